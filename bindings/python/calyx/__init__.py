@@ -1,0 +1,122 @@
+"""calyx: an engine for GPU-compute markets, inside your process.
+
+Open a market file, and agents pay hosts for computed results and hold receipts that anybody can verify:
+
+>>> import calyx
+>>> with calyx.open("market.db") as market:
+...     owner = market.create_wallet(owner_type="human", owner_id="alice")
+...     agent = market.create_wallet(owner_type="agent", owner_id="research-agent-v1", parent=owner,
+...                                  spend_cap_per_job=5.00, allowed_gpu_types=["RTX 4090", "A100"])
+...     host = market.create_wallet(owner_type="human", owner_id="gpu-farm")
+...     market.topup(owner, 2000)
+...     owner.fund(agent, 12.40)
+...     agent.spend("job-441", 4.00, gpu_type="RTX 4090")
+...     earned = host.earn("job-441", 3.80, "4d8e…", "RTX 4090", 10082)
+...     assert earned.receipt.verified
+
+Amounts are FLOPS (1 FLOPS is USD 0.01): pass int, float, str or Decimal, get :class:`Flops`. What goes wrong is
+a subclass of :class:`Error` whose ``reason`` says what.
+"""
+
+from __future__ import annotations
+
+from ._native import __version__
+from .errors import (
+    Conflict,
+    Corrupt,
+    Error,
+    Internal,
+    Invalid,
+    NotFound,
+    OutcomeUnknown,
+    Refused,
+    Stopped,
+    Unavailable,
+    Unsupported,
+)
+from .market import (
+    AuditReport,
+    ConsistencyProof,
+    Granted,
+    InclusionProof,
+    Market,
+    Response,
+    Session,
+    Stats,
+    WaitlistApproved,
+    WaitlistEntry,
+    open,
+)
+from .money import Amount, Flops
+from .receipt import Receipt, Verdict, verify_receipt
+from .wallet import (
+    KEEP,
+    ApiKey,
+    Approval,
+    Earn,
+    Earned,
+    Entry,
+    Escrow,
+    IssuedKey,
+    Moved,
+    Operation,
+    Payout,
+    Release,
+    Released,
+    Spend,
+    Spent,
+    TopUp,
+    Transfer,
+    Wallet,
+    WalletState,
+)
+
+__all__ = [
+    "Amount",
+    "ApiKey",
+    "Approval",
+    "AuditReport",
+    "Conflict",
+    "ConsistencyProof",
+    "Corrupt",
+    "Earn",
+    "Earned",
+    "Entry",
+    "Error",
+    "Escrow",
+    "Flops",
+    "Granted",
+    "InclusionProof",
+    "Internal",
+    "Invalid",
+    "IssuedKey",
+    "KEEP",
+    "Market",
+    "Moved",
+    "NotFound",
+    "Operation",
+    "OutcomeUnknown",
+    "Payout",
+    "Receipt",
+    "Refused",
+    "Release",
+    "Released",
+    "Response",
+    "Session",
+    "Spend",
+    "Spent",
+    "Stats",
+    "Stopped",
+    "TopUp",
+    "Transfer",
+    "Unavailable",
+    "Unsupported",
+    "Verdict",
+    "WaitlistApproved",
+    "WaitlistEntry",
+    "Wallet",
+    "WalletState",
+    "__version__",
+    "open",
+    "verify_receipt",
+]

@@ -1,0 +1,144 @@
+"""The command line: ``python -m calyx --help``.
+
+Exits 0 when all is well, 1 when a receipt is not valid or an audit finds a fault, 2 when it could not tell.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from . import Error, Flops, __version__, open as open_market, verify_receipt
+
+
+def _read(path: str) -> str:
+    return sys.stdin.read() if path == "-" else Path(path).read_text(encoding="utf-8")
+
+
+def operator_key(arguments: argparse.Namespace) -> int:
+    with open_market(arguments.market) as market:
+        issued = market.issue_operator_key(arguments.label)
+    print(issued.api_key)
+    print(f"{issued.id}: keep the key above, it is not shown again", file=sys.stderr)
+    return 0
+
+
+def verify(arguments: argparse.Namespace) -> int:
+    verdict = verify_receipt(_read(arguments.receipt), _read(arguments.jwks))
+    if not verdict.valid or verdict.payload is None:
+        print(f"not valid: {verdict.reason}")
+        return 1
+    said = [str(verdict.payload[name]) for name in ("id", "gpu_model", "output_hash") if name in verdict.payload]
+    amount = verdict.payload.get("amount")
+    if isinstance(amount, dict) and "gross" in amount:
+        said.insert(1, f"{Flops(amount['gross'])} FLOPS")
+    print(f"valid: {', '.join(said)}")
+    return 0
+
+
+def audit(arguments: argparse.Namespace) -> int:
+    anchor = None if arguments.anchor is None else _read(arguments.anchor)
+    with open_market(arguments.market, read_only=True) as market:
+        report = market.audit(anchor, deep=arguments.deep)
+    counts = (
+        f"{report.events} events, {report.entries} entries, {report.receipts} receipts, "
+        f"{report.signatures} signatures, {report.checkpoints} checkpoints"
+    )
+    if report:
+        print(f"ok: {counts}; event {report.seq} is {report.head}")
+        return 0
+    print(f"fault: {report.first_fault}")
+    return 1
+
+
+def export(arguments: argparse.Namespace) -> int:
+    with open_market(arguments.market, read_only=True) as market:
+        if arguments.output in (None, "-"):
+            market.export(arguments.format, sys.stdout.buffer)
+            sys.stdout.buffer.flush()
+        else:
+            with Path(arguments.output).open("wb") as file:
+                market.export(arguments.format, file)
+    return 0
+
+
+def keys(arguments: argparse.Namespace) -> int:
+    with open_market(arguments.market, read_only=True) as market:
+        print(json.dumps(market.public_keys(), indent=2))
+    return 0
+
+
+def parser() -> argparse.ArgumentParser:
+    top = argparse.ArgumentParser(
+        prog="python -m calyx",
+        description="Works on a market file from the command line. Exits 0 when all is well, 1 when a receipt is "
+        "not valid or an audit finds a fault, 2 when it could not tell.",
+    )
+    top.add_argument("--version", action="version", version=f"calyx {__version__}")
+    commands = top.add_subparsers(title="commands", required=True, metavar="COMMAND")
+
+    one = commands.add_parser(
+        "operator-key",
+        help="mint an operator's API key",
+        description="Mints an operator's API key and prints it, this once. Creates the market when there is none.",
+    )
+    one.add_argument("market", help="the market file")
+    one.add_argument("--label", default="", help="what the key is for, at most 64 bytes")
+    one.set_defaults(run=operator_key)
+
+    one = commands.add_parser(
+        "verify",
+        help="verify a receipt, with no market at hand",
+        description="Judges a receipt by the issuer's public keys alone.",
+    )
+    one.add_argument("receipt", help="a file with the receipt's JSON document or its bare JWS; - reads from stdin")
+    one.add_argument("--jwks", required=True, metavar="FILE", help="the issuer's JSON Web Key Set")
+    one.set_defaults(run=verify)
+
+    one = commands.add_parser(
+        "audit",
+        help="re-sum, re-chain and re-verify a market",
+        description="Re-sums, re-chains and re-verifies everything and names the first thing wrong.",
+    )
+    one.add_argument("market", help="the market file")
+    one.add_argument("--anchor", metavar="FILE", help="a receipt or checkpoint that the market must agree with")
+    one.add_argument("--deep", action="store_true", help="check every receipt's signature by itself")
+    one.set_defaults(run=audit)
+
+    one = commands.add_parser(
+        "export", help="write the ledger", description="Writes the whole ledger, to stdout unless told otherwise."
+    )
+    one.add_argument("market", help="the market file")
+    one.add_argument("--format", required=True, choices=("csv", "jsonl", "hledger"), help="how it is written")
+    one.add_argument("-o", "--output", metavar="FILE", help="where to")
+    one.set_defaults(run=export)
+
+    one = commands.add_parser(
+        "keys",
+        help="print a market's public keys",
+        description="Prints the public keys that verify the market's receipts, as a JSON Web Key Set.",
+    )
+    one.add_argument("market", help="the market file")
+    one.set_defaults(run=keys)
+    return top
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    asked = parser().parse_args(arguments)
+    try:
+        code: int = asked.run(asked)
+        return code
+    except BrokenPipeError:  # whoever reads has seen enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 2
+    except (Error, OSError, UnicodeDecodeError) as error:
+        print(f"calyx: {error}", file=sys.stderr)
+        return 2
+
+
+if __name__ == "__main__":
+    sys.exit(main())

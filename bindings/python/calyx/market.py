@@ -1,0 +1,612 @@
+"""A market: one file with its wallets, ledger, escrows and receipts, opened in this process.
+
+Start at :func:`open`.
+"""
+
+from __future__ import annotations
+
+import codecs
+import io
+import json
+import os
+import tempfile
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from decimal import Decimal
+from types import TracebackType
+from typing import IO, Any, Union
+
+from . import _native
+from .errors import Error, Invalid, Refused
+from .money import Amount, Flops
+from .receipt import AnyReceipt, Receipt, Verdict, _json_text, _text_of
+from .wallet import (
+    ApiKey,
+    Approval,
+    Earn,
+    Earned,
+    IssuedKey,
+    Moved,
+    Operation,
+    Payout,
+    Release,
+    Released,
+    Spend,
+    Spent,
+    TopUp,
+    Transfer,
+    Wallet,
+    gpu_types_in,
+    issued_of,
+    key_in,
+    maybe_micro_in,
+    pages,
+    text_in,
+    wallet_id_in,
+    whole_in,
+)
+
+__all__ = [
+    "AuditReport",
+    "ConsistencyProof",
+    "Granted",
+    "InclusionProof",
+    "Market",
+    "Response",
+    "Session",
+    "Stats",
+    "WaitlistApproved",
+    "WaitlistEntry",
+    "open",
+]
+
+
+@dataclass(frozen=True)
+class Granted:
+    """The promotion of the documents, given. ``remaining`` grants are left for others."""
+
+    txn_id: str
+    amount: Flops
+    new_balance: Flops
+    remaining: int
+    replayed: bool
+
+
+@dataclass(frozen=True)
+class WaitlistEntry:
+    """An owner who waits for access, or got it."""
+
+    id: str
+    owner_id: str
+    #: ``waiting`` or ``approved``.
+    status: str
+    created_at: datetime
+    replayed: bool
+
+
+@dataclass(frozen=True)
+class WaitlistApproved:
+    """An entry that was approved, and the wallet that was opened for it (with its ``api_key``)."""
+
+    entry: WaitlistEntry
+    wallet: Wallet
+
+
+@dataclass(frozen=True)
+class AuditReport:
+    """What an audit found. True in a condition when nothing is wrong."""
+
+    ok: bool
+    events: int
+    entries: int
+    receipts: int
+    signatures: int
+    checkpoints: int
+    #: What is wrong first, and where.
+    first_fault: str | None
+    #: The hash of the last event, lower hex, and its number.
+    head: str
+    seq: int
+
+    def __bool__(self) -> bool:
+        return self.ok
+
+
+@dataclass(frozen=True)
+class InclusionProof:
+    """That leaf ``leaf`` is in the log of ``size`` leaves with this ``root`` (RFC 9162 2.1.3). Hashes are hex."""
+
+    leaf: int
+    size: int
+    leaf_hash: str
+    root: str
+    path: list[str]
+    #: The signed note (C2SP tlog-checkpoint) that vouches for ``root``.
+    checkpoint: str
+
+
+@dataclass(frozen=True)
+class ConsistencyProof:
+    """That the log of ``old_size`` leaves is a beginning of that of ``new_size`` (RFC 9162 2.1.4)."""
+
+    old_size: int
+    new_size: int
+    old_root: str
+    new_root: str
+    path: list[str]
+
+
+@dataclass(frozen=True)
+class Stats:
+    """Counters since the market was opened here. ``statements_prepared`` counts for the whole process."""
+
+    commits: int
+    calls_committed: int
+    checkpoints: int
+    statements_prepared: int
+
+
+@dataclass(frozen=True)
+class Response:
+    """An answer of the wire contract."""
+
+    status: int
+    headers: dict[str, str]
+    body: bytes
+
+    def header(self, name: str) -> str | None:
+        """The header of that name, in any case."""
+        return next((value for key, value in self.headers.items() if key.lower() == name.lower()), None)
+
+    @property
+    def text(self) -> str:
+        """The body as text."""
+        return self.body.decode()
+
+    def json(self) -> Any:
+        """The body as JSON. Numbers that are no integers are ``Decimal``, by their digits."""
+        return json.loads(self.body, parse_float=Decimal)
+
+
+_record_of = {Spend: Spent, Release: Released, TopUp: Moved, Transfer: Moved}
+_name_of = {Spend: "spend", Earn: "earn", Release: "release", TopUp: "topup", Transfer: "transfer"}
+
+
+class Session:
+    """What one principal may do: the operator (:class:`Market` itself), a human or an agent.
+
+    ``market.session(api_key)`` gives one; each call is judged by whose key it is. Any thread may use it.
+
+    Every call may raise ``Unavailable`` (``store_busy``, ``disk_full``, ``io_error``: nothing was written;
+    ``closed``, ``forked``), ``OutcomeUnknown``, ``Corrupt`` or ``Internal``; and every call that names a wallet
+    ``Refused`` (``unauthorized``, ``not_your_wallet``, ``operator_only``, ``human_only``) or ``NotFound``
+    (``wallet_unknown``). Those are not repeated below.
+    """
+
+    def __init__(self, engine: _native.Engine, native: _native.Session, market: Market | None) -> None:
+        self._engine = engine
+        self._native = native
+        self._market = market  # kept, so that a market opened by its path ends with its last wallet
+
+    @property
+    def role(self) -> str:
+        """``operator``, ``human`` or ``agent``."""
+        return self._native.role
+
+    @property
+    def wallet_id(self) -> str | None:
+        """The wallet whose key this is; None for an operator."""
+        return self._native.wallet_id
+
+    @property
+    def own(self) -> Wallet:
+        """The wallet whose key this is. Raises ``Refused`` (``operator_only``…) for an operator, who has none."""
+        wallet_id = self.wallet_id
+        if wallet_id is None:
+            raise Refused("human_only", "an operator has no wallet of its own")
+        return Wallet._of(self, wallet_id)
+
+    # Wallets.
+
+    def create_wallet(
+        self,
+        owner_type: str,
+        owner_id: str,
+        parent: Wallet | str | None = None,
+        *,
+        spend_cap_per_job: Amount | None = None,
+        spend_cap_per_hour: Amount | None = None,
+        approval_threshold: Amount | None = None,
+        allowed_gpu_types: Sequence[str] | None = None,
+        idempotency_key: str | None = None,
+    ) -> Wallet:
+        """Creates a wallet and its first key, which is the wallet's ``api_key``, shown this once.
+
+        ``owner_type`` is ``human`` or ``agent``; an agent needs a ``parent``, a human has none. The operator
+        creates any, a human creates agents under itself. An absent rule binds nothing.
+
+        Raises ``Invalid`` (``agent_needs_parent``, ``human_has_parent``, ``parent_not_human``) or ``Conflict``
+        (``key_reused``).
+        """
+        raw = self._native.create_wallet(
+            text_in(owner_type, "/owner_type"),
+            text_in(owner_id, "/owner_id"),
+            None if parent is None else wallet_id_in(parent, "/parent_wallet_id"),
+            maybe_micro_in(spend_cap_per_job, "/spend_cap_per_job"),
+            maybe_micro_in(spend_cap_per_hour, "/spend_cap_per_hour"),
+            maybe_micro_in(approval_threshold, "/approval_threshold"),
+            gpu_types_in(allowed_gpu_types, "/allowed_gpu_types"),
+            key_in(idempotency_key, "Idempotency-Key"),
+        )
+        return self._created(raw)
+
+    def _created(self, raw: dict[str, Any]) -> Wallet:
+        wallet = Wallet._of(self, raw["wallet"]["id"])
+        wallet.api_key = raw["api_key"]
+        wallet.replayed = raw["replayed"]
+        return wallet
+
+    def wallet(self, wallet_id: str) -> Wallet:
+        """The wallet of that id. Raises ``NotFound`` (``wallet_unknown``)."""
+        wallet = Wallet._of(self, text_in(wallet_id, "/wallet_id"))
+        wallet.state()
+        return wallet
+
+    def wallets(self, limit: int | None = None) -> Iterator[Wallet]:
+        """The wallets this principal may read, oldest first."""
+        return pages(self._native.wallets, lambda raw: Wallet._of(self, raw["id"]), limit)
+
+    # Money.
+
+    def topup(
+        self,
+        wallet: Wallet | str,
+        amount: Amount,
+        *,
+        reference: str | None = None,
+        idempotency_key: str | None = None,
+    ) -> Moved:
+        """Credits FLOPS that were bought outside (operator).
+
+        ``reference`` names that payment: the same one for the same wallet counts once.
+
+        Raises ``Conflict`` (``key_reused``) or ``Refused`` (``wallet_not_active``).
+        """
+        return Moved(**self._native.topup(*TopUp(wallet, amount, reference, idempotency_key)._arguments()))
+
+    def bulk(self, operations: Sequence[Operation]) -> list[Spent | Earned | Released | Moved | Error]:
+        """Up to 1,000 operations in one commit, judged in order, each with its own outcome.
+
+        A refusal stops nothing: it stands in the list as the exception that the call by itself would have
+        raised. An operation that cannot be read (``Invalid``, or an id of no known shape) fails them all.
+
+        >>> market.bulk([calyx.Spend(agent, "job-1", 4), calyx.Spend(agent, "job-2", 4)])
+        """
+        tuples = []
+        for at, operation in enumerate(operations):
+            name = _name_of.get(type(operation))
+            if name is None:
+                raise Invalid(
+                    "field_type",
+                    f"takes Spend, Earn, Release, TopUp or Transfer, not {type(operation).__name__}",
+                    {"field": f"/operations/{at}"},
+                )
+            try:
+                tuples.append((name, *operation._arguments()))
+            except Error as error:
+                error.details["field"] = f"/operations/{at}" + str(error.details.get("field", ""))
+                raise
+        outcomes: list[Spent | Earned | Released | Moved | Error] = []
+        for operation, raw in zip(operations, self._native.bulk(tuples)):
+            if isinstance(raw, Error):
+                outcomes.append(raw)
+            elif isinstance(operation, Earn):
+                outcomes.append(Earned(**raw, _session=self))
+            else:
+                outcomes.append(_record_of[type(operation)](**raw))
+        return outcomes
+
+    # Approvals and keys.
+
+    def approve(self, approval: Approval | str) -> Approval:
+        """Lets the call that asked pass, once: a human for its agents, the operator for a human's own.
+
+        ``approval`` is the record or its id (``error.details["approval_id"]`` of the refusal). Raises
+        ``NotFound`` (``approval_unknown``) or ``Conflict`` (``approval_decided``, ``approval_expired``).
+        """
+        return Approval(**self._native.approve(_id_in(approval, "approval")))
+
+    def deny(self, approval: Approval | str) -> Approval:
+        """Refuses the call that asked. Raises as :meth:`approve`."""
+        return Approval(**self._native.deny(_id_in(approval, "approval")))
+
+    def revoke_key(self, key: ApiKey | IssuedKey | str) -> ApiKey:
+        """Ends a key for ever. Raises ``NotFound`` (``key_unknown``)."""
+        return ApiKey(**self._native.revoke_key(_id_in(key, "key")))
+
+    def rotate_key(self, key: ApiKey | IssuedKey | str, *, idempotency_key: str | None = None) -> IssuedKey:
+        """A new key of the same wallet and label in exchange for an old one, in one commit."""
+        return issued_of(self._native.rotate_key(_id_in(key, "key"), key_in(idempotency_key, "Idempotency-Key")))
+
+    # Money from and to the outside (operator).
+
+    def grant(self, wallet: Wallet | str) -> Granted:
+        """The promotion: USD 20 in free FLOPS for the first 50 owners, once each.
+
+        Raises ``Refused`` (``human_only``) or ``Conflict`` (``grant_taken``, ``grants_exhausted``).
+        """
+        return Granted(**self._native.grant(wallet_id_in(wallet)))
+
+    def confirm_payout(self, payout: Payout | str) -> Payout:
+        """The payout was paid outside. Raises ``NotFound`` or ``Conflict`` (``payout_decided``)."""
+        return Payout(**self._native.confirm_payout(_id_in(payout, "payout")))
+
+    def fail_payout(self, payout: Payout | str) -> Payout:
+        """The payout came to nothing: the wallet gets its credits back. Raises as :meth:`confirm_payout`."""
+        return Payout(**self._native.fail_payout(_id_in(payout, "payout")))
+
+    def join_waitlist(self, owner_id: str) -> WaitlistEntry:
+        """Notes an owner who wants access; the same owner again gives the same entry."""
+        return WaitlistEntry(**self._native.join_waitlist(text_in(owner_id, "/owner_id")))
+
+    def approve_waitlist(self, entry: WaitlistEntry | str) -> WaitlistApproved:
+        """Opens a human wallet for the entry. Raises ``NotFound`` or ``Conflict`` (``waitlist_decided``)."""
+        raw = self._native.approve_waitlist(_id_in(entry, "entry"))
+        return WaitlistApproved(WaitlistEntry(**raw["entry"]), self._created(raw["created"]))
+
+    # Receipts and the books.
+
+    def receipt(self, receipt_id: str) -> Receipt:
+        """The receipt of that id. Raises ``NotFound`` (``receipt_unknown``), also for one of others' wallets."""
+        return self._receipt_of(self._native.receipt(text_in(receipt_id, "/receipt_id")))
+
+    def _receipt_of(self, raw: dict[str, Any]) -> Receipt:
+        engine = self._engine
+        return Receipt(raw["jws"], lambda text: Verdict(**engine.verify(text)), leaf=raw["leaf"])
+
+    def inclusion_proof(self, receipt: Receipt | str) -> InclusionProof:
+        """That a receipt is in the receipt log, for verifying without calyx."""
+        return InclusionProof(**self._native.inclusion_proof(_id_in(receipt, "receipt")))
+
+    def consistency_proof(self, old_size: int, new_size: int) -> ConsistencyProof:
+        """That the receipt log only grew between two sizes."""
+        sizes = (whole_in(old_size, "old_size"), whole_in(new_size, "new_size"))
+        if min(sizes) < 0:
+            raise Invalid("field_value", "a log has 0 leaves or more", {"field": "old_size"})
+        return ConsistencyProof(**self._native.consistency_proof(*sizes))
+
+    def checkpoint(self) -> str:
+        """The receipt log's head as a signed note (C2SP tlog-checkpoint). Keep it: an audit takes it as anchor."""
+        return self._native.checkpoint()
+
+    def audit(self, anchor: AnyReceipt | None = None, deep: bool = False) -> AuditReport:
+        """Re-sums, re-chains and re-verifies everything, and names the first thing wrong (operator).
+
+        ``anchor`` is what an outsider holds and the file must agree with: a receipt or a checkpoint. ``deep``
+        checks each receipt's signature by itself, also those that a signed checkpoint covers.
+
+        Raises ``Invalid`` (``anchor_malformed``).
+        """
+        return AuditReport(**self._native.audit("" if anchor is None else _text_of(anchor), bool(deep)))
+
+    def export(self, format: str, file: IO[str] | IO[bytes] | None = None) -> Iterator[str] | None:
+        """The ledger as ``csv``, ``jsonl`` or ``hledger`` (operator).
+
+        With a ``file``, of text or bytes, it is written there piece by piece. Without, an iterator of its
+        lines comes back; the export is complete by then, and what is large lies in a temporary file.
+        """
+        text_in(format, "format")
+        if file is not None:
+            self._native.export_ledger(format, _writer(file))
+            return None
+        spool = tempfile.SpooledTemporaryFile(max_size=1 << 20)
+        try:
+            self._native.export_ledger(format, spool.write)
+        except BaseException:
+            spool.close()
+            raise
+        spool.seek(0)
+
+        def lines() -> Iterator[str]:
+            with spool:
+                for line in spool:
+                    yield line.decode()
+
+        return lines()
+
+
+class Market(Session):
+    """An open market, with the operator's rights: whoever holds the file may do everything in it.
+
+    A context manager that closes it. Any thread may use it at any time, and concurrent calls share commits;
+    a forked child must open its own. A call that moved money returns after the bytes are on disk.
+    """
+
+    def __init__(self, engine: _native.Engine) -> None:
+        super().__init__(engine, engine.as_operator(), None)
+
+    def __enter__(self) -> Market:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Closes the market; calls after that raise ``Unavailable`` (``closed``). Closing again does nothing.
+
+        A call that another thread is in the midst of ends in its own time, and the file is let go with it.
+        """
+        self._engine.close()
+
+    @property
+    def closed(self) -> bool:
+        """Whether :meth:`close` was called."""
+        return self._engine.closed
+
+    @property
+    def issuer(self) -> str:
+        """Who issues this market's receipts."""
+        return self._engine.issuer()
+
+    def session(self, api_key: str) -> Session:
+        """What the holder of ``api_key`` may do. Raises ``Refused`` (``unauthorized``)."""
+        return Session(self._engine, self._engine.session(text_in(api_key, "api_key")), self)
+
+    def issue_operator_key(self, label: str = "") -> IssuedKey:
+        """Mints an operator's API key, for the wire and for :meth:`session`. Shown this once."""
+        return issued_of(self._engine.issue_operator_key(text_in(label, "/label")))
+
+    def public_keys(self) -> dict[str, Any]:
+        """The signing keys, old and new, as a JSON Web Key Set (RFC 7517): what verifies the receipts."""
+        keys: dict[str, Any] = json.loads(self._engine.public_keys())
+        return keys
+
+    def rotate_signing_key(self) -> str:
+        """Adds a signing key that signs from now on; old receipts still verify. Gives the new key's id."""
+        return self._engine.rotate_signing_key()
+
+    def verify(self, receipt: AnyReceipt) -> Verdict:
+        """Judges a receipt (a :class:`Receipt`, the JWS text, or the document around it) by this market's keys."""
+        return Verdict(**self._engine.verify(_text_of(receipt)))
+
+    def backup(self, path: str | os.PathLike[str]) -> None:
+        """Copies the market file. The keys beside it are not copied: keep those apart."""
+        self._engine.backup(os.fsencode(path))
+
+    def stats(self) -> Stats:
+        """Counters since it was opened here."""
+        return Stats(**self._engine.stats())
+
+    def request(
+        self,
+        method: str,
+        target: str,
+        headers: Mapping[str, str] | None = None,
+        body: bytes | str | Mapping[str, Any] | Sequence[Any] | None = None,
+    ) -> Response:
+        """Answers a request of the REST contract, in process.
+
+        ``target`` is the path with its query; ``body`` is the text, or what becomes its JSON (``Decimal``
+        amounts as decimal strings). A refusal is an answer: nothing of it is raised.
+
+        >>> market.request("GET", "/v1/wallets", {"X-API-Key": key}).json()
+        """
+        return Response(
+            *_answer(
+                self._engine.request(
+                    text_in(method, "method"),
+                    text_in(target, "target"),
+                    [(text_in(name, "headers"), text_in(value, "headers")) for name, value in (headers or {}).items()],
+                    _body_in(body),
+                )
+            )
+        )
+
+
+def open(
+    path: str | os.PathLike[str] | None = None,
+    *,
+    read_only: bool = False,
+    clock: Callable[[], int] | None = None,
+    issuer: str | None = None,
+    fee_basis_points: int = 1500,
+    busy_timeout_ms: int = 5000,
+    random: Callable[[int], bytes] | None = None,
+    sign: Callable[[str, bytes], bytes] | None = None,
+    sign_public_key: bytes | None = None,
+    pay_out: Callable[[Payout], str | None] | None = None,
+) -> Market:
+    """Opens the market file at ``path``, and creates it when there is none.
+
+    Without a path the market is in memory and ends with the process.
+
+    ``issuer`` (who signs receipts) and ``fee_basis_points`` (the platform's fee in hundredths of a percent) are
+    fixed when a market is created. ``clock`` gives microseconds since 1970-01-01 UTC; ``random`` gives that
+    many random bytes; ``sign(key_id, message)`` signs with the Ed25519 key whose public half is
+    ``sign_public_key``, instead of the key file, and must not call calyx; ``pay_out`` is handed each payout
+    once its debit is on disk and answers ``confirmed``, ``failed`` or None for not yet. What a callback raises
+    goes to ``sys.unraisablehook``, and the call that needed it fails, but for ``pay_out``: such a payout stays
+    pending.
+
+    Raises ``Invalid`` (``options_invalid``, ``path_refused``), ``NotFound`` (``file_missing``, read-only),
+    ``Unavailable`` (``keys_missing``, ``store_busy``, ``disk_full``, ``io_error``), ``Corrupt`` (``keys_foreign``,
+    ``not_a_market``, ``corrupt``) or ``Unsupported`` (``file_newer``).
+    """
+    if path is None:
+        where = b""
+    else:
+        where = os.fsencode(path)
+        if not where:
+            raise Invalid("path_refused", "the path is empty; a market in memory is open(None)")
+    for name, function in (("clock", clock), ("random", random), ("sign", sign), ("pay_out", pay_out)):
+        if function is not None and not callable(function):
+            raise Invalid("options_invalid", f"{name} takes a function, not {type(function).__name__}")
+    if sign_public_key is not None and not isinstance(sign_public_key, bytes):
+        raise Invalid("options_invalid", f"sign_public_key takes bytes, not {type(sign_public_key).__name__}")
+    timeout = whole_in(busy_timeout_ms, "busy_timeout_ms")
+    if timeout < 0:
+        raise Invalid("options_invalid", "busy_timeout_ms is negative")
+
+    hand_out = None
+    if pay_out is not None:
+        told = pay_out  # as it is now, for the type checker too
+
+        def hand_out(raw: dict[str, Any]) -> str | None:
+            return told(Payout(**raw))
+
+    return Market(
+        _native.open(
+            where,
+            bool(read_only),
+            timeout,
+            "" if issuer is None else text_in(issuer, "issuer"),
+            whole_in(fee_basis_points, "fee_basis_points", 2**31 - 1),
+            clock,
+            random,
+            sign,
+            sign_public_key,
+            hand_out,
+        )
+    )
+
+
+_Named = Union[Approval, ApiKey, IssuedKey, Payout, WaitlistEntry, Receipt, str]
+
+
+def _id_in(thing: _Named, name: str) -> str:
+    return thing if isinstance(thing, str) and text_in(thing, name) else text_in(getattr(thing, "id", thing), name)
+
+
+def _answer(raw: tuple[int, list[tuple[str, str]], bytes]) -> tuple[int, dict[str, str], bytes]:
+    status, headers, body = raw
+    return status, dict(headers), body
+
+
+def _body_in(body: bytes | str | Mapping[str, Any] | Sequence[Any] | None) -> bytes:
+    if body is None:
+        return b""
+    if isinstance(body, (bytes, bytearray, memoryview)):
+        return bytes(body)
+    if isinstance(body, str):
+        return text_in(body, "body").encode()
+    if isinstance(body, Mapping):
+        return _json_text(body, "body").encode()
+    return _json_text({"": list(body)}, "body")[len('{"": ') : -1].encode()
+
+
+def _writer(file: IO[Any]) -> Callable[[bytes], object]:
+    """What writes pieces of UTF-8 to ``file``, whether that takes text or bytes."""
+    takes_bytes = isinstance(file, (io.RawIOBase, io.BufferedIOBase)) or (
+        not isinstance(file, io.TextIOBase) and "b" in str(getattr(file, "mode", ""))
+    )
+    if takes_bytes:
+        return file.write
+    decode = codecs.getincrementaldecoder("utf-8")().decode  # a piece may end inside a character
+
+    def write(piece: bytes) -> None:
+        file.write(decode(piece))
+
+    return write

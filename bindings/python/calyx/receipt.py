@@ -1,0 +1,212 @@
+"""Compute receipts: what was bought, from whom, and a signature that anybody can check.
+
+A receipt is a compact JWS (RFC 7515, EdDSA) over canonical JSON (RFC 8785); see :attr:`Receipt.jws`.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import json
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from datetime import datetime, timezone
+from decimal import Decimal
+from typing import Any, Union
+
+from . import _native
+from .errors import Invalid
+from .money import Flops
+
+__all__ = ["Receipt", "Verdict", "verify_receipt"]
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """What a judge says of a receipt. True in a condition when it is valid."""
+
+    valid: bool
+    #: Nothing when valid, else the first thing wrong: ``malformed``, ``alg``, ``header``, ``key``,
+    #: ``signature``, ``payload``, ``fields_differ``, ``jwks``.
+    reason: str | None
+    #: What was signed, when valid.
+    payload: dict[str, Any] | None
+
+    def __bool__(self) -> bool:
+        return self.valid
+
+
+class Receipt:
+    """A receipt as it was signed, and its fields decoded from those very bytes.
+
+    A market gives them (``market.receipt(id)``, ``earned.receipt``); one that came by mail is read with
+    :meth:`load`. Nothing here is trusted before :attr:`verified` is true.
+    """
+
+    #: The receipt itself: header, payload and signature. Keep this, and anybody can verify it.
+    jws: str
+    #: What was signed.
+    payload: dict[str, Any]
+    #: Its place in the market's receipt log, where a market gave it.
+    leaf: int | None
+
+    def __init__(self, jws: str, judge: Callable[[str], Verdict], *, leaf: int | None = None, text: str | None = None):
+        self.jws = jws
+        self.leaf = leaf
+        self._judge = judge
+        # What is judged: of a document, all of it, since what stands around the JWS must say the same.
+        self._text = jws if text is None else text
+        self.payload = _payload_of(jws)
+
+    @classmethod
+    def load(cls, receipt: Receipt | str | bytes | Mapping[str, Any], keys: str | bytes | Mapping[str, Any]) -> Receipt:
+        """A receipt from elsewhere: its JWS text, or the JSON document (as text or read) around it.
+
+        ``keys`` is the issuer's JSON Web Key Set, which you got from where you trust it.
+
+        Raises :class:`calyx.Invalid` when there is no receipt to be read in it.
+        """
+        text = _text_of(receipt)
+        key_set = _json_text(keys, "keys")
+        jws = text.strip()
+        if jws.startswith("{"):
+            try:
+                jws = json.loads(jws).get("jws", "")
+            except ValueError:
+                raise Invalid("not_json", "the receipt's document is no JSON") from None
+            if not isinstance(jws, str):
+                jws = ""
+        return cls(jws, lambda what: verify_receipt(what, key_set), text=text)
+
+    @property
+    def verified(self) -> bool:
+        """Whether the signature is good, by the keys of its market or those given to :meth:`load`."""
+        return self._judge(self._text).valid
+
+    @property
+    def id(self) -> str:
+        """``rcpt_…``"""
+        return str(self.payload["id"])
+
+    @property
+    def flops_spent(self) -> Flops:
+        """What the job cost: the gross amount, the platform's fee included."""
+        return Flops(self.payload["amount"]["gross"])
+
+    @property
+    def platform_fee(self) -> Flops:
+        """The part of :attr:`flops_spent` that the platform kept."""
+        return Flops(self.payload["amount"]["platform_fee"])
+
+    @property
+    def net_payout(self) -> Flops:
+        """The part of :attr:`flops_spent` that the host got."""
+        return Flops(self.payload["amount"]["net"])
+
+    @property
+    def output_hash(self) -> str:
+        """``sha256:`` and 64 hex digits: the hash of the job's output."""
+        return str(self.payload["output_hash"])
+
+    @property
+    def gpu_model(self) -> str:
+        """The GPU that ran the job, in the host's words."""
+        return str(self.payload["gpu_model"])
+
+    @property
+    def duration_seconds(self) -> int:
+        """How long the job ran."""
+        return int(self.payload["duration_seconds"])
+
+    @property
+    def job_id(self) -> str:
+        """The payer's name for the job."""
+        return str(self.payload["job_id"])
+
+    @property
+    def payer_wallet(self) -> str:
+        """The id of the wallet that paid."""
+        return str(self.payload["payer_wallet"])
+
+    @property
+    def host_wallet(self) -> str:
+        """The id of the wallet that was paid."""
+        return str(self.payload["host_wallet"])
+
+    @property
+    def issuer(self) -> str:
+        """The market that signed."""
+        return str(self.payload["issuer"])
+
+    @property
+    def issued_at(self) -> datetime:
+        """When it was signed, in whole seconds."""
+        return datetime.strptime(self.payload["issued_at"], "%Y-%m-%dT%H:%M:%SZ").replace(tzinfo=timezone.utc)
+
+    def to_json(self) -> str:
+        """The document that ``GET /v1/receipts/{id}`` serves: the decoded fields, and the JWS itself."""
+        fields = [f"{json.dumps(name)}: {json.dumps(value)}" for name, value in self.payload.items()]
+        fields.append(f'"receipt_id": {json.dumps(self.id)}')
+        fields.append(f'"flops_spent": {self.flops_spent}')  # a number by its digits, never through a float
+        fields.append(f'"verified": {json.dumps(self.verified)}')
+        fields.append(f'"jws": {json.dumps(self.jws)}')
+        return "{" + ", ".join(fields) + "}"
+
+    def __eq__(self, other: object) -> bool:
+        return self.jws == other.jws if isinstance(other, Receipt) else NotImplemented
+
+    def __hash__(self) -> int:
+        return hash(self.jws)
+
+    def __repr__(self) -> str:
+        spent = self.payload.get("amount", {}).get("gross", "?") if isinstance(self.payload.get("amount"), dict) else "?"
+        return f"<Receipt {self.payload.get('id', '?')} of {spent} FLOPS>"
+
+
+def verify_receipt(
+    receipt: Receipt | str | bytes | Mapping[str, Any], keys: str | bytes | Mapping[str, Any]
+) -> Verdict:
+    """Judges a receipt by a JSON Web Key Set alone: no market, no file, no network.
+
+    ``receipt`` is a :class:`Receipt`, the JWS text, or the JSON document around it (as text or read); a
+    document that says something else than what is signed in it is not valid.
+    """
+    return Verdict(**_native.verify_receipt(_text_of(receipt), _json_text(keys, "keys")))
+
+
+def _payload_of(jws: str) -> dict[str, Any]:
+    try:
+        middle = jws.split(".")[1]
+        payload = json.loads(base64.urlsafe_b64decode(middle + "=" * (-len(middle) % 4)))
+    except (IndexError, ValueError, binascii.Error):
+        payload = None
+    if not isinstance(payload, dict):
+        raise Invalid("field_value", "is no receipt: a compact JWS over a JSON object", {"field": "/jws"})
+    return payload
+
+
+def _json_text(value: str | bytes | Mapping[str, Any], field: str) -> str:
+    if isinstance(value, Mapping):
+        # Amounts may have been read as Decimal; the document holds one number, and any spelling of it will do.
+        return json.dumps(dict(value), default=_plain)
+    if isinstance(value, bytes):
+        value = value.decode("utf-8", "replace")
+    if not isinstance(value, str):
+        raise Invalid("field_type", f"takes text or a mapping, not {type(value).__name__}", {"field": field})
+    return value.encode("utf-8", "replace").decode()
+
+
+def _plain(value: object) -> object:
+    if isinstance(value, Decimal):
+        return str(value)
+    raise TypeError(f"{type(value).__name__} has no place in JSON")
+
+
+def _text_of(receipt: Receipt | str | bytes | Mapping[str, Any]) -> str:
+    if isinstance(receipt, Receipt):
+        return receipt._text
+    return _json_text(receipt, "receipt")
+
+
+#: What a receipt may be given as.
+AnyReceipt = Union[Receipt, str, bytes, Mapping[str, Any]]

@@ -1,0 +1,1093 @@
+/// \file
+/// The Python module `calyx._native`: the C++ API with Python's types, and nothing decided here.
+///
+/// What goes in is text and integers (amounts in micro-FLOPS, ids as text), already checked for their type by
+/// the Python files beside this; what comes out is dictionaries of `Flops`, `str`, `int` and `datetime`,
+/// which those files give their names. Errors become exceptions in one place, `raise_error`.
+///
+/// Threads: every call into the engine is made without the GIL (`outside`), also the short ones: a call that
+/// kept it would wait for a lock whose holder may be waiting for the GIL to run a callback.
+/// Owns: a call holds its engine, so `close` beside a running call takes effect when that call is over.
+#include <pybind11/pybind11.h>
+#include <pybind11/stl.h>
+// After Python.h, which the headers above bring and it does not.
+#include <datetime.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <atomic>
+#include <calyx/calyx.hpp>
+#include <chrono>
+#include <cstring>
+#include <thread>
+
+namespace py = pybind11;
+
+namespace {
+
+using calyx::Error;
+using calyx::fail;
+using calyx::Failure;
+using calyx::Reason;
+using calyx::Result;
+namespace core = calyx::core;
+namespace json = calyx::core::json;
+
+// ── the interpreter's life ──
+
+/// Calls that have let go of the GIL, or are about to take it again. Once the interpreter is going down, a
+/// thread that asks for the GIL never returns; so the exit hook lets no new call out and waits for these.
+std::atomic<int> calls_outside{0};
+bool going_down = false;  // under the GIL
+constexpr std::chrono::seconds drain_max{10};
+
+bool interpreter_alive() noexcept {
+#if PY_VERSION_HEX >= 0x030D0000
+  return Py_IsInitialized() != 0 && Py_IsFinalizing() == 0;
+#else
+  return Py_IsInitialized() != 0 && _Py_IsFinalizing() == 0;
+#endif
+}
+
+/// While it lives, this thread does not hold the GIL.
+class Outside {
+ public:
+  Outside() {
+    calls_outside.fetch_add(1);
+    state_ = PyEval_SaveThread();
+  }
+  ~Outside() {
+    PyEval_RestoreThread(state_);
+    calls_outside.fetch_sub(1);
+  }
+  Outside(const Outside&) = delete;
+  Outside& operator=(const Outside&) = delete;
+
+ private:
+  PyThreadState* state_;
+};
+
+/// A file that was opened. A forked child has its parent's engine but must not touch it, not even to end it:
+/// closing the file there would end the parent's locks on it.
+struct Open {
+  std::shared_ptr<calyx::Engine> engine;  // null once closed; its deleter spares a forked child
+  std::shared_ptr<calyx::Engine> take() const {
+    if (going_down) throw Failure(fail(Reason::closed, "the interpreter is shutting down"));
+    if (engine == nullptr) throw Failure(fail(Reason::closed, "the market was closed"));
+    return engine;
+  }
+  void close() {
+    std::shared_ptr<calyx::Engine> last = std::move(engine);
+    if (last == nullptr) return;
+    const Outside none;
+    last.reset();
+  }
+  ~Open() { close(); }
+};
+using OpenPtr = std::shared_ptr<Open>;
+
+/// Every market that is open, for the exit hook. Never destroyed: it outlives the interpreter.
+std::vector<std::weak_ptr<Open>>& all_open() {
+  static auto& list = *new std::vector<std::weak_ptr<Open>>;
+  return list;
+}
+
+void at_exit(pid_t owner) {
+  going_down = true;
+  if (getpid() != owner) return;  // a forked child: calls of its parent's threads will never end here
+  const auto deadline = std::chrono::steady_clock::now() + drain_max;
+  while (calls_outside.load() > 0 && std::chrono::steady_clock::now() < deadline) {
+    const py::gil_scoped_release none;
+    std::this_thread::sleep_for(std::chrono::milliseconds(1));
+  }
+  for (const std::weak_ptr<Open>& one : all_open())
+    if (const OpenPtr open = one.lock()) open->close();
+}
+
+/// Runs `work(engine)` without the GIL and gives what it answered.
+template <class Work>
+auto outside(const OpenPtr& open, Work work) {
+  std::shared_ptr<calyx::Engine> engine = open->take();
+  std::optional<decltype(work(*engine))> answer;
+  {
+    const Outside none;
+    answer.emplace(work(*engine));
+    engine.reset();  // after a `close` meanwhile this is its end, which may take its time
+  }
+  return *std::move(answer);
+}
+
+// ── values for Python ──
+
+/// An object of Python's that is looked up once and kept for ever.
+struct Known {
+  py::object flops;        ///< calyx.money.Flops
+  py::object decimal;      ///< decimal.Decimal
+  py::object decimal_new;  ///< Decimal.__new__, which makes a Flops of digits as they are
+  py::object error_of;     ///< calyx.errors.of
+};
+const Known& known() {
+  static const Known* held = nullptr;
+  if (held == nullptr) {
+    const py::object decimal = py::module_::import("decimal").attr("Decimal");
+    held = new Known{py::module_::import("calyx.money").attr("Flops"), decimal, decimal.attr("__new__"),
+                     py::module_::import("calyx.errors").attr("of")};
+  }
+  return *held;
+}
+
+py::object out(const std::string& text) { return py::str(text); }
+py::object out(std::string_view text) { return py::str(text.data(), text.size()); }
+/// Octets, to be told from text.
+struct Bytes {
+  std::string_view octets;
+};
+py::object out(Bytes bytes) { return py::bytes(bytes.octets.data(), bytes.octets.size()); }
+py::object out(std::same_as<bool> auto truth) { return py::bool_(truth); }
+template <std::integral T>
+requires(!std::same_as<T, bool>) py::object out(T number) { return py::int_(number); }
+py::object out(calyx::Money money) { return known().decimal_new(known().flops, core::money_text(money)); }
+py::object out(const core::Digest& digest) { return py::str(core::hex(digest)); }
+template <calyx::IdKind K>
+py::object out(const calyx::Id<K>& id) {
+  return py::str(id.text());
+}
+py::object out(calyx::Instant instant) {
+  constexpr std::int64_t us_per_day = 86'400 * core::us_per_second;
+  const core::Date date = core::date_of(instant.us / us_per_day);  // an engine's instants are from 1970 on
+  const std::int64_t of_day = instant.us % us_per_day;
+  const auto seconds = static_cast<int>(of_day / core::us_per_second);
+  PyObject* made = PyDateTimeAPI->DateTime_FromDateAndTime(
+      static_cast<int>(date.year), static_cast<int>(date.month), static_cast<int>(date.day), seconds / 3600,
+      seconds / 60 % 60, seconds % 60, static_cast<int>(of_day % core::us_per_second),
+      PyDateTime_TimeZone_UTC, PyDateTimeAPI->DateTimeType);
+  if (made == nullptr) throw py::error_already_set();
+  return py::reinterpret_steal<py::object>(made);
+}
+py::object out(const json::Value& value) {
+  switch (value.kind()) {
+    case json::Kind::null: return py::none();
+    case json::Kind::boolean: return py::bool_(*value.boolean());
+    case json::Kind::integer: return py::int_(*value.integer());
+    case json::Kind::real: {  // by its digits: an amount in an error's details is never a float
+      std::string digits;
+      json::append_text(digits, value);
+      return known().decimal(digits);
+    }
+    case json::Kind::string: return out(*value.string());
+    case json::Kind::array: {
+      py::list items;
+      for (const json::Value& item : *value.array()) items.append(out(item));
+      return items;
+    }
+    case json::Kind::object: {
+      py::dict members;
+      for (const json::Member& member : *value.object()) members[out(member.key)] = out(member.value);
+      return members;
+    }
+  }
+  return py::none();
+}
+// Declared before the records that hold them, and defined after all of those that they may hold.
+template <class T>
+py::object out(const std::optional<T>& value);
+template <class T>
+py::object out(const std::vector<T>& values);
+py::object text_or_none(const std::string& text) { return text.empty() ? py::none() : py::object(out(text)); }
+
+/// A dictionary whose keys are the names of a record's fields in Python.
+py::object record(std::initializer_list<std::pair<const char*, py::object>> fields) {
+  py::dict made;
+  for (const auto& [name, value] : fields) made[name] = value;
+  return made;
+}
+
+py::object out(const calyx::Policy& policy) {
+  return record({{"spend_cap_per_job", out(policy.spend_cap_per_job)},
+                 {"spend_cap_per_hour", out(policy.spend_cap_per_hour)},
+                 {"approval_threshold", out(policy.approval_threshold)},
+                 {"allowed_gpu_types", out(policy.allowed_gpu_types)}});
+}
+py::object out(const calyx::Wallet& wallet) {
+  return record({{"id", out(wallet.id)},
+                 {"owner_type", out(word(wallet.owner_type))},
+                 {"owner_id", out(wallet.owner_id)},
+                 {"parent_id", out(wallet.parent)},
+                 {"status", out(word(wallet.status))},
+                 {"policy", out(wallet.policy)},
+                 {"created_at", out(wallet.created_at)},
+                 {"balance", out(wallet.balance)},
+                 {"held", out(wallet.held)},
+                 {"expired_pending", out(wallet.expired_pending)},
+                 {"txn_count", out(wallet.txn_count)}});
+}
+py::object out(const calyx::WalletCreated& created) {
+  return record({{"wallet", out(created.wallet)},
+                 {"api_key", text_or_none(created.api_key)},
+                 {"key_id", out(created.key)},
+                 {"key_last4", out(created.key_last4)},
+                 {"replayed", out(created.replayed)}});
+}
+py::object out(const calyx::Moved& moved) {
+  return record({{"txn_id", out(moved.txn)},
+                 {"amount", out(moved.amount)},
+                 {"new_balance", out(moved.new_balance)},
+                 {"replayed", out(moved.replayed)}});
+}
+py::object out(const calyx::Spent& spent) {
+  return record({{"txn_id", out(spent.txn)},
+                 {"job_id", out(spent.job_id)},
+                 {"amount_locked", out(spent.amount_locked)},
+                 {"new_balance", out(spent.new_balance)},
+                 {"replayed", out(spent.replayed)}});
+}
+py::object out(const calyx::Earned& earned) {
+  return record({{"txn_id", out(earned.txn)},
+                 {"gross_amount", out(earned.gross_amount)},
+                 {"platform_fee", out(earned.platform_fee)},
+                 {"net_payout", out(earned.net_payout)},
+                 {"new_balance", out(earned.new_balance)},
+                 {"receipt_id", out(earned.receipt)},
+                 {"replayed", out(earned.replayed)}});
+}
+py::object out(const calyx::Released& released) {
+  return record({{"txn_id", out(released.txn)},
+                 {"job_id", out(released.job_id)},
+                 {"amount", out(released.amount)},
+                 {"new_balance", out(released.new_balance)},
+                 {"burned", out(released.burned)},
+                 {"replayed", out(released.replayed)}});
+}
+py::object out(const calyx::EntryView& entry) {
+  return record({{"txn_id", out(entry.txn)},
+                 {"seq", out(entry.seq)},
+                 {"kind", out(entry.kind)},
+                 {"amount", out(entry.amount)},
+                 {"job_id", text_or_none(entry.job_id)},
+                 {"reference", text_or_none(entry.reference)},
+                 {"at", out(entry.at)}});
+}
+py::object out(const calyx::EscrowView& escrow) {
+  return record({{"job_id", out(escrow.job_id)},
+                 {"payer_id", out(escrow.payer)},
+                 {"host_id", out(escrow.host)},
+                 {"amount", out(escrow.amount)},
+                 {"gpu_type", out(escrow.gpu_type)},
+                 {"state", out(word(escrow.state))},
+                 {"locked_by", out(escrow.locked_by)},
+                 {"locked_at", out(escrow.locked_at)},
+                 {"expires_at", out(escrow.expires_at)},
+                 {"ended_by", out(escrow.ended_by)},
+                 {"receipt_id", out(escrow.receipt)}});
+}
+py::object out(const calyx::Approval& approval) {
+  return record({{"id", out(approval.id)},
+                 {"wallet_id", out(approval.wallet)},
+                 {"status", out(word(approval.status))},
+                 {"operation", out(approval.operation)},
+                 {"amount", out(approval.amount)},
+                 {"job_id", text_or_none(approval.job_id)},
+                 {"gpu_type", out(approval.gpu_type)},
+                 {"created_at", out(approval.created_at)},
+                 {"expires_at", out(approval.expires_at)}});
+}
+py::object out(const calyx::ApiKey& key) {
+  return record({{"id", out(key.id)},
+                 {"wallet_id", out(key.wallet)},
+                 {"label", out(key.label)},
+                 {"last4", out(key.last4)},
+                 {"created_at", out(key.created_at)},
+                 {"revoked_at", out(key.revoked_at)}});
+}
+py::object out(const calyx::KeyIssued& issued) {
+  return record({{"key", out(issued.key)},
+                 {"api_key", text_or_none(issued.api_key)},
+                 {"replayed", out(issued.replayed)}});
+}
+py::object out(const calyx::Receipt& receipt) {
+  return record({{"id", out(receipt.id)}, {"jws", out(receipt.jws)}, {"leaf", out(receipt.leaf)}});
+}
+py::object out(const calyx::ReceiptVerdict& verdict) {
+  return record({{"valid", out(verdict.valid)},
+                 {"reason", text_or_none(verdict.reason)},
+                 {"payload", out(verdict.payload)}});
+}
+py::object out(const calyx::Payout& payout) {
+  return record({{"id", out(payout.id)},
+                 {"txn_id", out(payout.txn)},
+                 {"wallet_id", out(payout.wallet)},
+                 {"amount", out(payout.amount)},
+                 {"destination", out(payout.destination)},
+                 {"status", out(word(payout.status))},
+                 {"new_balance", out(payout.new_balance)},
+                 {"created_at", out(payout.created_at)},
+                 {"replayed", out(payout.replayed)}});
+}
+py::object out(const calyx::Granted& granted) {
+  return record({{"txn_id", out(granted.moved.txn)},
+                 {"amount", out(granted.moved.amount)},
+                 {"new_balance", out(granted.moved.new_balance)},
+                 {"remaining", out(granted.remaining)},
+                 {"replayed", out(granted.moved.replayed)}});
+}
+py::object out(const calyx::WaitlistEntry& entry) {
+  return record({{"id", out(entry.id)},
+                 {"owner_id", out(entry.owner_id)},
+                 {"status", out(word(entry.status))},
+                 {"created_at", out(entry.created_at)},
+                 {"replayed", out(entry.replayed)}});
+}
+py::object out(const calyx::WaitlistApproved& approved) {
+  return record({{"entry", out(approved.entry)}, {"created", out(approved.created)}});
+}
+py::object out(const calyx::InclusionProof& proof) {
+  return record({{"leaf", out(proof.leaf)},
+                 {"size", out(proof.size)},
+                 {"leaf_hash", out(proof.leaf_hash)},
+                 {"root", out(proof.root)},
+                 {"path", out(proof.path)},
+                 {"checkpoint", out(proof.checkpoint)}});
+}
+py::object out(const calyx::ConsistencyProof& proof) {
+  return record({{"old_size", out(proof.old_size)},
+                 {"new_size", out(proof.new_size)},
+                 {"old_root", out(proof.old_root)},
+                 {"new_root", out(proof.new_root)},
+                 {"path", out(proof.path)}});
+}
+py::object out(const calyx::AuditReport& report) {
+  return record({{"ok", out(report.ok)},
+                 {"events", out(report.events)},
+                 {"entries", out(report.entries)},
+                 {"receipts", out(report.receipts)},
+                 {"signatures", out(report.signatures)},
+                 {"checkpoints", out(report.checkpoints)},
+                 {"first_fault", text_or_none(report.first_fault)},
+                 {"head", out(report.head)},
+                 {"seq", out(report.seq)}});
+}
+py::object out(const calyx::EngineStats& stats) {
+  return record({{"commits", out(stats.commits)},
+                 {"calls_committed", out(stats.calls_committed)},
+                 {"checkpoints", out(stats.checkpoints)},
+                 {"statements_prepared", out(stats.statements_prepared)}});
+}
+py::object out(const calyx::Done&) { return py::none(); }
+py::object out(const calyx::Response& response) {
+  py::list headers;
+  for (const calyx::HeaderField& field : response.headers)
+    headers.append(py::make_tuple(field.name, field.value));
+  return py::make_tuple(response.status, headers, py::bytes(response.body));
+}
+
+py::object exception_of(const Error& error) {
+  return known().error_of(word(error.status()), word(error.reason), error.message, out(error.details));
+}
+py::object out(const calyx::Outcome& outcome) {
+  return std::visit(
+      [](const auto& one) -> py::object {
+        if constexpr (std::is_same_v<std::decay_t<decltype(one)>, Error>)
+          return exception_of(one);
+        else
+          return out(one);
+      },
+      outcome);
+}
+template <class T>
+py::object out(const std::optional<T>& value) {
+  return value ? out(*value) : py::none();
+}
+template <class T>
+py::object out(const std::vector<T>& values) {
+  py::list items;
+  for (const T& value : values) items.append(out(value));
+  return items;
+}
+template <class T>
+py::object out(const calyx::Listed<T>& page) {
+  return py::make_tuple(out(page.items), page.next);
+}
+template <class T>
+py::object out(Result<T> result) {
+  return out(std::move(result).value());
+}
+
+/// The one place where an error of calyx becomes an exception of Python.
+void raise_error(const Error& error) {
+  try {
+    const py::object made = exception_of(error);
+    PyErr_SetObject(reinterpret_cast<PyObject*>(Py_TYPE(made.ptr())), made.ptr());
+  } catch (py::error_already_set& raised) {
+    raised.restore();
+  }
+}
+
+// ── values from Python ──
+
+using Text = const std::string&;
+using MaybeText = const std::optional<std::string>&;
+using MaybeMicro = const std::optional<std::int64_t>&;
+
+/// An id that no market gives is one that names nothing: there is no other error for it.
+template <class T>
+T id_of(Text text, Reason unknown, const char* noun) {
+  if (const auto id = T::read(text)) return *id;
+  constexpr std::size_t said_max = 64;
+  std::string said = json::valid_utf8(text) && text.size() <= said_max ? text : "of that spelling";
+  throw Failure(fail(unknown, std::string("no ") + noun + " " + std::move(said)));
+}
+calyx::WalletId wallet_id(Text text) {
+  return id_of<calyx::WalletId>(text, Reason::wallet_unknown, "wallet");
+}
+std::optional<calyx::WalletId> wallet_id(MaybeText text) {
+  return text ? std::optional(wallet_id(*text)) : std::nullopt;
+}
+calyx::KeyId key_id(Text text) { return id_of<calyx::KeyId>(text, Reason::key_unknown, "key"); }
+calyx::ReceiptId receipt_id(Text text) {
+  return id_of<calyx::ReceiptId>(text, Reason::receipt_unknown, "receipt");
+}
+calyx::ApprovalId approval_id(Text text) {
+  return id_of<calyx::ApprovalId>(text, Reason::approval_unknown, "approval");
+}
+calyx::PayoutId payout_id(Text text) {
+  return id_of<calyx::PayoutId>(text, Reason::payout_unknown, "payout");
+}
+calyx::WaitlistId waitlist_id(Text text) {
+  return id_of<calyx::WaitlistId>(text, Reason::waitlist_unknown, "waitlist entry");
+}
+
+calyx::Money money_of(std::int64_t micro) { return calyx::Money{micro}; }
+std::optional<calyx::Money> money_of(MaybeMicro micro) {
+  return micro ? std::optional(calyx::Money{*micro}) : std::nullopt;
+}
+
+calyx::Spend spend_of(Text wallet, Text job_id, std::int64_t micro, MaybeText gpu_type, MaybeText host,
+                      MaybeMicro expires_in_s) {
+  return {.wallet = wallet_id(wallet),
+          .job_id = job_id,
+          .amount = money_of(micro),
+          .gpu_type = gpu_type,
+          .host_wallet = wallet_id(host),
+          .expires_in_s = expires_in_s};
+}
+calyx::Earn earn_of(Text host, Text job_id, std::int64_t gross_micro, Text output_hash, Text gpu_model,
+                    std::int64_t duration_seconds, MaybeText payer) {
+  const auto digest = core::read_output_hash(output_hash);
+  if (!digest)
+    throw Failure(fail(Reason::field_value,
+                       "an output_hash is 64 hex digits, with sha256: before them or not",
+                       json::object({{"field", "/output_hash"}})));
+  return {.host = wallet_id(host),
+          .job_id = job_id,
+          .gross_amount = money_of(gross_micro),
+          .output_hash = *digest,
+          .gpu_model = gpu_model,
+          .duration_seconds = duration_seconds,
+          .payer_wallet = wallet_id(payer)};
+}
+calyx::Release release_of(Text wallet, Text job_id) {
+  return {.wallet = wallet_id(wallet), .job_id = job_id};
+}
+calyx::TopUp topup_of(Text wallet, std::int64_t micro, Text reference, Text idempotency_key) {
+  return {.wallet = wallet_id(wallet),
+          .amount = money_of(micro),
+          .reference = reference,
+          .idempotency_key = idempotency_key};
+}
+calyx::WalletTransfer transfer_of(Text from, Text to, std::int64_t micro, Text reference,
+                                  Text idempotency_key) {
+  return {.from = wallet_id(from),
+          .to = wallet_id(to),
+          .amount = money_of(micro),
+          .reference = reference,
+          .idempotency_key = idempotency_key};
+}
+
+/// Calls `make` with the items of `values`, each as the type that `make` takes at its place.
+template <class Made, class... Arguments, std::size_t... At>
+Made made_of(Made (*make)(Arguments...), const py::tuple& values, std::index_sequence<At...>) {
+  if (values.size() != sizeof...(Arguments) + 1)
+    throw py::type_error("an operation has too few or many items");
+  return make(values[At + 1].template cast<std::decay_t<Arguments>>()...);
+}
+template <class Made, class... Arguments>
+Made made_of(Made (*make)(Arguments...), const py::tuple& values) {
+  return made_of(make, values, std::index_sequence_for<Arguments...>());
+}
+calyx::Operation operation_of(const py::tuple& values) {
+  if (values.empty()) throw py::type_error("an operation has a name");
+  const auto name = values[0].cast<std::string>();
+  if (name == "spend") return made_of(spend_of, values);
+  if (name == "earn") return made_of(earn_of, values);
+  if (name == "release") return made_of(release_of, values);
+  if (name == "topup") return made_of(topup_of, values);
+  if (name == "transfer") return made_of(transfer_of, values);
+  throw py::type_error("no operation " + name);
+}
+
+/// The micro-FLOPS that `text` spells; `field` is what an error names.
+std::int64_t read_money(Text text, Text field) {
+  const core::MoneyReading reading = core::read_money(text);
+  const auto fault = [&](Reason reason, const char* message) {
+    return Failure(fail(reason, message, json::object({{"field", field}})));
+  };
+  switch (reading.fault) {
+    case core::MoneyFault::none: break;
+    case core::MoneyFault::malformed:
+      throw fault(Reason::amount_malformed, "is not written as a decimal number");
+    case core::MoneyFault::too_precise: throw fault(Reason::amount_too_precise, "has more than 6 decimals");
+    case core::MoneyFault::out_of_range:
+      throw fault(Reason::amount_out_of_range, "is more than 8000000000 FLOPS");
+    case core::MoneyFault::negative: throw fault(Reason::amount_negative, "is negative");
+  }
+  return reading.money.micro;
+}
+
+// ── callbacks ──
+
+/// A Python function that an engine keeps. It is let go wherever the engine ends, with the GIL or without.
+class Function {
+ public:
+  explicit Function(const py::object& function)
+      : held_(py::object(function).release().ptr(), [](PyObject* last) {
+          if (!interpreter_alive()) return;
+          const py::gil_scoped_acquire gil;
+          Py_DECREF(last);
+        }) {}
+
+  /// `read(answer)` of what the function answers to `arguments`, or `otherwise` when it raises: there is
+  /// nobody here to raise to, so Python is told through `sys.unraisablehook`.
+  template <class T, class Read, class... Arguments>
+  T ask(T otherwise, Read read, const Arguments&... arguments) const {
+    if (!interpreter_alive()) return otherwise;
+    const py::gil_scoped_acquire gil;
+    const auto function = py::reinterpret_borrow<py::object>(held_.get());
+    try {
+      return read(function(out(arguments)...));
+    } catch (py::error_already_set& error) {
+      error.discard_as_unraisable(function);
+    } catch (const std::exception& error) {
+      PyErr_SetString(PyExc_TypeError, error.what());
+      PyErr_WriteUnraisable(function.ptr());
+    }
+    return otherwise;
+  }
+
+ private:
+  std::shared_ptr<PyObject> held_;
+};
+
+/// Copies the bytes object `answer`, which must have `size` bytes, to `to`.
+bool copy_bytes(const py::object& answer, void* to, std::size_t size) {
+  if (!PyBytes_Check(answer.ptr()) || static_cast<std::size_t>(PyBytes_GET_SIZE(answer.ptr())) != size)
+    throw py::type_error("gives bytes, " + std::to_string(size) + " of them");
+  std::memcpy(to, PyBytes_AS_STRING(answer.ptr()), size);
+  return true;
+}
+
+// ── the engine and its sessions ──
+
+struct PySession {
+  OpenPtr open;
+  calyx::Session session;
+
+  /// `call(session)` without the GIL, as Python reads its answer.
+  template <class Call>
+  py::object ask(Call call) {
+    return out(outside(open, [&](calyx::Engine&) { return call(session); }));
+  }
+  /// The same for a list of one wallet.
+  template <class List>
+  py::object list(List member, Text wallet, Text after, std::uint32_t limit) {
+    const calyx::WalletId id = wallet_id(wallet);
+    return ask([&](calyx::Session& s) { return (s.*member)(id, calyx::Page{after, limit}); });
+  }
+};
+
+/// What `open` takes, with its callbacks as the engine calls them.
+calyx::Options options_of(std::string path, bool read_only, std::uint64_t busy_timeout_ms, std::string issuer,
+                          std::int32_t fee_basis_points, const py::object& clock, const py::object& random,
+                          const py::object& sign, const std::optional<py::bytes>& sign_public_key,
+                          const py::object& pay_out) {
+  calyx::Options options;
+  options.path = std::move(path);
+  options.read_only = read_only;
+  options.busy_timeout_ms = busy_timeout_ms;
+  options.issuer = std::move(issuer);
+  options.fee_basis_points = fee_basis_points;
+  if (!clock.is_none())
+    options.now_us = [clock_ = Function(clock)] {
+      constexpr std::int64_t no_instant = -1;  // the engine refuses the call rather than guess one
+      return clock_.ask(no_instant, [](const py::object& us) { return us.cast<std::int64_t>(); });
+    };
+  if (!random.is_none())
+    options.random = [random_ = Function(random)](void* to, std::size_t size) {
+      return random_.ask(
+          false, [&](const py::object& answer) { return copy_bytes(answer, to, size); }, size);
+    };
+  if (!sign.is_none())
+    options.sign = [sign_ = Function(sign)](std::string_view kid, std::string_view message,
+                                            std::uint8_t to[64]) {
+      return sign_.ask(
+          false, [&](const py::object& answer) { return copy_bytes(answer, to, 64); }, kid, Bytes{message});
+    };
+  if (sign_public_key) {
+    const std::string key = *sign_public_key;
+    auto& kept = options.sign_public_key.emplace();
+    if (key.size() != kept.size())
+      throw Failure(fail(Reason::options_invalid, "sign_public_key has " + std::to_string(key.size()) +
+                                                      " bytes, an Ed25519 key has 32"));
+    std::memcpy(kept.data(), key.data(), key.size());
+  }
+  if (!pay_out.is_none())
+    options.pay_out = [pay_out_ = Function(pay_out)](const calyx::Payout& payout) {
+      using calyx::PayoutOutcome;
+      const auto read = [](const py::object& answer) {
+        if (answer.is_none()) return PayoutOutcome::pending;
+        const auto said = answer.cast<std::string>();
+        if (said == "pending") return PayoutOutcome::pending;
+        if (said == "confirmed") return PayoutOutcome::confirmed;
+        if (said == "failed") return PayoutOutcome::failed;
+        throw py::value_error("answers pending, confirmed or failed");
+      };
+      // When it raised, nobody knows whether money went out: the operator looks, then confirms or fails it.
+      return pay_out_.ask(PayoutOutcome::pending, read, payout);
+    };
+  return options;
+}
+
+OpenPtr open_market(std::string path, bool read_only, std::uint64_t busy_timeout_ms, std::string issuer,
+                    std::int32_t fee_basis_points, const py::object& clock, const py::object& random,
+                    const py::object& sign, const std::optional<py::bytes>& sign_public_key,
+                    const py::object& pay_out) {
+  if (going_down) throw Failure(fail(Reason::closed, "the interpreter is shutting down"));
+  calyx::Options options = options_of(std::move(path), read_only, busy_timeout_ms, std::move(issuer),
+                                      fee_basis_points, clock, random, sign, sign_public_key, pay_out);
+  std::optional<Result<calyx::Engine>> engine;
+  {
+    const Outside none;
+    engine.emplace(calyx::Engine::open(std::move(options)));
+  }
+  auto kept = std::make_unique<calyx::Engine>(std::move(*engine).value());
+  const auto open = std::make_shared<Open>();
+  open->engine = {kept.release(), [owner = getpid()](calyx::Engine* last) {
+                    if (getpid() == owner) delete last;
+                  }};
+  std::erase_if(all_open(), [](const std::weak_ptr<Open>& one) { return one.expired(); });
+  all_open().push_back(open);
+  return open;
+}
+
+calyx::WalletChange change_of(const py::dict& fields) {
+  calyx::WalletChange change;
+  const auto amount = [](const py::handle& value) {
+    return money_of(value.cast<std::optional<std::int64_t>>());
+  };
+  for (const auto& [key, value] : fields) {
+    const auto name = key.cast<std::string>();
+    if (name == "status") {
+      using enum calyx::WalletStatus;
+      const auto said = value.cast<std::string>();
+      for (const auto status : {active, frozen, closed})
+        if (said == word(status)) change.status = status;
+    } else if (name == "spend_cap_per_job") {
+      change.spend_cap_per_job.emplace(amount(value));
+    } else if (name == "spend_cap_per_hour") {
+      change.spend_cap_per_hour.emplace(amount(value));
+    } else if (name == "approval_threshold") {
+      change.approval_threshold.emplace(amount(value));
+    } else if (name == "allowed_gpu_types") {
+      change.allowed_gpu_types.emplace(value.cast<std::optional<std::vector<std::string>>>());
+    } else {
+      throw py::type_error("a wallet has no " + name);
+    }
+  }
+  return change;
+}
+
+calyx::WalletCreate create_of(Text owner_type, Text owner_id, MaybeText parent, MaybeMicro cap_per_job,
+                              MaybeMicro cap_per_hour, MaybeMicro approval_threshold,
+                              std::optional<std::vector<std::string>> gpu_types, Text idempotency_key) {
+  if (owner_type != "human" && owner_type != "agent")
+    throw Failure(fail(Reason::field_value, "an owner_type is human or agent",
+                       json::object({{"field", "/owner_type"}})));
+  return {.owner_type = owner_type == "human" ? calyx::OwnerType::human : calyx::OwnerType::agent,
+          .owner_id = owner_id,
+          .parent = wallet_id(parent),
+          .policy = {.spend_cap_per_job = money_of(cap_per_job),
+                     .spend_cap_per_hour = money_of(cap_per_hour),
+                     .approval_threshold = money_of(approval_threshold),
+                     .allowed_gpu_types = std::move(gpu_types)},
+          .idempotency_key = idempotency_key};
+}
+
+/// Hands the ledger to `write` piece by piece, as bytes. What `write` raises ends the export and is raised.
+void export_ledger(PySession& self, Text format, const py::function& write) {
+  using calyx::ExportFormat;
+  ExportFormat asked;
+  if (format == "csv")
+    asked = ExportFormat::csv;
+  else if (format == "jsonl")
+    asked = ExportFormat::jsonl;
+  else if (format == "hledger")
+    asked = ExportFormat::hledger;
+  else
+    throw Failure(
+        fail(Reason::field_value, "a format is csv, jsonl or hledger", json::object({{"field", "format"}})));
+  std::exception_ptr raised;
+  const auto sink = [&](std::string_view piece) {
+    const py::gil_scoped_acquire gil;
+    try {
+      write(out(Bytes{piece}));
+      return true;
+    } catch (py::error_already_set&) {
+      raised = std::current_exception();
+      return false;
+    }
+  };
+  const auto done =
+      outside(self.open, [&](calyx::Engine&) { return self.session.export_ledger(asked, sink); });
+  if (raised) std::rethrow_exception(raised);
+  if (!done.ok()) throw Failure(done.error());
+}
+
+}  // namespace
+
+PYBIND11_MODULE(_native, module) {
+  using py::arg;
+  using Session = calyx::Session;
+  using calyx::Engine;
+
+  PyDateTime_IMPORT;
+  if (PyDateTimeAPI == nullptr) throw py::error_already_set();
+  py::register_local_exception_translator([](std::exception_ptr thrown) {
+    try {
+      if (thrown) std::rethrow_exception(thrown);
+    } catch (const Failure& failure) {
+      raise_error(failure.error());
+    }
+  });
+  py::module_::import("atexit").attr("register")(py::cpp_function([owner = getpid()] { at_exit(owner); }));
+
+  module.doc() = "The engine behind calyx, as text and integers. Use the package calyx instead.";
+  module.attr("__version__") = CALYX_VERSION;
+  module.def("read_money", &read_money, arg("text"), arg("field"),
+             "The micro-FLOPS that the digits of text spell.");
+  module.def(
+      "money_text", [](std::int64_t micro) { return core::money_text(money_of(micro)); }, arg("micro"),
+      "An amount in FLOPS with two to six decimals.");
+  module.def(
+      "verify_receipt",
+      [](Text receipt, Text jwks) {
+        std::optional<calyx::ReceiptVerdict> verdict;
+        {
+          const Outside none;
+          verdict = calyx::verify_receipt(receipt, jwks);
+        }
+        return out(*verdict);
+      },
+      arg("receipt"), arg("jwks"), "Judges a receipt by a key set, with no market at hand.");
+  module.def("open", &open_market, arg("path"), arg("read_only"), arg("busy_timeout_ms"), arg("issuer"),
+             arg("fee_basis_points"), arg("clock"), arg("random"), arg("sign"), arg("sign_public_key"),
+             arg("pay_out"), "Opens or creates a market; an empty path is one in memory.");
+
+  py::class_<Open, OpenPtr>(module, "Engine", "One open market file.")
+      .def("close", &Open::close)
+      .def_property_readonly("closed", [](const Open& self) { return self.engine == nullptr; })
+      .def("as_operator",
+           [](const OpenPtr& self) {
+             return PySession{self, outside(self, [](Engine& engine) { return engine.as_operator(); })};
+           })
+      .def(
+          "session",
+          [](const OpenPtr& self, Text api_key) {
+            return PySession{self,
+                             outside(self, [&](Engine& engine) { return engine.session(api_key); }).value()};
+          },
+          arg("api_key"))
+      .def(
+          "issue_operator_key",
+          [](const OpenPtr& self, Text label) {
+            return out(outside(self, [&](Engine& engine) { return engine.issue_operator_key(label); }));
+          },
+          arg("label"))
+      .def("public_keys",
+           [](const OpenPtr& self) {
+             return out(outside(self, [](Engine& engine) { return engine.public_keys(); }));
+           })
+      .def("rotate_signing_key",
+           [](const OpenPtr& self) {
+             return out(outside(self, [](Engine& engine) { return engine.rotate_signing_key(); }));
+           })
+      .def(
+          "verify",
+          [](const OpenPtr& self, Text receipt) {
+            return out(outside(self, [&](Engine& engine) { return engine.verify(receipt); }));
+          },
+          arg("receipt"))
+      .def(
+          "backup",
+          [](const OpenPtr& self, Text path) {
+            return out(outside(self, [&](Engine& engine) { return engine.backup(path); }));
+          },
+          arg("path"))
+      .def("stats",
+           [](const OpenPtr& self) {
+             return out(outside(self, [](Engine& engine) { return engine.stats(); }));
+           })
+      .def("issuer",
+           [](const OpenPtr& self) {
+             return out(outside(self, [](Engine& engine) { return engine.issuer(); }));
+           })
+      .def(
+          "request",
+          [](const OpenPtr& self, Text method, Text target,
+             const std::vector<std::pair<std::string, std::string>>& headers, const py::bytes& body) {
+            calyx::Request request{method, target, {}, body};
+            for (const auto& [name, value] : headers) request.headers.push_back({name, value});
+            return out(outside(self, [&](Engine& engine) { return calyx::handle(engine, request); }));
+          },
+          arg("method"), arg("target"), arg("headers"), arg("body"));
+
+  py::class_<PySession>(module, "Session", "What one principal may ask.")
+      .def_property_readonly("role",
+                             [](const PySession& self) {
+                               switch (self.session.principal().role) {
+                                 case calyx::Role::operator_: return "operator";
+                                 case calyx::Role::human: return "human";
+                                 case calyx::Role::agent: return "agent";
+                               }
+                               return "";
+                             })
+      .def_property_readonly("wallet_id",
+                             [](const PySession& self) { return out(self.session.principal().wallet); })
+      .def_property_readonly("key_id",
+                             [](const PySession& self) { return out(self.session.principal().key); })
+
+      .def(
+          "create_wallet",
+          [](PySession& self, Text owner_type, Text owner_id, MaybeText parent, MaybeMicro cap_per_job,
+             MaybeMicro cap_per_hour, MaybeMicro threshold, std::optional<std::vector<std::string>> gpu_types,
+             Text idempotency_key) {
+            const auto asked = create_of(owner_type, owner_id, parent, cap_per_job, cap_per_hour, threshold,
+                                         std::move(gpu_types), idempotency_key);
+            return self.ask([&](Session& session) { return session.create_wallet(asked); });
+          },
+          arg("owner_type"), arg("owner_id"), arg("parent"), arg("spend_cap_per_job"),
+          arg("spend_cap_per_hour"), arg("approval_threshold"), arg("allowed_gpu_types"),
+          arg("idempotency_key"))
+      .def(
+          "wallets",
+          [](PySession& self, Text after, std::uint32_t limit) {
+            return self.ask([&](Session& session) { return session.wallets({after, limit}); });
+          },
+          arg("after"), arg("limit"))
+      .def(
+          "wallet",
+          [](PySession& self, Text wallet) {
+            const auto id = wallet_id(wallet);
+            return self.ask([&](Session& session) { return session.wallet(id); });
+          },
+          arg("wallet"))
+      .def(
+          "change_wallet",
+          [](PySession& self, Text wallet, const py::dict& fields) {
+            const auto id = wallet_id(wallet);
+            const auto change = change_of(fields);
+            return self.ask([&](Session& session) { return session.change_wallet(id, change); });
+          },
+          arg("wallet"), arg("fields"))
+
+      .def(
+          "topup",
+          [](PySession& self, Text wallet, std::int64_t micro, Text reference, Text idempotency_key) {
+            const auto asked = topup_of(wallet, micro, reference, idempotency_key);
+            return self.ask([&](Session& session) { return session.topup(asked); });
+          },
+          arg("wallet"), arg("micro"), arg("reference"), arg("idempotency_key"))
+      .def(
+          "transfer",
+          [](PySession& self, Text from, Text to, std::int64_t micro, Text reference, Text idempotency_key) {
+            const auto asked = transfer_of(from, to, micro, reference, idempotency_key);
+            return self.ask([&](Session& session) { return session.transfer(asked); });
+          },
+          arg("source"), arg("to"), arg("micro"), arg("reference"), arg("idempotency_key"))
+      .def(
+          "spend",
+          [](PySession& self, Text wallet, Text job_id, std::int64_t micro, MaybeText gpu_type,
+             MaybeText host, MaybeMicro expires_in_s) {
+            const auto asked = spend_of(wallet, job_id, micro, gpu_type, host, expires_in_s);
+            return self.ask([&](Session& session) { return session.spend(asked); });
+          },
+          arg("wallet"), arg("job_id"), arg("micro"), arg("gpu_type"), arg("host"), arg("expires_in_s"))
+      .def(
+          "earn",
+          [](PySession& self, Text host, Text job_id, std::int64_t gross_micro, Text output_hash,
+             Text gpu_model, std::int64_t duration_seconds, MaybeText payer) {
+            const auto asked =
+                earn_of(host, job_id, gross_micro, output_hash, gpu_model, duration_seconds, payer);
+            return self.ask([&](Session& session) { return session.earn(asked); });
+          },
+          arg("host"), arg("job_id"), arg("gross_micro"), arg("output_hash"), arg("gpu_model"),
+          arg("duration_seconds"), arg("payer"))
+      .def(
+          "release",
+          [](PySession& self, Text wallet, Text job_id) {
+            const auto asked = release_of(wallet, job_id);
+            return self.ask([&](Session& session) { return session.release(asked); });
+          },
+          arg("wallet"), arg("job_id"))
+      .def(
+          "bulk",
+          [](PySession& self, const std::vector<py::tuple>& tuples) {
+            std::vector<calyx::Operation> operations;
+            operations.reserve(tuples.size());
+            for (const py::tuple& values : tuples) operations.push_back(operation_of(values));
+            return self.ask([&](Session& session) { return session.bulk(operations); });
+          },
+          arg("operations"))
+
+      .def(
+          "entries",
+          [](PySession& self, Text wallet, Text after, std::uint32_t limit) {
+            return self.list(&Session::entries, wallet, after, limit);
+          },
+          arg("wallet"), arg("after"), arg("limit"))
+      .def(
+          "escrows",
+          [](PySession& self, Text wallet, Text after, std::uint32_t limit) {
+            return self.list(&Session::escrows, wallet, after, limit);
+          },
+          arg("wallet"), arg("after"), arg("limit"))
+      .def(
+          "approvals",
+          [](PySession& self, Text wallet, Text after, std::uint32_t limit) {
+            return self.list(&Session::approvals, wallet, after, limit);
+          },
+          arg("wallet"), arg("after"), arg("limit"))
+      .def(
+          "keys",
+          [](PySession& self, Text wallet, Text after, std::uint32_t limit) {
+            return self.list(&Session::keys, wallet, after, limit);
+          },
+          arg("wallet"), arg("after"), arg("limit"))
+      .def(
+          "receipts",
+          [](PySession& self, Text wallet, Text after, std::uint32_t limit) {
+            return self.list(&Session::receipts, wallet, after, limit);
+          },
+          arg("wallet"), arg("after"), arg("limit"))
+
+      .def(
+          "issue_key",
+          [](PySession& self, Text wallet, Text label, Text idempotency_key) {
+            const auto id = wallet_id(wallet);
+            return self.ask([&](Session& session) { return session.issue_key(id, label, idempotency_key); });
+          },
+          arg("wallet"), arg("label"), arg("idempotency_key"))
+      .def(
+          "revoke_key",
+          [](PySession& self, Text key) {
+            const auto id = key_id(key);
+            return self.ask([&](Session& session) { return session.revoke_key(id); });
+          },
+          arg("key"))
+      .def(
+          "rotate_key",
+          [](PySession& self, Text key, Text idempotency_key) {
+            const auto id = key_id(key);
+            return self.ask([&](Session& session) { return session.rotate_key(id, idempotency_key); });
+          },
+          arg("key"), arg("idempotency_key"))
+
+      .def(
+          "approve",
+          [](PySession& self, Text approval) {
+            const auto id = approval_id(approval);
+            return self.ask([&](Session& session) { return session.approve(id); });
+          },
+          arg("approval"))
+      .def(
+          "deny",
+          [](PySession& self, Text approval) {
+            const auto id = approval_id(approval);
+            return self.ask([&](Session& session) { return session.deny(id); });
+          },
+          arg("approval"))
+
+      .def(
+          "request_payout",
+          [](PySession& self, Text wallet, std::int64_t micro, Text destination, Text idempotency_key) {
+            const calyx::PayoutRequest asked{.wallet = wallet_id(wallet),
+                                             .amount = money_of(micro),
+                                             .destination = destination,
+                                             .idempotency_key = idempotency_key};
+            return self.ask([&](Session& session) { return session.request_payout(asked); });
+          },
+          arg("wallet"), arg("micro"), arg("destination"), arg("idempotency_key"))
+      .def(
+          "confirm_payout",
+          [](PySession& self, Text payout) {
+            const auto id = payout_id(payout);
+            return self.ask([&](Session& session) { return session.confirm_payout(id); });
+          },
+          arg("payout"))
+      .def(
+          "fail_payout",
+          [](PySession& self, Text payout) {
+            const auto id = payout_id(payout);
+            return self.ask([&](Session& session) { return session.fail_payout(id); });
+          },
+          arg("payout"))
+      .def(
+          "grant",
+          [](PySession& self, Text wallet) {
+            const auto id = wallet_id(wallet);
+            return self.ask([&](Session& session) { return session.grant(id); });
+          },
+          arg("wallet"))
+      .def(
+          "join_waitlist",
+          [](PySession& self, Text owner_id) {
+            return self.ask([&](Session& session) { return session.join_waitlist(owner_id); });
+          },
+          arg("owner_id"))
+      .def(
+          "approve_waitlist",
+          [](PySession& self, Text entry) {
+            const auto id = waitlist_id(entry);
+            return self.ask([&](Session& session) { return session.approve_waitlist(id); });
+          },
+          arg("entry"))
+
+      .def(
+          "receipt",
+          [](PySession& self, Text receipt) {
+            const auto id = receipt_id(receipt);
+            return self.ask([&](Session& session) { return session.receipt(id); });
+          },
+          arg("receipt"))
+      .def(
+          "inclusion_proof",
+          [](PySession& self, Text receipt) {
+            const auto id = receipt_id(receipt);
+            return self.ask([&](Session& session) { return session.inclusion_proof(id); });
+          },
+          arg("receipt"))
+      .def(
+          "consistency_proof",
+          [](PySession& self, std::uint64_t old_size, std::uint64_t new_size) {
+            return self.ask([&](Session& session) { return session.consistency_proof(old_size, new_size); });
+          },
+          arg("old_size"), arg("new_size"))
+      .def("checkpoint",
+           [](PySession& self) { return self.ask([](Session& session) { return session.checkpoint(); }); })
+      .def(
+          "audit",
+          [](PySession& self, Text anchor, bool each) {
+            const auto depth = each ? calyx::AuditDepth::each : calyx::AuditDepth::covered;
+            return self.ask([&](Session& session) { return session.audit(anchor, depth); });
+          },
+          arg("anchor"), arg("each"))
+      .def("export_ledger", &export_ledger, arg("format"), arg("write"));
+}

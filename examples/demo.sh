@@ -1,0 +1,47 @@
+#!/bin/sh
+# Runs one of the first_job programs, then verifies what it left with tools that know nothing of calyx.
+#
+#   demo.sh FOLDER COMMAND [WORD...]
+#
+# COMMAND is run with FOLDER as its last word. Exit status: 0 when the job was done, the receipt is good by openssl
+# and by Python, and the tampered copies are good by neither.
+set -eu
+
+here=$(CDPATH='' cd -- "$(dirname -- "$0")" && pwd)
+# The distribution's Python, which has the distribution's `cryptography`, before any other.
+python=${CALYX_PYTHON_COMMAND:-/usr/bin/python3}
+[ -x "$python" ] || python=python3
+
+say() { printf '%-16s %s\n' "$1" "$2"; }
+die() { printf 'demo.sh: %s\n' "$1" >&2; exit 1; }
+
+folder=$1
+shift
+"$@" "$folder"
+
+# With `set -e` a command that fails ends the script, so each line below that is printed was true.
+sh "$here/verify_receipt.sh" "$folder/receipt.jws" "$folder/keys.json" >/dev/null
+say 'Verify' "openssl says valid: $folder/receipt.jws"
+"$python" "$here/verify_receipt.py" "$folder/receipt.jws" "$folder/keys.json" >/dev/null
+"$python" "$here/verify_receipt.py" "$folder/receipt.json" "$folder/keys.json" >/dev/null
+say 'Verify' "Python's cryptography says valid: receipt.jws and receipt.json"
+
+# refused COMMAND...: status 1 is a judgement; 0 would be a forgery taken for good, 2 a file that was not read.
+refused() {
+  status=0
+  said=$("$@" 2>&1 >/dev/null) || status=$?
+  [ "$status" -eq 1 ] || die "a tampered copy ended with $status: $said"
+}
+tampered=0
+if [ -e "$folder/tampered.jws" ]; then
+  refused sh "$here/verify_receipt.sh" "$folder/tampered.jws" "$folder/keys.json"
+  say 'Tamper' "openssl refuses the copy: ${said#*: }"
+  tampered=1
+fi
+for copy in tampered.jws tampered.json; do
+  [ -e "$folder/$copy" ] || continue
+  refused "$python" "$here/verify_receipt.py" "$folder/$copy" "$folder/keys.json"
+  say 'Tamper' "Python's cryptography refuses the copy: ${said#*: }"
+  tampered=1
+done
+[ "$tampered" -eq 1 ] || die 'there is no tampered copy to refuse'

@@ -1,0 +1,410 @@
+// The wire contract behind a real HTTP server.
+//
+//   calyx_gateway --market market.db --port 8080 --issue-operator-key
+//   curl http://127.0.0.1:8080/v1/wallets -H "X-API-Key: cyx_op_..." -H "Content-Type: application/json"
+//
+// Every request is handed to calyx as it came: method, target, headers, body. What this file adds is what
+// HTTP needs around that: limits, framing that two readers understand alike, and an orderly end. It logs
+// nothing.
+//
+// It speaks plain HTTP, to this machine unless told otherwise. For others put a proxy in front that does TLS
+// and has its own limits of connections and headers.
+#include <httplib.h>
+#include <signal.h>
+
+#include <algorithm>
+#include <atomic>
+#include <calyx/calyx.hpp>
+#include <charconv>
+#include <chrono>
+#include <cstdio>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <thread>
+#include <utility>
+
+namespace {
+
+// Each connection holds a thread, as the HTTP library works.
+constexpr std::size_t connections_max = 64;
+constexpr std::size_t requests_a_connection_max = 10'000;
+constexpr int keep_alive_s = 5;
+constexpr int read_timeout_s = 10;
+constexpr int write_timeout_s = 10;
+// A body that is over the limit is still taken off the line up to here, so that its sender hears 413 and not
+// a broken connection.
+constexpr std::size_t drained_bytes_max = std::size_t{16} << 20;
+
+struct Settings {
+  std::string market;  // empty: in memory
+  std::string host = "127.0.0.1";
+  int port = 8080;  // 0: any that is free
+  std::size_t body_bytes_max = calyx::request_body_max;
+  bool issue_operator_key = false;
+};
+
+constexpr const char* usage =
+    "usage: calyx_gateway [--market PATH] [--host ADDRESS] [--port NUMBER] [--max-body BYTES]\n"
+    "                     [--issue-operator-key]\n"
+    "\n"
+    "  --market PATH         the market file, made when absent (without it: in memory, gone at the end)\n"
+    "  --host ADDRESS        where to listen (127.0.0.1)\n"
+    "  --port NUMBER         0 takes any that is free (8080)\n"
+    "  --max-body BYTES      the longest request body, at most 1048576 (1048576)\n"
+    "  --issue-operator-key  mint an operator's API key and print it, this once\n";
+
+template <class Number>
+std::optional<Number> number_in(std::string_view text, Number most) {
+  Number number = 0;
+  const auto [end, fault] = std::from_chars(text.data(), text.data() + text.size(), number);
+  if (fault != std::errc{} || end != text.data() + text.size() || number < 0 || number > most)
+    return std::nullopt;
+  return number;
+}
+
+/// What the command line asks for, or what is wrong with it.
+struct CommandLine {
+  Settings settings;
+  std::string fault;
+  bool help = false;
+};
+
+CommandLine read_command_line(int count, char** words) {
+  CommandLine line;
+  for (int i = 1; i < count; ++i) {
+    const std::string_view word = words[i];
+    if (word == "--help") {
+      line.help = true;
+      continue;
+    }
+    if (word == "--issue-operator-key") {
+      line.settings.issue_operator_key = true;
+      continue;
+    }
+    if (word != "--market" && word != "--host" && word != "--port" && word != "--max-body") {
+      line.fault = "there is no option " + std::string(word);
+      return line;
+    }
+    const std::string_view value = i + 1 < count ? words[++i] : "";
+    if (value.empty()) {
+      line.fault = std::string(word) + " needs a value";
+      return line;
+    }
+    if (word == "--market") line.settings.market = value;
+    if (word == "--host") line.settings.host = value;
+    if (word == "--port") {
+      const auto port = number_in<int>(value, 65'535);
+      if (!port) line.fault = "--port takes 0 to 65535";
+      line.settings.port = port.value_or(0);
+    }
+    if (word == "--max-body") {
+      const auto bytes = number_in<std::size_t>(value, calyx::request_body_max);
+      if (!bytes) line.fault = "--max-body takes 0 to " + std::to_string(calyx::request_body_max);
+      line.settings.body_bytes_max = bytes.value_or(0);
+    }
+    if (!line.fault.empty()) return line;
+  }
+  return line;
+}
+
+// ── what HTTP leaves open ──
+
+/// A refusal of the gateway's own, in the shape of the wire's. `message` needs no escapes.
+calyx::Response refusal(int status, const std::string& code, const std::string& message) {
+  return {status,
+          {{"Content-Type", "application/json"}},
+          R"({"error":{"code":")" + code + R"(","message":")" + message + R"(","details":{}}})"};
+}
+
+calyx::Response too_large(const Settings& settings) {
+  return refusal(413, "too_large",
+                 "the body has more than " + std::to_string(settings.body_bytes_max) + " bytes");
+}
+
+enum class Body { none, sized, chunked, unclear };
+
+/// How long the body is, when all readers on the way must agree on it. Where they could differ, one request
+/// could be taken for two.
+Body framing_of(const httplib::Request& request) {
+  const std::size_t lengths = request.get_header_value_count("Content-Length");
+  const std::size_t encodings = request.get_header_value_count("Transfer-Encoding");
+  if (lengths + encodings > 1) return Body::unclear;
+  if (encodings == 1) {
+    std::string coding = request.get_header_value("Transfer-Encoding");
+    std::transform(coding.begin(), coding.end(), coding.begin(), [](unsigned char c) {
+      return static_cast<char>(c >= 'A' && c <= 'Z' ? c + ('a' - 'A') : c);
+    });
+    return coding == "chunked" ? Body::chunked : Body::unclear;
+  }
+  if (lengths == 0) return Body::none;
+  const std::string length = request.get_header_value("Content-Length");
+  const bool digits = !length.empty() && length.size() <= 18 &&
+                      std::all_of(length.begin(), length.end(), [](char c) { return c >= '0' && c <= '9'; });
+  if (!digits) return Body::unclear;
+  return length.find_first_not_of('0') == std::string::npos ? Body::none : Body::sized;
+}
+
+/// The methods whose bodies the HTTP library reads.
+bool library_reads_body(const std::string& method) {
+  return method == "POST" || method == "PUT" || method == "PATCH" || method == "DELETE";
+}
+
+/// What becomes of the connection: kept; ended by the gateway, since what is left on the line is not the next
+/// request; or ended with the server, which is stopping.
+enum class Then { keep, close, stop };
+
+void send(calyx::Response&& answer, httplib::Response& response, Then then) {
+  response.status = answer.status;
+  std::string content_type = "application/json";
+  for (calyx::HeaderField& field : answer.headers) {
+    std::string name = field.name;
+    std::transform(name.begin(), name.end(), name.begin(), [](unsigned char c) {
+      return static_cast<char>(c >= 'A' && c <= 'Z' ? c + ('a' - 'A') : c);
+    });
+    if (name == "content-type")
+      content_type = std::move(field.value);
+    else if (name != "content-length")  // the library counts
+      response.set_header(field.name, field.value);
+  }
+  if (then != Then::keep) response.set_header("Connection", "close");
+  if (then != Then::close) {
+    if (!answer.body.empty()) response.set_content(std::move(answer.body), content_type);
+    return;
+  }
+  // The library closes a connection after a body whose source gave up, so the source gives all of it and then
+  // gives up.
+  const std::string body = answer.body.empty() ? " " : std::move(answer.body);
+  response.set_content_provider(body.size(), content_type,
+                                [body](std::size_t offset, std::size_t, httplib::DataSink& sink) {
+                                  sink.write(body.data() + offset, body.size() - offset);
+                                  return false;
+                                });
+}
+
+/// The request as it came, but for what the library itself adds to the headers.
+calyx::Request as_it_came(const httplib::Request& request, std::string body = {}) {
+  calyx::Request asked;
+  asked.method = request.method;
+  asked.target = request.target;
+  for (const auto& [name, value] : request.headers) {
+    if (name != "REMOTE_ADDR" && name != "REMOTE_PORT" && name != "LOCAL_ADDR" && name != "LOCAL_PORT")
+      asked.headers.push_back({name, value});
+  }
+  asked.body = std::move(body);
+  return asked;
+}
+
+// ── the server ──
+
+class Gateway {
+ public:
+  Gateway(calyx::Engine& engine, Settings settings) : engine_(engine), settings_(std::move(settings)) {
+    server_.new_task_queue = [] { return new httplib::ThreadPool(connections_max); };
+    server_.set_keep_alive_max_count(requests_a_connection_max);
+    server_.set_keep_alive_timeout(keep_alive_s);
+    server_.set_read_timeout(read_timeout_s);
+    server_.set_write_timeout(write_timeout_s);
+    server_.set_tcp_nodelay(true);
+    // The library's own choice would let a second gateway share the port, and the two take turns.
+    server_.set_socket_options([](socket_t line) {
+      const int yes = 1;
+      setsockopt(line, SOL_SOCKET, SO_REUSEADDR, &yes, sizeof yes);
+    });
+    // The limit on what is sent is kept below, with an answer in the shape of the wire's; this one stops the
+    // library from reading on.
+    server_.set_payload_max_length(drained_bytes_max);
+
+    server_.set_expect_100_continue_handler(
+        [this](const httplib::Request& request, httplib::Response& response) {
+          if (framing_of(request) != Body::sized || length_of(request) <= settings_.body_bytes_max)
+            return 100;
+          send(too_large(settings_), response, after(Then::close));
+          return 413;
+        });
+    server_.set_pre_routing_handler([this](const httplib::Request& request, httplib::Response& response) {
+      return begin(request, response) ? httplib::Server::HandlerResponse::Handled
+                                      : httplib::Server::HandlerResponse::Unhandled;
+    });
+    const auto with_body = [this](const httplib::Request& request, httplib::Response& response,
+                                  const httplib::ContentReader& reader) {
+      finish(request, response, reader);
+    };
+    server_.Post("/", with_body).Put("/", with_body).Patch("/", with_body).Delete("/", with_body);
+    server_.set_exception_handler(
+        [this](const httplib::Request&, httplib::Response& response, std::exception_ptr) {
+          // Memory that ran out, and nothing else. Whether the request stands is open.
+          send(refusal(503, "outcome_unknown", "memory ran out: repeat the request with the same key"),
+               response, after(Then::close));
+        });
+    // What the library refuses on its own (a request line that is none, a target that is too long) gets a
+    // body too; an answer that has one is left as it is.
+    const httplib::Server::HandlerWithResponse explain = [this](const httplib::Request&,
+                                                                httplib::Response& response) {
+      if (response.body.empty() && !response.content_provider_) {
+        const bool large = response.status == 413 || response.status == 414;
+        calyx::Response said = refusal(response.status, large ? "too_large" : "malformed_target",
+                                       large ? "the request is too long" : "the request is no HTTP");
+        send(std::move(said), response, after(Then::close));
+      }
+      return httplib::Server::HandlerResponse::Handled;
+    };
+    server_.set_error_handler(explain);
+  }
+
+  /// The port that is listened on, or nothing.
+  std::optional<int> bind() {
+    if (settings_.port == 0) {
+      const int port = server_.bind_to_any_port(settings_.host);
+      return port > 0 ? std::optional<int>(port) : std::nullopt;
+    }
+    return server_.bind_to_port(settings_.host, settings_.port) ? std::optional<int>(settings_.port)
+                                                                : std::nullopt;
+  }
+
+  /// Serves until `stop`, and then until the requests under way are answered.
+  void serve() {
+    server_.listen_after_bind();
+    done_ = true;
+  }
+
+  /// May come before `serve` has begun.
+  void stop() {
+    while (!server_.is_running() && !done_) std::this_thread::sleep_for(std::chrono::milliseconds(1));
+    stopping_ = true;
+    server_.stop();
+  }
+
+  bool done() const { return done_; }
+
+ private:
+  static std::size_t length_of(const httplib::Request& request) {
+    return number_in<std::size_t>(request.get_header_value("Content-Length"), SIZE_MAX).value_or(0);
+  }
+
+  /// Answers what has no body to wait for. Whether it did.
+  bool begin(const httplib::Request& request, httplib::Response& response) {
+    // The library made the request for this connection and lends it as const. It is the library's own reading
+    // of it that has to be held back here: ranges would cut the answer, and the path, of which only the
+    // target counts, would be matched by a regular expression that recurses over all of it.
+    auto& own = const_cast<httplib::Request&>(request);
+    own.ranges.clear();
+    own.path = "/";
+
+    const Body body = framing_of(request);
+    if (body == Body::unclear) {
+      own.method = "GET";  // the answer to a HEAD has no body, and with that no end of the connection
+      send(refusal(400, "malformed_header", "the length of the body is not clear"), response,
+           after(Then::close));
+      return true;
+    }
+    if (body != Body::none && !library_reads_body(request.method)) {
+      own.method = "GET";
+      send(refusal(400, "malformed_header", "a body with this method is not read"), response,
+           after(Then::close));
+      return true;
+    }
+    if (body == Body::sized && length_of(request) > drained_bytes_max) {
+      send(too_large(settings_), response, after(Then::close));
+      return true;
+    }
+    if (body != Body::none) return false;
+    send(calyx::handle(engine_, as_it_came(request)), response, after(Then::keep));
+    return true;
+  }
+
+  /// Reads the body and answers.
+  void finish(const httplib::Request& request, httplib::Response& response,
+              const httplib::ContentReader& reader) {
+    // Forms are the library's idea, not the contract's: under another name of their type it hands out the
+    // bytes.
+    calyx::Request asked = as_it_came(request);
+    const_cast<httplib::Request&>(request).headers.erase("Content-Type");
+
+    std::size_t seen = 0;
+    const bool whole = reader([&](const char* bytes, std::size_t count) {
+      seen += count;
+      if (seen <= settings_.body_bytes_max)
+        asked.body.append(bytes, count);
+      else
+        asked.body.clear();
+      return seen <= drained_bytes_max;
+    });
+    if (seen > settings_.body_bytes_max) {
+      send(too_large(settings_), response, after(whole ? Then::keep : Then::close));
+    } else if (!whole) {
+      send(refusal(400, "malformed_header", "the body ended before its length"), response,
+           after(Then::close));
+    } else {
+      send(calyx::handle(engine_, asked), response, after(Then::keep));
+    }
+  }
+
+  /// A server that stops asks no source for a body any more, and keeps no connection anyhow.
+  Then after(Then wanted) const { return stopping_ ? Then::stop : wanted; }
+
+  calyx::Engine& engine_;
+  const Settings settings_;
+  httplib::Server server_;
+  std::atomic<bool> done_{false};
+  std::atomic<bool> stopping_{false};
+};
+
+/// Prints to the one who started the gateway, at once even into a pipe.
+void say(const std::string& line) {
+  std::printf("%s\n", line.c_str());
+  std::fflush(stdout);
+}
+
+int complain(const std::string& line) {
+  std::fprintf(stderr, "calyx_gateway: %s\n", line.c_str());
+  return 1;
+}
+
+int run(const Settings& settings) {
+  // Signals are waited for by one thread and interrupt none; threads made from here on inherit that.
+  sigset_t ends;
+  sigemptyset(&ends);
+  sigaddset(&ends, SIGINT);
+  sigaddset(&ends, SIGTERM);
+  pthread_sigmask(SIG_BLOCK, &ends, nullptr);
+
+  calyx::Options options;
+  options.path = settings.market;
+  auto engine = calyx::Engine::open(std::move(options));
+  if (!engine) return complain(engine.error().message);
+  Gateway gateway(*engine, settings);
+  const std::optional<int> port = gateway.bind();
+  if (!port) return complain("cannot listen on " + settings.host + " port " + std::to_string(settings.port));
+  if (settings.issue_operator_key) {
+    const auto issued = engine->issue_operator_key("gateway");
+    if (!issued) return complain(issued.error().message);
+    say("operator key: " + issued->api_key);
+  }
+  std::thread serving([&gateway] { gateway.serve(); });
+  say("listening on http://" + settings.host + ":" + std::to_string(*port));
+
+  // A server that fails ends the wait too, so the wait is a short one, again and again.
+  const timespec pause{0, 200'000'000};
+  bool asked = false;
+  while (!asked && !gateway.done()) asked = sigtimedwait(&ends, nullptr, &pause) > 0;
+  pthread_sigmask(SIG_UNBLOCK, &ends, nullptr);  // a second signal does not wait for anybody
+  gateway.stop();
+  serving.join();
+  return asked ? 0 : complain("the server ended by itself");
+}
+
+}  // namespace
+
+int main(int count, char** words) {
+  const CommandLine line = read_command_line(count, words);
+  if (line.help) {
+    std::printf("%s", usage);
+    return 0;
+  }
+  if (!line.fault.empty()) {
+    std::fprintf(stderr, "calyx_gateway: %s\n%s", line.fault.c_str(), usage);
+    return 2;
+  }
+  return run(line.settings);
+}

@@ -1,0 +1,199 @@
+/// \file
+/// Bytes as text and back: hex, base64, base64url, base58.
+///
+/// Bytes are carried in `std::string` and `std::string_view`; `chars` shows an array of octets as one. Every
+/// decoder is strict: what an encoder would not have written is not read, so each value has one spelling.
+#pragma once
+
+#include <array>
+#include <cstddef>
+#include <cstdint>
+#include <cstring>
+#include <optional>
+#include <span>
+#include <string>
+#include <string_view>
+#include <vector>
+
+namespace calyx::core {
+
+/// The octets as characters; nothing is copied.
+inline std::string_view chars(std::span<const std::uint8_t> octets) noexcept {
+  return {reinterpret_cast<const char*>(octets.data()), octets.size()};
+}
+
+/// The characters as an array of octets, or nothing when they are not `N`.
+template <std::size_t N>
+std::optional<std::array<std::uint8_t, N>> octets(std::string_view bytes) noexcept {
+  if (bytes.size() != N) return std::nullopt;
+  std::array<std::uint8_t, N> out;
+  std::memcpy(out.data(), bytes.data(), N);
+  return out;
+}
+
+inline constexpr std::string_view hex_digits = "0123456789abcdef";
+
+inline void append_hex(std::string& out, std::string_view bytes) {
+  std::size_t at = out.size();
+  out.resize(at + 2 * bytes.size());
+  for (const char c : bytes) {
+    const auto octet = static_cast<unsigned char>(c);
+    out[at++] = hex_digits[octet >> 4];
+    out[at++] = hex_digits[octet & 15];
+  }
+}
+inline std::string hex(std::string_view bytes) {
+  std::string out;
+  append_hex(out, bytes);
+  return out;
+}
+
+/// Which letters `unhex` takes.
+enum class HexCase : std::uint8_t { lower, either };
+
+/// The bytes that `text` spells, or nothing.
+inline std::optional<std::string> unhex(std::string_view text, HexCase letters = HexCase::lower) {
+  if (text.size() % 2 != 0) return std::nullopt;
+  const auto value = [letters](char c) {
+    if (c >= '0' && c <= '9') return c - '0';
+    if (c >= 'a' && c <= 'f') return c - 'a' + 10;
+    if (c >= 'A' && c <= 'F' && letters == HexCase::either) return c - 'A' + 10;
+    return -1;
+  };
+  std::string out;
+  out.reserve(text.size() / 2);
+  for (std::size_t i = 0; i < text.size(); i += 2) {
+    const int high = value(text[i]);
+    const int low = value(text[i + 1]);
+    if (high < 0 || low < 0) return std::nullopt;
+    out.push_back(static_cast<char>(high * 16 + low));
+  }
+  return out;
+}
+
+/// RFC 4648's two alphabets of 64, and whether `=` fills the last group.
+struct Base64Form {
+  std::string_view letters;
+  bool padded;
+  std::array<std::int8_t, 256> values;
+};
+constexpr Base64Form base64_form(std::string_view letters, bool padded) noexcept {
+  Base64Form form{letters, padded, {}};
+  for (std::int8_t& value : form.values) value = -1;
+  for (std::size_t i = 0; i < letters.size(); ++i)
+    form.values[static_cast<unsigned char>(letters[i])] = static_cast<std::int8_t>(i);
+  return form;
+}
+inline constexpr Base64Form base64_standard =
+    base64_form("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/", true);
+inline constexpr Base64Form base64_url =
+    base64_form("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_", false);
+
+/// Appends `bytes` in `form`. Writes straight into the grown text: this stands on the settlement path.
+inline void append_base64(std::string& out, std::string_view bytes, const Base64Form& form) {
+  const std::size_t rest = bytes.size() % 3;
+  const std::size_t last = rest == 0 ? 0 : form.padded ? 4 : rest + 1;  // characters of the last group
+  const std::size_t start = out.size();
+  out.resize(start + bytes.size() / 3 * 4 + last);
+  const char* const letters = form.letters.data();
+  const auto* in = reinterpret_cast<const unsigned char*>(bytes.data());
+  char* to = out.data() + start;
+  for (std::size_t i = bytes.size() / 3; i > 0; --i, in += 3, to += 4) {
+    const std::uint32_t three = (std::uint32_t{in[0]} << 16) | (std::uint32_t{in[1]} << 8) | in[2];
+    to[0] = letters[three >> 18];
+    to[1] = letters[three >> 12 & 63];
+    to[2] = letters[three >> 6 & 63];
+    to[3] = letters[three & 63];
+  }
+  if (rest == 0) return;
+  const std::uint32_t three =
+      (std::uint32_t{in[0]} << 16) | (rest == 2 ? std::uint32_t{in[1]} << 8 : std::uint32_t{0});
+  to[0] = letters[three >> 18];
+  to[1] = letters[three >> 12 & 63];
+  if (rest == 2)
+    to[2] = letters[three >> 6 & 63];
+  else if (form.padded)
+    to[2] = '=';
+  if (form.padded) to[3] = '=';
+}
+
+/// The bytes that `text` spells in `form`, or nothing: padding neither missing nor too much, no other
+/// character, and no set bit that no byte takes up.
+inline std::optional<std::string> read_base64(std::string_view text, const Base64Form& form) {
+  if (form.padded) {
+    if (text.size() % 4 != 0) return std::nullopt;
+    for (int i = 0; i < 2 && !text.empty() && text.back() == '='; ++i) text.remove_suffix(1);
+  }
+  const std::size_t rest = text.size() % 4;
+  if (rest == 1) return std::nullopt;
+  std::string out;
+  out.reserve(text.size() / 4 * 3 + 2);
+  std::uint32_t bits = 0;
+  for (std::size_t i = 0; i < text.size(); ++i) {
+    const int value = form.values[static_cast<unsigned char>(text[i])];
+    if (value < 0) return std::nullopt;
+    bits = bits << 6 | static_cast<std::uint32_t>(value);
+    if (i % 4 != 3) continue;
+    out.push_back(static_cast<char>(bits >> 16 & 255));
+    out.push_back(static_cast<char>(bits >> 8 & 255));
+    out.push_back(static_cast<char>(bits & 255));
+    bits = 0;
+  }
+  if (rest == 2) {
+    if ((bits & 15) != 0) return std::nullopt;
+    out.push_back(static_cast<char>(bits >> 4));
+  } else if (rest == 3) {
+    if ((bits & 3) != 0) return std::nullopt;
+    out.push_back(static_cast<char>(bits >> 10));
+    out.push_back(static_cast<char>(bits >> 2 & 255));
+  }
+  return out;
+}
+
+/// Standard base 64, padded.
+inline void append_base64(std::string& out, std::string_view bytes) {
+  append_base64(out, bytes, base64_standard);
+}
+inline std::string base64(std::string_view bytes) {
+  std::string out;
+  append_base64(out, bytes);
+  return out;
+}
+inline std::optional<std::string> unbase64(std::string_view text) {
+  return read_base64(text, base64_standard);
+}
+
+/// The URL alphabet, never padded: what JOSE writes.
+inline void append_base64url(std::string& out, std::string_view bytes) {
+  append_base64(out, bytes, base64_url);
+}
+inline std::string base64url(std::string_view bytes) {
+  std::string out;
+  append_base64url(out, bytes);
+  return out;
+}
+inline std::optional<std::string> unbase64url(std::string_view text) { return read_base64(text, base64_url); }
+
+/// Base 58 in Bitcoin's alphabet (no 0, O, I, l). For keys and addresses: the time grows with the square
+/// of the size.
+inline std::string base58(std::string_view bytes) {
+  constexpr std::string_view letters = "123456789ABCDEFGHJKLMNPQRSTUVWXYZabcdefghijkmnopqrstuvwxyz";
+  std::size_t zeros = 0;
+  while (zeros < bytes.size() && bytes[zeros] == '\0') ++zeros;
+  std::vector<std::uint8_t> digits;  // base 58, the lowest first
+  digits.reserve(bytes.size() * 138 / 100 + 1);
+  for (const char c : bytes.substr(zeros)) {
+    unsigned carry = static_cast<unsigned char>(c);
+    for (std::uint8_t& digit : digits) {
+      carry += unsigned{digit} << 8;
+      digit = static_cast<std::uint8_t>(carry % 58);
+      carry /= 58;
+    }
+    for (; carry != 0; carry /= 58) digits.push_back(static_cast<std::uint8_t>(carry % 58));
+  }
+  std::string out(zeros, letters[0]);
+  for (std::size_t i = digits.size(); i-- > 0;) out.push_back(letters[digits[i]]);
+  return out;
+}
+
+}  // namespace calyx::core

@@ -1,0 +1,173 @@
+/// \file
+/// Events: the append-only log that every state of a market follows from, and the chain that holds it.
+///
+/// An event's document is the RFC 8785 JSON of {`at_us`, `kind`, `prev`, `seq`, …its own fields}; its hash
+/// is the SHA-256 of that. `prev` is the hash before it in lower hex; the first event's is the SHA-256 of the
+/// market's id. So the export of a log can be checked again with a dozen lines of any language.
+#pragma once
+
+#include <calyx/core/digest.hpp>
+#include <calyx/core/encoding.hpp>
+#include <calyx/core/json.hpp>
+#include <calyx/core/time.hpp>
+#include <cstdint>
+#include <string>
+#include <string_view>
+
+namespace calyx::core {
+
+/// What an event is. The numbers are in the file: new ones may appear, none moves. Below `standing_first`
+/// are the events of money alone; from there on those that a market's standing (wallets, keys, approvals,
+/// …) follows from, which are read again when it is opened.
+enum class EventKind : std::uint8_t {
+  spend = 1,
+  earn = 2,
+  release = 3,
+  expire = 4,
+  burn = 5,
+  transfer = 6,
+  topup = 7,
+  market_created = 32,
+  wallet_created = 33,
+  wallet_changed = 34,
+  key_issued = 35,
+  key_revoked = 36,
+  approval_requested = 37,
+  approval_decided = 38,
+  approval_used = 39,
+  grant = 40,
+  payout = 41,
+  payout_confirmed = 42,
+  payout_failed = 43,
+  waitlist_joined = 44,
+  waitlist_approved = 45,
+  signing_key_added = 46,
+};
+inline constexpr int standing_first = 32;
+
+/// The kind's word in the document; empty for a number that is none.
+constexpr std::string_view word(EventKind kind) noexcept {
+  switch (kind) {
+    case EventKind::spend: return "spend";
+    case EventKind::earn: return "earn";
+    case EventKind::release: return "release";
+    case EventKind::expire: return "expire";
+    case EventKind::burn: return "burn";
+    case EventKind::transfer: return "transfer";
+    case EventKind::topup: return "topup";
+    case EventKind::market_created: return "market_created";
+    case EventKind::wallet_created: return "wallet_created";
+    case EventKind::wallet_changed: return "wallet_changed";
+    case EventKind::key_issued: return "key_issued";
+    case EventKind::key_revoked: return "key_revoked";
+    case EventKind::approval_requested: return "approval_requested";
+    case EventKind::approval_decided: return "approval_decided";
+    case EventKind::approval_used: return "approval_used";
+    case EventKind::grant: return "grant";
+    case EventKind::payout: return "payout";
+    case EventKind::payout_confirmed: return "payout_confirmed";
+    case EventKind::payout_failed: return "payout_failed";
+    case EventKind::waitlist_joined: return "waitlist_joined";
+    case EventKind::waitlist_approved: return "waitlist_approved";
+    case EventKind::signing_key_added: return "signing_key_added";
+  }
+  return {};
+}
+
+/// What stands in every event.
+struct EventHead {
+  std::int64_t seq = 0;
+  Instant at;
+  EventKind kind = EventKind::spend;
+  Digest prev;
+};
+
+/// The end of the JSON value that starts at `at`; `fields` is canonical, as this engine wrote it.
+constexpr std::size_t skip_value(std::string_view fields, std::size_t at) noexcept {
+  std::size_t depth = 0;
+  bool quoted = false;
+  for (; at < fields.size(); ++at) {
+    const char c = fields[at];
+    if (quoted) {
+      if (c == '\\')
+        ++at;
+      else if (c == '"')
+        quoted = false;
+    } else if (c == '"') {
+      quoted = true;
+    } else if (c == '{' || c == '[') {
+      ++depth;
+    } else if (c == '}' || c == ']') {
+      if (depth == 0) return at;
+      --depth;
+    } else if (c == ',' && depth == 0) {
+      return at;
+    }
+  }
+  return at;
+}
+
+/// Appends the event's document: `fields`, the canonical JSON object of its own fields, with the four of
+/// `head` put where the order of keys wants them. The keys are ASCII, so bytes sort as RFC 8785 asks.
+inline void append_event_document(std::string& out, const EventHead& head, std::string_view fields) {
+  struct Common {
+    std::string_view key;
+    void (*write)(std::string&, const EventHead&);
+  };
+  static constexpr Common commons[] = {
+      {"at_us", [](std::string& to, const EventHead& of) { json::append_integer(to, of.at.us); }},
+      {"kind",
+       [](std::string& to, const EventHead& of) {
+         to.push_back('"');
+         to += word(of.kind);
+         to.push_back('"');
+       }},
+      {"prev",
+       [](std::string& to, const EventHead& of) {
+         to.push_back('"');
+         append_hex(to, of.prev.view());
+         to.push_back('"');
+       }},
+      {"seq", [](std::string& to, const EventHead& of) { json::append_integer(to, of.seq); }},
+  };
+
+  std::size_t at = 1;  // behind the brace
+  const Common* common = commons;
+  bool first = true;
+  const auto next = [&] {
+    if (!first) out.push_back(',');
+    first = false;
+  };
+  out.push_back('{');
+  for (;;) {
+    std::string_view key;
+    if (at + 1 < fields.size() && fields[at] == '"')
+      key = fields.substr(at + 1, fields.find('"', at + 1) - at - 1);
+    if (common != std::end(commons) && (key.empty() || common->key < key)) {
+      next();
+      out.push_back('"');
+      out += common->key;
+      out += "\":";
+      common->write(out, head);
+      ++common;
+      continue;
+    }
+    if (key.empty()) break;
+    const std::size_t end = skip_value(fields, at + key.size() + 3);
+    next();
+    out += fields.substr(at, end - at);
+    at = end + 1;
+  }
+  out.push_back('}');
+}
+
+/// The event's hash: what the next one names as `prev`, and what a receipt carries as the ledger's head.
+/// `scratch` is room to write in, kept by the caller between events.
+template <Sha256 H>
+Digest event_hash(const H& sha256, const EventHead& head, std::string_view fields, std::string& scratch) {
+  scratch.clear();
+  append_event_document(scratch, head, fields);
+  return sha256(std::string_view(scratch));
+}
+
+}  // namespace calyx::core

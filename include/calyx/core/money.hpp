@@ -1,0 +1,157 @@
+/// \file
+/// Money: integer micro-FLOPS, read from digits and printed as digits, never through a double.
+///
+/// 1 FLOPS = 1,000,000 micro = USD 0.01; 1 atomic unit of USDC (six decimals) = 100 micro.
+#pragma once
+
+#include <compare>
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <string_view>
+
+namespace calyx {
+
+/// An amount. Units: micro-FLOPS. Arithmetic is asked for by name (`plus`, `minus`) and is checked.
+struct Money {
+  std::int64_t micro = 0;
+
+  auto operator<=>(const Money&) const = default;
+  constexpr Money operator-() const noexcept { return Money{-micro}; }  // limits keep |micro| far below 2^63
+};
+
+namespace core {
+
+__extension__ typedef __int128 Wide;  ///< Intermediates: any product of an amount and a rate fits.
+
+inline constexpr std::int64_t micro_per_flops = 1'000'000;
+inline constexpr std::int64_t micro_per_usdc_atomic = 100;
+inline constexpr std::int64_t flops_per_usd = 100;
+
+/// Most that one amount or one wallet's balance may be: every integer up to here is exact in a double.
+inline constexpr Money amount_max{8'000'000'000'000'000};
+/// Most that all wallets together may hold, so that no sum of balances can overflow.
+inline constexpr Money supply_max{(std::int64_t{1} << 62) - 1};
+
+/// The sum, or nothing when it leaves the range of int64.
+constexpr std::optional<Money> plus(Money a, Money b) noexcept {
+  const Wide sum = static_cast<Wide>(a.micro) + b.micro;
+  if (sum > INT64_MAX || sum < INT64_MIN) return std::nullopt;
+  return Money{static_cast<std::int64_t>(sum)};
+}
+constexpr std::optional<Money> minus(Money a, Money b) noexcept {
+  const Wide difference = static_cast<Wide>(a.micro) - b.micro;
+  if (difference > INT64_MAX || difference < INT64_MIN) return std::nullopt;
+  return Money{static_cast<std::int64_t>(difference)};
+}
+
+/// Why a text is no amount.
+enum class MoneyFault { none, malformed, too_precise, out_of_range, negative };
+
+struct MoneyReading {
+  Money money;
+  MoneyFault fault = MoneyFault::none;
+};
+
+/// The amount that the digits of `text` spell: `[-]digits[.digits][e[+-]digits]`, at most six decimals
+/// after the exponent is applied (zeros behind them count: `1.0000000` is too precise), at most `amount_max`.
+/// A minus sign is a fault of its own, also before zero; so are a plus sign, spaces and a leading zero.
+constexpr MoneyReading read_money(std::string_view text) noexcept {
+  constexpr auto digit = [](char c) { return c >= '0' && c <= '9'; };
+  constexpr int decimals_max = 6;
+  std::size_t at = 0;
+  const bool negative = at < text.size() && text[at] == '-';
+  if (negative) ++at;
+
+  const std::size_t whole_at = at;
+  while (at < text.size() && digit(text[at])) ++at;
+  const std::string_view whole = text.substr(whole_at, at - whole_at);
+  if (whole.empty() || (whole.size() > 1 && whole[0] == '0')) return {{}, MoneyFault::malformed};
+
+  std::string_view decimals;
+  if (at < text.size() && text[at] == '.') {
+    const std::size_t decimals_at = ++at;
+    while (at < text.size() && digit(text[at])) ++at;
+    decimals = text.substr(decimals_at, at - decimals_at);
+    if (decimals.empty()) return {{}, MoneyFault::malformed};
+  }
+
+  int exponent = 0;
+  if (at < text.size() && (text[at] == 'e' || text[at] == 'E')) {
+    ++at;
+    const bool down = at < text.size() && text[at] == '-';
+    if (at < text.size() && (text[at] == '-' || text[at] == '+')) ++at;
+    const std::size_t exponent_at = at;
+    while (at < text.size() && digit(text[at])) {
+      if (exponent < 10'000) exponent = exponent * 10 + (text[at] - '0');
+      ++at;
+    }
+    if (at == exponent_at) return {{}, MoneyFault::malformed};
+    if (down) exponent = -exponent;
+  }
+  if (at != text.size()) return {{}, MoneyFault::malformed};
+  if (negative) return {{}, MoneyFault::negative};
+
+  // The value is digits * 10^shift micro.
+  const long shift = static_cast<long>(decimals_max) + exponent - static_cast<long>(decimals.size());
+  Wide value = 0;
+  bool beyond = false;
+  for (const std::string_view part : {whole, decimals})
+    for (const char c : part) {
+      if (value > amount_max.micro)
+        beyond = true;
+      else
+        value = value * 10 + (c - '0');
+    }
+  const bool zero = value == 0;
+  if (shift < 0) return {{}, MoneyFault::too_precise};
+  for (long i = 0; i < shift && !beyond && !zero; ++i) {
+    value *= 10;
+    beyond = value > amount_max.micro;
+  }
+  if (beyond || value > amount_max.micro) return {{}, MoneyFault::out_of_range};
+  return {Money{static_cast<std::int64_t>(value)}, MoneyFault::none};
+}
+
+/// Appends `money` with at least `decimals_min` decimals and no zero beyond them.
+inline void append_money(std::string& out, Money money, int decimals_min) {
+  std::uint64_t magnitude = static_cast<std::uint64_t>(money.micro);
+  if (money.micro < 0) {
+    out.push_back('-');
+    magnitude = 0 - magnitude;
+  }
+  char digits[20];
+  int count = 0;
+  do {
+    digits[count++] = static_cast<char>('0' + magnitude % 10);
+    magnitude /= 10;
+  } while (magnitude != 0 || count <= 6);
+  int last = 0;  // lowest digit that is printed
+  while (last < 6 - decimals_min && digits[last] == '0') ++last;
+  for (int i = count - 1; i >= last; --i) {
+    if (i == 5) out.push_back('.');
+    out.push_back(digits[i]);
+  }
+}
+
+/// As a JSON number of the wire: fewest digits, one decimal at least (`5.0`, `8.4`).
+inline std::string wire_text(Money money) {
+  std::string out;
+  append_money(out, money, 1);
+  return out;
+}
+/// As people and signed documents read it: two to six decimals (`3.80`).
+inline std::string money_text(Money money) {
+  std::string out;
+  append_money(out, money, 2);
+  return out;
+}
+
+/// The atomic units of USDC that `money` is worth, rounded down.
+constexpr std::int64_t usdc_atomic(Money money) noexcept { return money.micro / micro_per_usdc_atomic; }
+constexpr Money from_usdc_atomic(std::int64_t atomic) noexcept {
+  return Money{atomic * micro_per_usdc_atomic};
+}
+
+}  // namespace core
+}  // namespace calyx

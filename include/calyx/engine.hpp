@@ -1,0 +1,101 @@
+/// \file
+/// The engine: one market file, opened.
+///
+/// It starts no thread, opens no socket, prints nothing and installs no signal handler. The clock, the
+/// random source and the signer can be the host's.
+///
+/// Units: instants are microseconds since 1970-01-01 UTC.
+/// Threads: any, at any time. Processes: any number may open the same file; a forked child must open its
+/// own (calls on a parent's engine answer `forked`).
+#pragma once
+
+#include <calyx/core/result.hpp>
+#include <calyx/session.hpp>
+#include <calyx/version.hpp>
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <string>
+
+namespace calyx {
+
+/// How a payout went, as far as the host's interface knows when it returns.
+enum class PayoutOutcome : std::uint8_t { pending, confirmed, failed };
+
+struct Options {
+  /// The market file; created when absent. Empty: in memory, gone with the engine, an ephemeral key. Beside
+  /// it live `<path>-wal`, `<path>-shm`, `<path>-gate` and `<path>-keys` (0600: never copy it with the
+  /// market).
+  std::string path;
+  bool read_only = false;
+  std::uint64_t busy_timeout_ms = 5000;
+  /// Who issues receipts, 1 to 128 bytes of 0x21-0x7E; fixed when the market is created. Empty: `calyx`.
+  std::string issuer;
+  /// The fee, fixed when the market is created. Units: hundredths of a percent, 0 to 10,000.
+  std::int32_t fee_basis_points = 1500;
+
+  std::function<std::int64_t()> now_us;                     ///< Empty: the system's clock.
+  std::function<bool(void* out, std::size_t size)> random;  ///< Empty: the system's generator.
+  /// Signs for key `kid`; must not call calyx; what is late (5 s) or false rolls back. Empty: the key file.
+  std::function<bool(std::string_view kid, std::string_view message, std::uint8_t out[64])> sign;
+  /// The public half of the host's signing key; needed with `sign`.
+  std::optional<std::array<std::uint8_t, 32>> sign_public_key;
+  /// Handed each payout after its debit is durable, outside every lock. Empty: payouts wait for
+  /// `confirm_payout` or `fail_payout`.
+  std::function<PayoutOutcome(const Payout&)> pay_out;
+
+  /// For tests: the SQLite VFS that holds the file; empty is the system's. A VFS of its own has no gate
+  /// and no key file: the market is for one process and its key is `random`'s.
+  std::string vfs;
+  /// With `vfs`: where the gate and the key file lie after all, as if this were the market's path. Empty: neither.
+  std::string sidecars;
+  bool synchronous_normal = false;  ///< For tests of the tests: loses acknowledged calls on power loss.
+};
+
+/// Counters of one engine since it was opened.
+struct EngineStats {
+  std::uint64_t commits = 0;
+  std::uint64_t calls_committed = 0;
+  std::uint64_t checkpoints = 0;
+  std::uint64_t statements_prepared = 0;  ///< By this process, all engines.
+};
+
+class CALYX_EXPORT Engine {
+ public:
+  /// Opens or creates a market. Fails: `options_invalid`, `path_refused`, `file_missing` (read-only),
+  /// `keys_missing`, `keys_foreign`, `not_a_market`, `file_newer`, `store_busy`, `disk_full`, `io_error`,
+  /// `corrupt`. Each message says what to do.
+  static Result<Engine> open(Options options);
+
+  Engine(Engine&&) noexcept;
+  Engine& operator=(Engine&&) noexcept;
+  Engine(const Engine&) = delete;
+  Engine& operator=(const Engine&) = delete;
+  ~Engine();  ///< Waits for no one: no call may be under way.
+
+  /// The principal behind an API key. Fails: `unauthorized`, for any key that is not good.
+  Result<Session> session(std::string_view api_key);
+  /// Trusted, in process: everything is allowed.
+  Session as_operator();
+
+  /// Mints an operator's API key, shown this once. `label` as in `Session::issue_key`.
+  Result<KeyIssued> issue_operator_key(std::string_view label);
+  /// The signing keys, old and new, as a JSON Web Key Set (RFC 7517).
+  std::string public_keys() const;
+  /// Adds a new signing key; receipts are signed with it from now on and old ones still verify.
+  Result<std::string> rotate_signing_key();
+  /// Judges a receipt against this market's keys.
+  ReceiptVerdict verify(std::string_view receipt) const;
+
+  /// A copy of the market file, made under the gate while others wait. Fails: `path_refused`, the store.
+  Result<Done> backup(const std::string& path);
+
+  EngineStats stats() const noexcept;
+  std::string issuer() const;
+
+ private:
+  explicit Engine(std::unique_ptr<Market> market);
+  std::unique_ptr<Market> market_;
+};
+
+}  // namespace calyx

@@ -1,0 +1,143 @@
+/// \file
+/// A session: everything a caller may ask of a market, judged by whose key it holds.
+///
+/// Start at `Engine::session` (an API key) or `Engine::as_operator` (trusted, in process).
+///
+/// Units: amounts are micro-FLOPS (`Money`), instants are microseconds since 1970-01-01 UTC.
+/// Owns: a session is a small value; its engine outlives it.
+/// Threads: any, at any time; concurrent calls share commits. A call that moved money returns after the
+/// bytes are on disk.
+///
+/// Every call that names a wallet fails with `unauthorized` (the key was revoked meanwhile),
+/// `wallet_unknown`, `not_your_wallet`, `operator_only` or `human_only` before anything else is looked at;
+/// and any call may fail with `store_busy`, `disk_full`, `io_error`, `outcome_unknown`, `closed`, `forked`,
+/// `corrupt` or `internal`. Those are not repeated below.
+#pragma once
+
+#include <calyx/approvals.hpp>
+#include <calyx/bulk.hpp>
+#include <calyx/core/result.hpp>
+#include <calyx/keys.hpp>
+#include <calyx/ledger.hpp>
+#include <calyx/payouts.hpp>
+#include <calyx/receipts.hpp>
+#include <calyx/version.hpp>
+#include <cstdint>
+#include <optional>
+#include <span>
+
+namespace calyx {
+
+class Market;  // the engine's inside
+
+enum class Role : std::uint8_t { operator_, human, agent };
+
+/// On whose behalf a session speaks.
+struct Principal {
+  Role role = Role::operator_;
+  std::optional<WalletId> wallet;  ///< Absent for the operator.
+  std::optional<KeyId> key;        ///< Absent for the operator in process.
+};
+
+class CALYX_EXPORT Session {
+ public:
+  const Principal& principal() const noexcept { return principal_; }
+
+  // ── wallets ──
+
+  /// Creates a wallet and its first key. The operator creates any; a human creates agents under itself.
+  /// Fails: `field_value`, `agent_needs_parent`, `human_has_parent`, `parent_not_human`, `key_reused`.
+  Result<WalletCreated> create_wallet(const WalletCreate& asked);
+  /// The wallets this principal may read, oldest first. Fails: `field_value`.
+  Result<Listed<Wallet>> wallets(const Page& page = {});
+  /// One wallet; never waits for writers.
+  Result<Wallet> wallet(WalletId id);
+  /// Changes policy or status (operator; a human for its agents). Closing needs an empty wallet without
+  /// open escrows (`wallet_not_empty`) and is for ever (`wallet_not_active`).
+  Result<Wallet> change_wallet(WalletId id, const WalletChange& change);
+
+  // ── money ──
+
+  /// Credits FLOPS bought outside (operator). The same `reference` for the same wallet counts once.
+  /// Fails: `amount_zero`, `amount_out_of_range`, `key_reused`, `wallet_not_active`, `balance_out_of_range`,
+  /// `supply_out_of_range`.
+  Result<Moved> topup(const TopUp& asked);
+  /// Moves credits between wallets, free. With an agent's key it passes the caps, the approval and the
+  /// balance of a spend. Fails: `amount_zero`, `same_wallet`, `wallet_not_active`, `spend_cap_per_job`,
+  /// `spend_cap_per_hour`, `approval_required`, `insufficient_balance`, `key_reused`, `balance_out_of_range`.
+  Result<Moved> transfer(const WalletTransfer& asked);
+  /// Locks escrow. Fails, in this order: `field_value`, `amount_zero`; `job_id_reused`, `job_burned`;
+  /// `wallet_not_active`; `gpu_not_allowed`; `spend_cap_per_job`; `spend_cap_per_hour`;
+  /// `approval_required` (which leaves a pending approval, named in the details); `insufficient_balance`.
+  Result<Spent> spend(const Spend& asked);
+  /// Settles. Fails, in this order: `field_value`; `job_unknown`; `not_the_host`; `job_ambiguous`;
+  /// `already_settled`, `escrow_released`; `escrow_expired`; `gross_above_locked`; `wallet_not_active`.
+  Result<Earned> earn(const Earn& asked);
+  /// Returns a lock, or burns a `job_id` never seen. Fails: `field_value`, `already_settled`,
+  /// `escrow_expired`.
+  Result<Released> release(const Release& asked);
+  /// Up to `bulk_max` operations in one commit, judged in order, each with its own outcome: a refusal
+  /// stops nothing. Fails as a whole: `too_many_operations`, or the store.
+  Result<std::vector<Outcome>> bulk(std::span<const Operation> operations);
+
+  // ── reading a wallet ──
+
+  Result<Listed<EntryView>> entries(WalletId wallet, const Page& page = {});
+  Result<Listed<EscrowView>> escrows(WalletId wallet, const Page& page = {});
+  Result<Listed<Approval>> approvals(WalletId wallet, const Page& page = {});
+  Result<Listed<ApiKey>> keys(WalletId wallet, const Page& page = {});
+  Result<Listed<Receipt>> receipts(WalletId wallet, const Page& page = {});
+
+  // ── keys ──
+
+  /// Issues one more key for `wallet` (operator; a human for itself and its agents). `label`: at most 64
+  /// bytes of UTF-8 without controls. Fails: `field_value`, `key_reused`.
+  Result<KeyIssued> issue_key(WalletId wallet, std::string_view label, const IdempotencyKey& once = {});
+  /// Revokes a key; once revoked it stays so, and revoking again answers the same. Fails: `key_unknown`.
+  Result<ApiKey> revoke_key(KeyId key);
+  /// A new key of the same wallet and label in exchange for an old one, in one commit.
+  Result<KeyIssued> rotate_key(KeyId key, const IdempotencyKey& once = {});
+
+  // ── approvals ──
+
+  /// The parent's human decides for its agents; the operator for a human's own.
+  /// Fails: `approval_unknown`, `human_only`, `approval_decided`, `approval_expired`.
+  Result<Approval> approve(ApprovalId id);
+  Result<Approval> deny(ApprovalId id);
+
+  // ── outside money ──
+
+  /// Fails: as `transfer`, and `field_value`.
+  Result<Payout> request_payout(const PayoutRequest& asked);
+  /// The host says how it went (operator). Fails: `payout_unknown`, `payout_decided`.
+  Result<Payout> confirm_payout(PayoutId id);
+  Result<Payout> fail_payout(PayoutId id);
+  /// The promotion (operator): `grant_amount` for a human wallet, once an owner.
+  /// Fails: `human_only`, `grant_taken`, `grants_exhausted`.
+  Result<Granted> grant(WalletId wallet);
+  /// (operator) Fails: `field_value`. The same owner again gives the same entry.
+  Result<WaitlistEntry> join_waitlist(std::string_view owner_id);
+  /// (operator) Opens a human wallet for the entry. Fails: `waitlist_unknown`, `waitlist_decided`.
+  Result<WaitlistApproved> approve_waitlist(WaitlistId id);
+
+  // ── receipts and the books ──
+
+  /// Fails: `receipt_unknown` (also for a receipt of somebody else's wallets).
+  Result<Receipt> receipt(ReceiptId id);
+  Result<InclusionProof> inclusion_proof(ReceiptId id);
+  Result<ConsistencyProof> consistency_proof(std::uint64_t old_size, std::uint64_t new_size);
+  /// The log's head as a signed note (C2SP tlog-checkpoint).
+  Result<std::string> checkpoint();
+  /// Re-sums, re-chains and re-verifies everything (operator). Fails: `anchor_malformed`.
+  Result<AuditReport> audit(const Anchor& anchor = {}, AuditDepth depth = AuditDepth::covered);
+  /// Writes the ledger to `sink` piece by piece (operator).
+  Result<Done> export_ledger(ExportFormat format, const ExportSink& sink);
+
+ private:
+  friend class Engine;
+  Session(Market& market, Principal principal) : market_(&market), principal_(principal) {}
+  Market* market_;
+  Principal principal_;
+};
+
+}  // namespace calyx

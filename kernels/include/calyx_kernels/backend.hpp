@@ -1,0 +1,38 @@
+/// \file
+/// The seam between the recipes and the machines that run them: one table of operations a backend.
+///
+/// Start at `choose_backend`. Every operation of class `exact` gives the same bytes on every backend.
+///
+/// Threads: any, at any time; a backend keeps no state that a caller could see, and starts no thread.
+
+#pragma once
+
+#include <cstddef>
+
+#include "calyx_kernels/packing.hpp"
+#include "calyx_kernels/recipe.hpp"
+
+namespace calyx::kernels {
+
+/// What one machine can do. No type of any device library is named here.
+struct Backend {
+  const char* name;  ///< "cpu" or "cuda".
+  bool (*usable)() noexcept;
+  /// Judges `count` candidates of `packing::candidate_numbers` numbers each, one after the other, into
+  /// `count` verdicts.
+  ///
+  /// Fails: what `packing::check_candidate` says of the first candidate it refuses; then nothing is written.
+  Code (*packing_eval)(const double* candidates, std::size_t count, packing::Verdict* out) noexcept;
+};
+
+const Backend& cpu_backend() noexcept;
+const Backend* cuda_backend() noexcept;  ///< Null in a build without CUDA.
+
+/// What the caller asks for.
+enum class Preference { none, cpu, cuda };
+
+/// The backend to use: the one preferred, or without a preference CUDA where a device answers, else the CPU.
+/// Null when the preferred one is not in this build or not usable on this machine.
+const Backend* choose_backend(Preference preference = Preference::none) noexcept;
+
+}  // namespace calyx::kernels

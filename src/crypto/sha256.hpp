@@ -1,0 +1,19 @@
+/// \file
+/// SHA-256, for the chain, the receipt log and whatever core hashes.
+#pragma once
+
+#include <calyx/core/digest.hpp>
+#include <string_view>
+
+namespace calyx::crypto {
+
+/// The SHA-256 of the parts put one after another. This is what core's rules are handed where they need
+/// a hash. Threads: any.
+struct Sha256 {
+  core::Digest operator()(std::string_view a) const;
+  core::Digest operator()(std::string_view a, std::string_view b) const;
+  core::Digest operator()(std::string_view a, std::string_view b, std::string_view c) const;
+};
+static_assert(core::Sha256<Sha256>);
+
+}  // namespace calyx::crypto

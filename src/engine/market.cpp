@@ -1,0 +1,648 @@
+#include "engine/market.hpp"
+
+#include <unistd.h>
+
+#include <algorithm>
+#include <calyx/core/note.hpp>
+#include <calyx/core/receipt.hpp>
+#include <chrono>
+#include <thread>
+
+#include "crypto/random.hpp"
+#include "crypto/sha256.hpp"
+#include "services/receipts.hpp"
+#include "store/path.hpp"
+
+namespace calyx {
+
+using core::Digest;
+using services::Book;
+using services::Event;
+using services::Seq;
+using services::Transaction;
+
+namespace {
+
+/// Calls that share a commit at most; the rest waits for the next.
+constexpr std::size_t batch_calls_max = 256;
+/// How long a batch goes on taking in calls. Units: microseconds.
+constexpr std::int64_t batch_us_max = 5'000;
+/// WAL frames after which what is committed is copied into the file. Units: frames of one page.
+constexpr int checkpoint_frames = 2'000;
+/// Receipts that make it worth while to wake a second thread to sign.
+constexpr std::size_t receipts_to_share = 4;
+constexpr std::size_t readers_kept = 16;
+constexpr std::int64_t sign_deadline_ms = 5'000;
+
+std::int64_t system_now_us() {
+  using namespace std::chrono;
+  return duration_cast<microseconds>(system_clock::now().time_since_epoch()).count();
+}
+
+Result<Event> read_event(const store::EventRow& row) {
+  CALYX_TRY(services::Fields fields,
+            services::read_fields(static_cast<core::EventKind>(row.kind), row.fields));
+  return Event{row.seq, row.at, std::move(fields)};
+}
+
+/// The hash that the first event names: that of the market's id.
+Digest first_head(std::string_view market) { return crypto::Sha256{}(market); }
+
+/// The book of the market in `store`, from the events of standing and the sums of the entries.
+Result<Book> load_book(store::MarketStore& store) {
+  Book book;
+  CALYX_CHECK(store.standing_events([&](const store::EventRow& row) -> Result<bool> {
+    CALYX_TRY(const Event event, read_event(row));
+    CALYX_CHECK(book.restore(event));
+    return true;
+  }));
+  CALYX_CHECK(store.sums([&](core::AccountNumber account, Money sum, std::uint64_t count) -> Result<Done> {
+    if (!core::is_escrow(account)) {
+      book.restore_sum(account, sum, count);
+      return Done{};
+    }
+    CALYX_TRY(const Event event, services::event_at(store, account - core::escrow_first));
+    const auto* spend = std::get_if<services::SpendEvent>(&event.fields);
+    if (spend == nullptr || spend->amount != sum)
+      return fail(Reason::corrupt,
+                  "an escrow account holds what no lock put there; keep the file and run an audit");
+    return book.restore_lock(event.seq, event.at, *spend);
+  }));
+  CALYX_TRY(const Seq last, store.last_seq());
+  if (last == 0) return book;
+  CALYX_TRY(const std::optional<store::MarketStore::OwnedEvent> tail, store.event(last));
+  if (!tail || book.market.empty())
+    return fail(Reason::corrupt, "the log has no beginning or no end; keep the file and run an audit");
+  book.seq = tail->seq;
+  book.at = tail->at;
+  book.head = tail->hash;
+  CALYX_TRY(book.receipt_log, services::load_receipt_log(store, book));
+  return book;
+}
+
+}  // namespace
+
+void Market::Waiter::wake(Signal with) {
+  const std::lock_guard lock(mutex);
+  signal = with;
+  woken.notify_one();
+}
+Market::Waiter::Signal Market::Waiter::wait() {
+  std::unique_lock lock(mutex);
+  woken.wait(lock, [&] { return signal != Signal::none; });
+  return std::exchange(signal, Signal::none);
+}
+
+Market::Market(Options options) : options_(std::move(options)) {}
+Market::~Market() {
+  if (pid_ == getpid()) {
+    // A file that is closed in peace is left with an empty log, unless somebody else is at it.
+    if (Result<store::GateHold> hold = store::GateHold::take(gate_, 0); hold.ok()) checkpoint_when_due(1);
+    return;
+  }
+  // A forked child leaves the parent's connections alone: closing them would drop the parent's locks.
+  if (pid_ == 0) return;
+  new std::optional<Writer>(std::move(writer_));                  // NOLINT: on purpose never given back
+  new std::vector<Writer>(std::move(retired_));                   // NOLINT
+  new std::vector<std::unique_ptr<Reader>>(std::move(readers_));  // NOLINT
+}
+
+Result<std::unique_ptr<Market>> Market::open(Options options) {
+  if (options.fee_basis_points < 0 || options.fee_basis_points > core::basis_points_whole)
+    return fail(Reason::options_invalid,
+                "fee_basis_points is " + std::to_string(options.fee_basis_points) + ", takes 0 to 10000");
+  if (options.issuer.empty()) options.issuer = "calyx";
+  if (!services::check_key_text("issuer", options.issuer, services::Empty::refused).ok() ||
+      options.issuer.find('+') != std::string::npos)
+    return fail(Reason::options_invalid, "issuer takes 1 to 128 bytes of 0x21-0x7E without a plus");
+  if (static_cast<bool>(options.sign) != options.sign_public_key.has_value())
+    return fail(Reason::options_invalid, "sign and sign_public_key go together");
+  if (options.read_only && options.path.empty())
+    return fail(Reason::options_invalid, "a market in memory can't be read-only");
+  if (!crypto::crypto_ready()) return fail(Reason::io_error, "the system gives no random bytes");
+  std::unique_ptr<Market> market(new Market(std::move(options)));
+  CALYX_CHECK(market->start());
+  return market;
+}
+
+Result<Done> Market::start() {
+  pid_ = getpid();
+  seams_.now_us = options_.now_us ? options_.now_us : system_now_us;
+  seams_.random = options_.random ? options_.random : crypto::system_random();
+  seams_.hash_key = &hash_key_;
+
+  const bool plain_file = !options_.path.empty() && options_.vfs.empty();
+  if (plain_file) {
+    CALYX_TRY(path_, store::real_market_path(options_.path));
+  } else {
+    path_ = options_.path;
+  }
+  const std::string sidecars = plain_file ? path_ : options_.sidecars;
+  if (!sidecars.empty()) {
+    if (options_.read_only) {
+      if (plain_file && access(path_.c_str(), F_OK) != 0)
+        return fail(Reason::file_missing, "no market at " + path_);
+      gate_ = store::Gate::open_for_reading(store::gate_path(sidecars));
+    } else {
+      CALYX_TRY(gate_, store::Gate::open(store::gate_path(sidecars), options_.busy_timeout_ms));
+    }
+  }
+
+  CALYX_TRY(const store::GateHold hold, store::GateHold::take(gate_, options_.busy_timeout_ms));
+  static_cast<void>(hold);
+  CALYX_TRY(Writer writer, open_connection(!options_.read_only));
+  writer_.emplace(std::move(writer));
+  {
+    std::optional<store::ReadTransaction> snapshot;
+    CALYX_TRY(store::ReadTransaction begun, store::ReadTransaction::begin(writer_->connection));
+    snapshot.emplace(std::move(begun));
+    CALYX_TRY(working_, load_book(writer_->store));
+  }
+  CALYX_CHECK(create_or_load_keys(working_));
+  committed_ = working_;
+  gate_.publish(static_cast<std::uint64_t>(committed_.seq));
+  checkpoint_when_due(checkpoint_frames);
+  if (!options_.path.empty()) {
+    CALYX_TRY(std::unique_ptr<Reader> reader, take_reader());
+    give_reader(std::move(reader));
+  }
+  return Done{};
+}
+
+Result<Market::Writer> Market::open_connection(bool writes) const {
+  CALYX_TRY(store::Connection connection,
+            store::Connection::open({.path = path_,
+                                     .read_only = !writes,
+                                     .in_memory = options_.path.empty(),
+                                     .vfs = options_.vfs.empty() ? nullptr : options_.vfs.c_str(),
+                                     .busy_timeout_ms = options_.busy_timeout_ms,
+                                     .synchronous_full = !options_.synchronous_normal}));
+  CALYX_CHECK(store::migrate(connection, !writes));
+  connection.seal();
+  CALYX_TRY(store::MarketStore store, store::MarketStore::make(connection, writes));
+  return Writer{std::move(connection), std::move(store)};
+}
+
+// A market's birth is three steps, and a crash between any two is mended by the next opening: the id in
+// the log, the key file that names the id, the log's word for the key.
+Result<Done> Market::create_or_load_keys(Book& book) {
+  const bool in_file = !options_.path.empty() && (options_.vfs.empty() || !options_.sidecars.empty());
+  if (!in_file) {  // an ephemeral key; drawn first, so that a seeded source gives the same one again
+    CALYX_TRY(hash_key_, crypto::SecretBytes::random(crypto::hash_key_bytes, seams_.random));
+    CALYX_TRY(crypto::SecretBytes seed, crypto::SecretBytes::random(crypto::seed_bytes, seams_.random));
+    ephemeral_seeds_.push_back(std::move(seed));
+  }
+  const auto append = [&](services::Fields fields) -> Result<Done> {
+    CALYX_TRY(store::WriteTransaction transaction, store::WriteTransaction::begin(writer_->connection));
+    Transaction tx(book, writer_->store, windows_, seams_);
+    CALYX_CHECK(tx.tick());
+    CALYX_CHECK(tx.append(std::move(fields)));
+    return transaction.commit();
+  };
+  if (book.seq == 0) {
+    if (options_.read_only) return fail(Reason::not_a_market, "the file holds no market yet");
+    std::array<std::uint8_t, 16> id{};
+    if (!seams_.random(id.data(), id.size()))
+      return fail(Reason::io_error, "the random source gives nothing");
+    std::string market = core::hex(core::chars(id));
+    book.head = first_head(market);
+    CALYX_CHECK(
+        append(services::MarketCreated{std::move(market), options_.issuer, options_.fee_basis_points}));
+  }
+  if (in_file) {
+    const std::string file = store::keys_path(options_.vfs.empty() ? path_ : options_.sidecars);
+    if (book.signing_keys.empty() && !options_.read_only && access(file.c_str(), F_OK) != 0)
+      CALYX_CHECK(crypto::create_key_file(file, book.market, Instant{seams_.now_us()}, seams_.random));
+    Result<crypto::KeyFile> keys = crypto::load_key_file(file, book.market);
+    if (keys.ok())
+      hash_key_ = std::move(keys->hash_key);
+    else if (!options_.read_only)
+      return std::move(keys).error();  // a reader signs nothing
+  }
+  CALYX_CHECK(load_signers(book));
+  if (options_.read_only) return Done{};
+
+  std::vector<std::string> missing;
+  const auto want = [&](const crypto::PublicKey& key) {
+    std::string text = core::base64url(core::chars(key));
+    if (std::find(book.signing_keys.begin(), book.signing_keys.end(), text) == book.signing_keys.end())
+      missing.push_back(std::move(text));
+  };
+  if (options_.sign) {
+    want(*options_.sign_public_key);
+  } else if (in_file) {
+    const std::string file = store::keys_path(options_.vfs.empty() ? path_ : options_.sidecars);
+    CALYX_TRY(const crypto::KeyFile keys, crypto::load_key_file(file, book.market));
+    for (const crypto::SigningSeed& seed : keys.seeds) {
+      CALYX_TRY(const auto signer, crypto::Ed25519Signer::from_seed(seed.seed));
+      want(signer->public_key());
+    }
+  } else {
+    for (const crypto::SecretBytes& seed : ephemeral_seeds_) {
+      CALYX_TRY(const auto signer, crypto::Ed25519Signer::from_seed(seed));
+      want(signer->public_key());
+    }
+  }
+  for (std::string& key : missing) CALYX_CHECK(append(services::SigningKeyAdded{std::move(key)}));
+  return missing.empty() ? Result<Done>(Done{}) : load_signers(book);
+}
+
+Result<Done> Market::load_signers(const Book& book) {
+  std::vector<std::unique_ptr<crypto::Signer>> known;
+  if (options_.sign)
+    known.push_back(std::make_unique<crypto::CallbackSigner>(*options_.sign_public_key, options_.sign,
+                                                             std::chrono::milliseconds(sign_deadline_ms)));
+  for (const crypto::SecretBytes& seed : ephemeral_seeds_) {
+    CALYX_TRY(auto signer, crypto::Ed25519Signer::from_seed(seed));
+    known.push_back(std::move(signer));
+  }
+  const bool in_file = !options_.path.empty() && (options_.vfs.empty() || !options_.sidecars.empty());
+  if (in_file && !options_.read_only) {
+    const std::string file = store::keys_path(options_.vfs.empty() ? path_ : options_.sidecars);
+    CALYX_TRY(const crypto::KeyFile keys, crypto::load_key_file(file, book.market));
+    for (const crypto::SigningSeed& seed : keys.seeds) {
+      CALYX_TRY(auto signer, crypto::Ed25519Signer::from_seed(seed.seed));
+      known.push_back(std::move(signer));
+    }
+  }
+  std::vector<std::unique_ptr<crypto::Signer>> signers(book.signing_keys.size());
+  std::vector<std::string> headers;
+  for (std::size_t i = 0; i < book.signing_keys.size(); ++i) {
+    const auto bytes = core::unbase64url(book.signing_keys[i]);
+    const auto key = bytes ? core::octets<32>(*bytes) : std::nullopt;
+    if (!key)
+      return fail(Reason::corrupt,
+                  "a signing key in the log is not 32 bytes; keep the file and run an audit");
+    headers.push_back(core::base64url(core::receipt_header(crypto::key_id(*key))));
+    for (auto& signer : known)
+      if (signer != nullptr && signer->public_key() == *key) signers[i] = std::move(signer);
+  }
+  const std::unique_lock lock(signers_mutex_);
+  signers_ = std::move(signers);
+  signing_headers_ = std::move(headers);
+  return Done{};
+}
+
+Result<Done> Market::usable() const {
+  if (pid_ != getpid()) return fail(Reason::forked, "this process was forked: open the market in it anew");
+  return Done{};
+}
+
+// ── writing ──
+
+void Market::submit(Call& call) {
+  thread_local Waiter waiter;
+  call.waiter = &waiter;
+  {
+    const std::lock_guard lock(queue_mutex_);
+    queue_.push_back(&call);
+    if (!leading_) {
+      leading_ = true;
+      call.waiter = nullptr;  // the leader wakes itself by returning
+    }
+  }
+  if (call.waiter == nullptr) return lead();
+  for (;;) switch (waiter.wait()) {
+      case Waiter::Signal::help: sign_pool_.help(); break;
+      case Waiter::Signal::lead: return lead();
+      case Waiter::Signal::done: return;
+      case Waiter::Signal::none: break;
+    }
+}
+
+void Market::lead() {
+  // Callers that the last commit woke are about to ask again: letting them in first makes one commit of many.
+  for (int i = 0; i < 8; ++i) {
+    {
+      const std::lock_guard lock(queue_mutex_);
+      if (queue_.size() >= last_batch_) break;
+    }
+    std::this_thread::yield();
+  }
+  run_batch();
+  Waiter* next = nullptr;
+  {
+    const std::lock_guard lock(queue_mutex_);
+    if (queue_.empty())
+      leading_ = false;
+    else
+      next = std::exchange(queue_.front()->waiter, nullptr);
+  }
+  if (next != nullptr) next->wake(Waiter::Signal::lead);
+}
+
+void Market::run_batch() {
+  std::vector<Call*> batch;
+  const auto finish = [&](const Error* error) {
+    last_batch_ = batch.size();
+    for (Call* call : batch) {
+      if (error != nullptr) call->fail(*error);
+      if (Waiter* waiter = call->waiter) waiter->wake(Waiter::Signal::done);
+    }
+    batch.clear();
+  };
+  const auto give_up = [&](const Error& error) {
+    if (batch.empty()) {  // nobody was taken in yet: the error is everybody's
+      const std::lock_guard lock(queue_mutex_);
+      batch.assign(queue_.begin(), queue_.end());
+      queue_.clear();
+    }
+    finish(&error);
+  };
+
+  Result<store::GateHold> hold = store::GateHold::take(gate_, options_.busy_timeout_ms);
+  if (!hold.ok()) return give_up(hold.error());
+  if (Result<Done> ready = need_writer(); !ready.ok()) return give_up(ready.error());
+  Result<store::WriteTransaction> transaction =
+      options_.read_only
+          ? Result<store::WriteTransaction>(fail(Reason::read_only, "the market was opened read-only"))
+          : store::WriteTransaction::begin(writer_->connection);
+  if (!transaction.ok()) return give_up(transaction.error());
+
+  Transaction tx(working_, writer_->store, windows_, seams_);
+  Result<Done> done = [&]() -> Result<Done> {
+    CALYX_CHECK(catch_up(working_, writer_->store));
+    if (working_.signing_keys.size() != signing_headers_.size()) CALYX_CHECK(load_signers(working_));
+    CALYX_CHECK(fill(tx, batch));
+    if (tx.appended().empty()) return Done{};
+    CALYX_CHECK(log_receipts(tx));
+    return commit(tx, *transaction);
+  }();
+  if (!done.ok()) {
+    transaction->rollback();
+    undo();
+    if (done.error().status() == Status::corrupt || done.error().status() == Status::internal) fenced_ = true;
+    return give_up(done.error());
+  }
+  if (tx.appended().empty()) {
+    transaction->rollback();
+  } else {
+    commits_.fetch_add(1, std::memory_order_relaxed);
+    calls_.fetch_add(batch.size(), std::memory_order_relaxed);
+    publish(tx);
+  }
+  finish(nullptr);
+  checkpoint_when_due(checkpoint_frames);
+}
+
+Result<Done> Market::fill(Transaction& tx, std::vector<Call*>& batch) {
+  sign_pool_.open([this](services::PendingReceipt& receipt) -> Result<Done> {
+    const std::shared_lock lock(signers_mutex_);
+    const crypto::Signer* signer = signers_.empty() ? nullptr : signers_.back().get();
+    if (signer == nullptr)
+      return fail(Reason::keys_missing, "the seed of the market's signing key is not in its key file");
+    return services::sign_receipt(receipt, *signer, signing_headers_.back());
+  });
+  const std::int64_t begun = store::monotonic_us();
+  const unsigned cores = std::max(1U, std::thread::hardware_concurrency());
+  std::size_t shared = 0, helpers = 0;
+  Result<Done> filled = [&]() -> Result<Done> {
+    for (std::size_t next = 0;;) {
+      if (next == batch.size()) {
+        const std::lock_guard lock(queue_mutex_);
+        if (batch.size() >= batch_calls_max || store::monotonic_us() - begun > batch_us_max) return Done{};
+        while (!queue_.empty() && batch.size() < batch_calls_max) {
+          batch.push_back(queue_.front());
+          queue_.pop_front();
+        }
+        if (next == batch.size()) return Done{};
+      }
+      Call& call = *batch[next++];
+      if (!call.decide(tx)) return call.failure();
+      std::deque<services::PendingReceipt>& receipts = tx.receipts();
+      for (; shared < receipts.size(); ++shared) sign_pool_.add(receipts[shared]);
+      if (shared / receipts_to_share > helpers && helpers + 1 < cores && helpers + 1 < batch.size()) {
+        // Whoever waits in this batch can sign; the leader itself has no waiter.
+        std::size_t skip = helpers;
+        for (Call* other : batch)
+          if (other->waiter != nullptr && skip-- == 0) {
+            other->waiter->wake(Waiter::Signal::help);
+            ++helpers;
+            break;
+          }
+      }
+    }
+  }();
+  Result<Done> all_signed = sign_pool_.finish();
+  if (!filled.ok()) return filled;
+  return all_signed;
+}
+
+Result<Done> Market::log_receipts(Transaction& tx) {
+  // The key that signed this batch; one that was added in it signs the next.
+  const int key = static_cast<int>(signing_headers_.size()) - 1;
+  for (const services::PendingReceipt& receipt : tx.receipts()) {
+    CALYX_CHECK(tx.store().append_receipt({.leaf = receipt.leaf,
+                                           .seq = receipt.seq,
+                                           .key = key,
+                                           .payload = receipt.payload,
+                                           .signature = receipt.signature}));
+    Result<Done> kept = Done{};
+    working_.receipt_log.append(crypto::Sha256{}, receipt.leaf_hash,
+                                [&](unsigned level, std::uint64_t index, const Digest& hash) {
+                                  if (level == 0 || level % store::tile_levels != 0 || !kept.ok()) return;
+                                  kept = tx.store().append_tile(level, index, hash);
+                                });
+    CALYX_CHECK(std::move(kept));
+    const core::merkle::Frontier& log = working_.receipt_log;
+    if (log.size() % (std::uint64_t{1} << store::tile_levels) != 0) continue;
+    CALYX_TRY(const std::string note, checkpoint_note({log.size(), log.root(crypto::Sha256{})}));
+    CALYX_CHECK(tx.store().append_checkpoint(log.size(), note));
+  }
+  return Done{};
+}
+
+Result<Done> Market::commit(Transaction& tx, store::WriteTransaction& transaction) {
+  Result<Done> committed = transaction.commit();
+  if (committed.ok() || transaction.state() != store::CommitState::unknown) return committed;
+  // The error came at the commit itself. Another connection sees whether it stands; the broken one stays
+  // open, for if it was the last the next would recover the log, with what may not be on the disk.
+  retired_.push_back(std::move(*writer_));
+  writer_.reset();
+  if (Result<Done> again = need_writer(); again.ok()) {
+    Result<std::optional<store::MarketStore::OwnedEvent>> last =
+        writer_->store.event(tx.appended().back().event.seq);
+    if (last.ok() && *last && (*last)->hash == tx.appended().back().hash) return Done{};
+  }
+  return fail(Reason::outcome_unknown, committed.error().message + ": repeat the same call with the same key",
+              committed.error().details);
+}
+
+Result<Done> Market::need_writer() {
+  if (fenced_)
+    return fail(Reason::internal, "the engine met a broken rule and stopped writing: close it, run an audit");
+  if (writer_ && !writer_->connection.broken()) return Done{};
+  if (writer_) {
+    retired_.push_back(std::move(*writer_));
+    writer_.reset();
+  }
+  CALYX_TRY(Writer writer, open_connection(!options_.read_only));
+  writer_.emplace(std::move(writer));
+  return Done{};
+}
+
+void Market::undo() {
+  windows_.forget();
+  const std::shared_lock lock(committed_mutex_);
+  working_ = committed_;
+}
+
+void Market::publish(const Transaction& tx) {
+  {
+    const std::unique_lock lock(committed_mutex_);
+    bool whole = true;
+    for (const Transaction::Appended& appended : tx.appended()) {
+      if (appended.event.seq <= committed_.seq) continue;  // a reader was here first
+      whole = whole && committed_.apply(appended.event, appended.hash).ok();
+    }
+    if (whole && committed_.seq == working_.seq)
+      committed_.receipt_log = working_.receipt_log;
+    else
+      committed_ = working_;  // other processes' events lie between: take the whole
+  }
+  gate_.publish(static_cast<std::uint64_t>(working_.seq));
+}
+
+void Market::checkpoint_when_due(int frames) {
+  if (!writer_ || options_.read_only || options_.path.empty()) return;
+  if (writer_->connection.wal_frames() < frames) return;
+  // A reader may be in the way, and a full disk too: the log waits for the next time.
+  if (writer_->connection.checkpoint_passive().ok()) checkpoints_.fetch_add(1, std::memory_order_relaxed);
+}
+
+// ── reading ──
+
+Result<Done> Market::catch_up(Book& book, store::MarketStore& store) const {
+  CALYX_TRY(const Seq last, store.last_seq());
+  if (last == book.seq) return Done{};
+  if (last < book.seq)
+    return fail(Reason::corrupt, "the file ends at event " + std::to_string(last) + ", before event " +
+                                     std::to_string(book.seq) +
+                                     " that this engine has seen: it was put back to an older copy");
+  std::string scratch;
+  CALYX_CHECK(store.events_from(book.seq + 1, [&](const store::EventRow& row) -> Result<bool> {
+    CALYX_TRY(const Event event, read_event(row));
+    const core::EventHead head{
+        .seq = row.seq, .at = row.at, .kind = static_cast<core::EventKind>(row.kind), .prev = book.head};
+    if (core::event_hash(crypto::Sha256{}, head, row.fields, scratch) != row.hash)
+      return fail(Reason::corrupt,
+                  "event " + std::to_string(row.seq) + " does not carry on the chain; run an audit");
+    CALYX_CHECK(book.apply(event, row.hash));
+    return true;
+  }));
+  return services::catch_up_receipt_log(store, book);
+}
+
+Result<Done> Market::refresh() {
+  const std::optional<std::uint64_t> seen = gate_.committed_seq();
+  {
+    const std::shared_lock lock(committed_mutex_);
+    if (!seen || static_cast<Seq>(*seen) <= committed_.seq) return Done{};
+  }
+  CALYX_TRY(std::unique_ptr<Reader> reader, take_reader());
+  Result<Done> done = [&]() -> Result<Done> {
+    CALYX_TRY(const store::ReadTransaction snapshot, store::ReadTransaction::begin(reader->connection));
+    static_cast<void>(snapshot);
+    const std::unique_lock lock(committed_mutex_);
+    CALYX_TRY(const Seq last, reader->store.last_seq());
+    if (last <= committed_.seq) return Done{};
+    return catch_up(committed_, reader->store);
+  }();
+  if (!reader->connection.broken()) give_reader(std::move(reader));
+  return done;
+}
+
+Result<std::unique_ptr<Market::Reader>> Market::take_reader() {
+  {
+    const std::lock_guard lock(readers_mutex_);
+    if (!readers_.empty()) {
+      std::unique_ptr<Reader> reader = std::move(readers_.back());
+      readers_.pop_back();
+      return reader;
+    }
+  }
+  CALYX_TRY(Reader reader, open_connection(false));
+  return std::make_unique<Reader>(std::move(reader));
+}
+
+void Market::give_reader(std::unique_ptr<Reader> reader) {
+  const std::lock_guard lock(readers_mutex_);
+  if (readers_.size() < readers_kept) readers_.push_back(std::move(reader));
+}
+
+std::string Market::jws(const store::MarketStore::OwnedReceipt& row) const {
+  const std::shared_lock lock(signers_mutex_);
+  const auto place = static_cast<std::size_t>(row.key);
+  std::string out;
+  core::append_signing_input(out, place < signing_headers_.size() ? signing_headers_[place] : std::string(),
+                             row.payload);
+  out.push_back('.');
+  core::append_base64url(out, row.signature);
+  return out;
+}
+
+std::vector<core::TrustedKey> Market::trusted_keys() const {
+  std::vector<core::TrustedKey> keys;
+  const std::shared_lock lock(committed_mutex_);
+  for (const std::string& text : committed_.signing_keys) {
+    const auto bytes = core::unbase64url(text);
+    const auto key = bytes ? core::octets<32>(*bytes) : std::nullopt;
+    if (key) keys.push_back({crypto::key_id(*key), *key});
+  }
+  return keys;
+}
+
+Result<std::string> Market::checkpoint_note(const core::merkle::Head& head) {
+  const std::shared_lock lock(signers_mutex_);
+  const crypto::Signer* signer = signers_.empty() ? nullptr : signers_.back().get();
+  if (signer == nullptr)
+    return fail(Reason::keys_missing,
+                "the seed of the market's signing key is not here: open the market for writing");
+  return services::sign_checkpoint(head, working_.issuer, *signer);
+}
+
+Result<std::string> Market::rotate_signing_key() {
+  if (options_.sign || options_.read_only)
+    return fail(Reason::unsupported, "this engine does not hold the signing key");
+  const bool in_file = !options_.path.empty() && (options_.vfs.empty() || !options_.sidecars.empty());
+  return write([&](Transaction& tx) -> Result<std::string> {
+    crypto::PublicKey key{};
+    if (in_file) {
+      const std::string file = store::keys_path(options_.vfs.empty() ? path_ : options_.sidecars);
+      CALYX_TRY(const crypto::KeyFile keys,
+                crypto::add_signing_seed(file, tx.book().market, tx.now(), seams_.random));
+      CALYX_TRY(const auto signer, crypto::Ed25519Signer::from_seed(keys.seeds.back().seed));
+      key = signer->public_key();
+    } else {
+      CALYX_TRY(crypto::SecretBytes seed, crypto::SecretBytes::random(crypto::seed_bytes, seams_.random));
+      CALYX_TRY(const auto signer, crypto::Ed25519Signer::from_seed(seed));
+      key = signer->public_key();
+      ephemeral_seeds_.push_back(std::move(seed));
+    }
+    // Receipts of this very batch are signed with the old key: it is the one that the pool holds.
+    CALYX_CHECK(tx.append(services::SigningKeyAdded{core::base64url(core::chars(key))}));
+    return crypto::key_id(key);
+  });
+}
+
+Result<Done> Market::backup(const std::string& path) {
+  CALYX_CHECK(usable());
+  if (options_.path.empty()) return fail(Reason::unsupported, "a market in memory has no file to copy");
+  CALYX_TRY(const std::string real, store::real_market_path(path));
+  CALYX_TRY(std::unique_ptr<Reader> reader, take_reader());
+  CALYX_TRY(store::Gate gate, store::Gate::open(store::gate_path(path_), options_.busy_timeout_ms));
+  CALYX_TRY(const store::GateHold hold, store::GateHold::take(gate, options_.busy_timeout_ms));
+  static_cast<void>(hold);
+  return reader->connection.backup_to(real);
+}
+
+std::string Market::issuer() const {
+  const std::shared_lock lock(committed_mutex_);
+  return committed_.issuer;
+}
+
+EngineStats Market::stats() const noexcept {
+  return {commits_.load(), calls_.load(), checkpoints_.load(), store::statements_prepared()};
+}
+
+}  // namespace calyx

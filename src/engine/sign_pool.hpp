@@ -1,0 +1,44 @@
+/// \file
+/// Receipts that wait for their signature, shared out among the threads that wait anyway.
+///
+/// A signature is the largest CPU cost of a settlement. The leader puts receipts in as it orders them; any
+/// caller whose own call is in the batch may be asked to help until the pool is closed.
+#pragma once
+
+#include <condition_variable>
+#include <functional>
+#include <mutex>
+#include <optional>
+#include <vector>
+
+#include "services/transaction.hpp"
+
+namespace calyx::engine {
+
+class SignPool {
+ public:
+  /// Signs one receipt in place.
+  using Sign = std::function<Result<Done>(services::PendingReceipt&)>;
+
+  /// Opens the pool for a batch; nobody is in it.
+  void open(Sign sign);
+  /// A receipt to sign; it stays where it is until `finish` returns.
+  void add(services::PendingReceipt& receipt);
+  /// Signs until nothing is left and the pool is closed.
+  void help();
+  /// Closes the pool, signs what is left, waits for helpers. The first failure, if any.
+  Result<Done> finish();
+
+ private:
+  bool sign_next(std::unique_lock<std::mutex>& lock);
+
+  std::mutex mutex_;
+  std::condition_variable changed_;
+  Sign sign_;
+  std::vector<services::PendingReceipt*> tasks_;
+  std::size_t next_ = 0, done_ = 0;
+  bool closed_ = true;
+  std::optional<Error> failed_;
+};
+
+}  // namespace calyx::engine

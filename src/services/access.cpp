@@ -1,0 +1,139 @@
+#include "services/access.hpp"
+
+#include <algorithm>
+#include <set>
+
+namespace calyx::services {
+namespace {
+
+namespace json = core::json;
+
+bool has_control(std::string_view text) noexcept {
+  for (std::size_t i = 0; i < text.size(); ++i) {
+    const auto byte = static_cast<unsigned char>(text[i]);
+    if (byte < 0x20 || byte == 0x7F) return true;
+    // U+0080 to U+009F are spelled C2 80 to C2 9F.
+    if (byte == 0xC2 && i + 1 < text.size() && static_cast<unsigned char>(text[i + 1]) < 0xA0) return true;
+  }
+  return false;
+}
+
+Result<const WalletState*> known(const Book& book, const WalletId& id) {
+  const WalletState* wallet = book.find(id);
+  if (wallet == nullptr)
+    return fail(Reason::wallet_unknown, "no wallet " + id.text(), json::object({{"wallet_id", id.text()}}));
+  return wallet;
+}
+
+Error not_yours(const WalletId& id) {
+  return fail(Reason::not_your_wallet, "this key does not reach " + id.text(),
+              json::object({{"wallet_id", id.text()}}));
+}
+
+}  // namespace
+
+Result<Caller> authorize(const Book& book, const Principal& principal) {
+  if (!principal.key) return Caller{};
+  const KeyState* key = book.find(*principal.key);
+  if (key == nullptr || key->revoked_at)
+    return fail(Reason::unauthorized, "the API key is unknown or revoked");
+  if (key->wallet == 0) return Caller{};
+  const WalletState* wallet = book.wallet(key->wallet);
+  if (wallet == nullptr) return fail(Reason::unauthorized, "the API key is unknown or revoked");
+  return Caller{wallet->owner_type == OwnerType::human ? Role::human : Role::agent, wallet->number};
+}
+
+Result<Done> operator_only(const Caller& caller) {
+  if (caller.is_operator()) return Done{};
+  return fail(Reason::operator_only, "only an operator's key may do this");
+}
+
+Result<const WalletState*> readable(const Book& book, const Caller& caller, const WalletId& id) {
+  CALYX_TRY(const WalletState* wallet, known(book, id));
+  if (caller.is_operator() || wallet->number == caller.wallet) return wallet;
+  if (caller.role == Role::human && wallet->parent == caller.wallet) return wallet;
+  return not_yours(id);
+}
+
+Result<const WalletState*> spendable(const Book& book, const Caller& caller, const WalletId& id) {
+  CALYX_TRY(const WalletState* wallet, known(book, id));
+  if (caller.is_operator() || wallet->number == caller.wallet) return wallet;
+  return not_yours(id);
+}
+
+Result<const WalletState*> manageable(const Book& book, const Caller& caller, const WalletId& id, Own own) {
+  CALYX_TRY(const WalletState* wallet, readable(book, caller, id));
+  if (caller.is_operator()) return wallet;
+  if (caller.role != Role::human) return fail(Reason::human_only, "an agent's key may not do this");
+  if (wallet->number == caller.wallet && own == Own::refused)
+    return fail(Reason::operator_only, "for a human's own wallet only an operator may do this");
+  return wallet;
+}
+
+Error field_error(Reason reason, std::string_view field, std::string message) {
+  return fail(reason, std::move(message), json::object({{"field", field}}));
+}
+
+Result<Done> check_key_text(std::string_view field, std::string_view text, Empty empty) {
+  if (text.empty() && empty == Empty::allowed) return Done{};
+  const bool shaped = std::all_of(text.begin(), text.end(), [](char c) { return c >= 0x21 && c <= 0x7E; });
+  if (!text.empty() && text.size() <= key_text_max && shaped) return Done{};
+  return field_error(Reason::field_value, field,
+                     "has " + std::to_string(text.size()) + " bytes, takes 1 to 128 of 0x21-0x7E");
+}
+
+Result<Done> check_name(std::string_view field, std::string_view text, std::size_t max, Empty empty) {
+  if (text.empty() && empty == Empty::allowed) return Done{};
+  if (!text.empty() && text.size() <= max && json::valid_utf8(text) && !has_control(text)) return Done{};
+  return field_error(Reason::field_value, field,
+                     "has " + std::to_string(text.size()) + " bytes, takes 1 to " + std::to_string(max) +
+                         " of UTF-8 without control characters");
+}
+
+Result<Done> check_amount(std::string_view field, Money amount) {
+  if (amount.micro == 0) return field_error(Reason::amount_zero, field, "is 0, must be more");
+  if (amount.micro < 0)
+    return field_error(Reason::amount_negative, field, "is " + say(amount) + ", must be more than 0");
+  if (amount > core::amount_max)
+    return field_error(Reason::amount_out_of_range, field,
+                       "is " + say(amount) + ", at most " + say(core::amount_max));
+  return Done{};
+}
+
+Result<Done> check_policy(const Policy& policy) {
+  const auto rule = [](std::string_view field, const std::optional<Money>& value) -> Result<Done> {
+    if (!value) return Done{};
+    if (value->micro < 0)
+      return field_error(Reason::amount_negative, field, "is " + say(*value) + ", at least 0");
+    if (*value > core::amount_max)
+      return field_error(Reason::amount_out_of_range, field,
+                         "is " + say(*value) + ", at most " + say(core::amount_max));
+    return Done{};
+  };
+  CALYX_CHECK(rule("/spend_cap_per_job", policy.spend_cap_per_job));
+  CALYX_CHECK(rule("/spend_cap_per_hour", policy.spend_cap_per_hour));
+  CALYX_CHECK(rule("/approval_threshold", policy.approval_threshold));
+  if (!policy.allowed_gpu_types) return Done{};
+  const auto& list = *policy.allowed_gpu_types;
+  if (list.size() > gpu_types_max)
+    return field_error(
+        Reason::field_value, "/allowed_gpu_types",
+        "has " + std::to_string(list.size()) + " models, takes " + std::to_string(gpu_types_max));
+  std::set<std::string_view> seen;
+  for (std::size_t i = 0; i < list.size(); ++i) {
+    const std::string field = "/allowed_gpu_types/" + std::to_string(i);
+    CALYX_CHECK(check_name(field, list[i], key_text_max));
+    if (!seen.insert(list[i]).second) return field_error(Reason::field_value, field, "names a model twice");
+  }
+  return Done{};
+}
+
+std::string say(Money money) {
+  std::string out;
+  core::append_money(out, money, 0);
+  return out;
+}
+
+core::json::Value number(Money money) { return json::Value::number_token(core::wire_text(money)); }
+
+}  // namespace calyx::services

@@ -1,0 +1,62 @@
+/// \file
+/// Who asks, what they may touch, and whether their words have the shape they should.
+#pragma once
+
+#include <calyx/session.hpp>
+
+#include "services/book.hpp"
+
+namespace calyx::services {
+
+/// A principal whose key was found good just now.
+struct Caller {
+  Role role = Role::operator_;
+  AccountNumber wallet = 0;  ///< 0 for the operator.
+
+  bool is_operator() const noexcept { return role == Role::operator_; }
+};
+
+/// Fails: `unauthorized` when the key behind the session was revoked meanwhile.
+Result<Caller> authorize(const Book& book, const Principal& principal);
+
+/// Fails: `operator_only`.
+Result<Done> operator_only(const Caller& caller);
+
+/// The wallet, for a caller who may read it: the operator, its own key, its parent's.
+/// Fails: `wallet_unknown`, `not_your_wallet`.
+Result<const WalletState*> readable(const Book& book, const Caller& caller, const WalletId& id);
+
+/// The wallet, for a caller who may move its money: the operator, or its own key.
+Result<const WalletState*> spendable(const Book& book, const Caller& caller, const WalletId& id);
+
+/// The wallet, for a caller who may change it: the operator, or the human above it; for `Own::allowed` also
+/// the human itself. An agent manages nothing. Fails also: `human_only`.
+enum class Own : std::uint8_t { allowed, refused };
+Result<const WalletState*> manageable(const Book& book, const Caller& caller, const WalletId& id, Own own);
+
+// ── shapes; `field` is the JSON pointer that an error names ──
+
+inline constexpr std::size_t key_text_max = 128;
+inline constexpr std::size_t name_max = 256;
+inline constexpr std::size_t label_max = 64;
+inline constexpr std::size_t gpu_types_max = 64;
+inline constexpr std::int64_t expires_in_s_max = 31'536'000;
+inline constexpr std::int64_t integer_max = (std::int64_t{1} << 53) - 1;
+
+enum class Empty : std::uint8_t { allowed, refused };
+/// 1 to 128 bytes of 0x21-0x7E: job ids, references, idempotency keys.
+Result<Done> check_key_text(std::string_view field, std::string_view text, Empty empty);
+/// 1 to `max` bytes of UTF-8 without control characters.
+Result<Done> check_name(std::string_view field, std::string_view text, std::size_t max,
+                        Empty empty = Empty::refused);
+/// More than nothing, and at most `amount_max`.
+Result<Done> check_amount(std::string_view field, Money amount);
+Result<Done> check_policy(const Policy& policy);
+
+Error field_error(Reason reason, std::string_view field, std::string message);
+
+/// An amount as messages say it (`6`, `0.5`) and as details hold it (a number of the wire).
+std::string say(Money money);
+core::json::Value number(Money money);
+
+}  // namespace calyx::services

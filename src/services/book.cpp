@@ -1,0 +1,395 @@
+#include "services/book.hpp"
+
+#include <algorithm>
+#include <utility>
+
+namespace calyx::services {
+namespace {
+
+Error impossible(const Event& event, const char* why) {
+  return fail(
+      Reason::corrupt,
+      std::string("event ") + std::to_string(event.seq) + " cannot follow from those before it: " + why,
+      core::json::object({{"seq", event.seq}}));
+}
+
+/// The market's tag in its ids: the first four bytes of its own id.
+std::uint32_t tag_of(std::string_view market_hex) noexcept {
+  std::uint32_t tag = 0;
+  for (const char c : market_hex.substr(0, 8))
+    tag = tag << 4 | static_cast<std::uint32_t>(c <= '9' ? c - '0' : c - 'a' + 10);
+  return tag;
+}
+
+template <class... Of>
+struct Cases : Of... {
+  using Of::operator()...;
+};
+template <class... Of>
+Cases(Of...) -> Cases<Of...>;
+
+}  // namespace
+
+WalletState* Book::wallet(AccountNumber number) noexcept {
+  return const_cast<WalletState*>(std::as_const(*this).wallet(number));
+}
+const WalletState* Book::wallet(AccountNumber number) const noexcept {
+  const auto at_index = static_cast<std::size_t>(number - core::wallet_first);
+  return number >= core::wallet_first && at_index < wallets.size() ? &wallets[at_index] : nullptr;
+}
+const WalletState* Book::find(const WalletId& id) const noexcept {
+  const WalletState* found = wallet(static_cast<AccountNumber>(id.number()));
+  return found != nullptr && found->id == id ? found : nullptr;
+}
+const KeyState* Book::key(std::int64_t number) const noexcept {
+  return number >= 1 && number <= static_cast<std::int64_t>(keys.size())
+             ? &keys[static_cast<std::size_t>(number - 1)]
+             : nullptr;
+}
+const KeyState* Book::find(const KeyId& id) const noexcept {
+  const KeyState* found = key(static_cast<std::int64_t>(id.number()));
+  return found != nullptr && found->id == id ? found : nullptr;
+}
+
+Money Book::due(const WalletState& wallet, Instant now) const noexcept {
+  Money sum;
+  for (const auto& [deadline, lock] : wallet.deadlines) {
+    if (deadline > now.us) break;
+    if (const auto found = locks.find(lock); found != locks.end()) sum.micro += found->second.amount.micro;
+  }
+  return sum;
+}
+
+Result<core::Legs> Book::legs(const Event& event) const {
+  const auto open = [&](Seq lock) -> const OpenLock* {
+    const auto found = locks.find(lock);
+    return found == locks.end() ? nullptr : &found->second;
+  };
+  return std::visit(Cases{
+                        [&](const SpendEvent& of) -> Result<core::Legs> {
+                          return core::lock_legs(of.wallet, event.seq, of.amount);
+                        },
+                        [&](const EarnEvent& of) -> Result<core::Legs> {
+                          const OpenLock* lock = open(of.lock);
+                          if (lock == nullptr) return impossible(event, "its lock is not open");
+                          return core::settlement_legs(lock->payer, of.host, of.lock, lock->amount, of.gross,
+                                                       {of.fee, of.net});
+                        },
+                        [&](const ReleaseEvent& of) -> Result<core::Legs> {
+                          const OpenLock* lock = open(of.lock);
+                          if (lock == nullptr) return impossible(event, "its lock is not open");
+                          return core::release_legs(lock->payer, of.lock, lock->amount);
+                        },
+                        [&](const ExpireEvent& of) -> Result<core::Legs> {
+                          const OpenLock* lock = open(of.lock);
+                          if (lock == nullptr) return impossible(event, "its lock is not open");
+                          return core::release_legs(lock->payer, of.lock, lock->amount);
+                        },
+                        [&](const TransferEvent& of) -> Result<core::Legs> {
+                          return core::move_legs(of.from, of.to, of.amount);
+                        },
+                        [&](const TopUpEvent& of) -> Result<core::Legs> {
+                          return core::move_legs(core::account_external, of.wallet, of.amount);
+                        },
+                        [&](const GrantEvent& of) -> Result<core::Legs> {
+                          return core::move_legs(core::account_external, of.wallet, of.amount);
+                        },
+                        [&](const PayoutEvent& of) -> Result<core::Legs> {
+                          return core::move_legs(of.wallet, core::account_external, of.amount);
+                        },
+                        [&](const PayoutFailed& of) -> Result<core::Legs> {
+                          const auto found = payouts.find(of.payout);
+                          if (found == payouts.end()) return impossible(event, "its payout is unknown");
+                          return core::move_legs(core::account_external, found->second.wallet,
+                                                 found->second.amount);
+                        },
+                        [&](const auto&) -> Result<core::Legs> { return core::Legs{}; },
+                    },
+                    event.fields);
+}
+
+void Book::move(const core::Entry& leg) {
+  if (leg.account == core::account_external)
+    external.micro += leg.amount.micro;
+  else if (leg.account == core::account_fees)
+    fees.micro += leg.amount.micro;
+  else if (WalletState* of = wallet(leg.account)) {
+    of->balance.micro += leg.amount.micro;
+    ++of->txn_count;
+  }
+}
+
+void Book::open_lock(Seq lock_seq, Instant locked_at, const SpendEvent& spend) {
+  OpenLock lock{.payer = spend.wallet,
+                .host = spend.host.value_or(0),
+                .amount = spend.amount,
+                .deadline = {},
+                .job_id = spend.job_id,
+                .at = locked_at};
+  WalletState& payer = *wallet(spend.wallet);
+  payer.held.micro += spend.amount.micro;
+  ++payer.open_locks;
+  if (spend.expires_in_s) {
+    lock.deadline = Instant{locked_at.us + *spend.expires_in_s * core::us_per_second};
+    payer.deadlines.emplace(lock.deadline->us, lock_seq);
+  }
+  locks.emplace(lock_seq, std::move(lock));
+}
+
+void Book::close_lock(std::unordered_map<Seq, OpenLock>::iterator lock) {
+  WalletState& payer = *wallet(lock->second.payer);
+  payer.held.micro -= lock->second.amount.micro;
+  --payer.open_locks;
+  if (lock->second.deadline) payer.deadlines.erase({lock->second.deadline->us, lock->first});
+  locks.erase(lock);
+}
+
+Result<Done> Book::stand(const Event& event) {
+  return std::visit(
+      Cases{
+          [&](const SpendEvent& of) -> Result<Done> {
+            if (wallet(of.wallet) == nullptr) return impossible(event, "its wallet is unknown");
+            open_lock(event.seq, event.at, of);
+            return Done{};
+          },
+          [&](const EarnEvent& of) -> Result<Done> {
+            const auto lock = locks.find(of.lock);
+            if (lock == locks.end() || wallet(of.host) == nullptr)
+              return impossible(event, "its lock is not open");
+            close_lock(lock);
+            return Done{};
+          },
+          [&](const ReleaseEvent& of) -> Result<Done> {
+            const auto lock = locks.find(of.lock);
+            if (lock == locks.end()) return impossible(event, "its lock is not open");
+            close_lock(lock);
+            return Done{};
+          },
+          [&](const ExpireEvent& of) -> Result<Done> {
+            const auto lock = locks.find(of.lock);
+            if (lock == locks.end()) return impossible(event, "its lock is not open");
+            close_lock(lock);
+            return Done{};
+          },
+          [&](const BurnEvent&) -> Result<Done> { return Done{}; },
+          [&](const TransferEvent&) -> Result<Done> { return Done{}; },
+          [&](const TopUpEvent&) -> Result<Done> { return Done{}; },
+          [&](const MarketCreated& of) -> Result<Done> {
+            if (of.market.size() != 32) return impossible(event, "the market's id is not 16 bytes");
+            market = of.market;
+            issuer = of.issuer;
+            fee_basis_points = of.fee_basis_points;
+            tag = tag_of(market);
+            return Done{};
+          },
+          [&](const WalletCreatedEvent& of) -> Result<Done> {
+            if (of.wallet != next_wallet()) return impossible(event, "its wallet is not the next");
+            WalletState state;
+            state.number = of.wallet;
+            state.created_seq = event.seq;
+            state.id = WalletId::make(event.at.us, static_cast<std::uint64_t>(of.wallet), tag);
+            state.owner_type = of.owner_type;
+            state.owner_id = of.owner_id;
+            state.parent = of.parent;
+            state.policy = of.policy;
+            state.created_at = event.at;
+            if (of.parent != 0) {
+              WalletState* parent = wallet(of.parent);
+              if (parent == nullptr) return impossible(event, "its parent is unknown");
+              parent->children.push_back(of.wallet);
+            }
+            wallets.push_back(std::move(state));
+            return Done{};
+          },
+          [&](const WalletChanged& of) -> Result<Done> {
+            WalletState* state = wallet(of.wallet);
+            if (state == nullptr) return impossible(event, "its wallet is unknown");
+            state->policy = of.policy;
+            state->status = of.status;
+            return Done{};
+          },
+          [&](const KeyIssuedEvent& of) -> Result<Done> {
+            if (of.key != next_key()) return impossible(event, "its key is not the next");
+            keys.push_back({.id = KeyId::make(event.at.us, static_cast<std::uint64_t>(of.key), tag),
+                            .wallet = of.wallet,
+                            .hash = of.hash,
+                            .last4 = of.last4,
+                            .label = of.label,
+                            .created_at = event.at,
+                            .revoked_at = {}});
+            key_by_hash[of.hash] = of.key;
+            if (WalletState* owner = wallet(of.wallet)) owner->keys.push_back(of.key);
+            return Done{};
+          },
+          [&](const KeyRevokedEvent& of) -> Result<Done> {
+            if (key(of.key) == nullptr) return impossible(event, "its key is unknown");
+            keys[static_cast<std::size_t>(of.key - 1)].revoked_at = event.at;
+            return Done{};
+          },
+          [&](const ApprovalRequested& of) -> Result<Done> {
+            approvals[event.seq] = {
+                .id = ApprovalId::make(event.at.us, static_cast<std::uint64_t>(event.seq), tag),
+                .wallet = of.wallet,
+                .operation = of.operation,
+                .amount = of.amount,
+                .job_id = of.job_id,
+                .gpu_type = of.gpu_type,
+                .terms = of.terms,
+                .created_at = event.at,
+                .expires_at = Instant{event.at.us + of.expires_in_s * core::us_per_second},
+            };
+            approval_by_terms[{of.wallet, of.terms}] = event.seq;
+            return Done{};
+          },
+          [&](const ApprovalDecided& of) -> Result<Done> {
+            const auto found = approvals.find(of.approval);
+            if (found == approvals.end()) return impossible(event, "its approval is unknown");
+            found->second.status = of.approved ? ApprovalStatus::approved : ApprovalStatus::denied;
+            return Done{};
+          },
+          [&](const ApprovalUsed& of) -> Result<Done> {
+            const auto found = approvals.find(of.approval);
+            if (found == approvals.end()) return impossible(event, "its approval is unknown");
+            found->second.status = ApprovalStatus::used;
+            return Done{};
+          },
+          [&](const GrantEvent& of) -> Result<Done> {
+            const WalletState* state = wallet(of.wallet);
+            if (state == nullptr) return impossible(event, "its wallet is unknown");
+            granted_owners.insert(state->owner_id);
+            return Done{};
+          },
+          [&](const PayoutEvent& of) -> Result<Done> {
+            payouts[event.seq] = {
+                .id = PayoutId::make(event.at.us, static_cast<std::uint64_t>(event.seq), tag),
+                .wallet = of.wallet,
+                .amount = of.amount,
+                .destination = of.destination,
+                .spends = of.spends,
+                .created_at = event.at};
+            return Done{};
+          },
+          [&](const PayoutConfirmed& of) -> Result<Done> {
+            const auto found = payouts.find(of.payout);
+            if (found == payouts.end()) return impossible(event, "its payout is unknown");
+            found->second.status = PayoutStatus::confirmed;
+            return Done{};
+          },
+          [&](const PayoutFailed& of) -> Result<Done> {
+            const auto found = payouts.find(of.payout);
+            if (found == payouts.end()) return impossible(event, "its payout is unknown");
+            found->second.status = PayoutStatus::failed;
+            return Done{};
+          },
+          [&](const WaitlistJoined& of) -> Result<Done> {
+            waitlist[event.seq] = {
+                .id = WaitlistId::make(event.at.us, static_cast<std::uint64_t>(event.seq), tag),
+                .owner_id = of.owner_id,
+                .created_at = event.at};
+            waitlist_by_owner[of.owner_id] = event.seq;
+            return Done{};
+          },
+          [&](const WaitlistApprovedEvent& of) -> Result<Done> {
+            const auto found = waitlist.find(of.entry);
+            if (found == waitlist.end()) return impossible(event, "its entry is unknown");
+            found->second.status = WaitlistStatus::approved;
+            return Done{};
+          },
+          [&](const SigningKeyAdded& of) -> Result<Done> {
+            signing_keys.push_back(of.public_key);
+            return Done{};
+          },
+      },
+      event.fields);
+}
+
+Result<Done> Book::apply(const Event& event, const core::Digest& hash) {
+  if (event.seq != seq + 1) return impossible(event, "it is not the next");
+  CALYX_TRY(const core::Legs moved, legs(event));
+  CALYX_CHECK(stand(event));
+  for (const core::Entry& leg : moved.all()) move(leg);
+  seq = event.seq;
+  at = event.at;
+  head = hash;
+  return Done{};
+}
+
+Result<Done> Book::restore(const Event& event) { return stand(event); }
+
+void Book::restore_sum(AccountNumber account, Money sum, std::uint64_t count) {
+  if (account == core::account_external)
+    external = sum;
+  else if (account == core::account_fees)
+    fees = sum;
+  else if (WalletState* of = wallet(account)) {
+    of->balance = sum;
+    of->txn_count = count;
+  }
+}
+
+Result<Done> Book::restore_lock(Seq lock_seq, Instant locked_at, const SpendEvent& spend) {
+  if (wallet(spend.wallet) == nullptr)
+    return fail(Reason::corrupt, "lock " + std::to_string(lock_seq) + " names a wallet that is not there");
+  open_lock(lock_seq, locked_at, spend);
+  return Done{};
+}
+
+Wallet Book::view(const WalletState& state, Instant now) const {
+  Wallet out;
+  out.id = state.id;
+  out.owner_type = state.owner_type;
+  out.owner_id = state.owner_id;
+  if (const WalletState* parent = wallet(state.parent)) out.parent = parent->id;
+  out.status = state.status;
+  out.policy = state.policy;
+  out.created_at = state.created_at;
+  out.balance = state.balance;
+  out.held = state.held;
+  out.expired_pending = due(state, now);
+  out.txn_count = state.txn_count;
+  return out;
+}
+
+ApiKey Book::view(const KeyState& state) const {
+  ApiKey out;
+  out.id = state.id;
+  if (const WalletState* owner = wallet(state.wallet)) out.wallet = owner->id;
+  out.label = state.label;
+  out.last4 = state.last4;
+  out.created_at = state.created_at;
+  out.revoked_at = state.revoked_at;
+  return out;
+}
+
+Approval Book::view(const ApprovalState& state, Instant now) const {
+  Approval out;
+  out.id = state.id;
+  if (const WalletState* owner = wallet(state.wallet)) out.wallet = owner->id;
+  out.status = state.status;
+  const bool waits = state.status == ApprovalStatus::pending || state.status == ApprovalStatus::approved;
+  if (waits && now >= state.expires_at) out.status = ApprovalStatus::expired;
+  out.operation = state.operation;
+  out.amount = state.amount;
+  out.job_id = state.job_id;
+  out.gpu_type = state.gpu_type;
+  out.created_at = state.created_at;
+  out.expires_at = state.expires_at;
+  return out;
+}
+
+Payout Book::view(Seq payout_seq, const PayoutState& state) const {
+  Payout out;
+  out.id = state.id;
+  out.txn = txn_id(payout_seq, state.created_at);
+  if (const WalletState* owner = wallet(state.wallet)) {
+    out.wallet = owner->id;
+    out.new_balance = owner->balance;
+  }
+  out.amount = state.amount;
+  out.destination = state.destination;
+  out.status = state.status;
+  out.created_at = state.created_at;
+  return out;
+}
+
+}  // namespace calyx::services

@@ -1,0 +1,179 @@
+/// \file
+/// The book: a market's present state, in memory, as it follows from the events applied so far.
+///
+/// It is a value: the writer works on one copy, readers see another that moves only when a commit is
+/// durable, and a batch that failed is undone by copying. What would grow with history (settled jobs, old
+/// entries) is not here but in the store.
+#pragma once
+
+#include <calyx/core/escrow.hpp>
+#include <calyx/core/merkle.hpp>
+#include <map>
+#include <memory>
+#include <set>
+#include <unordered_map>
+#include <unordered_set>
+
+#include "services/events.hpp"
+
+namespace calyx::services {
+
+struct WalletState {
+  WalletId id;
+  AccountNumber number = 0;
+  Seq created_seq = 0;
+  OwnerType owner_type = OwnerType::human;
+  std::string owner_id;
+  AccountNumber parent = 0;
+  WalletStatus status = WalletStatus::active;
+  Policy policy;
+  Instant created_at;
+  Money balance;
+  Money held;
+  std::uint64_t txn_count = 0;
+  std::uint32_t open_locks = 0;
+  std::set<std::pair<std::int64_t, Seq>> deadlines;  ///< Of the open locks that have one: (us, lock).
+  std::vector<AccountNumber> children;
+  std::vector<std::int64_t> keys;  ///< Numbers, oldest first.
+};
+
+struct KeyState {
+  KeyId id;
+  AccountNumber wallet = 0;  ///< 0: an operator's.
+  core::Digest hash;
+  std::string last4;
+  std::string label;
+  Instant created_at;
+  std::optional<Instant> revoked_at;
+};
+
+struct OpenLock {
+  AccountNumber payer = 0;
+  AccountNumber host = 0;  ///< 0: none named.
+  Money amount;
+  std::optional<Instant> deadline;
+  std::string job_id;
+  Instant at;
+};
+
+struct ApprovalState {
+  ApprovalId id;
+  AccountNumber wallet = 0;
+  std::string operation;
+  Money amount;
+  std::string job_id;
+  std::optional<std::string> gpu_type;
+  std::string terms;
+  Instant created_at;
+  Instant expires_at;
+  ApprovalStatus status = ApprovalStatus::pending;  ///< Never `expired`: that is a fact of time.
+};
+
+struct PayoutState {
+  PayoutId id;
+  AccountNumber wallet = 0;
+  Money amount;
+  std::string destination;
+  bool spends = false;
+  PayoutStatus status = PayoutStatus::pending;
+  Instant created_at;
+};
+
+struct WaitlistState {
+  WaitlistId id;
+  std::string owner_id;
+  WaitlistStatus status = WaitlistStatus::waiting;
+  Instant created_at;
+};
+
+struct DigestHash {
+  std::size_t operator()(const core::Digest& digest) const noexcept {
+    std::size_t first;
+    std::memcpy(&first, digest.bytes.data(), sizeof first);
+    return first;
+  }
+};
+
+class Book {
+ public:
+  // ── the market ──
+  std::string market;  ///< Its id, 16 bytes in hex; empty until the first event.
+  std::string issuer;
+  std::int32_t fee_basis_points = 0;
+  std::uint32_t tag = 0;  ///< In every id of this market.
+  std::vector<std::string>
+      signing_keys;  ///< Public keys in base64url, oldest first; a receipt names one by place.
+
+  // ── the log ──
+  Seq seq = 0;
+  Instant at;
+  core::Digest head;  ///< Hash of the last event; before the first, of the market's id.
+  core::merkle::Frontier receipt_log;
+
+  // ── standing ──
+  std::vector<WalletState> wallets;  ///< Wallet `wallet_first + i` at i.
+  std::vector<KeyState> keys;        ///< Key i + 1 at i.
+  std::unordered_map<core::Digest, std::int64_t, DigestHash> key_by_hash;
+  std::unordered_map<Seq, OpenLock> locks;
+  std::map<Seq, ApprovalState> approvals;
+  std::map<std::pair<AccountNumber, std::string>, Seq> approval_by_terms;  ///< The latest for the terms.
+  std::map<Seq, PayoutState> payouts;
+  std::map<Seq, WaitlistState> waitlist;
+  std::unordered_map<std::string, Seq> waitlist_by_owner;
+  std::unordered_set<std::string> granted_owners;
+  Money external;  ///< Balance of the outside: minus all that was ever put in and not paid out.
+  Money fees;
+
+  WalletState* wallet(AccountNumber number) noexcept;
+  const WalletState* wallet(AccountNumber number) const noexcept;
+  /// The wallet that `id` names, or null.
+  const WalletState* find(const WalletId& id) const noexcept;
+  const KeyState* key(std::int64_t number) const noexcept;
+  const KeyState* find(const KeyId& id) const noexcept;
+
+  TxnId txn_id(Seq event_seq, Instant event_at) const noexcept {
+    return TxnId::make(event_at.us, static_cast<std::uint64_t>(event_seq), tag);
+  }
+  ReceiptId receipt_id(std::int64_t leaf, Instant issued_at) const noexcept {
+    return ReceiptId::make(issued_at.us, static_cast<std::uint64_t>(leaf), tag);
+  }
+  AccountNumber next_wallet() const noexcept {
+    return core::wallet_first + static_cast<AccountNumber>(wallets.size());
+  }
+  std::int64_t next_key() const noexcept { return static_cast<std::int64_t>(keys.size()) + 1; }
+  std::int64_t grants_left() const noexcept {
+    return grants_max - static_cast<std::int64_t>(granted_owners.size());
+  }
+
+  /// The sum of the locks of `wallet` whose deadline has passed but that nothing has returned yet.
+  Money due(const WalletState& wallet, Instant now) const noexcept;
+
+  /// The legs of `event`, which follow from its fields and, for what ends a lock, from the lock.
+  /// Fails: `corrupt` when the event ends a lock that is not open.
+  Result<core::Legs> legs(const Event& event) const;
+
+  /// Moves on to `event`, whose hash is `hash`; the receipt log is moved on by whoever has the leaf.
+  /// Fails: `corrupt` when it cannot follow from what stands.
+  Result<Done> apply(const Event& event, const core::Digest& hash);
+
+  // ── opening: what `apply` would have brought about, from sums ──
+
+  /// Moves on to an event of standing without its legs.
+  Result<Done> restore(const Event& event);
+  void restore_sum(AccountNumber account, Money sum, std::uint64_t count);
+  Result<Done> restore_lock(Seq seq, Instant at, const SpendEvent& spend);
+
+  // ── views ──
+  Wallet view(const WalletState& wallet, Instant now) const;
+  ApiKey view(const KeyState& key) const;
+  Approval view(const ApprovalState& approval, Instant now) const;
+  Payout view(Seq seq, const PayoutState& payout) const;
+
+ private:
+  Result<Done> stand(const Event& event);
+  void open_lock(Seq seq, Instant at, const SpendEvent& spend);
+  void close_lock(std::unordered_map<Seq, OpenLock>::iterator lock);
+  void move(const core::Entry& leg);
+};
+
+}  // namespace calyx::services

@@ -1,0 +1,278 @@
+#include <calyx/core/escrow.hpp>
+#include <calyx/core/receipt.hpp>
+
+#include "services/services.hpp"
+
+namespace calyx::services {
+namespace {
+
+namespace json = core::json;
+
+Error job_error(Reason reason, std::string_view job_id, std::string message) {
+  return fail(reason, std::move(message), json::object({{"job_id", job_id}}));
+}
+
+/// The first field in which `asked` differs from what its `job_id` was used for; empty when none does.
+std::string_view differs(const Book& book, const SpendEvent& before, const Spend& asked) {
+  if (before.amount != asked.amount) return "amount";
+  if (before.gpu_type != asked.gpu_type) return "gpu_type";
+  const WalletState* host = book.wallet(before.host.value_or(0));
+  const auto host_id = host == nullptr ? std::nullopt : std::optional<WalletId>(host->id);
+  if (host_id != asked.host_wallet) return "host_wallet_id";
+  if (before.expires_in_s != asked.expires_in_s) return "expires_in_s";
+  return {};
+}
+
+std::string_view differs(const EarnEvent& before, AccountNumber host, const Earn& asked) {
+  if (before.host != host) return "wallet_id";
+  if (before.gross != asked.gross_amount) return "gross_amount";
+  if (before.output_hash != asked.output_hash) return "output_hash";
+  if (before.gpu_model != asked.gpu_model) return "gpu_model";
+  if (before.duration_seconds != asked.duration_seconds) return "duration_seconds";
+  return {};
+}
+
+Result<Done> check(const Spend& asked) {
+  CALYX_CHECK(check_key_text("/job_id", asked.job_id, Empty::refused));
+  CALYX_CHECK(check_amount("/amount", asked.amount));
+  if (asked.gpu_type) CALYX_CHECK(check_name("/gpu_type", *asked.gpu_type, key_text_max));
+  if (asked.expires_in_s && (*asked.expires_in_s < 1 || *asked.expires_in_s > expires_in_s_max))
+    return field_error(
+        Reason::field_value, "/expires_in_s",
+        "is " + std::to_string(*asked.expires_in_s) + ", takes 1 to " + std::to_string(expires_in_s_max));
+  return Done{};
+}
+
+Result<Done> check(const Earn& asked) {
+  CALYX_CHECK(check_key_text("/job_id", asked.job_id, Empty::refused));
+  if (asked.gross_amount.micro != 0) CALYX_CHECK(check_amount("/gross_amount", asked.gross_amount));
+  CALYX_CHECK(check_name("/gpu_model", asked.gpu_model, key_text_max));
+  if (asked.duration_seconds < 0 || asked.duration_seconds > integer_max)
+    return field_error(
+        Reason::field_value, "/duration_seconds",
+        "is " + std::to_string(asked.duration_seconds) + ", takes 0 to " + std::to_string(integer_max));
+  return Done{};
+}
+
+/// What an approval of `asked` is for.
+std::string terms_of(const Spend& asked) {
+  json::Object terms;
+  terms.set("operation", "spend").set("job_id", asked.job_id).set("amount", core::money_text(asked.amount));
+  if (asked.gpu_type) terms.set("gpu_type", *asked.gpu_type);
+  if (asked.host_wallet) terms.set("host_wallet_id", asked.host_wallet->text());
+  if (asked.expires_in_s) terms.set("expires_in_s", *asked.expires_in_s);
+  return json::canonical(json::Value(std::move(terms)));
+}
+
+/// A lock, open or ended, as one who wants to end it finds it.
+struct Found {
+  Seq seq = 0;
+  AccountNumber payer = 0;
+  std::optional<SpendEvent> spend;  ///< Absent: the id was burned.
+  Instant locked_at;
+  core::LockFacts facts;
+  std::optional<Event> end;
+};
+
+Result<Found> look_up(Transaction& tx, AccountNumber payer, Seq seq) {
+  Found found{.seq = seq, .payer = payer};
+  if (const auto open = tx.book().locks.find(seq); open != tx.book().locks.end()) {
+    const OpenLock& lock = open->second;
+    found.spend = SpendEvent{.wallet = lock.payer, .job_id = lock.job_id, .amount = lock.amount};
+    if (lock.host != 0) found.spend->host = lock.host;
+    found.locked_at = lock.at;
+    found.facts = {.locked = lock.amount, .deadline = lock.deadline};
+    return found;
+  }
+  CALYX_TRY(Event event, event_at(tx.store(), seq));
+  found.locked_at = event.at;
+  if (auto* spend = std::get_if<SpendEvent>(&event.fields))
+    found.spend = std::move(*spend);
+  else
+    return found;
+  found.facts.locked = found.spend->amount;
+  CALYX_TRY(const std::optional<Seq> end, tx.store().find_resolution(seq));
+  if (!end)
+    return fail(Reason::corrupt, "lock " + std::to_string(seq) + " is neither open nor ended; run an audit");
+  CALYX_TRY(found.end, event_at(tx.store(), *end));
+  found.facts.state = std::holds_alternative<EarnEvent>(found.end->fields)      ? core::LockState::settled
+                      : std::holds_alternative<ReleaseEvent>(found.end->fields) ? core::LockState::released
+                                                                                : core::LockState::expired;
+  return found;
+}
+
+Error ended(Reason reason, std::string_view job_id) {
+  switch (reason) {
+    case Reason::already_settled: return job_error(reason, job_id, "the job was settled before");
+    case Reason::escrow_released: return job_error(reason, job_id, "the job's escrow was released before");
+    case Reason::escrow_expired: return job_error(reason, job_id, "the job's escrow expired");
+    default: return job_error(reason, job_id, std::string(word(reason)));
+  }
+}
+
+}  // namespace
+
+Result<Spent> spend(Transaction& tx, const Principal& principal, const Spend& asked) {
+  CALYX_TRY(const Caller caller, authorize(tx.book(), principal));
+  CALYX_TRY(const WalletState* wallet, spendable(tx.book(), caller, asked.wallet));
+  CALYX_CHECK(check(asked));
+  const WalletState* host = nullptr;
+  if (asked.host_wallet) {
+    host = tx.book().find(*asked.host_wallet);
+    if (host == nullptr)
+      return fail(Reason::wallet_unknown, "no wallet " + asked.host_wallet->text(),
+                  json::object({{"field", "/host_wallet_id"}}));
+  }
+
+  CALYX_TRY(const std::optional<Seq> before, tx.store().find_lock(asked.job_id, wallet->number));
+  if (before) {
+    CALYX_TRY(const Event event, event_at(tx.store(), *before));
+    const auto* first = std::get_if<SpendEvent>(&event.fields);
+    if (first == nullptr)
+      return job_error(Reason::job_burned, asked.job_id, "the job id was burned by a release");
+    if (const std::string_view field = differs(tx.book(), *first, asked); !field.empty())
+      return reused(Reason::job_id_reused, field);
+    CALYX_TRY(const Money balance, tx.balance_at(wallet->number, event.seq));
+    return Spent{tx.book().txn_id(event.seq, event.at), asked.job_id, first->amount, balance, true};
+  }
+
+  CALYX_CHECK(pass_policy(tx, {.wallet = wallet,
+                               .operation = "spend",
+                               .amount = asked.amount,
+                               .job_id = asked.job_id,
+                               .gpu_type = asked.gpu_type,
+                               .judges_gpu = true,
+                               .terms = [&] { return terms_of(asked); }}));
+  SpendEvent fields{.wallet = wallet->number,
+                    .job_id = asked.job_id,
+                    .amount = asked.amount,
+                    .gpu_type = asked.gpu_type,
+                    .expires_in_s = asked.expires_in_s};
+  if (host != nullptr) fields.host = host->number;
+  CALYX_TRY(const Placed event, tx.append(std::move(fields)));
+  CALYX_CHECK(tx.store().append_lock(asked.job_id, wallet->number, event.seq));
+  return Spent{tx.book().txn_id(event.seq, event.at), asked.job_id, asked.amount, wallet->balance};
+}
+
+Result<Earned> earn(Transaction& tx, const Principal& principal, const Earn& asked) {
+  const Book& book = tx.book();
+  CALYX_TRY(const Caller caller, authorize(book, principal));
+  CALYX_TRY(const WalletState* host, spendable(book, caller, asked.host));
+  CALYX_CHECK(check(asked));
+
+  // The job is one of the locks of that id: one that names this host or, for the operator, none.
+  CALYX_TRY(const std::vector<store::LockRow> rows, tx.store().find_locks(asked.job_id));
+  std::optional<Found> found;
+  std::size_t candidates = 0, locks = 0, burned = 0;
+  for (const store::LockRow& row : rows) {
+    const WalletState* payer = book.wallet(row.payer);
+    if (payer == nullptr)
+      return fail(Reason::corrupt, "a lock names a payer that is not there; run an audit");
+    if (asked.payer_wallet && payer->id != *asked.payer_wallet) continue;
+    CALYX_TRY(Found one, look_up(tx, row.payer, row.seq));
+    if (!one.spend) {
+      ++burned;
+      continue;
+    }
+    ++locks;
+    const bool mine = one.spend->host ? *one.spend->host == host->number : caller.is_operator();
+    if (!mine) continue;
+    ++candidates;
+    found = std::move(one);
+  }
+  if (locks == 0 && burned != 0)
+    return job_error(Reason::job_burned, asked.job_id, "the job id was burned by a release");
+  if (locks == 0) return job_error(Reason::job_unknown, asked.job_id, "no escrow for job " + asked.job_id);
+  if (candidates == 0)
+    return job_error(Reason::not_the_host, asked.job_id, "the escrow is not for this wallet to earn");
+  if (candidates > 1)
+    return job_error(Reason::job_ambiguous, asked.job_id,
+                     std::to_string(candidates) + " payers used this job id; name payer_wallet_id");
+
+  const core::LockFacts& facts = found->facts;
+  if (facts.state == core::LockState::settled) {
+    const auto& before = std::get<EarnEvent>(found->end->fields);
+    if (const std::string_view field = differs(before, host->number, asked); !field.empty())
+      return reused(Reason::already_settled, field);
+    CALYX_TRY(const Money balance, tx.balance_at(host->number, found->end->seq));
+    return Earned{book.txn_id(found->end->seq, found->end->at), before.gross, before.fee, before.net, balance,
+                  book.receipt_id(before.leaf, found->end->at), true};
+  }
+  if (const Reason reason = core::judge_settlement(facts, asked.gross_amount, tx.now());
+      reason != Reason::none) {
+    if (reason != Reason::gross_above_locked) return ended(reason, asked.job_id);
+    return fail(reason, "gross " + say(asked.gross_amount) + " FLOPS, locked " + say(facts.locked),
+                json::object({{"field", "/gross_amount"},
+                              {"needed", number(asked.gross_amount)},
+                              {"limit", number(facts.locked)},
+                              {"shortfall", number(Money{asked.gross_amount.micro - facts.locked.micro})}}));
+  }
+  const core::FeeSplit split = core::split_fee(asked.gross_amount, book.fee_basis_points);
+  CALYX_CHECK(check_room(*host, split.net));
+
+  CALYX_CHECK(sweep(tx, *book.wallet(found->payer)));
+  const EarnEvent fields{.lock = found->seq,
+                         .host = host->number,
+                         .gross = asked.gross_amount,
+                         .fee = split.fee,
+                         .net = split.net,
+                         .output_hash = asked.output_hash,
+                         .gpu_model = asked.gpu_model,
+                         .duration_seconds = asked.duration_seconds,
+                         .leaf = tx.next_leaf()};
+  CALYX_TRY(const Placed event, tx.append(fields));
+  CALYX_CHECK(tx.store().append_resolution(found->seq, event.seq));
+
+  const TxnId txn = book.txn_id(event.seq, event.at);
+  const ReceiptId receipt = book.receipt_id(fields.leaf, event.at);
+  PendingReceipt pending{.leaf = fields.leaf, .seq = event.seq};
+  core::append_receipt_payload(pending.payload, {.id = receipt,
+                                                 .issuer = book.issuer,
+                                                 .issued_at = event.at,
+                                                 .job_id = asked.job_id,
+                                                 .payer_wallet = book.wallet(found->payer)->id,
+                                                 .host_wallet = host->id,
+                                                 .gpu_model = asked.gpu_model,
+                                                 .duration_seconds = asked.duration_seconds,
+                                                 .output_hash = asked.output_hash,
+                                                 .gross = asked.gross_amount,
+                                                 .platform_fee = split.fee,
+                                                 .net = split.net,
+                                                 .fee_basis_points = book.fee_basis_points,
+                                                 .reference = txn,
+                                                 .seq = static_cast<std::uint64_t>(event.seq),
+                                                 .head = book.head});
+  tx.add_receipt(std::move(pending));
+  return Earned{txn, asked.gross_amount, split.fee, split.net, host->balance, receipt};
+}
+
+Result<Released> release(Transaction& tx, const Principal& principal, const Release& asked) {
+  const Book& book = tx.book();
+  CALYX_TRY(const Caller caller, authorize(book, principal));
+  CALYX_TRY(const WalletState* wallet, spendable(book, caller, asked.wallet));
+  CALYX_CHECK(check_key_text("/job_id", asked.job_id, Empty::refused));
+
+  CALYX_TRY(const std::optional<Seq> seq, tx.store().find_lock(asked.job_id, wallet->number));
+  if (!seq) {
+    CALYX_CHECK(sweep(tx, *wallet));
+    CALYX_TRY(const Placed event, tx.append(BurnEvent{.wallet = wallet->number, .job_id = asked.job_id}));
+    CALYX_CHECK(tx.store().append_lock(asked.job_id, wallet->number, event.seq));
+    return Released{book.txn_id(event.seq, event.at), asked.job_id, Money{}, wallet->balance, true};
+  }
+  CALYX_TRY(const Found found, look_up(tx, wallet->number, *seq));
+  if (!found.spend ||
+      found.facts.state == core::LockState::released) {  // done before: the first answer again
+    const Seq first = found.spend ? found.end->seq : found.seq;
+    const Instant at = found.spend ? found.end->at : found.locked_at;
+    CALYX_TRY(const Money balance, tx.balance_at(wallet->number, first));
+    return Released{book.txn_id(first, at), asked.job_id, found.facts.locked, balance, !found.spend, true};
+  }
+  if (const Reason reason = core::judge_release(found.facts, tx.now()); reason != Reason::none)
+    return ended(reason, asked.job_id);
+  CALYX_CHECK(sweep(tx, *wallet));
+  CALYX_TRY(const Placed event, tx.append(ReleaseEvent{.lock = *seq}));
+  CALYX_CHECK(tx.store().append_resolution(*seq, event.seq));
+  return Released{book.txn_id(event.seq, event.at), asked.job_id, found.facts.locked, wallet->balance};
+}
+
+}  // namespace calyx::services

@@ -1,0 +1,224 @@
+#include "services/export.hpp"
+
+#include "crypto/sha256.hpp"
+#include "services/book.hpp"
+
+namespace calyx::services {
+namespace {
+
+constexpr std::size_t piece_bytes = 64 * 1024;
+
+/// One event as the formats see it, with the book that stands before it.
+struct Line {
+  const Book& book;
+  const Event& event;
+  const core::Legs& legs;
+  const store::EventRow& row;
+  const core::Digest& prev;
+};
+
+/// The lock that an event opens, ends or burns: the job that it is of. The view is into the event or the
+/// book.
+std::string_view job_of(const Line& line) {
+  const auto open = [&](Seq seq) -> std::string_view {
+    const auto lock = line.book.locks.find(seq);
+    return lock == line.book.locks.end() ? std::string_view() : std::string_view(lock->second.job_id);
+  };
+  if (const auto* of = std::get_if<SpendEvent>(&line.event.fields)) return of->job_id;
+  if (const auto* of = std::get_if<BurnEvent>(&line.event.fields)) return of->job_id;
+  if (const auto* of = std::get_if<EarnEvent>(&line.event.fields)) return open(of->lock);
+  if (const auto* of = std::get_if<ReleaseEvent>(&line.event.fields)) return open(of->lock);
+  if (const auto* of = std::get_if<ExpireEvent>(&line.event.fields)) return open(of->lock);
+  return {};
+}
+
+std::string_view reference_of(const Fields& fields) {
+  if (const auto* of = std::get_if<TopUpEvent>(&fields)) return of->reference;
+  if (const auto* of = std::get_if<TransferEvent>(&fields)) return of->reference;
+  return {};
+}
+
+/// A field of CSV: in quotes when it holds what would end it.
+void append_csv(std::string& out, std::string_view text) {
+  if (text.find_first_of(",\"\r\n") == std::string_view::npos) {
+    out += text;
+    return;
+  }
+  out.push_back('"');
+  for (const char c : text) {
+    if (c == '"') out.push_back('"');
+    out.push_back(c);
+  }
+  out.push_back('"');
+}
+
+/// A name as a journal takes it: a colon would make accounts of it, a semicolon a comment, a bracket a date.
+void append_name(std::string& out, std::string_view text) {
+  constexpr std::string_view digits = "0123456789ABCDEF";
+  for (const char c : text) {
+    const bool plain = (c >= '0' && c <= '9') || (c >= 'A' && c <= 'Z') || (c >= 'a' && c <= 'z') ||
+                       c == '-' || c == '_' || c == '.';
+    if (plain) {
+      out.push_back(c);
+      continue;
+    }
+    const auto byte = static_cast<unsigned char>(c);
+    out.push_back('%');
+    out.push_back(digits[byte >> 4]);
+    out.push_back(digits[byte & 15]);
+  }
+}
+
+/// A format: what stands before the first line, and what an event becomes.
+class Format {
+ public:
+  virtual ~Format() = default;
+  virtual void begin(std::string& out) = 0;
+  virtual void write(std::string& out, const Line& line) = 0;
+};
+
+class Csv final : public Format {
+ public:
+  void begin(std::string& out) override { out += "seq,at,kind,txn_id,account,amount,job_id,reference\n"; }
+
+  void write(std::string& out, const Line& line) override {
+    const std::string_view job = job_of(line);
+    for (const core::Entry& leg : line.legs.all()) {
+      core::json::append_integer(out, line.event.seq);
+      out.push_back(',');
+      out += core::iso_text(line.event.at);
+      out.push_back(',');
+      out += core::word(kind_of(line.event.fields));
+      out.push_back(',');
+      line.book.txn_id(line.event.seq, line.event.at).append_to(out);
+      out.push_back(',');
+      if (leg.account == core::account_external)
+        out += "external";
+      else if (leg.account == core::account_fees)
+        out += "fees";
+      else if (core::is_escrow(leg.account))
+        append_csv(out, "escrow:" + std::string(job));
+      else if (const WalletState* wallet = line.book.wallet(leg.account))
+        wallet->id.append_to(out);
+      out.push_back(',');
+      core::append_money(out, leg.amount, 2);
+      out.push_back(',');
+      append_csv(out, job);
+      out.push_back(',');
+      append_csv(out, reference_of(line.event.fields));
+      out.push_back('\n');
+    }
+  }
+};
+
+class JsonLines final : public Format {
+ public:
+  void begin(std::string&) override {}
+
+  void write(std::string& out, const Line& line) override {
+    const core::EventHead head{
+        .seq = line.event.seq, .at = line.event.at, .kind = kind_of(line.event.fields), .prev = line.prev};
+    core::append_event_document(out, head, line.row.fields);
+    out.back() = ',';  // the closing brace comes one member later
+    out += "\"event_hash\":\"";
+    core::append_hex(out, line.row.hash);
+    out += "\"}\n";
+  }
+};
+
+class Journal final : public Format {
+ public:
+  void begin(std::string& out) override {
+    out +=
+        "commodity 1000.000000 FLOPS\n"
+        "account external\n"
+        "account platform:fees\n";
+  }
+
+  void write(std::string& out, const Line& line) override {
+    if (const auto* created = std::get_if<WalletCreatedEvent>(&line.event.fields)) {
+      out += "account wallets:";
+      WalletId::make(line.event.at.us, static_cast<std::uint64_t>(created->wallet), line.book.tag)
+          .append_to(out);
+      out.push_back('\n');
+    }
+    if (line.legs.count() == 0) return;
+    const std::string_view job = job_of(line);
+    if (std::holds_alternative<SpendEvent>(line.event.fields)) {
+      out += "account escrow:";
+      append_name(out, job);
+      out.push_back('\n');
+    }
+    out.append(core::iso_text(line.event.at), 0, 10);
+    out += " (";
+    line.book.txn_id(line.event.seq, line.event.at).append_to(out);
+    out += ") ";
+    out += core::word(kind_of(line.event.fields));
+    if (!job.empty()) {
+      out.push_back(' ');
+      append_name(out, job);
+    }
+    out += "  ; seq ";
+    core::json::append_integer(out, line.event.seq);
+    if (const std::string_view reference = reference_of(line.event.fields); !reference.empty()) {
+      out += ", reference ";
+      append_name(out, reference);
+    }
+    out.push_back('\n');
+    for (const core::Entry& leg : line.legs.all()) {
+      out += "    ";
+      if (leg.account == core::account_external) {
+        out += "external";
+      } else if (leg.account == core::account_fees) {
+        out += "platform:fees";
+      } else if (core::is_escrow(leg.account)) {
+        out += "escrow:";
+        append_name(out, job);
+      } else if (const WalletState* wallet = line.book.wallet(leg.account)) {
+        out += "wallets:";
+        wallet->id.append_to(out);
+      }
+      out += "  ";
+      core::append_money(out, leg.amount, 6);
+      out += " FLOPS\n";
+    }
+    out.push_back('\n');
+  }
+};
+
+}  // namespace
+
+Result<Done> export_ledger(store::MarketStore& store, ExportFormat format, const ExportSink& sink) {
+  Csv csv;
+  JsonLines lines;
+  Journal journal;
+  Format* writer = &csv;
+  if (format == ExportFormat::jsonl) writer = &lines;
+  if (format == ExportFormat::hledger) writer = &journal;
+
+  std::string piece;
+  piece.reserve(piece_bytes + 4096);
+  const auto hand_over = [&]() -> Result<Done> {
+    const bool go_on = piece.empty() || sink(piece);
+    piece.clear();
+    if (!go_on) return fail(Reason::stopped, "the export's receiver asked for no more");
+    return Done{};
+  };
+
+  Book book;
+  writer->begin(piece);
+  CALYX_CHECK(store.events_from(1, [&](const store::EventRow& row) -> Result<bool> {
+    CALYX_TRY(Fields fields, read_fields(static_cast<EventKind>(row.kind), row.fields));
+    const Event event{row.seq, row.at, std::move(fields)};
+    if (const auto* created = std::get_if<MarketCreated>(&event.fields); created != nullptr && row.seq == 1)
+      book.head = crypto::Sha256{}(created->market);
+    CALYX_TRY(const core::Legs legs, book.legs(event));
+    writer->write(piece, {book, event, legs, row, book.head});
+    CALYX_CHECK(book.apply(event, row.hash));
+    if (piece.size() >= piece_bytes) CALYX_CHECK(hand_over());
+    return true;
+  }));
+  return hand_over();
+}
+
+}  // namespace calyx::services

@@ -1,0 +1,260 @@
+#include "services/services.hpp"
+
+namespace calyx::services {
+namespace {
+
+namespace json = core::json;
+
+constexpr std::int64_t approval_expires_in_s = 24 * 3600;
+
+Error refusal(const Book& book, const Outgoing& outgoing, const core::SpendVerdict& verdict) {
+  const std::string needs = "needs " + say(outgoing.amount) + " FLOPS, ";
+  const bool parents = verdict.owner == core::PolicyOwner::parent;
+  const WalletState* owner = parents ? book.wallet(outgoing.wallet->parent) : outgoing.wallet;
+  const std::string whose = parents ? "the parent's " : "the ";
+  json::Object details;
+  details.set("rule", word(verdict.reason));
+  details.set("wallet_id", owner->id.text());
+  std::string message;
+  switch (verdict.reason) {
+    case Reason::wallet_not_active:
+      details.set("status", word(owner->status));
+      message = std::string(parents ? "the parent wallet is " : "the wallet is ") +
+                std::string(word(owner->status));
+      break;
+    case Reason::gpu_not_allowed:
+      details.set("gpu_type", outgoing.gpu_type ? json::Value(*outgoing.gpu_type) : json::Value());
+      message = (outgoing.gpu_type ? *outgoing.gpu_type : std::string("no gpu_type")) + " is not on " +
+                whose + "allowlist";
+      break;
+    default:
+      details.set("needed", number(outgoing.amount));
+      details.set("limit", number(verdict.limit));
+      details.set("room", number(verdict.room));
+      details.set("shortfall", number(Money{outgoing.amount.micro - verdict.room.micro}));
+      if (verdict.reason == Reason::spend_cap_per_job)
+        message = needs + whose + "cap a job is " + say(verdict.limit);
+      else if (verdict.reason == Reason::spend_cap_per_hour)
+        message =
+            needs + whose + "cap an hour is " + say(verdict.limit) + " with " + say(verdict.room) + " left";
+      else if (verdict.reason == Reason::approval_required)
+        message = needs + "above " + say(verdict.limit) + " a human must approve";
+      else
+        message = needs + "has " + say(verdict.room);
+  }
+  return fail(verdict.reason, std::move(message), json::Value(std::move(details)));
+}
+
+}  // namespace
+
+Result<std::optional<Event>> replayed(Transaction& tx, const Caller& caller, const IdempotencyKey& once) {
+  if (once.empty()) return std::optional<Event>();
+  CALYX_TRY(const std::optional<Seq> seq,
+            tx.store().find_request(caller.wallet, store::RequestKind::idempotency_key, once));
+  if (!seq) return std::optional<Event>();
+  CALYX_TRY(Event event, event_at(tx.store(), *seq));
+  return std::optional<Event>(std::move(event));
+}
+
+Result<Done> keep_key(Transaction& tx, const Caller& caller, const IdempotencyKey& once, Seq seq) {
+  if (once.empty()) return Done{};
+  return tx.store().append_request(caller.wallet, store::RequestKind::idempotency_key, once, seq);
+}
+
+Error reused(Reason reason, std::string_view field) {
+  return fail(reason, "was used before with another " + std::string(field),
+              json::object({{"field", "/" + std::string(field)}}));
+}
+
+Result<Event> event_at(store::MarketStore& store, Seq seq) {
+  CALYX_TRY(const std::optional<store::MarketStore::OwnedEvent> row, store.event(seq));
+  if (!row)
+    return fail(Reason::corrupt,
+                "event " + std::to_string(seq) + " is missing; keep the file and run an audit");
+  CALYX_TRY(Fields fields, read_fields(static_cast<EventKind>(row->kind), row->fields));
+  return Event{row->seq, row->at, std::move(fields)};
+}
+
+Result<Done> check_active(const WalletState& wallet) {
+  if (wallet.status == WalletStatus::active) return Done{};
+  return fail(Reason::wallet_not_active, "the wallet is " + std::string(word(wallet.status)),
+              json::object({{"wallet_id", wallet.id.text()}, {"status", word(wallet.status)}}));
+}
+
+Result<Done> check_room(const WalletState& wallet, Money amount) {
+  if (wallet.status == WalletStatus::closed) return check_active(wallet);
+  const core::Wide after = static_cast<core::Wide>(wallet.balance.micro) + wallet.held.micro + amount.micro;
+  if (after <= core::amount_max.micro) return Done{};
+  return fail(Reason::balance_out_of_range,
+              "the wallet would hold more than " + say(core::amount_max) + " FLOPS",
+              json::object({{"wallet_id", wallet.id.text()}, {"limit", number(core::amount_max)}}));
+}
+
+Result<Done> sweep(Transaction& tx, const WalletState& wallet) {
+  while (!wallet.deadlines.empty() && wallet.deadlines.begin()->first <= tx.now().us) {
+    const Seq lock = wallet.deadlines.begin()->second;
+    CALYX_TRY(const Placed event, tx.append(ExpireEvent{.lock = lock}));
+    CALYX_CHECK(tx.store().append_resolution(lock, event.seq));
+  }
+  return Done{};
+}
+
+Result<Done> pass_policy(Transaction& tx, const Outgoing& outgoing) {
+  const Book& book = tx.book();
+  const WalletState& wallet = *outgoing.wallet;
+  const auto facts_of = [&](const WalletState* of) -> Result<core::PolicyFacts> {
+    if (of == nullptr) return core::PolicyFacts{};
+    core::PolicyFacts facts{.policy = &of->policy, .active = of->status == WalletStatus::active};
+    if (of->policy.spend_cap_per_hour) {
+      CALYX_TRY(facts.spent_in_hour, tx.spent_in_hour(*of));
+    }
+    return facts;
+  };
+  core::SpendFacts facts;
+  CALYX_TRY(facts.wallet, facts_of(&wallet));
+  CALYX_TRY(facts.parent, facts_of(book.wallet(wallet.parent)));
+  facts.balance = Money{wallet.balance.micro + book.due(wallet, tx.now()).micro};
+
+  std::optional<std::string_view> gpu;
+  if (outgoing.gpu_type) gpu = *outgoing.gpu_type;
+  const core::SpendAsked asked{.amount = outgoing.amount, .gpu_type = gpu, .judges_gpu = outgoing.judges_gpu};
+  const core::SpendVerdict verdict = core::judge(asked, facts);
+  if (verdict.reason == Reason::none) return sweep(tx, wallet);
+  if (verdict.reason != Reason::approval_required) return refusal(book, outgoing, verdict);
+
+  // The latest approval for exactly this call, unless its time is over or it was used.
+  std::string terms = outgoing.terms();
+  const ApprovalState* approval = nullptr;
+  Seq approval_seq = 0;
+  if (const auto found = book.approval_by_terms.find({wallet.number, terms});
+      found != book.approval_by_terms.end()) {
+    const ApprovalState& state = book.approvals.at(found->second);
+    const bool over = state.status == ApprovalStatus::used ||
+                      (state.status != ApprovalStatus::denied && tx.now() >= state.expires_at);
+    if (!over) {
+      approval = &state;
+      approval_seq = found->second;
+    }
+  }
+  if (approval != nullptr && approval->status == ApprovalStatus::approved) {
+    facts.approved = true;
+    if (const core::SpendVerdict rest = core::judge(asked, facts); rest.reason != Reason::none)
+      return refusal(book, outgoing, rest);
+    CALYX_CHECK(tx.append(ApprovalUsed{.approval = approval_seq}));
+    return sweep(tx, wallet);
+  }
+
+  Error error = refusal(book, outgoing, verdict);
+  if (approval == nullptr) {
+    CALYX_TRY(const Placed event, tx.append(ApprovalRequested{.wallet = wallet.number,
+                                                              .operation = std::string(outgoing.operation),
+                                                              .amount = outgoing.amount,
+                                                              .job_id = std::string(outgoing.job_id),
+                                                              .gpu_type = outgoing.gpu_type,
+                                                              .terms = std::move(terms),
+                                                              .expires_in_s = approval_expires_in_s}));
+    approval = &book.approvals.at(event.seq);
+  }
+  error.details.object()->set("approval_id", approval->id.text());
+  error.details.object()->set("approval_status", word(approval->status));
+  return error;
+}
+
+Result<Done> pass_balance(Transaction& tx, const WalletState& wallet, Money amount) {
+  const Money has{wallet.balance.micro + tx.book().due(wallet, tx.now()).micro};
+  if (amount > has) {
+    const Outgoing outgoing{.wallet = &wallet, .amount = amount};
+    return refusal(tx.book(), outgoing, {.reason = Reason::insufficient_balance, .limit = has, .room = has});
+  }
+  return sweep(tx, wallet);
+}
+
+Result<Moved> topup(Transaction& tx, const Principal& principal, const TopUp& asked) {
+  CALYX_TRY(const Caller caller, authorize(tx.book(), principal));
+  CALYX_TRY(const WalletState* wallet, readable(tx.book(), caller, asked.wallet));
+  CALYX_CHECK(operator_only(caller));
+  CALYX_CHECK(check_amount("/amount", asked.amount));
+  CALYX_CHECK(check_key_text("/reference", asked.reference, Empty::allowed));
+  CALYX_CHECK(check_key_text("Idempotency-Key", asked.idempotency_key, Empty::allowed));
+
+  CALYX_TRY(std::optional<Event> first, replayed(tx, caller, asked.idempotency_key));
+  if (!first && !asked.reference.empty()) {
+    CALYX_TRY(const std::optional<Seq> seq,
+              tx.store().find_request(wallet->number, store::RequestKind::topup_reference, asked.reference));
+    if (seq) {
+      CALYX_TRY(first, event_at(tx.store(), *seq));
+    }
+  }
+  if (first) {
+    const auto* before = std::get_if<TopUpEvent>(&first->fields);
+    if (before == nullptr) return reused(Reason::key_reused, "operation");
+    if (before->wallet != wallet->number) return reused(Reason::key_reused, "wallet_id");
+    if (before->amount != asked.amount) return reused(Reason::key_reused, "amount");
+    if (before->reference != asked.reference) return reused(Reason::key_reused, "reference");
+    CALYX_TRY(const Money balance, tx.balance_at(wallet->number, first->seq));
+    return Moved{tx.book().txn_id(first->seq, first->at), asked.amount, balance, true};
+  }
+
+  CALYX_CHECK(check_room(*wallet, asked.amount));
+  if (static_cast<core::Wide>(asked.amount.micro) - tx.book().external.micro > core::supply_max.micro)
+    return fail(Reason::supply_out_of_range,
+                "all wallets together would hold more than " + say(core::supply_max) + " FLOPS");
+  CALYX_TRY(const Placed event,
+            tx.append(TopUpEvent{wallet->number, asked.amount, asked.reference, asked.idempotency_key}));
+  CALYX_CHECK(keep_key(tx, caller, asked.idempotency_key, event.seq));
+  if (!asked.reference.empty())
+    CALYX_CHECK(tx.store().append_request(wallet->number, store::RequestKind::topup_reference,
+                                          asked.reference, event.seq));
+  return Moved{tx.book().txn_id(event.seq, event.at), asked.amount, wallet->balance};
+}
+
+Result<Moved> transfer(Transaction& tx, const Principal& principal, const WalletTransfer& asked) {
+  CALYX_TRY(const Caller caller, authorize(tx.book(), principal));
+  CALYX_TRY(const WalletState* from, spendable(tx.book(), caller, asked.from));
+  CALYX_CHECK(check_amount("/amount", asked.amount));
+  CALYX_CHECK(check_key_text("/reference", asked.reference, Empty::allowed));
+  CALYX_CHECK(check_key_text("Idempotency-Key", asked.idempotency_key, Empty::allowed));
+  const WalletState* to = tx.book().find(asked.to);
+  if (to == nullptr)
+    return fail(Reason::wallet_unknown, "no wallet " + asked.to.text(),
+                json::object({{"field", "/to_wallet_id"}}));
+  if (to == from) return field_error(Reason::same_wallet, "/to_wallet_id", "is the wallet that pays");
+
+  CALYX_TRY(const std::optional<Event> first, replayed(tx, caller, asked.idempotency_key));
+  if (first) {
+    const auto* before = std::get_if<TransferEvent>(&first->fields);
+    if (before == nullptr) return reused(Reason::key_reused, "operation");
+    if (before->from != from->number) return reused(Reason::key_reused, "wallet_id");
+    if (before->to != to->number) return reused(Reason::key_reused, "to_wallet_id");
+    if (before->amount != asked.amount) return reused(Reason::key_reused, "amount");
+    if (before->reference != asked.reference) return reused(Reason::key_reused, "reference");
+    CALYX_TRY(const Money balance, tx.balance_at(from->number, first->seq));
+    return Moved{tx.book().txn_id(first->seq, first->at), asked.amount, balance, true};
+  }
+
+  CALYX_CHECK(check_active(*from));
+  CALYX_CHECK(check_room(*to, asked.amount));
+  const bool spends = caller.role == Role::agent;
+  if (spends) {
+    CALYX_CHECK(
+        pass_policy(tx, {.wallet = from, .operation = "transfer", .amount = asked.amount, .terms = [&] {
+                           return json::canonical(json::object({{"operation", "transfer"},
+                                                                {"to_wallet_id", asked.to.text()},
+                                                                {"amount", core::money_text(asked.amount)},
+                                                                {"reference", asked.reference}}));
+                         }}));
+  } else {
+    CALYX_CHECK(pass_balance(tx, *from, asked.amount));
+  }
+  CALYX_TRY(const Placed event, tx.append(TransferEvent{.from = from->number,
+                                                        .to = to->number,
+                                                        .amount = asked.amount,
+                                                        .spends = spends,
+                                                        .reference = asked.reference,
+                                                        .once = asked.idempotency_key,
+                                                        .by = caller.wallet}));
+  CALYX_CHECK(keep_key(tx, caller, asked.idempotency_key, event.seq));
+  return Moved{tx.book().txn_id(event.seq, event.at), asked.amount, from->balance};
+}
+
+}  // namespace calyx::services

@@ -1,0 +1,123 @@
+#include "services/services.hpp"
+
+namespace calyx::services {
+
+namespace json = core::json;
+
+Result<Payout> request_payout(Transaction& tx, const Principal& principal, const PayoutRequest& asked) {
+  const Book& book = tx.book();
+  CALYX_TRY(const Caller caller, authorize(book, principal));
+  CALYX_TRY(const WalletState* wallet, spendable(book, caller, asked.wallet));
+  CALYX_CHECK(check_amount("/amount", asked.amount));
+  CALYX_CHECK(check_name("/destination", asked.destination, name_max));
+  CALYX_CHECK(check_key_text("Idempotency-Key", asked.idempotency_key, Empty::allowed));
+
+  CALYX_TRY(const std::optional<Event> first, replayed(tx, caller, asked.idempotency_key));
+  if (first) {
+    const auto* before = std::get_if<PayoutEvent>(&first->fields);
+    if (before == nullptr) return reused(Reason::key_reused, "operation");
+    if (before->wallet != wallet->number) return reused(Reason::key_reused, "wallet_id");
+    if (before->amount != asked.amount) return reused(Reason::key_reused, "amount");
+    if (before->destination != asked.destination) return reused(Reason::key_reused, "destination");
+    Payout out = book.view(first->seq, book.payouts.at(first->seq));
+    out.status = PayoutStatus::pending;  // as it was answered first
+    CALYX_TRY(out.new_balance, tx.balance_at(wallet->number, first->seq));
+    out.replayed = true;
+    return out;
+  }
+
+  CALYX_CHECK(check_active(*wallet));
+  const bool spends = caller.role == Role::agent;
+  if (spends) {
+    CALYX_CHECK(
+        pass_policy(tx, {.wallet = wallet, .operation = "payout", .amount = asked.amount, .terms = [&] {
+                           return json::canonical(json::object({{"operation", "payout"},
+                                                                {"amount", core::money_text(asked.amount)},
+                                                                {"destination", asked.destination}}));
+                         }}));
+  } else {
+    CALYX_CHECK(pass_balance(tx, *wallet, asked.amount));
+  }
+  CALYX_TRY(const Placed event, tx.append(PayoutEvent{.wallet = wallet->number,
+                                                      .amount = asked.amount,
+                                                      .destination = asked.destination,
+                                                      .spends = spends,
+                                                      .once = asked.idempotency_key,
+                                                      .by = caller.wallet}));
+  CALYX_CHECK(keep_key(tx, caller, asked.idempotency_key, event.seq));
+  return book.view(event.seq, book.payouts.at(event.seq));
+}
+
+Result<Payout> finish_payout(Transaction& tx, const Principal& principal, PayoutId id, PayoutStatus outcome) {
+  const Book& book = tx.book();
+  CALYX_TRY(const Caller caller, authorize(book, principal));
+  CALYX_CHECK(operator_only(caller));
+  const auto found = book.payouts.find(static_cast<Seq>(id.number()));
+  if (found == book.payouts.end() || found->second.id != id)
+    return fail(Reason::payout_unknown, "no payout " + id.text());
+  const PayoutState& payout = found->second;
+  if (payout.status == outcome) return book.view(found->first, payout);  // said so before
+  if (payout.status != PayoutStatus::pending)
+    return fail(Reason::payout_decided, "the payout is " + std::string(word(payout.status)),
+                json::object({{"status", word(payout.status)}}));
+  if (outcome == PayoutStatus::confirmed)
+    CALYX_CHECK(tx.append(PayoutConfirmed{.payout = found->first}));
+  else
+    CALYX_CHECK(tx.append(PayoutFailed{.payout = found->first}));
+  return book.view(found->first, payout);
+}
+
+Result<Granted> grant(Transaction& tx, const Principal& principal, WalletId id) {
+  const Book& book = tx.book();
+  CALYX_TRY(const Caller caller, authorize(book, principal));
+  CALYX_TRY(const WalletState* wallet, readable(book, caller, id));
+  CALYX_CHECK(operator_only(caller));
+  if (wallet->owner_type != OwnerType::human)
+    return fail(Reason::human_only, "grants are for humans' wallets",
+                json::object({{"wallet_id", id.text()}}));
+  if (book.granted_owners.contains(wallet->owner_id))
+    return fail(Reason::grant_taken, "this owner had the grant before",
+                json::object({{"wallet_id", id.text()}}));
+  if (book.grants_left() <= 0)
+    return fail(Reason::grants_exhausted, "all " + std::to_string(grants_max) + " grants are taken",
+                json::object({{"limit", grants_max}}));
+  CALYX_CHECK(check_active(*wallet));
+  CALYX_CHECK(check_room(*wallet, grant_amount));
+  CALYX_TRY(const Placed event, tx.append(GrantEvent{.wallet = wallet->number, .amount = grant_amount}));
+  return Granted{Moved{book.txn_id(event.seq, event.at), grant_amount, wallet->balance}, book.grants_left()};
+}
+
+Result<WaitlistEntry> join_waitlist(Transaction& tx, const Principal& principal, std::string_view owner_id) {
+  const Book& book = tx.book();
+  CALYX_TRY(const Caller caller, authorize(book, principal));
+  CALYX_CHECK(operator_only(caller));
+  CALYX_CHECK(check_name("/owner_id", owner_id, name_max));
+  const auto entry = [&](Seq seq, bool replay) {
+    const WaitlistState& state = book.waitlist.at(seq);
+    return WaitlistEntry{state.id, state.owner_id, state.status, state.created_at, replay};
+  };
+  if (const auto found = book.waitlist_by_owner.find(std::string(owner_id));
+      found != book.waitlist_by_owner.end())
+    return entry(found->second, true);
+  CALYX_TRY(const Placed event, tx.append(WaitlistJoined{.owner_id = std::string(owner_id)}));
+  return entry(event.seq, false);
+}
+
+Result<WaitlistApproved> approve_waitlist(Transaction& tx, const Principal& principal, WaitlistId id) {
+  const Book& book = tx.book();
+  CALYX_TRY(const Caller caller, authorize(book, principal));
+  CALYX_CHECK(operator_only(caller));
+  const auto found = book.waitlist.find(static_cast<Seq>(id.number()));
+  if (found == book.waitlist.end() || found->second.id != id)
+    return fail(Reason::waitlist_unknown, "no waitlist entry " + id.text());
+  if (found->second.status == WaitlistStatus::approved)
+    return fail(Reason::waitlist_decided, "the entry was approved before",
+                json::object({{"status", "approved"}}));
+  CALYX_CHECK(tx.append(WaitlistApprovedEvent{.entry = found->first}));
+  const WaitlistState& state = found->second;
+  CALYX_TRY(WalletCreated created,
+            create_wallet(tx, principal, {.owner_type = OwnerType::human, .owner_id = state.owner_id}));
+  return WaitlistApproved{{state.id, state.owner_id, state.status, state.created_at}, std::move(created)};
+}
+
+}  // namespace calyx::services

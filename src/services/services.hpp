@@ -1,0 +1,80 @@
+/// \file
+/// What a session may ask, each a function over one transaction: read, decide with core, append.
+///
+/// The public headers say what each fails with and in which order. An error other than a refusal of the
+/// rules (the store's) ends the whole transaction.
+#pragma once
+
+#include <calyx/session.hpp>
+
+#include "services/access.hpp"
+#include "services/transaction.hpp"
+
+namespace calyx::services {
+
+// wallets.cpp
+Result<WalletCreated> create_wallet(Transaction& tx, const Principal& principal, const WalletCreate& asked);
+Result<Wallet> change_wallet(Transaction& tx, const Principal& principal, WalletId id,
+                             const WalletChange& change);
+
+// money.cpp
+Result<Moved> topup(Transaction& tx, const Principal& principal, const TopUp& asked);
+Result<Moved> transfer(Transaction& tx, const Principal& principal, const WalletTransfer& asked);
+
+// escrow.cpp
+Result<Spent> spend(Transaction& tx, const Principal& principal, const Spend& asked);
+Result<Earned> earn(Transaction& tx, const Principal& principal, const Earn& asked);
+Result<Released> release(Transaction& tx, const Principal& principal, const Release& asked);
+
+// keys.cpp
+Result<KeyIssued> issue_key(Transaction& tx, const Principal& principal, std::optional<WalletId> wallet,
+                            std::string_view label, const IdempotencyKey& once);
+Result<ApiKey> revoke_key(Transaction& tx, const Principal& principal, KeyId id);
+Result<KeyIssued> rotate_key(Transaction& tx, const Principal& principal, KeyId id,
+                             const IdempotencyKey& once);
+
+// approvals.cpp
+Result<Approval> decide_approval(Transaction& tx, const Principal& principal, ApprovalId id, bool approved);
+
+// payouts.cpp
+Result<Payout> request_payout(Transaction& tx, const Principal& principal, const PayoutRequest& asked);
+Result<Payout> finish_payout(Transaction& tx, const Principal& principal, PayoutId id, PayoutStatus outcome);
+Result<Granted> grant(Transaction& tx, const Principal& principal, WalletId wallet);
+Result<WaitlistEntry> join_waitlist(Transaction& tx, const Principal& principal, std::string_view owner_id);
+Result<WaitlistApproved> approve_waitlist(Transaction& tx, const Principal& principal, WaitlistId id);
+
+// ── shared by the files above ──
+
+/// The event that the caller's idempotency key stands for, if it was used before.
+Result<std::optional<Event>> replayed(Transaction& tx, const Caller& caller, const IdempotencyKey& once);
+/// Keeps the key with the event that it brought about.
+Result<Done> keep_key(Transaction& tx, const Caller& caller, const IdempotencyKey& once, Seq seq);
+/// The conflict that a key used for something else is; `field` is the first that differs.
+Error reused(Reason reason, std::string_view field);
+
+/// The event `seq`, read back. Fails: `corrupt` when it is missing.
+Result<Event> event_at(store::MarketStore& store, Seq seq);
+
+/// What a call that sends money out of `wallet` under its policy comes to.
+struct Outgoing {
+  const WalletState* wallet = nullptr;
+  std::string_view operation;
+  Money amount;
+  std::string_view job_id;
+  std::optional<std::string> gpu_type;
+  bool judges_gpu = false;
+  /// All that the call asked for, as canonical JSON: what an approval is for. Asked only when one is needed.
+  std::function<std::string()> terms;
+};
+/// Judges `outgoing` and, when it may pass, appends what comes before it: the expiries due, the approval's
+/// use. When a human must approve, leaves the approval to ask for and fails with it.
+Result<Done> pass_policy(Transaction& tx, const Outgoing& outgoing);
+/// The same without a policy: is there enough? Appends the expiries due.
+Result<Done> pass_balance(Transaction& tx, const WalletState& wallet, Money amount);
+/// Appends the expiries of `wallet` that are due.
+Result<Done> sweep(Transaction& tx, const WalletState& wallet);
+/// Whether `wallet` can take `amount` more.
+Result<Done> check_room(const WalletState& wallet, Money amount);
+Result<Done> check_active(const WalletState& wallet);
+
+}  // namespace calyx::services

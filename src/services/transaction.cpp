@@ -1,0 +1,154 @@
+#include "services/transaction.hpp"
+
+#include <algorithm>
+
+#include "crypto/sha256.hpp"
+
+namespace calyx::services {
+namespace {
+
+/// What an event sends out of a wallet under its policy: nothing for most.
+struct Outflow {
+  AccountNumber wallet = 0;
+  Money amount;
+};
+Outflow outflow_of(const Fields& fields) noexcept {
+  if (const auto* spend = std::get_if<SpendEvent>(&fields)) return {spend->wallet, spend->amount};
+  if (const auto* transfer = std::get_if<TransferEvent>(&fields))
+    return transfer->spends ? Outflow{transfer->from, transfer->amount} : Outflow{};
+  if (const auto* payout = std::get_if<PayoutEvent>(&fields))
+    return payout->spends ? Outflow{payout->wallet, payout->amount} : Outflow{};
+  return {};
+}
+
+/// What an event brings back: of what `seq` sent out, only `stays` is spent.
+struct Return {
+  Seq seq = 0;
+  Money stays;
+};
+Return return_of(const Fields& fields) noexcept {
+  if (const auto* earn = std::get_if<EarnEvent>(&fields)) return {earn->lock, earn->gross};
+  if (const auto* release = std::get_if<ReleaseEvent>(&fields)) return {release->lock, Money{}};
+  if (const auto* expire = std::get_if<ExpireEvent>(&fields)) return {expire->lock, Money{}};
+  if (const auto* failed = std::get_if<PayoutFailed>(&fields)) return {failed->payout, Money{}};
+  return {};
+}
+
+}  // namespace
+
+void Windows::Window::add(const Item& item) {
+  items.push_back(item);
+  sum.micro += item.amount.micro;
+}
+
+void Windows::Window::settle_at(Seq seq, Money amount) {
+  const auto found = std::lower_bound(items.begin(), items.end(), seq,
+                                      [](const Item& item, Seq wanted) { return item.seq < wanted; });
+  if (found == items.end() || found->seq != seq) return;  // it left the window, or never was in it
+  sum.micro += amount.micro - found->amount.micro;
+  found->amount = amount;
+}
+
+void Windows::Window::drop_until(std::int64_t us) {
+  while (!items.empty() && items.front().at_us <= us) {
+    sum.micro -= items.front().amount.micro;
+    items.pop_front();
+  }
+}
+
+void Windows::apply(Window& window, const Event& event) {
+  if (const Outflow out = outflow_of(event.fields); out.wallet != 0)
+    window.add({event.at.us, event.seq, out.amount});
+  if (const Return back = return_of(event.fields); back.seq != 0) window.settle_at(back.seq, back.stays);
+}
+
+Result<Money> Windows::spent(store::MarketStore& store, const WalletState& wallet, Instant now) {
+  const std::int64_t from = now.us - core::us_per_hour;
+  auto found = windows_.find(wallet.number);
+  if (found == windows_.end()) {
+    CALYX_TRY(const Seq first, store.first_after(Instant{from}));
+    std::vector<AccountNumber> accounts = wallet.children;
+    accounts.push_back(wallet.number);
+    std::vector<Event> events;
+    for (const AccountNumber account : accounts)
+      CALYX_CHECK(
+          store.entries_of(account, first - 1, [&](Money, const store::EventRow& row) -> Result<bool> {
+            const auto kind = static_cast<EventKind>(row.kind);
+            CALYX_TRY(Fields fields, read_fields(kind, row.fields));
+            const Outflow out = outflow_of(fields);
+            const bool own = out.wallet == account;
+            const bool returned = return_of(fields).seq != 0;
+            if (own || returned) events.push_back({row.seq, row.at, std::move(fields)});
+            return true;
+          }));
+    std::sort(events.begin(), events.end(), [](const Event& a, const Event& b) { return a.seq < b.seq; });
+    Window window;
+    for (const Event& event : events) apply(window, event);
+    found = windows_.emplace(wallet.number, std::move(window)).first;
+  }
+  found->second.drop_until(from);
+  return found->second.sum;
+}
+
+void Windows::note(const Book& book, const Event& event, AccountNumber payer) {
+  if (windows_.empty()) return;
+  const auto note_for = [&](AccountNumber number) {
+    if (const auto found = windows_.find(number); found != windows_.end()) apply(found->second, event);
+  };
+  if (const Outflow out = outflow_of(event.fields); out.wallet != 0) {
+    note_for(out.wallet);
+    if (const WalletState* state = book.wallet(out.wallet); state != nullptr && state->parent != 0)
+      note_for(state->parent);
+  } else if (return_of(event.fields).seq != 0 && payer != 0) {
+    note_for(payer);
+    if (const WalletState* state = book.wallet(payer); state != nullptr && state->parent != 0)
+      note_for(state->parent);
+  }
+}
+
+Result<Done> Transaction::tick() {
+  const std::int64_t us = seams_.now_us();
+  if (us < 0 || us > core::instant_max.us)
+    return fail(Reason::internal, "the clock says " + std::to_string(us) + " us, outside 1970 to 9999");
+  now_ = Instant{std::max(us, book_.at.us)};
+  return Done{};
+}
+
+Result<Placed> Transaction::append(Fields fields) {
+  const Appended& appended =
+      appended_.emplace_back(Appended{Event{book_.seq + 1, now_, std::move(fields)}, {}});
+  const Event& event = appended.event;
+  CALYX_TRY(const core::Legs legs, book_.legs(event));
+  if (const Reason reason = core::judge(legs); reason != Reason::none)
+    return fail(Reason::internal, "event " + std::to_string(event.seq) + ": " + std::string(word(reason)));
+
+  fields_text_.clear();
+  append_fields(fields_text_, event.fields);
+  const EventKind kind = kind_of(event.fields);
+  appended_.back().hash =
+      core::event_hash(crypto::Sha256{}, {.seq = event.seq, .at = event.at, .kind = kind, .prev = book_.head},
+                       fields_text_, document_);
+  CALYX_CHECK(store_.append_event(event.seq, event.at, static_cast<int>(kind), fields_text_, appended.hash));
+  CALYX_CHECK(store_.append_entries(event.seq, legs.all()));
+  const AccountNumber payer = payer_of(event.fields);
+  CALYX_CHECK(book_.apply(event, appended.hash));
+  windows_.note(book_, event, payer);
+  return Placed{event.seq, event.at};
+}
+
+AccountNumber Transaction::payer_of(const Fields& fields) const noexcept {
+  Seq sent = return_of(fields).seq;
+  if (const auto lock = book_.locks.find(sent); lock != book_.locks.end()) return lock->second.payer;
+  if (const auto payout = book_.payouts.find(sent); payout != book_.payouts.end())
+    return payout->second.wallet;
+  return 0;
+}
+
+Result<Money> Transaction::balance_at(AccountNumber account, Seq seq) {
+  const WalletState* state = book_.wallet(account);
+  if (state == nullptr) return fail(Reason::internal, "no wallet " + std::to_string(account));
+  CALYX_TRY(const Money later, store_.sum_after(account, seq));
+  return Money{state->balance.micro - later.micro};
+}
+
+}  // namespace calyx::services

@@ -1,0 +1,116 @@
+/// \file
+/// One write transaction as the services see it: the book to read, the log to append to.
+///
+/// A service reads, asks a pure rule in core, and appends; only the commit, which is the engine's, is
+/// durable. Threads: the leader's, as long as it leads.
+#pragma once
+
+#include <deque>
+#include <unordered_map>
+
+#include "crypto/secret.hpp"
+#include "services/book.hpp"
+#include "store/market_store.hpp"
+
+namespace calyx::services {
+
+/// What left each wallet in the rolling hour, exactly: kept for wallets whose policy caps it, loaded from the
+/// log when first asked, dropped when a batch fails.
+class Windows {
+ public:
+  /// What `wallet` (with its children) sent out in (now - 60 min, now], less what came back unspent.
+  Result<Money> spent(store::MarketStore& store, const WalletState& wallet, Instant now);
+  /// Takes note of an event that was appended to `book` just now. `payer` is whose money it brings back, or
+  /// 0.
+  void note(const Book& book, const Event& event, AccountNumber payer);
+  void forget() { windows_.clear(); }
+
+ private:
+  struct Item {
+    std::int64_t at_us;
+    Seq seq;
+    Money amount;
+  };
+  struct Window {
+    std::deque<Item> items;  ///< By seq, so by time.
+    Money sum;
+    void add(const Item& item);
+    void settle_at(Seq seq, Money amount);  ///< Of what `seq` sent out only `amount` stays out.
+    void drop_until(std::int64_t us);
+  };
+  static void apply(Window& window, const Event& event);
+  std::unordered_map<AccountNumber, Window> windows_;
+};
+
+/// A receipt that waits for its signature, and then for its place in the log.
+struct PendingReceipt {
+  std::int64_t leaf = 0;
+  Seq seq = 0;
+  std::string payload;
+  std::string signature;   ///< 64 bytes, once signed.
+  core::Digest leaf_hash;  ///< Of the JWS, once signed.
+};
+
+/// What the market keeps beside its file, and its seams to the outside.
+struct Seams {
+  std::function<std::int64_t()> now_us;
+  std::function<bool(void*, std::size_t)> random;
+  const crypto::SecretBytes* hash_key = nullptr;
+};
+
+/// Where an event came to stand.
+struct Placed {
+  Seq seq = 0;
+  Instant at;
+};
+
+class Transaction {
+ public:
+  Transaction(Book& book, store::MarketStore& store, Windows& windows, const Seams& seams)
+      : book_(book), store_(store), windows_(windows), seams_(seams) {}
+
+  const Book& book() const noexcept { return book_; }
+  store::MarketStore& store() noexcept { return store_; }
+  const Seams& seams() const noexcept { return seams_; }
+
+  /// The instant of the call under way; never before the last event.
+  Instant now() const noexcept { return now_; }
+  /// Reads the clock for the next call. Fails: `internal` for a clock outside 1970 to 9999.
+  Result<Done> tick();
+
+  /// Appends `fields` to the log with its legs and moves the book on. The first error ends the transaction.
+  /// Fails: the store; `corrupt`.
+  Result<Placed> append(Fields fields);
+
+  Result<Money> spent_in_hour(const WalletState& wallet) { return windows_.spent(store_, wallet, now_); }
+
+  /// The balance of `account` right after event `seq`.
+  Result<Money> balance_at(AccountNumber account, Seq seq);
+
+  std::int64_t next_leaf() const noexcept {
+    return static_cast<std::int64_t>(book_.receipt_log.size() + receipts_.size());
+  }
+  void add_receipt(PendingReceipt receipt) { receipts_.push_back(std::move(receipt)); }
+  std::deque<PendingReceipt>& receipts() noexcept { return receipts_; }
+
+  struct Appended {
+    Event event;
+    core::Digest hash;
+  };
+  const std::deque<Appended>& appended() const noexcept { return appended_; }
+
+ private:
+  /// Whose money an event brings back, asked before the book forgets the lock; 0 for other events.
+  AccountNumber payer_of(const Fields& fields) const noexcept;
+
+  Book& book_;
+  store::MarketStore& store_;
+  Windows& windows_;
+  const Seams& seams_;
+  Instant now_;
+  std::deque<Appended> appended_;
+  std::deque<PendingReceipt> receipts_;
+  std::string fields_text_, document_;  // kept between events: the hot path allocates little
+};
+
+}  // namespace calyx::services

@@ -1,0 +1,500 @@
+#include "store/market_store.hpp"
+
+#include <algorithm>
+
+namespace calyx::store {
+namespace {
+
+// One statement a string: SQLite keeps the text as the schema, and people read it there.
+constexpr const char* schema[] = {
+    R"(CREATE TABLE events(
+  seq    INTEGER PRIMARY KEY,  -- gapless from 1
+  at_us  INTEGER NOT NULL,     -- never before the event before
+  kind   INTEGER NOT NULL,
+  fields TEXT NOT NULL,        -- canonical JSON (RFC 8785)
+  hash   BLOB NOT NULL         -- SHA-256 of the event's document, which names the hash before
+) STRICT)",      R"(CREATE INDEX standing_events ON events(seq) WHERE kind >= 32)",
+    R"(CREATE TABLE entries(
+  account INTEGER NOT NULL,
+  seq     INTEGER NOT NULL,
+  amount  INTEGER NOT NULL CHECK(amount <> 0),  -- micro-FLOPS
+  PRIMARY KEY(account, seq)
+) STRICT, WITHOUT ROWID)",
+    R"(CREATE TABLE locks(
+  job_id TEXT NOT NULL,
+  payer  INTEGER NOT NULL,
+  seq    INTEGER NOT NULL,
+  PRIMARY KEY(job_id, payer)
+) STRICT, WITHOUT ROWID)",
+    R"(CREATE TABLE resolutions(
+  lock INTEGER PRIMARY KEY,  -- a lock ends once
+  seq  INTEGER NOT NULL
+) STRICT)",
+    R"(CREATE TABLE requests(
+  scope INTEGER NOT NULL,
+  kind  INTEGER NOT NULL,
+  key   TEXT NOT NULL,
+  seq   INTEGER NOT NULL,
+  PRIMARY KEY(scope, kind, key)
+) STRICT, WITHOUT ROWID)",
+    R"(CREATE TABLE receipts(
+  leaf      INTEGER PRIMARY KEY,  -- place in the receipt log, from 0
+  seq       INTEGER NOT NULL,
+  key       INTEGER NOT NULL,     -- place among the signing keys
+  payload   TEXT NOT NULL,        -- the bytes that were signed
+  signature BLOB NOT NULL
+) STRICT)",
+    R"(CREATE TABLE tiles(
+  level INTEGER NOT NULL,
+  place INTEGER NOT NULL,
+  hash  BLOB NOT NULL,
+  PRIMARY KEY(level, place)
+) STRICT, WITHOUT ROWID)",
+    R"(CREATE TABLE checkpoints(
+  size INTEGER PRIMARY KEY,
+  note TEXT NOT NULL  -- C2SP tlog-checkpoint, signed
+) STRICT)",
+};
+
+constexpr const char* tables[] = {"events",   "entries",  "locks", "resolutions",
+                                  "requests", "receipts", "tiles", "checkpoints"};
+
+std::span<const std::uint8_t> octets_of(const core::Digest& digest) noexcept { return digest.bytes; }
+std::span<const std::uint8_t> octets_of(std::string_view bytes) noexcept {
+  return {reinterpret_cast<const std::uint8_t*>(bytes.data()), bytes.size()};
+}
+std::string_view chars_of(std::span<const std::uint8_t> bytes) noexcept {
+  return {reinterpret_cast<const char*>(bytes.data()), bytes.size()};
+}
+
+Error damaged(const char* table, std::int64_t row, const char* what) {
+  return fail(
+      Reason::corrupt,
+      std::string(table) + " row " + std::to_string(row) + ": " + what + "; keep the file and run an audit",
+      core::json::object({{"table", table}, {"row", row}}));
+}
+
+Result<core::Digest> digest_column(const Statement& row, int column, const char* table, std::int64_t number) {
+  const auto digest = core::digest_of_bytes(chars_of(row.column_blob(column)));
+  if (!digest) return damaged(table, number, "a hash is not 32 bytes");
+  return *digest;
+}
+
+Result<std::int64_t> pragma(Connection& connection, const char* sql) {
+  CALYX_TRY(Statement statement, connection.prepare(sql, "reading the file's header"));
+  CALYX_TRY(const bool row, statement.step());
+  return row ? statement.column_int(0) : 0;
+}
+
+Result<std::optional<Seq>> one_seq(Statement& statement) {
+  CALYX_TRY(const bool row, statement.step());
+  return row ? std::optional<Seq>(statement.column_int(0)) : std::nullopt;
+}
+
+Result<bool> read_event(Statement& row, EventRow& out) {
+  CALYX_TRY(const bool more, row.step());
+  if (!more) return false;
+  out.seq = row.column_int(0);
+  out.at = Instant{row.column_int(1)};
+  out.kind = static_cast<int>(row.column_int(2));
+  out.fields = row.column_text(3);
+  CALYX_TRY(out.hash, digest_column(row, 4, "events", out.seq));
+  return true;
+}
+
+Result<bool> read_receipt(Statement& row, ReceiptRow& out) {
+  CALYX_TRY(const bool more, row.step());
+  if (!more) return false;
+  out.leaf = row.column_int(0);
+  out.seq = row.column_int(1);
+  out.key = static_cast<int>(row.column_int(2));
+  out.payload = row.column_text(3);
+  out.signature = chars_of(row.column_blob(4));
+  return true;
+}
+
+}  // namespace
+
+Result<Done> migrate(Connection& connection, bool read_only) {
+  CALYX_TRY(const std::int64_t application, pragma(connection, "PRAGMA application_id"));
+  CALYX_TRY(const std::int64_t version, pragma(connection, "PRAGMA user_version"));
+  CALYX_TRY(const std::int64_t objects, pragma(connection, "SELECT count(*) FROM sqlite_schema"));
+  if (application == application_id && version == schema_version) return Done{};
+  if (application == application_id && version > schema_version) {
+    if (read_only) return Done{};
+    return fail(Reason::file_newer,
+                "the market is of schema " + std::to_string(version) + ", this build writes " +
+                    std::to_string(schema_version) + ": open it read-only or use a newer calyx",
+                core::json::object({{"file", version}, {"build", schema_version}}));
+  }
+  if (objects != 0 || application != 0 || version != 0)
+    return fail(Reason::not_a_market, "the file is an SQLite database that calyx did not make");
+  if (read_only) return fail(Reason::not_a_market, "the file is empty and read-only");
+
+  CALYX_TRY(WriteTransaction transaction, WriteTransaction::begin(connection));
+  for (const char* sql : schema) CALYX_CHECK(connection.exec(sql));
+  for (const char* table : tables)
+    for (const char* change : {"UPDATE", "DELETE"}) {
+      const std::string sql = std::string("CREATE TRIGGER ") + table + "_no_" + change + " BEFORE " + change +
+                              " ON " + table + " BEGIN SELECT RAISE(ABORT, '" + table +
+                              " is append-only'); END";
+      CALYX_CHECK(connection.exec(sql.c_str()));
+    }
+  CALYX_CHECK(connection.exec(("PRAGMA application_id = " + std::to_string(application_id)).c_str()));
+  CALYX_CHECK(connection.exec(("PRAGMA user_version = " + std::to_string(schema_version)).c_str()));
+  return transaction.commit();
+}
+
+Result<MarketStore> MarketStore::make(Connection& connection, bool writes) {
+  MarketStore store;
+  struct Text {
+    Statement& statement;
+    const char* sql;
+    const char* doing;
+  };
+  const Text write_texts[] = {
+      {store.append_event_, "INSERT INTO events(seq, at_us, kind, fields, hash) VALUES(?1, ?2, ?3, ?4, ?5)",
+       "appending an event"},
+      {store.append_entry_, "INSERT INTO entries(account, seq, amount) VALUES(?2, ?1, ?3)",
+       "appending entries"},
+      {store.append_entries_2_, "INSERT INTO entries(account, seq, amount) VALUES(?2, ?1, ?3), (?4, ?1, ?5)",
+       "appending entries"},
+      {store.append_entries_3_,
+       "INSERT INTO entries(account, seq, amount) VALUES(?2, ?1, ?3), (?4, ?1, ?5), (?6, ?1, ?7)",
+       "appending entries"},
+      {store.append_entries_4_,
+       "INSERT INTO entries(account, seq, amount) VALUES(?2, ?1, ?3), (?4, ?1, ?5), (?6, ?1, ?7), (?8, ?1, "
+       "?9)",
+       "appending entries"},
+      {store.append_lock_, "INSERT INTO locks(job_id, payer, seq) VALUES(?1, ?2, ?3)", "appending a lock"},
+      {store.append_resolution_, "INSERT INTO resolutions(lock, seq) VALUES(?1, ?2)", "ending a lock"},
+      {store.append_request_, "INSERT INTO requests(scope, kind, key, seq) VALUES(?1, ?2, ?3, ?4)",
+       "keeping a caller's key"},
+      {store.append_receipt_,
+       "INSERT INTO receipts(leaf, seq, key, payload, signature) VALUES(?1, ?2, ?3, ?4, ?5)",
+       "appending a receipt"},
+      {store.append_tile_, "INSERT INTO tiles(level, place, hash) VALUES(?1, ?2, ?3)", "keeping a tile"},
+      {store.append_checkpoint_, "INSERT INTO checkpoints(size, note) VALUES(?1, ?2)",
+       "keeping a checkpoint"},
+  };
+  const Text read_texts[] = {
+      {store.last_seq_, "SELECT max(seq) FROM events", "reading the log's end"},
+      {store.find_lock_, "SELECT seq FROM locks WHERE job_id = ?1 AND payer = ?2", "looking up a job"},
+      {store.find_locks_, "SELECT payer, seq FROM locks WHERE job_id = ?1 LIMIT 1000", "looking up a job"},
+      {store.find_resolution_, "SELECT seq FROM resolutions WHERE lock = ?1", "looking up a lock's end"},
+      {store.find_request_, "SELECT seq FROM requests WHERE scope = ?1 AND kind = ?2 AND key = ?3",
+       "looking up a caller's key"},
+      {store.event_, "SELECT seq, at_us, kind, fields, hash FROM events WHERE seq = ?1", "reading an event"},
+      {store.receipt_, "SELECT leaf, seq, key, payload, signature FROM receipts WHERE leaf = ?1",
+       "reading a receipt"},
+      {store.receipt_count_, "SELECT max(leaf) FROM receipts", "reading the receipt log's end"},
+      {store.tile_, "SELECT hash FROM tiles WHERE level = ?1 AND place = ?2", "reading a tile"},
+      {store.sum_after_, "SELECT sum(amount) FROM entries WHERE account = ?1 AND seq > ?2",
+       "summing entries"},
+      {store.sum_, "SELECT sum(amount) FROM entries WHERE account = ?1", "summing entries"},
+      {store.last_checkpoint_, "SELECT size, note FROM checkpoints ORDER BY size DESC LIMIT 1",
+       "reading a checkpoint"},
+      {store.at_of_, "SELECT at_us FROM events WHERE seq = ?1", "reading an event's time"},
+      {store.events_from_, "SELECT seq, at_us, kind, fields, hash FROM events WHERE seq >= ?1 ORDER BY seq",
+       "reading events"},
+      {store.standing_events_,
+       "SELECT seq, at_us, kind, fields, hash FROM events INDEXED BY standing_events WHERE kind >= 32 ORDER "
+       "BY seq",
+       "reading events"},
+      {store.entries_of_,
+       "SELECT e.seq, e.at_us, e.kind, e.fields, e.hash, n.amount FROM entries n JOIN events e ON e.seq = "
+       "n.seq "
+       "WHERE n.account = ?1 AND n.seq > ?2 ORDER BY n.seq",
+       "reading entries"},
+      // Escrow accounts that sum to nothing are the past; all others are few.
+      {store.sums_,
+       "SELECT account, sum(amount), count(*) FROM entries GROUP BY account "
+       "HAVING account < 1099511627776 OR sum(amount) <> 0",
+       "summing entries"},
+      {store.receipts_from_,
+       "SELECT leaf, seq, key, payload, signature FROM receipts WHERE leaf >= ?1 ORDER BY leaf",
+       "reading receipts"},
+      {store.all_entries_, "SELECT account, seq, amount FROM entries ORDER BY account, seq",
+       "reading entries"},
+      {store.all_locks_, "SELECT job_id, payer, seq FROM locks", "reading locks"},
+      {store.all_resolutions_, "SELECT lock, seq FROM resolutions ORDER BY lock", "reading locks' ends"},
+      {store.all_requests_, "SELECT scope, kind, key, seq FROM requests", "reading callers' keys"},
+      {store.all_checkpoints_, "SELECT size, note FROM checkpoints ORDER BY size", "reading checkpoints"},
+      {store.all_tiles_, "SELECT level, place, hash FROM tiles ORDER BY level, place", "reading tiles"},
+  };
+  if (writes)
+    for (const Text& text : write_texts) {
+      CALYX_TRY(text.statement, connection.prepare(text.sql, text.doing));
+    }
+  for (const Text& text : read_texts) {
+    CALYX_TRY(text.statement, connection.prepare(text.sql, text.doing));
+  }
+  return store;
+}
+
+Result<Done> MarketStore::append_event(Seq seq, Instant at, int kind, std::string_view fields,
+                                       const core::Digest& hash) {
+  const Statement::Run run(append_event_);
+  return run->bind(1, seq).bind(2, at.us).bind(3, kind).bind(4, fields).bind(5, octets_of(hash)).execute();
+}
+
+Result<Done> MarketStore::append_entries(Seq seq, std::span<const core::Entry> legs) {
+  // The usual transfers have 2 to 4 legs; one statement of several rows costs less than several of one.
+  Statement* const several[] = {&append_entries_2_, &append_entries_3_, &append_entries_4_};
+  while (!legs.empty()) {
+    const std::size_t count = std::min<std::size_t>(legs.size(), 4);
+    const Statement::Run run(count == 1 ? append_entry_ : *several[count - 2]);
+    run->bind(1, seq);
+    for (std::size_t i = 0; i < count; ++i) {
+      const int parameter = static_cast<int>(2 + 2 * i);
+      run->bind(parameter, legs[i].account).bind(parameter + 1, legs[i].amount.micro);
+    }
+    CALYX_CHECK(run->execute());
+    legs = legs.subspan(count);
+  }
+  return Done{};
+}
+
+Result<Done> MarketStore::append_lock(std::string_view job_id, AccountNumber payer, Seq seq) {
+  const Statement::Run run(append_lock_);
+  return run->bind(1, job_id).bind(2, payer).bind(3, seq).execute();
+}
+Result<Done> MarketStore::append_resolution(Seq lock, Seq seq) {
+  const Statement::Run run(append_resolution_);
+  return run->bind(1, lock).bind(2, seq).execute();
+}
+Result<Done> MarketStore::append_request(AccountNumber scope, RequestKind kind, std::string_view key,
+                                         Seq seq) {
+  const Statement::Run run(append_request_);
+  return run->bind(1, scope).bind(2, static_cast<int>(kind)).bind(3, key).bind(4, seq).execute();
+}
+Result<Done> MarketStore::append_receipt(const ReceiptRow& row) {
+  const Statement::Run run(append_receipt_);
+  return run->bind(1, row.leaf)
+      .bind(2, row.seq)
+      .bind(3, row.key)
+      .bind(4, row.payload)
+      .bind(5, octets_of(row.signature))
+      .execute();
+}
+Result<Done> MarketStore::append_tile(unsigned level, std::uint64_t index, const core::Digest& hash) {
+  const Statement::Run run(append_tile_);
+  return run->bind(1, level).bind(2, static_cast<std::int64_t>(index)).bind(3, octets_of(hash)).execute();
+}
+Result<Done> MarketStore::append_checkpoint(std::uint64_t size, std::string_view note) {
+  const Statement::Run run(append_checkpoint_);
+  return run->bind(1, static_cast<std::int64_t>(size)).bind(2, note).execute();
+}
+
+Result<Seq> MarketStore::last_seq() {
+  const Statement::Run run(last_seq_);
+  CALYX_TRY(const std::optional<Seq> seq, one_seq(*run));
+  return seq.value_or(0);
+}
+Result<std::optional<Seq>> MarketStore::find_lock(std::string_view job_id, AccountNumber payer) {
+  const Statement::Run run(find_lock_);
+  run->bind(1, job_id).bind(2, payer);
+  return one_seq(*run);
+}
+Result<std::vector<LockRow>> MarketStore::find_locks(std::string_view job_id) {
+  const Statement::Run run(find_locks_);
+  run->bind(1, job_id);
+  std::vector<LockRow> rows;
+  for (;;) {
+    CALYX_TRY(const bool more, run->step());
+    if (!more) return rows;
+    rows.push_back({.payer = run->column_int(0), .seq = run->column_int(1)});
+  }
+}
+Result<std::optional<Seq>> MarketStore::find_resolution(Seq lock) {
+  const Statement::Run run(find_resolution_);
+  run->bind(1, lock);
+  return one_seq(*run);
+}
+Result<std::optional<Seq>> MarketStore::find_request(AccountNumber scope, RequestKind kind,
+                                                     std::string_view key) {
+  const Statement::Run run(find_request_);
+  run->bind(1, scope).bind(2, static_cast<int>(kind)).bind(3, key);
+  return one_seq(*run);
+}
+
+Result<std::optional<MarketStore::OwnedEvent>> MarketStore::event(Seq seq) {
+  const Statement::Run run(event_);
+  run->bind(1, seq);
+  EventRow row;
+  CALYX_TRY(const bool found, read_event(*run, row));
+  if (!found) return std::optional<OwnedEvent>();
+  return std::optional<OwnedEvent>(OwnedEvent{row.seq, row.at, row.kind, std::string(row.fields), row.hash});
+}
+Result<std::optional<MarketStore::OwnedReceipt>> MarketStore::receipt(std::int64_t leaf) {
+  const Statement::Run run(receipt_);
+  run->bind(1, leaf);
+  ReceiptRow row;
+  CALYX_TRY(const bool found, read_receipt(*run, row));
+  if (!found) return std::optional<OwnedReceipt>();
+  return std::optional<OwnedReceipt>(
+      OwnedReceipt{row.leaf, row.seq, row.key, std::string(row.payload), std::string(row.signature)});
+}
+Result<std::uint64_t> MarketStore::receipt_count() {
+  const Statement::Run run(receipt_count_);
+  CALYX_TRY(const bool row, run->step());
+  if (!row || run->is_null(0)) return std::uint64_t{0};
+  return static_cast<std::uint64_t>(run->column_int(0) + 1);
+}
+Result<std::optional<core::Digest>> MarketStore::tile(unsigned level, std::uint64_t index) {
+  const Statement::Run run(tile_);
+  run->bind(1, level).bind(2, static_cast<std::int64_t>(index));
+  CALYX_TRY(const bool row, run->step());
+  if (!row) return std::optional<core::Digest>();
+  CALYX_TRY(const core::Digest hash, digest_column(*run, 0, "tiles", static_cast<std::int64_t>(index)));
+  return std::optional<core::Digest>(hash);
+}
+Result<Money> MarketStore::sum_after(AccountNumber account, Seq seq) {
+  const Statement::Run run(sum_after_);
+  run->bind(1, account).bind(2, seq);
+  CALYX_TRY(const bool row, run->step());
+  return row ? Money{run->column_int(0)} : Money{};
+}
+Result<Money> MarketStore::sum(AccountNumber account) {
+  const Statement::Run run(sum_);
+  run->bind(1, account);
+  CALYX_TRY(const bool row, run->step());
+  return row ? Money{run->column_int(0)} : Money{};
+}
+Result<std::optional<MarketStore::OwnedCheckpoint>> MarketStore::last_checkpoint() {
+  const Statement::Run run(last_checkpoint_);
+  CALYX_TRY(const bool row, run->step());
+  if (!row) return std::optional<OwnedCheckpoint>();
+  return std::optional<OwnedCheckpoint>(
+      OwnedCheckpoint{static_cast<std::uint64_t>(run->column_int(0)), std::string(run->column_text(1))});
+}
+
+Result<Seq> MarketStore::first_after(Instant at) {
+  // Time never runs back along the log, so the place is found by halving.
+  CALYX_TRY(const Seq last, last_seq());
+  Seq low = 1, high = last + 1;
+  while (low < high) {
+    const Seq middle = low + (high - low) / 2;
+    const Statement::Run run(at_of_);
+    run->bind(1, middle);
+    CALYX_TRY(const bool row, run->step());
+    if (!row) return damaged("events", middle, "it is missing");
+    if (run->column_int(0) > at.us)
+      high = middle;
+    else
+      low = middle + 1;
+  }
+  return low;
+}
+
+Result<Done> MarketStore::events_from(Seq from, const EachEvent& each) {
+  const Statement::Run run(events_from_);
+  run->bind(1, from);
+  EventRow row;
+  for (;;) {
+    CALYX_TRY(const bool more, read_event(*run, row));
+    if (!more) return Done{};
+    CALYX_TRY(const bool go_on, each(row));
+    if (!go_on) return Done{};
+  }
+}
+Result<Done> MarketStore::standing_events(const EachEvent& each) {
+  const Statement::Run run(standing_events_);
+  EventRow row;
+  for (;;) {
+    CALYX_TRY(const bool more, read_event(*run, row));
+    if (!more) return Done{};
+    CALYX_TRY(const bool go_on, each(row));
+    if (!go_on) return Done{};
+  }
+}
+Result<Done> MarketStore::entries_of(AccountNumber account, Seq after, const EachEntry& each) {
+  const Statement::Run run(entries_of_);
+  run->bind(1, account).bind(2, after);
+  EventRow row;
+  for (;;) {
+    CALYX_TRY(const bool more, read_event(*run, row));
+    if (!more) return Done{};
+    CALYX_TRY(const bool go_on, each(Money{run->column_int(5)}, row));
+    if (!go_on) return Done{};
+  }
+}
+Result<Done> MarketStore::sums(const EachSum& each) {
+  const Statement::Run run(sums_);
+  for (;;) {
+    CALYX_TRY(const bool more, run->step());
+    if (!more) return Done{};
+    CALYX_CHECK(
+        each(run->column_int(0), Money{run->column_int(1)}, static_cast<std::uint64_t>(run->column_int(2))));
+  }
+}
+Result<Done> MarketStore::receipts_from(std::int64_t leaf, const EachReceipt& each) {
+  const Statement::Run run(receipts_from_);
+  run->bind(1, leaf);
+  ReceiptRow row;
+  for (;;) {
+    CALYX_TRY(const bool more, read_receipt(*run, row));
+    if (!more) return Done{};
+    CALYX_TRY(const bool go_on, each(row));
+    if (!go_on) return Done{};
+  }
+}
+Result<Done> MarketStore::all_entries(const EachLeg& each) {
+  const Statement::Run run(all_entries_);
+  for (;;) {
+    CALYX_TRY(const bool more, run->step());
+    if (!more) return Done{};
+    CALYX_TRY(const bool go_on, each(run->column_int(0), run->column_int(1), Money{run->column_int(2)}));
+    if (!go_on) return Done{};
+  }
+}
+Result<Done> MarketStore::all_locks(const EachLock& each) {
+  const Statement::Run run(all_locks_);
+  for (;;) {
+    CALYX_TRY(const bool more, run->step());
+    if (!more) return Done{};
+    CALYX_TRY(const bool go_on, each(run->column_text(0), run->column_int(1), run->column_int(2)));
+    if (!go_on) return Done{};
+  }
+}
+Result<Done> MarketStore::all_resolutions(const EachPair& each) {
+  const Statement::Run run(all_resolutions_);
+  for (;;) {
+    CALYX_TRY(const bool more, run->step());
+    if (!more) return Done{};
+    CALYX_TRY(const bool go_on, each(run->column_int(0), run->column_int(1)));
+    if (!go_on) return Done{};
+  }
+}
+Result<Done> MarketStore::all_requests(const EachRequest& each) {
+  const Statement::Run run(all_requests_);
+  for (;;) {
+    CALYX_TRY(const bool more, run->step());
+    if (!more) return Done{};
+    CALYX_TRY(const bool go_on, each(run->column_int(0), static_cast<RequestKind>(run->column_int(1)),
+                                     run->column_text(2), run->column_int(3)));
+    if (!go_on) return Done{};
+  }
+}
+Result<Done> MarketStore::all_checkpoints(const EachCheckpoint& each) {
+  const Statement::Run run(all_checkpoints_);
+  for (;;) {
+    CALYX_TRY(const bool more, run->step());
+    if (!more) return Done{};
+    CALYX_TRY(const bool go_on, each(static_cast<std::uint64_t>(run->column_int(0)), run->column_text(1)));
+    if (!go_on) return Done{};
+  }
+}
+Result<Done> MarketStore::all_tiles(const EachTile& each) {
+  const Statement::Run run(all_tiles_);
+  for (;;) {
+    CALYX_TRY(const bool more, run->step());
+    if (!more) return Done{};
+    CALYX_TRY(const core::Digest hash, digest_column(*run, 2, "tiles", run->column_int(1)));
+    CALYX_TRY(const bool go_on, each(static_cast<unsigned>(run->column_int(0)),
+                                     static_cast<std::uint64_t>(run->column_int(1)), hash));
+    if (!go_on) return Done{};
+  }
+}
+
+}  // namespace calyx::store

@@ -1,0 +1,150 @@
+/// \file
+/// What the engine asks of a market file, one function an intent; all the SQL of calyx is in this room.
+///
+/// The tables: `events` is the log; `entries`, `locks`, `resolutions`, `requests`, `receipts`, `tiles` and
+/// `checkpoints` are views of it that are written in the same transaction and never again.
+///
+/// Threads: a store belongs to one connection, so to one thread at a time. Every statement is prepared
+/// when the store is made.
+#pragma once
+
+#include <calyx/core/digest.hpp>
+#include <calyx/core/event.hpp>
+#include <calyx/core/transfer.hpp>
+#include <functional>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "store/database.hpp"
+
+namespace calyx::store {
+
+using Seq = std::int64_t;
+using core::AccountNumber;
+
+inline constexpr int schema_version = 1;
+inline constexpr std::int64_t application_id = 0x43594C58;  ///< "CYLX"
+inline constexpr unsigned tile_levels = 8;                  ///< Every 8th level of the receipt tree is kept.
+
+/// Makes the tables in an empty file, or checks that the file is a market this build can use. Under the gate.
+/// Fails: `not_a_market`, `file_newer` (unless `read_only`), `corrupt`, the store.
+Result<Done> migrate(Connection& connection, bool read_only);
+
+struct EventRow {
+  Seq seq = 0;
+  Instant at;
+  int kind = 0;
+  std::string_view fields;  ///< Lives until the callback returns.
+  core::Digest hash;
+};
+
+struct LockRow {
+  AccountNumber payer = 0;
+  Seq seq = 0;  ///< The spend, or the burn.
+};
+
+struct ReceiptRow {
+  std::int64_t leaf = 0;
+  Seq seq = 0;  ///< The settling event.
+  int key = 0;  ///< Place of the signing key among the market's.
+  std::string_view payload;
+  std::string_view signature;  ///< 64 bytes.
+};
+
+/// What a caller's key was used for.
+enum class RequestKind : std::uint8_t { idempotency_key = 1, topup_reference = 2 };
+
+class MarketStore {
+ public:
+  static Result<MarketStore> make(Connection& connection, bool writes);
+
+  // ── writing, in a write transaction ──
+  Result<Done> append_event(Seq seq, Instant at, int kind, std::string_view fields, const core::Digest& hash);
+  Result<Done> append_entries(Seq seq, std::span<const core::Entry> legs);
+  Result<Done> append_lock(std::string_view job_id, AccountNumber payer, Seq seq);
+  Result<Done> append_resolution(Seq lock, Seq seq);
+  Result<Done> append_request(AccountNumber scope, RequestKind kind, std::string_view key, Seq seq);
+  Result<Done> append_receipt(const ReceiptRow& row);
+  Result<Done> append_tile(unsigned level, std::uint64_t index, const core::Digest& hash);
+  Result<Done> append_checkpoint(std::uint64_t size, std::string_view note);
+
+  // ── looking up ──
+  Result<Seq> last_seq();
+  Result<std::optional<Seq>> find_lock(std::string_view job_id, AccountNumber payer);
+  Result<std::vector<LockRow>> find_locks(std::string_view job_id);
+  Result<std::optional<Seq>> find_resolution(Seq lock);
+  Result<std::optional<Seq>> find_request(AccountNumber scope, RequestKind kind, std::string_view key);
+  /// The event `seq`; its text is copied, so it outlives the call.
+  struct OwnedEvent {
+    Seq seq = 0;
+    Instant at;
+    int kind = 0;
+    std::string fields;
+    core::Digest hash;
+  };
+  Result<std::optional<OwnedEvent>> event(Seq seq);
+  /// The receipt whose leaf is `leaf`; its texts are copied.
+  struct OwnedReceipt {
+    std::int64_t leaf = 0;
+    Seq seq = 0;
+    int key = 0;
+    std::string payload;
+    std::string signature;
+  };
+  Result<std::optional<OwnedReceipt>> receipt(std::int64_t leaf);
+  Result<std::uint64_t> receipt_count();
+  Result<std::optional<core::Digest>> tile(unsigned level, std::uint64_t index);
+  /// What the entries of `account` after `seq` sum to.
+  Result<Money> sum_after(AccountNumber account, Seq seq);
+  /// The sum of all entries of `account`, row by row: what a balance is by definition.
+  Result<Money> sum(AccountNumber account);
+  /// The last checkpoint that is stored.
+  struct OwnedCheckpoint {
+    std::uint64_t size = 0;
+    std::string note;
+  };
+  Result<std::optional<OwnedCheckpoint>> last_checkpoint();
+  /// The first event that is younger than `at`, or one past the last.
+  Result<Seq> first_after(Instant at);
+
+  // ── walking; the callback gives false to stop ──
+  using EachEvent = std::function<Result<bool>(const EventRow&)>;
+  Result<Done> events_from(Seq from, const EachEvent& each);
+  /// The events of standing (kinds from `core::standing_first`) in order.
+  Result<Done> standing_events(const EachEvent& each);
+  /// The events that `account` has entries in, after `from`, with the entry's amount.
+  using EachEntry = std::function<Result<bool>(Money amount, const EventRow&)>;
+  Result<Done> entries_of(AccountNumber account, Seq after, const EachEntry& each);
+  /// Every account whose entries do not sum to zero, and every account below the escrows'.
+  using EachSum = std::function<Result<Done>(AccountNumber, Money sum, std::uint64_t count)>;
+  Result<Done> sums(const EachSum& each);
+  using EachReceipt = std::function<Result<bool>(const ReceiptRow&)>;
+  Result<Done> receipts_from(std::int64_t leaf, const EachReceipt& each);
+  using EachLeg = std::function<Result<bool>(AccountNumber account, Seq seq, Money amount)>;
+  /// Every entry, by account and then by event.
+  Result<Done> all_entries(const EachLeg& each);
+  using EachLock = std::function<Result<bool>(std::string_view job_id, AccountNumber payer, Seq seq)>;
+  Result<Done> all_locks(const EachLock& each);
+  using EachPair = std::function<Result<bool>(std::int64_t first, std::int64_t second)>;
+  Result<Done> all_resolutions(const EachPair& each);
+  using EachRequest =
+      std::function<Result<bool>(AccountNumber scope, RequestKind kind, std::string_view key, Seq seq)>;
+  Result<Done> all_requests(const EachRequest& each);
+  using EachCheckpoint = std::function<Result<bool>(std::uint64_t size, std::string_view note)>;
+  Result<Done> all_checkpoints(const EachCheckpoint& each);
+  using EachTile = std::function<Result<bool>(unsigned level, std::uint64_t index, const core::Digest& hash)>;
+  Result<Done> all_tiles(const EachTile& each);
+
+ private:
+  MarketStore() = default;
+  Statement append_event_, append_entries_2_, append_entries_3_, append_entries_4_, append_entry_,
+      append_lock_, append_resolution_, append_request_, append_receipt_, append_tile_, append_checkpoint_;
+  Statement last_seq_, find_lock_, find_locks_, find_resolution_, find_request_, event_, receipt_,
+      receipt_count_, tile_, sum_after_, sum_, last_checkpoint_, at_of_;
+  Statement events_from_, standing_events_, entries_of_, sums_, receipts_from_, all_entries_, all_locks_,
+      all_resolutions_, all_requests_, all_checkpoints_, all_tiles_;
+};
+
+}  // namespace calyx::store

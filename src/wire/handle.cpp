@@ -1,0 +1,80 @@
+#include <algorithm>
+#include <calyx/request.hpp>
+
+#include "wire/router.hpp"
+
+namespace calyx {
+namespace {
+
+namespace json = core::json;
+
+/// A target is an absolute path with an optional query, in the letters that a request line may carry.
+Result<Done> check_target(std::string_view target) {
+  const auto malformed = [](const char* message) { return fail(Reason::malformed_target, message); };
+  if (target.empty() || target[0] != '/') return malformed("a target begins with a slash");
+  if (!std::all_of(target.begin(), target.end(), [](char c) { return c > 0x20 && c < 0x7F && c != '#'; }))
+    return malformed("a target holds bytes that must be percent-encoded");
+  return Done{};
+}
+
+Response not_allowed(std::string_view method, unsigned allow) {
+  std::string words;
+  for (std::size_t i = 0; i < wire::methods; ++i) {
+    if ((allow >> i & 1) == 0) continue;
+    if (!words.empty()) words += ", ";
+    words += word(static_cast<wire::Method>(i));
+  }
+  constexpr std::size_t method_said_max = 16;
+  const bool sayable = method.size() <= method_said_max &&
+                       std::all_of(method.begin(), method.end(), [](char c) { return c >= 'A' && c <= 'Z'; });
+  Response out = wire::error_response(fail(Reason::method_not_allowed,
+                                           (sayable ? std::string(method) : std::string("this method")) +
+                                               " is not answered here, " + words +
+                                               (words.find(',') == std::string::npos ? " is" : " are"),
+                                           json::object({{"allow", words}})));
+  out.headers.push_back({"Allow", std::move(words)});
+  return out;
+}
+
+Result<Response> answer(Engine& engine, const Request& request) {
+  const std::string_view target = request.target;
+  CALYX_CHECK(check_target(target));
+  const std::size_t mark = std::min(target.find('?'), target.size());
+  wire::Call call{.engine = engine,
+                  .request = request,
+                  .path = target.substr(0, mark),
+                  .query = mark == target.size() ? std::string_view{} : target.substr(mark + 1),
+                  .id = {},
+                  .session = {}};
+
+  const wire::Match found = wire::match(request.method, call.path);
+  // A path that cannot be decoded leads nowhere by chance only, so it is named for what it is.
+  std::string decoded;
+  call.id = found.id;
+  if (call.path.find('%') != std::string_view::npos) {
+    if (!wire::percent_decoded(call.path, wire::Plus::literal))
+      return fail(Reason::malformed_target, "a percent sign in the path begins no escape");
+    decoded = *wire::percent_decoded(found.id, wire::Plus::literal);
+    call.id = decoded;
+  }
+  if (found.allow == 0) return fail(Reason::route_unknown, "nothing is answered at this path");
+  if (found.route == nullptr) return not_allowed(request.method, found.allow);
+
+  if (found.route->access != wire::Access::anyone) {
+    CALYX_TRY(const std::string_view key, wire::api_key(request));
+    CALYX_TRY(Session session, engine.session(key));
+    if (found.route->access == wire::Access::operator_ && session.principal().role != Role::operator_)
+      return fail(Reason::operator_only, "only an operator's key may do this");
+    call.session = std::move(session);
+  }
+  return found.route->handle(call);
+}
+
+}  // namespace
+
+Response handle(Engine& engine, const Request& request) {
+  Result<Response> answered = answer(engine, request);
+  return answered.ok() ? *std::move(answered) : wire::error_response(answered.error());
+}
+
+}  // namespace calyx

@@ -1,0 +1,306 @@
+#include "wire/router.hpp"
+
+#include <algorithm>
+#include <array>
+#include <iterator>
+
+namespace calyx::wire {
+namespace {
+
+namespace json = core::json;
+
+constexpr Route route_table[] = {
+    {Method::post, "/v1/wallets", Access::key, create_wallet},
+    {Method::get, "/v1/wallets", Access::key, list_wallets},
+    {Method::get, "/v1/wallets/{id}", Access::key, get_wallet},
+    {Method::patch, "/v1/wallets/{id}", Access::key, change_wallet},
+    {Method::post, "/v1/wallets/{id}/spend", Access::key, spend},
+    {Method::post, "/v1/wallets/{id}/earn", Access::key, earn},
+    {Method::post, "/v1/wallets/{id}/release", Access::key, release},
+    {Method::post, "/v1/wallets/{id}/transfer", Access::key, transfer},
+    {Method::post, "/v1/wallets/{id}/topup", Access::key, topup},
+    {Method::post, "/v1/wallets/{id}/payouts", Access::key, request_payout},
+    {Method::get, "/v1/wallets/{id}/entries", Access::key, list_entries},
+    {Method::get, "/v1/wallets/{id}/escrows", Access::key, list_escrows},
+    {Method::get, "/v1/wallets/{id}/approvals", Access::key, list_approvals},
+    {Method::get, "/v1/wallets/{id}/keys", Access::key, list_keys},
+    {Method::post, "/v1/wallets/{id}/keys", Access::key, issue_key},
+    {Method::get, "/v1/wallets/{id}/receipts", Access::key, list_receipts},
+    {Method::delete_, "/v1/keys/{id}", Access::key, revoke_key},
+    {Method::post, "/v1/keys/{id}/rotate", Access::key, rotate_key},
+    {Method::post, "/v1/approvals/{id}/approve", Access::key, approve},
+    {Method::post, "/v1/approvals/{id}/deny", Access::key, deny},
+    {Method::post, "/v1/payouts/{id}/confirm", Access::operator_, confirm_payout},
+    {Method::post, "/v1/payouts/{id}/fail", Access::operator_, fail_payout},
+    {Method::post, "/v1/waitlist", Access::operator_, join_waitlist},
+    {Method::post, "/v1/waitlist/{id}/approve", Access::operator_, approve_waitlist},
+    {Method::post, "/v1/grants", Access::operator_, grant},
+    {Method::post, "/v1/bulk", Access::key, bulk},
+    {Method::get, "/v1/receipts/keys", Access::anyone, get_receipt_keys},
+    {Method::post, "/v1/receipts/verify", Access::anyone, verify_receipt},
+    {Method::get, "/v1/receipts/checkpoint", Access::key, get_checkpoint},
+    {Method::get, "/v1/receipts/consistency", Access::key, get_consistency},
+    {Method::get, "/v1/receipts/{id}", Access::key, get_receipt},
+    {Method::get, "/v1/receipts/{id}/proof", Access::key, get_proof},
+    {Method::get, "/v1/audit", Access::operator_, audit},
+    {Method::post, "/v1/audit", Access::operator_, audit_with_anchor},
+    {Method::get, "/v1/export", Access::operator_, export_ledger},
+};
+
+constexpr std::size_t segments_max = 4;
+constexpr std::string_view parameter = "{id}";
+
+/// A path in its segments, between the slashes.
+struct Path {
+  std::array<std::string_view, segments_max> segments;
+  std::size_t count = 0;  ///< `segments_max` + 1 when there are more.
+};
+
+constexpr Path split(std::string_view path) noexcept {
+  Path out;
+  std::size_t at = 0;
+  while (at < path.size()) {  // at a slash
+    std::size_t end = at + 1;
+    while (end < path.size() && path[end] != '/') ++end;
+    if (out.count == segments_max) {
+      ++out.count;
+      return out;
+    }
+    out.segments[out.count++] = path.substr(at + 1, end - at - 1);
+    at = end;
+  }
+  return out;
+}
+
+/// The table's paths, split when this file is compiled: a request compares segments and allocates nothing.
+constexpr auto patterns = [] {
+  std::array<Path, std::size(route_table)> out{};
+  for (std::size_t i = 0; i < out.size(); ++i) out[i] = split(route_table[i].path);
+  return out;
+}();
+static_assert(std::all_of(patterns.begin(), patterns.end(),
+                          [](const Path& path) { return path.count <= segments_max; }));
+
+constexpr int hex_value(char c) noexcept {
+  if (c >= '0' && c <= '9') return c - '0';
+  if (c >= 'a' && c <= 'f') return c - 'a' + 10;
+  if (c >= 'A' && c <= 'F') return c - 'A' + 10;
+  return -1;
+}
+
+/// Whether an encoded segment spells `literal`. Nobody escapes letters that need no escape, but may.
+bool spells(std::string_view segment, std::string_view literal) noexcept {
+  std::size_t at = 0;
+  for (const char c : literal) {
+    if (at == segment.size()) return false;
+    if (segment[at] != '%') {
+      if (segment[at++] != c) return false;
+      continue;
+    }
+    if (segment.size() - at < 3) return false;
+    const int high = hex_value(segment[at + 1]);
+    const int low = hex_value(segment[at + 2]);
+    if (high < 0 || low < 0 || static_cast<char>(high * 16 + low) != c) return false;
+    at += 3;
+  }
+  return at == segment.size();
+}
+
+enum class Fit : std::uint8_t { none, by_id, literally };
+
+Fit fit(const Path& pattern, const Path& path, std::string_view& id) noexcept {
+  if (pattern.count != path.count) return Fit::none;
+  Fit found = Fit::literally;
+  for (std::size_t i = pattern.count; i-- > 0;) {  // the last segments differ most
+    if (pattern.segments[i] == parameter) {
+      if (path.segments[i].empty()) return Fit::none;
+      id = path.segments[i];
+      found = Fit::by_id;
+    } else if (!spells(path.segments[i], pattern.segments[i])) {
+      return Fit::none;
+    }
+  }
+  return found;
+}
+
+constexpr char lower(char c) noexcept { return c >= 'A' && c <= 'Z' ? static_cast<char>(c - 'A' + 'a') : c; }
+
+bool same_ignoring_case(std::string_view a, std::string_view b) noexcept {
+  return a.size() == b.size() &&
+         std::equal(a.begin(), a.end(), b.begin(), [](char x, char y) { return lower(x) == lower(y); });
+}
+
+std::string_view without_blanks(std::string_view text) noexcept {
+  const std::size_t first = text.find_first_not_of(" \t");
+  if (first == std::string_view::npos) return {};
+  return text.substr(first, text.find_last_not_of(" \t") - first + 1);
+}
+
+template <class Id>
+Result<Id> id_in_path(const Call& call, Reason unknown, std::string_view kind) {
+  if (const std::optional<Id> id = Id::read(call.id)) return *id;
+  return fail(unknown, "no " + std::string(kind) + " has such an id");
+}
+
+}  // namespace
+
+std::span<const Route> routes() noexcept { return route_table; }
+
+Match match(std::string_view method, std::string_view path) noexcept {
+  const Path asked = split(path);
+  Match out;
+  Fit best = Fit::none;
+  for (std::size_t i = 0; i < patterns.size(); ++i) {
+    std::string_view id;
+    const Fit found = fit(patterns[i], asked, id);
+    if (found == Fit::none || found < best) continue;
+    if (found > best) out = Match{};  // a literal path hides the methods of the `{id}` beside it
+    best = found;
+    out.allow |= 1U << static_cast<unsigned>(route_table[i].method);
+    if (word(route_table[i].method) == method) {
+      out.route = &route_table[i];
+      out.id = id;
+    }
+  }
+  return out;
+}
+
+std::optional<std::string> percent_decoded(std::string_view text, Plus plus) {
+  std::string out;
+  out.reserve(text.size());
+  for (std::size_t at = 0; at < text.size(); ++at) {
+    if (text[at] == '+' && plus == Plus::space) {
+      out.push_back(' ');
+      continue;
+    }
+    if (text[at] != '%') {
+      out.push_back(text[at]);
+      continue;
+    }
+    if (text.size() - at < 3) return std::nullopt;
+    const int high = hex_value(text[at + 1]);
+    const int low = hex_value(text[at + 2]);
+    if (high < 0 || low < 0) return std::nullopt;
+    out.push_back(static_cast<char>(high * 16 + low));
+    at += 2;
+  }
+  return out;
+}
+
+Result<std::optional<std::string_view>> header(const Request& request, std::string_view name) {
+  std::optional<std::string_view> found;
+  for (const HeaderField& field : request.headers) {
+    if (!same_ignoring_case(field.name, name)) continue;
+    const std::string_view value = without_blanks(field.value);
+    if (found && *found != value)
+      return fail(Reason::malformed_header, "the header is given twice, with two values",
+                  json::object({{"field", name}}));
+    found = value;
+  }
+  return found;
+}
+
+Result<std::string_view> api_key(const Request& request) {
+  // All of a kind, so that neither a proxy's view of the order nor ours decides who is asking.
+  std::string_view key;
+  bool differ = false;
+  const auto take = [&](std::string_view given) {
+    differ = differ || (!key.empty() && key != given);
+    key = given;
+  };
+  for (const HeaderField& field : request.headers) {
+    if (same_ignoring_case(field.name, "X-API-Key")) {
+      if (const std::string_view given = without_blanks(field.value); !given.empty()) take(given);
+    } else if (same_ignoring_case(field.name, "Authorization")) {
+      constexpr std::string_view bearer = "Bearer ";
+      const std::string_view value = without_blanks(field.value);
+      if (value.size() > bearer.size() && same_ignoring_case(value.substr(0, bearer.size()), bearer))
+        take(without_blanks(value.substr(bearer.size())));
+    }
+  }
+  if (differ) return fail(Reason::unauthorized, "two different API keys are given");
+  if (key.empty())
+    return fail(Reason::unauthorized, "an API key is needed, in X-API-Key or Authorization: Bearer");
+  return key;
+}
+
+Result<IdempotencyKey> idempotency_key(const Request& request) {
+  constexpr std::string_view name = "Idempotency-Key";
+  CALYX_TRY(const std::optional<std::string_view> given, header(request, name));
+  if (!given) return IdempotencyKey{};
+  if (given->empty())
+    return fail(Reason::field_value, "is empty, takes 1 to 128 bytes of 0x21-0x7E",
+                json::object({{"field", name}}));
+  return IdempotencyKey(*given);
+}
+
+Response json_response(int status, std::string body, Replay replay) {
+  Response out;
+  out.status = status;
+  out.headers.reserve(2);
+  out.headers.push_back({"Content-Type", "application/json"});
+  if (replay == Replay::again) out.headers.push_back({"Idempotent-Replayed", "true"});
+  out.body = std::move(body);
+  return out;
+}
+
+void append_error(std::string& out, const Error& error) {
+  out += R"({"error":{"code":")";
+  out += word(error.reason);
+  out += R"(","message":)";
+  json::append_string(out, error.message);
+  if (!error.details.is_null()) {
+    out += R"(,"details":)";
+    json::append_text(out, error.details);
+  }
+  out += "}}";
+}
+
+Response error_response(const Error& error) {
+  std::string body;
+  append_error(body, error);
+  Response out = json_response(facts(error.reason).http, std::move(body));
+  if (out.status == 429 || out.status == 503) out.headers.push_back({"Retry-After", "1"});
+  return out;
+}
+
+Error first_fault(Session& session, WalletId wallet, Right right, Error fault) {
+  if (Result<Wallet> read = session.wallet(wallet); !read.ok()) return std::move(read).error();
+  const Principal& principal = session.principal();
+  if (principal.role == Role::operator_) return fault;
+  const bool own = principal.wallet == wallet;
+  switch (right) {
+    case Right::read: return fault;
+    case Right::spend:
+      if (own) return fault;
+      return fail(Reason::not_your_wallet, "this key does not reach " + wallet.text(),
+                  json::object({{"wallet_id", wallet.text()}}));
+    case Right::manage:
+    case Right::manage_own:
+      if (principal.role != Role::human) return fail(Reason::human_only, "an agent's key may not do this");
+      if (own && right == Right::manage)
+        return fail(Reason::operator_only, "for a human's own wallet only an operator may do this");
+      return fault;
+    case Right::operate: return fail(Reason::operator_only, "only an operator's key may do this");
+  }
+  return fault;
+}
+
+Result<WalletId> wallet_id(const Call& call) {
+  return id_in_path<WalletId>(call, Reason::wallet_unknown, "wallet");
+}
+Result<KeyId> key_id(const Call& call) { return id_in_path<KeyId>(call, Reason::key_unknown, "key"); }
+Result<ApprovalId> approval_id(const Call& call) {
+  return id_in_path<ApprovalId>(call, Reason::approval_unknown, "approval");
+}
+Result<PayoutId> payout_id(const Call& call) {
+  return id_in_path<PayoutId>(call, Reason::payout_unknown, "payout");
+}
+Result<WaitlistId> waitlist_id(const Call& call) {
+  return id_in_path<WaitlistId>(call, Reason::waitlist_unknown, "waitlist entry");
+}
+Result<ReceiptId> receipt_id(const Call& call) {
+  return id_in_path<ReceiptId>(call, Reason::receipt_unknown, "receipt");
+}
+
+}  // namespace calyx::wire

@@ -1,0 +1,150 @@
+/// \file
+/// The route table and what stands around it: a target is split and decoded, a key becomes a session, a
+/// handler answers, an error becomes its JSON.
+///
+/// Start at `routes`, the one list of everything the wire answers. Checks come in this order: the target's
+/// shape (400), the route (404, 405), the key (401), the operator's routes (403), the wallet (403, 404), the
+/// body (413, 400, 422), the call itself.
+#pragma once
+
+#include <calyx/request.hpp>
+#include <calyx/session.hpp>
+#include <cstdint>
+#include <optional>
+#include <span>
+#include <string>
+#include <string_view>
+
+namespace calyx::wire {
+
+/// One request on its way through a handler. Owns: nothing but the session; the request outlives it.
+struct Call {
+  Engine& engine;
+  const Request& request;
+  std::string_view path;
+  std::string_view query;          ///< Still encoded, without the question mark.
+  std::string_view id;             ///< The path's `{id}`, decoded; empty when the route has none.
+  std::optional<Session> session;  ///< Present on every route that is not public.
+};
+
+using Handler = Result<Response> (*)(Call&);
+
+enum class Method : std::uint8_t { get, post, patch, delete_ };
+inline constexpr std::size_t methods = 4;
+constexpr std::string_view word(Method method) noexcept {
+  constexpr std::string_view words[] = {"GET", "POST", "PATCH", "DELETE"};
+  return words[static_cast<std::size_t>(method)];
+}
+
+/// Who may call at all; whose wallet it is about is the handler's to ask.
+enum class Access : std::uint8_t { anyone, key, operator_ };
+
+struct Route {
+  Method method;
+  std::string_view path;  ///< `/v1/wallets/{id}/spend`: at most one `{id}`, which no empty segment is.
+  Access access;
+  Handler handle;
+};
+
+/// Every route. Where a literal and `{id}` both fit a path, the literal is meant.
+std::span<const Route> routes() noexcept;
+
+/// What a method and a path lead to.
+struct Match {
+  const Route* route = nullptr;  ///< Null: `allow` says whether the path or only the method is unknown.
+  std::string_view id;           ///< The `{id}` segment, still encoded.
+  unsigned allow = 0;            ///< A bit for each `Method` that the path has.
+};
+Match match(std::string_view method, std::string_view path) noexcept;
+
+/// The bytes that percent-encoded `text` stands for, or nothing when an escape is cut or is no hex.
+enum class Plus : std::uint8_t { literal, space };
+std::optional<std::string> percent_decoded(std::string_view text, Plus plus);
+
+/// The value of the header `name` (any case), without the blanks around it. Given twice with one value it
+/// is that value. Fails: `malformed_header` when two values differ.
+Result<std::optional<std::string_view>> header(const Request& request, std::string_view name);
+
+/// The caller's key. Fails: `unauthorized` when there is none, or two that differ.
+Result<std::string_view> api_key(const Request& request);
+/// The header `Idempotency-Key`, or an empty key. Fails: `malformed_header`, `field_value` when it is empty;
+/// its length and letters are judged by the call that takes it.
+Result<IdempotencyKey> idempotency_key(const Request& request);
+
+enum class Replay : bool { first, again };
+/// A JSON answer; a replay says so in a header.
+Response json_response(int status, std::string body, Replay replay = Replay::first);
+/// `{"error": {"code", "message", "details"}}` with the status of the reason.
+Response error_response(const Error& error);
+void append_error(std::string& out, const Error& error);
+
+/// What a call on a wallet needs the key to be.
+enum class Right : std::uint8_t {
+  read,        ///< The wallet's own, its parent's, an operator's.
+  spend,       ///< The wallet's own, or an operator's.
+  manage,      ///< Its parent's, or an operator's.
+  manage_own,  ///< The same, and a human's for its own wallet.
+  operate,     ///< An operator's.
+};
+/// What is answered for a request whose body or query is at fault: `fault`, unless the key has not the
+/// right that comes first. The calls themselves judge rights before fields, so a good body never asks this.
+Error first_fault(Session& session, WalletId wallet, Right right, Error fault);
+
+/// The `{id}` of the path. Fails: the kind's `…_unknown`: a name that cannot be is a name of nothing.
+Result<WalletId> wallet_id(const Call& call);
+Result<KeyId> key_id(const Call& call);
+Result<ApprovalId> approval_id(const Call& call);
+Result<PayoutId> payout_id(const Call& call);
+Result<WaitlistId> waitlist_id(const Call& call);
+Result<ReceiptId> receipt_id(const Call& call);
+
+// ── handlers, by file ──
+
+// routes_wallets.cpp
+Result<Response> create_wallet(Call& call);
+Result<Response> list_wallets(Call& call);
+Result<Response> get_wallet(Call& call);
+Result<Response> change_wallet(Call& call);
+Result<Response> list_entries(Call& call);
+Result<Response> list_escrows(Call& call);
+Result<Response> list_approvals(Call& call);
+Result<Response> approve(Call& call);
+Result<Response> deny(Call& call);
+Result<Response> join_waitlist(Call& call);
+Result<Response> approve_waitlist(Call& call);
+
+// routes_money.cpp
+Result<Response> topup(Call& call);
+Result<Response> transfer(Call& call);
+Result<Response> spend(Call& call);
+Result<Response> earn(Call& call);
+Result<Response> release(Call& call);
+Result<Response> request_payout(Call& call);
+Result<Response> confirm_payout(Call& call);
+Result<Response> fail_payout(Call& call);
+Result<Response> grant(Call& call);
+
+// routes_keys.cpp
+Result<Response> list_keys(Call& call);
+Result<Response> issue_key(Call& call);
+Result<Response> revoke_key(Call& call);
+Result<Response> rotate_key(Call& call);
+
+// routes_receipts.cpp
+Result<Response> list_receipts(Call& call);
+Result<Response> get_receipt(Call& call);
+Result<Response> get_proof(Call& call);
+Result<Response> get_consistency(Call& call);
+Result<Response> get_checkpoint(Call& call);
+Result<Response> get_receipt_keys(Call& call);
+Result<Response> verify_receipt(Call& call);
+
+// routes_books.cpp
+Result<Response> audit(Call& call);
+Result<Response> audit_with_anchor(Call& call);
+Result<Response> export_ledger(Call& call);
+
+// routes_bulk.cpp
+Result<Response> bulk(Call& call);
+
+}  // namespace calyx::wire

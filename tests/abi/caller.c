@@ -1,0 +1,59 @@
+/* A host in C99: every function of calyx.h once, as its comment says to call it. */
+#include <calyx.h>
+#include <stdio.h>
+#include <string.h>
+
+static int fault(const char *where) {
+  fprintf(stderr, "%s: %s\n", where, calyx_last_error());
+  return 1;
+}
+
+static int64_t now_us(void *ctx) { return *(int64_t *)ctx += 1000; }
+
+int main(void) {
+  int64_t clock_us = INT64_C(1775077200000000);
+  calyx_options options = CALYX_OPTIONS_INIT;
+  calyx_engine *engine = NULL;
+  calyx_response *response = NULL;
+  calyx_worker *worker = NULL;
+  calyx_text key = {NULL, 0};
+  calyx_text jwks = {NULL, 0};
+  char headers[256];
+  const char *body = "{\"owner_type\":\"human\",\"owner_id\":\"alice\"}";
+  const void *piece = NULL;
+  size_t size = 0;
+  size_t whole = 0;
+  int verified = 1;
+
+  if (calyx_abi_version() != CALYX_ABI_VERSION) return fault("calyx_abi_version");
+  options.issuer = "a-c-host";
+  options.ctx = &clock_us;
+  options.now_us = now_us;
+  if (calyx_open(&options, &engine) != CALYX_OK) return fault("calyx_open");
+  if (calyx_issue_operator_key(engine, "first", &key) != CALYX_OK) return fault("calyx_issue_operator_key");
+  if (key.size >= 128 || key.data[key.size] != '\0') return fault("the key's size");
+  snprintf(headers, sizeof headers, "{\"X-API-Key\":\"%s\"}", key.data);
+
+  if (calyx_request(engine, "POST", "/v1/wallets", headers, body, strlen(body), &response) != CALYX_OK)
+    return fault("calyx_request");
+  if (calyx_response_status(response) != 201) return fault("POST /v1/wallets");
+  if (strchr(calyx_response_headers(response), '{') == NULL) return fault("calyx_response_headers");
+  if (strstr((const char *)calyx_response_body(response, &whole), "\"wlt_") == NULL) return fault("the body");
+  do {
+    if (calyx_response_next(response, 100, &piece, &size) != CALYX_OK) return fault("calyx_response_next");
+    if (size > whole) return fault("the pieces are more than the whole");
+    whole -= size;
+  } while (size != 0);
+  if (whole != 0) return fault("the pieces are less than the whole");
+  calyx_response_free(response);
+
+  if (calyx_public_key(engine, &jwks) != CALYX_OK) return fault("calyx_public_key");
+  if (calyx_verify_receipt("a.b.c", 5, jwks.data, jwks.size, &verified) != CALYX_OK || verified != 0)
+    return fault("calyx_verify_receipt");
+  if (calyx_worker_start(engine, NULL, &worker) != CALYX_UNSUPPORTED) return fault("calyx_worker_start");
+  calyx_worker_stop(worker);
+  calyx_text_free(&jwks);
+  calyx_text_free(&key);
+  calyx_close(engine);
+  return clock_us == INT64_C(1775077200000000) ? fault("the clock was not asked") : 0;
+}

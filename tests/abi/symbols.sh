@@ -1,0 +1,33 @@
+#!/bin/sh
+# What libcalyx.so shows equals symbols.txt for C, and is in namespace calyx for C++.
+#   sh symbols.sh <libcalyx.so> <symbols.txt> [nm]
+set -eu
+library=$1
+expected=$2
+nm=${3:-nm}
+
+shown=$("$nm" -D --defined-only --format=posix "$library" | cut -d ' ' -f 1 | sed 's/@.*//' | LC_ALL=C sort -u)
+[ -n "$shown" ] || { echo "$library shows nothing"; exit 1; }
+
+c_names=$(printf '%s\n' "$shown" | grep -v '^_Z' || true)
+if [ "$c_names" != "$(LC_ALL=C sort -u "$expected")" ]; then
+  echo "the C names differ from $expected (<: only in the library, >: only in the list):"
+  printf '%s\n' "$c_names" | diff - "$expected" || true
+  exit 1
+fi
+
+# A name of calyx, a const member of it, and the tables of its types (typeinfo, its name, vtable, VTT). A template
+# of the standard library over one of our types is not ours to show.
+foreign=$(printf '%s\n' "$shown" | grep '^_Z' | grep -Ev '^_Z(N|NK|TIN|TSN|TVN|TTN)5calyx' || true)
+if [ -n "$foreign" ]; then
+  echo "C++ names outside namespace calyx:"
+  printf '%s\n' "$foreign" | c++filt 2>/dev/null || printf '%s\n' "$foreign"
+  exit 1
+fi
+inside=$(printf '%s\n' "$shown" | grep -E '^_ZN5calyx(4core|4capi|5store)' || true)
+if [ -n "$inside" ]; then
+  echo "C++ names of rooms that have no public face:"
+  printf '%s\n' "$inside"
+  exit 1
+fi
+echo "$(printf '%s\n' "$shown" | wc -l) names, $(printf '%s\n' "$c_names" | wc -l) of them C"

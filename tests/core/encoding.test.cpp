@@ -1,0 +1,98 @@
+#include <calyx/core/encoding.hpp>
+#include <random>
+#include <string>
+
+#include "crypto_for_tests.hpp"
+
+using namespace calyx::core;
+
+namespace {
+
+std::string random_bytes(std::mt19937_64& random, std::size_t size) {
+  std::string out;
+  for (std::size_t i = 0; i < size; ++i) out.push_back(static_cast<char>(random() & 255));
+  return out;
+}
+
+}  // namespace
+
+TEST_CASE("every encoding gives back what it was given, at every length") {
+  std::mt19937_64 random(7);
+  for (std::size_t size = 0; size < 300; ++size) {
+    const std::string bytes = random_bytes(random, size);
+    CAPTURE(hex(bytes));
+    CHECK(unhex(hex(bytes)) == bytes);
+    CHECK(unbase64(base64(bytes)) == bytes);
+    CHECK(unbase64url(base64url(bytes)) == bytes);
+    CHECK(base64(bytes).size() == (size + 2) / 3 * 4);
+    CHECK(base64url(bytes).size() == (size * 4 + 2) / 3);
+  }
+}
+
+TEST_CASE("base 64 is RFC 4648's") {
+  const char* const rows[][3] = {{"", "", ""},
+                                 {"f", "Zg==", "Zg"},
+                                 {"fo", "Zm8=", "Zm8"},
+                                 {"foo", "Zm9v", "Zm9v"},
+                                 {"foob", "Zm9vYg==", "Zm9vYg"},
+                                 {"fooba", "Zm9vYmE=", "Zm9vYmE"},
+                                 {"foobar", "Zm9vYmFy", "Zm9vYmFy"},
+                                 {"\xFB\xFF\xBF", "+/+/", "-_-_"}};
+  for (const auto& row : rows) {
+    CHECK(base64(row[0]) == row[1]);
+    CHECK(base64url(row[0]) == row[2]);
+    CHECK(unbase64(row[1]) == row[0]);
+    CHECK(unbase64url(row[2]) == row[0]);
+  }
+}
+
+TEST_CASE("base 64 that no encoder wrote is not read") {
+  for (const char* text : {"Zg", "Zg=", "Zg===", "Z", "Zh==", "Zi==", "Zk==", "Zo==", "Zm9=", "Zm+=", "Zm9v=",
+                           "====", "=", "Zg==Zg==", " Zg==", "Zg==\n", "Zm 8=", "-_-_", "Zm9v\xC2\xA0"}) {
+    CAPTURE(std::string(text));
+    CHECK_FALSE(unbase64(text));
+  }
+  for (const char* text :
+       {"Zg==", "Zm8=", "Z", "Zh", "Zi", "Zk", "Zo", "Zm9", "Zm-", "+/+/", "Zg\n", "Zm 8", ".", "Zm9vY"}) {
+    CAPTURE(std::string(text));
+    CHECK_FALSE(unbase64url(text));
+  }
+  CHECK_FALSE(unbase64url(std::string_view("Zm9v\0", 5)));
+}
+
+TEST_CASE("hex is lower case and even, unless its reader says otherwise") {
+  CHECK(hex(std::string_view("\x00\xAB\xFF", 3)) == "00abff");
+  CHECK(unhex("00abff") == std::string("\x00\xAB\xFF", 3));
+  CHECK_FALSE(unhex("00ABff"));
+  CHECK(unhex("00ABff", HexCase::either) == std::string("\x00\xAB\xFF", 3));
+  for (const char* text : {"0", "0g", "g0", " 0", "0x", "00 "}) CHECK_FALSE(unhex(text, HexCase::either));
+}
+
+TEST_CASE("base 58 is Bitcoin's") {
+  int rows = 0;
+  for (const json::Value& row : for_tests::vectors("base58.json")) {
+    if (row.find("hex") == nullptr) continue;  // a reject, and calyx does not decode
+    const auto bytes = unhex(for_tests::text_of(row, "hex"));
+    REQUIRE(bytes);
+    CHECK(base58(*bytes) == for_tests::text_of(row, "base58"));
+    ++rows;
+  }
+  CHECK(rows >= 6);
+  CHECK(base58(std::string(32, '\xFF')) == "JEKNVnkbo3jma5nREBBJCDoXFVeKkD56V3xKrvRmWxFG");
+  CHECK(base58(std::string(3, '\0')) == "111");
+}
+
+TEST_CASE("octets are as many as were asked for") {
+  CHECK(octets<3>("abc") == std::array<std::uint8_t, 3>{'a', 'b', 'c'});
+  CHECK_FALSE(octets<3>("ab"));
+  CHECK_FALSE(octets<3>("abcd"));
+  CHECK(chars(*octets<3>("abc")) == "abc");
+}
+
+TEST_CASE("appending leaves what stood there") {
+  std::string out = "> ";
+  append_hex(out, "a");
+  append_base64(out, "a");
+  append_base64url(out, "a");
+  CHECK(out == "> 61YQ==YQ");
+}

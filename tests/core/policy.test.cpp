@@ -1,0 +1,211 @@
+#include <doctest/doctest.h>
+
+#include <calyx/core/policy.hpp>
+#include <string>
+#include <vector>
+
+using namespace calyx;
+using core::PolicyOwner;
+using core::SpendAsked;
+using core::SpendFacts;
+using core::SpendVerdict;
+
+namespace {
+
+constexpr Money flops(std::int64_t whole) { return Money{whole * core::micro_per_flops}; }
+const std::optional<std::string_view> rtx = "RTX 4090";
+
+Policy rules_met_exactly() {
+  Policy policy;
+  policy.spend_cap_per_job = flops(10);
+  policy.spend_cap_per_hour = flops(30);
+  policy.approval_threshold = flops(10);
+  policy.allowed_gpu_types = {"A100", "RTX 4090"};
+  return policy;
+}
+
+/// Two wallets whose rules a spend of 10 FLOPS on an RTX 4090 meets exactly: at every limit, none broken.
+struct Story {
+  Policy wallet = rules_met_exactly();
+  Policy parent = wallet;
+  SpendAsked asked{.amount = flops(10), .gpu_type = rtx};
+  bool wallet_active = true, parent_active = true, has_parent = true, approved = false;
+  Money wallet_spent = flops(20), parent_spent = flops(20);
+  Money balance = flops(10);
+
+  SpendVerdict verdict() const {
+    SpendFacts facts;
+    facts.wallet = {.policy = &wallet, .active = wallet_active, .spent_in_hour = wallet_spent};
+    if (has_parent)
+      facts.parent = {.policy = &parent, .active = parent_active, .spent_in_hour = parent_spent};
+    facts.approved = approved;
+    facts.balance = balance;
+    return core::judge(asked, facts);
+  }
+};
+
+/// A rule, and how to break it alone.
+struct Rule {
+  const char* says;
+  Reason reason;
+  PolicyOwner owner;
+  void (*break_it)(Story&);
+};
+
+/// In the order in which they are promised to be judged.
+const Rule rules[] = {
+    {"the wallet is frozen", Reason::wallet_not_active, PolicyOwner::wallet,
+     [](Story& of) { of.wallet_active = false; }},
+    {"the parent is frozen", Reason::wallet_not_active, PolicyOwner::parent,
+     [](Story& of) { of.parent_active = false; }},
+    {"the wallet's allowlist lacks the GPU", Reason::gpu_not_allowed, PolicyOwner::wallet,
+     [](Story& of) { of.wallet.allowed_gpu_types->pop_back(); }},
+    {"the parent's allowlist lacks the GPU", Reason::gpu_not_allowed, PolicyOwner::parent,
+     [](Story& of) { of.parent.allowed_gpu_types->pop_back(); }},
+    {"one micro above the wallet's job cap", Reason::spend_cap_per_job, PolicyOwner::wallet,
+     [](Story& of) { --of.wallet.spend_cap_per_job->micro; }},
+    {"one micro above the parent's job cap", Reason::spend_cap_per_job, PolicyOwner::parent,
+     [](Story& of) { --of.parent.spend_cap_per_job->micro; }},
+    {"one micro above the wallet's hour cap", Reason::spend_cap_per_hour, PolicyOwner::wallet,
+     [](Story& of) { ++of.wallet_spent.micro; }},
+    {"one micro above the parent's hour cap", Reason::spend_cap_per_hour, PolicyOwner::parent,
+     [](Story& of) { ++of.parent_spent.micro; }},
+    {"one micro above the wallet's threshold", Reason::approval_required, PolicyOwner::wallet,
+     [](Story& of) { --of.wallet.approval_threshold->micro; }},
+    {"one micro above the parent's threshold", Reason::approval_required, PolicyOwner::parent,
+     [](Story& of) { --of.parent.approval_threshold->micro; }},
+    {"one micro short of balance", Reason::insufficient_balance, PolicyOwner::wallet,
+     [](Story& of) { --of.balance.micro; }},
+};
+
+}  // namespace
+
+TEST_CASE("a spend at every limit at once passes") {
+  const Story story;
+  CHECK(story.verdict().reason == Reason::none);
+}
+
+TEST_CASE("each rule of a policy refuses by itself, and says whose rule it was") {
+  for (const Rule& rule : rules) {
+    CAPTURE(rule.says);
+    Story story;
+    rule.break_it(story);
+    const SpendVerdict verdict = story.verdict();
+    CHECK(verdict.reason == rule.reason);
+    CHECK(verdict.owner == rule.owner);
+  }
+}
+
+TEST_CASE("of several broken rules the first in the promised order speaks") {
+  for (std::size_t first = 0; first < std::size(rules); ++first) {
+    CAPTURE(rules[first].says);
+    Story story;
+    for (std::size_t i = std::size(rules); i-- > first;) rules[i].break_it(story);
+    const SpendVerdict all = story.verdict();
+    CHECK(all.reason == rules[first].reason);
+    CHECK(all.owner == rules[first].owner);
+    for (std::size_t second = first + 1; second < std::size(rules); ++second) {
+      CAPTURE(rules[second].says);
+      Story pair;
+      rules[second].break_it(pair);
+      rules[first].break_it(pair);
+      const SpendVerdict verdict = pair.verdict();
+      CHECK(verdict.reason == rules[first].reason);
+      CHECK(verdict.owner == rules[first].owner);
+    }
+  }
+}
+
+TEST_CASE("an approval lifts the thresholds of wallet and parent, and nothing else") {
+  for (const Rule& rule : rules) {
+    CAPTURE(rule.says);
+    Story story;
+    rule.break_it(story);
+    story.approved = true;
+    CHECK(story.verdict().reason == (rule.reason == Reason::approval_required ? Reason::none : rule.reason));
+  }
+}
+
+TEST_CASE("a wallet without a parent or without rules is bound by its balance alone") {
+  Story alone;
+  for (const Rule& rule : rules)
+    if (rule.owner == PolicyOwner::parent) rule.break_it(alone);
+  alone.has_parent = false;
+  CHECK(alone.verdict().reason == Reason::none);
+
+  Story free;
+  free.wallet = free.parent = Policy{};
+  free.asked = {.amount = core::amount_max};
+  free.balance = core::amount_max;
+  free.wallet_spent = free.parent_spent = core::supply_max;
+  CHECK(free.verdict().reason == Reason::none);
+  --free.balance.micro;
+  CHECK(free.verdict().reason == Reason::insufficient_balance);
+}
+
+TEST_CASE("an allowlist is read literally, and only by what rents a GPU") {
+  using List = std::optional<std::vector<std::string>>;
+  struct Row {
+    const char* says;
+    List list;
+    std::optional<std::string_view> gpu;
+    bool judges_gpu;
+    Reason expected;
+  };
+  const Row rows[] = {
+      {"no list allows all", std::nullopt, rtx, true, Reason::none},
+      {"no list allows none named", std::nullopt, std::nullopt, true, Reason::none},
+      {"an empty list allows none", List{std::in_place}, rtx, true, Reason::gpu_not_allowed},
+      {"a list wants a name", List{{"RTX 4090"}}, std::nullopt, true, Reason::gpu_not_allowed},
+      {"case counts", List{{"rtx 4090"}}, rtx, true, Reason::gpu_not_allowed},
+      {"so do spaces", List{{"RTX 4090 "}}, rtx, true, Reason::gpu_not_allowed},
+      {"a beginning is not enough", List{{"RTX"}}, rtx, true, Reason::gpu_not_allowed},
+      {"the last of many", List{{"A100", "H100", "RTX 4090"}}, rtx, true, Reason::none},
+      {"a transfer rents nothing", List{std::in_place}, std::nullopt, false, Reason::none},
+  };
+  for (const Row& row : rows) {
+    CAPTURE(row.says);
+    Story story;
+    story.wallet.allowed_gpu_types = row.list;
+    story.parent.allowed_gpu_types.reset();
+    story.asked.gpu_type = row.gpu;
+    story.asked.judges_gpu = row.judges_gpu;
+    CHECK(story.verdict().reason == row.expected);
+  }
+}
+
+TEST_CASE("a refusal tells the limit and the room that is left under it") {
+  Story hour;
+  hour.wallet_spent = flops(28);
+  SpendVerdict verdict = hour.verdict();
+  CHECK(verdict.reason == Reason::spend_cap_per_hour);
+  CHECK(verdict.limit == flops(30));
+  CHECK(verdict.room == flops(2));
+  hour.asked.amount = verdict.room;
+  CHECK(hour.verdict().reason == Reason::none);
+
+  // A cap that was lowered below what went out already leaves no room, not less than none.
+  Story lowered;
+  lowered.wallet_spent = flops(31);
+  CHECK(lowered.verdict().room == Money{});
+
+  Story job;
+  job.asked.amount = flops(11);
+  verdict = job.verdict();
+  CHECK(verdict.reason == Reason::spend_cap_per_job);
+  CHECK(verdict.limit == flops(10));
+  CHECK(verdict.room == flops(10));
+
+  Story poor;
+  poor.balance = flops(3);
+  verdict = poor.verdict();
+  CHECK(verdict.reason == Reason::insufficient_balance);
+  CHECK(verdict.room == flops(3));
+
+  // The largest amounts do not overflow.
+  Story large;
+  large.wallet = large.parent = Policy{.spend_cap_per_hour = core::amount_max};
+  large.wallet_spent = large.balance = core::supply_max;
+  large.asked.amount = core::amount_max;
+  CHECK(large.verdict().reason == Reason::spend_cap_per_hour);
+}

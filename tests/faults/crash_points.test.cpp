@@ -1,0 +1,105 @@
+/// \file
+/// The power goes at every write, sync, truncate and delete of every call that moves money.
+#include <doctest/doctest.h>
+
+#include <chrono>
+#include <functional>
+
+#include "engine_story.hpp"
+
+namespace calyx::faults {
+namespace {
+
+enum class Start : std::uint8_t {
+  nothing,        ///< No file: the market's birth is part of the story.
+  log_restarts,   ///< A market closed in peace: its log is copied, so the first commit begins it anew.
+  log_recovered,  ///< A market whose process died: its log is read again at the opening.
+};
+
+/// A disk on which an earlier story was told and ended as `start` says; the life it was told in is 1.
+Image prepared(Start start, const Story& earlier) {
+  if (start == Start::nothing) return {};
+  Disk disk;
+  Stage stage(disk);
+  play(stage, earlier, 1);
+  const Image died = disk.snapshot();
+  stage.close();
+  return start == Start::log_recovered ? died : disk.snapshot();
+}
+
+struct Counts {
+  std::uint64_t events = 0, cuts = 0, distinct = 0;
+};
+
+/// Cuts the power everywhere in `story`, told from `start`, and checks what is left. Stops at the first
+/// fault.
+Counts cut_everywhere(const char* says, Start start, const std::vector<Damage>& damages) {
+  const Story earlier = tell_story("earlier");
+  const Story story = tell_story("a", start == Start::nothing ? story_begins_us : end_of(earlier));
+  const Image before = prepared(start, earlier);
+
+  Disk disk;
+  disk.restore(before);
+  Stage stage(disk);
+  disk.start_trace();
+  const std::vector<Told> told = play(stage, story, 2);
+  stage.close();
+  const Trace trace = disk.take_trace();
+
+  Counts counts;
+  counts.events = trace.events.size();
+  std::string fault;
+  Disk left;
+  Stage second(left);
+  std::size_t acknowledged = 0;
+  std::vector<Image> seen;  // of this step: what came out the same was looked at already
+  for_each_cut(trace, damages, Syncs::honours, [&](const Cut& cut) {
+    ++counts.cuts;
+    if (!fault.empty()) return;
+    const std::size_t before_step = acknowledged;
+    while (acknowledged < told.size() && told[acknowledged].events <= cut.events) ++acknowledged;
+    if (acknowledged != before_step) seen.clear();
+    for (const Image& image : seen)
+      if (image.same_as(cut.left)) return;
+    seen.push_back(cut.left);
+    ++counts.distinct;
+    left.restore(cut.left);
+    // integrity_check reads every page, so it takes turns.
+    const Depth depth = counts.distinct % 8 == 0 ? Depth::pages : Depth::rules;
+    fault = find_fault(second, story, told, {.acknowledged = acknowledged, .depth = depth, .life = 3});
+    if (!fault.empty())
+      fault = std::string(says) + ", cut after event " + std::to_string(cut.events) + " of " +
+              std::to_string(trace.events.size()) + ", " + name_of(cut.damage.kind) + " " +
+              std::to_string(cut.damage.seed) + ", " + std::to_string(acknowledged) +
+              " acknowledged: " + fault;
+  });
+  CHECK_MESSAGE(fault.empty(), fault);
+  CHECK(acknowledged == told.size());
+  return counts;
+}
+
+}  // namespace
+
+TEST_CASE("the power may go at any write, sync, truncate and delete, and nothing acknowledged is lost") {
+  struct Row {
+    const char* says;
+    Start start;
+  };
+  const Row rows[] = {
+      {"from no file", Start::nothing},
+      {"as the log is about to begin anew", Start::log_restarts},
+      {"after a process died", Start::log_recovered},
+  };
+  const std::vector<Damage> damages(all_damages.begin(), all_damages.end());
+  for (const Row& row : rows) {
+    const auto begun = std::chrono::steady_clock::now();
+    const Counts counts = cut_everywhere(row.says, row.start, damages);
+    const auto ms =
+        std::chrono::duration_cast<std::chrono::milliseconds>(std::chrono::steady_clock::now() - begun);
+    MESSAGE("power cuts ", row.says, ": ", counts.events, " events, ", counts.cuts, " cuts, ",
+            counts.distinct, " distinct images recovered, ", ms.count(), " ms");
+    CHECK(counts.distinct > counts.events);
+  }
+}
+
+}  // namespace calyx::faults

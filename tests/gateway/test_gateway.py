@@ -1,0 +1,368 @@
+"""The gateway as a program: started on a free port, spoken to over HTTP, stopped.
+
+CALYX_GATEWAY names the program; without it the tests are skipped. The curl commands are those of the
+documents, but for the base URL, the ids and the keys.
+"""
+
+import concurrent.futures
+import contextlib
+import http.client
+import json
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import time
+
+import pytest
+
+PROGRAM = os.environ.get("CALYX_GATEWAY")
+pytestmark = pytest.mark.skipif(not PROGRAM, reason="CALYX_GATEWAY names no program")
+needs_curl = pytest.mark.skipif(shutil.which("curl") is None, reason="curl is not installed")
+
+MEBIBYTE = 1 << 20
+
+
+class Gateway:
+    def __init__(self, *options):
+        self.process = subprocess.Popen(
+            [PROGRAM, "--port", "0", "--issue-operator-key", *options],
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        first = self.process.stdout.readline().strip()
+        if not first.startswith("operator key: "):
+            raise AssertionError(first + self.process.communicate()[1])
+        self.key = first.removeprefix("operator key: ")
+        self.url = self.process.stdout.readline().strip().removeprefix("listening on ")
+        self.port = int(self.url.rsplit(":", 1)[1])
+
+    def connect(self):
+        return contextlib.closing(http.client.HTTPConnection("127.0.0.1", self.port, timeout=20))
+
+    def ask(self, method, target, body=None, key=None, headers=()):
+        with self.connect() as connection:
+            return ask_on(connection, method, target, body, key or self.key, headers)
+
+    def stop(self, how=signal.SIGTERM):
+        """Ends it and gives what it printed after its first two lines."""
+        if self.process.poll() is None:
+            self.process.send_signal(how)
+        try:
+            return self.process.communicate(timeout=30)
+        except subprocess.TimeoutExpired:
+            self.process.kill()
+            self.process.communicate()
+            raise
+
+
+def ask_on(connection, method, target, body=None, key=None, headers=()):
+    sent = {"Content-Type": "application/json", **dict(headers)}
+    if key:
+        sent["X-API-Key"] = key
+    text = json.dumps(body) if isinstance(body, dict) else body
+    connection.request(method, target, text, sent)
+    answer = connection.getresponse()
+    said = answer.read()
+    return answer.status, (json.loads(said) if said else None), answer.headers
+
+
+def raw(port, text):
+    """Sends bytes as they stand, and gives all that comes until the other end closes."""
+    with socket.create_connection(("127.0.0.1", port), timeout=20) as line:
+        line.sendall(text)
+        said = b""
+        while piece := line.recv(65536):
+            said += piece
+        return said
+
+
+@pytest.fixture
+def gateway(tmp_path):
+    started = Gateway("--market", str(tmp_path / "market.db"))
+    yield started
+    started.stop()
+
+
+def curl(command):
+    """Runs a curl command as a reader of the documents would, and gives the status and the answer."""
+    done = subprocess.run(
+        ["sh", "-c", command + " -s -w '\\n%{http_code}'"], capture_output=True, text=True, timeout=60
+    )
+    assert done.returncode == 0, done.stderr
+    body, status = done.stdout.rsplit("\n", 1)
+    return int(status), json.loads(body)
+
+
+@needs_curl
+def test_the_documents_commands_run_a_paid_job_from_wallet_to_verified_receipt(gateway):
+    base, op = gateway.url, gateway.key
+
+    def post(target, key, body):
+        return curl(
+            f"curl {base}{target} -H \"X-API-Key: {key}\" -H \"Content-Type: application/json\" -d '{body}'"
+        )
+
+    status, listed = curl(f'curl {base}/v1/wallets \\\n -H "X-API-Key: {op}" \\\n -H "Content-Type: application/json"')
+    assert (status, listed["items"]) == (200, [])
+
+    status, human = post("/v1/wallets", op, '{ "owner_type": "human", "owner_id": "alice" }')
+    assert status == 201
+    status, agent = post(
+        "/v1/wallets",
+        op,
+        '{ "owner_type": "agent", "owner_id": "research-agent-v1", "parent_wallet_id": "%s", '
+        '"spend_cap_per_job": 5.00, "approval_threshold": 20.00, "allowed_gpu_types": ["RTX 4090", "A100"] }'
+        % human["id"],
+    )
+    assert status == 201
+    assert agent["id"].startswith("wlt_")
+    assert (agent["status"], agent["balance"], agent["spend_cap_per_job"]) == ("active", 0.0, 5.0)
+    assert agent["allowed_gpu_types"] == ["RTX 4090", "A100"]
+    status, host = post("/v1/wallets", op, '{ "owner_type": "human", "owner_id": "gpu-host" }')
+    assert status == 201
+
+    wallet = f"/v1/wallets/{agent['id']}"
+    assert post(wallet + "/topup", op, '{ "amount": 12.40 }')[0] == 200
+    status, seen = curl(f'curl {base}{wallet} \\\n -H "X-API-Key: {agent["api_key"]}"')
+    assert (status, seen["id"], seen["balance"], seen["status"]) == (200, agent["id"], 12.4, "active")
+
+    status, spent = post(
+        wallet + "/spend",
+        agent["api_key"],
+        '{ "job_id": "job-441", "amount": 4.00, "gpu_type": "RTX 4090" }',
+    )
+    assert (status, spent["job_id"], spent["amount_locked"], spent["new_balance"]) == (200, "job-441", 4.0, 8.4)
+    assert spent["txn_id"].startswith("txn_")
+
+    status, earned = post(
+        f"/v1/wallets/{host['id']}/earn",
+        op,
+        '{ "job_id": "job-441", "gross_amount": 3.80, "output_hash": "sha256:%s", "gpu_model": "RTX 4090", '
+        '"duration_seconds": 10082 }' % ("4d" * 32),
+    )
+    assert status == 200
+    assert (earned["gross_amount"], earned["platform_fee"], earned["net_payout"]) == (3.8, 0.57, 3.23)
+
+    status, receipt = curl(f'curl {base}/v1/receipts/{earned["receipt_id"]} -H "X-API-Key: {op}"')
+    assert (status, receipt["receipt_id"]) == (200, earned["receipt_id"])
+    whole = json.dumps(receipt)
+    status, verdict = curl(f"curl {base}/v1/receipts/verify -H \"Content-Type: application/json\" -d '{whole}'")
+    assert status == 200
+    assert next(v for v in verdict.values() if isinstance(v, bool)) is True
+    tampered = json.dumps({**receipt, "jws": receipt["jws"][:-2] + ("AA" if receipt["jws"][-2:] != "AA" else "BA")})
+    status, verdict = curl(f"curl {base}/v1/receipts/verify -H \"Content-Type: application/json\" -d '{tampered}'")
+    assert status == 200
+    assert next(v for v in verdict.values() if isinstance(v, bool)) is False
+
+    status, said = post(wallet + "/spend", agent["api_key"], '{ "job_id": "job-442", "amount": 6.00, "gpu_type": "A100" }')
+    assert (status, said["error"]["code"]) == (403, "spend_cap_per_job")
+
+
+@needs_curl
+def test_curl_sends_its_own_content_type_and_that_does_not_matter(gateway):
+    status, wallet = curl(
+        f"curl {gateway.url}/v1/wallets -H 'X-API-Key: {gateway.key}' -d '{{\"owner_type\":\"human\",\"owner_id\":\"f\"}}'"
+    )
+    assert (status, wallet["owner_id"]) == (201, "f")
+    status, said = curl(f"curl {gateway.url}/v1/wallets -H 'X-API-Key: {gateway.key}' -F a=b")
+    assert (status, said["error"]["code"]) == (400, "not_json")
+
+
+@needs_curl
+def test_a_post_without_a_body_is_answered_at_once(gateway):
+    began = time.monotonic()
+    status, said = curl(f"curl -X POST {gateway.url}/v1/approvals/apr_0/approve -H 'X-API-Key: {gateway.key}'")
+    assert status in (404, 422) and "error" in said
+    assert time.monotonic() - began < 4
+
+
+def test_the_contract_s_refusals_pass_with_their_headers(gateway):
+    status, said, headers = gateway.ask("PUT", "/v1/wallets", {})
+    assert (status, said["error"]["code"]) == (405, "method_not_allowed")
+    assert "POST" in headers["Allow"]
+    assert gateway.ask("GET", "/v1/wallets", key="cyx_live_wrong")[0] == 401
+    assert gateway.ask("GET", "/v1/nothing")[1]["error"]["code"] == "route_unknown"
+    assert headers["Content-Type"].startswith("application/json")
+
+
+def test_the_target_reaches_the_engine_as_it_was_sent(gateway):
+    for n in range(3):
+        assert gateway.ask("POST", "/v1/wallets", {"owner_type": "human", "owner_id": f"o{n}"})[0] == 201
+    status, page, _ = gateway.ask("GET", "/v1/wallets?limit=2")
+    assert (status, len(page["items"])) == (200, 2)
+    status, said, _ = gateway.ask("GET", "/v1/wallets/%zz")
+    assert (status, said["error"]["code"]) == (400, "malformed_target")
+    # Not looked at by anyone on the way: neither dots nor doubled slashes are another path.
+    for target in ("/v1/./wallets", "/v1/x/../wallets", "//v1/wallets"):
+        assert gateway.ask("GET", target)[1]["error"]["code"] == "route_unknown"
+
+
+def test_a_range_cuts_no_answer(gateway):
+    status, keys, _ = gateway.ask("GET", "/v1/receipts/keys", headers={"Range": "bytes=0-3"})
+    assert status == 200 and "keys" in keys
+
+
+def test_many_requests_share_one_connection(gateway):
+    with gateway.connect() as connection:
+        connection.connect()
+        local = connection.sock.getsockname()
+        for n in range(50):
+            wallet = {"owner_type": "human", "owner_id": f"o{n}"}
+            assert ask_on(connection, "POST", "/v1/wallets", wallet, gateway.key)[0] == 201
+            assert ask_on(connection, "GET", "/v1/receipts/keys")[0] == 200
+            assert ask_on(connection, "GET", "/v1/wallets")[0] == 401
+            assert connection.sock.getsockname() == local
+
+
+def test_a_body_is_read_to_its_limit_and_not_beyond(gateway):
+    with gateway.connect() as connection:
+        status, said, _ = ask_on(connection, "POST", "/v1/wallets", " " * MEBIBYTE, gateway.key)
+        assert (status, said["error"]["code"]) == (400, "not_json")
+        status, said, _ = ask_on(connection, "POST", "/v1/wallets", " " * (MEBIBYTE + 1), gateway.key)
+        assert (status, said["error"]["code"]) == (413, "too_large")
+        # The long body was taken off the line, so what follows it is the next request.
+        assert ask_on(connection, "GET", "/v1/receipts/keys")[0] == 200
+    pieces = (b" " * 65536 for _ in range(17))
+    status, said, _ = gateway.ask("POST", "/v1/wallets", pieces)  # chunked
+    assert (status, said["error"]["code"]) == (413, "too_large")
+
+
+def test_a_length_that_nobody_would_wait_for_is_refused_before_a_byte_is_read(gateway):
+    head = b"POST /v1/wallets HTTP/1.1\r\nHost: x\r\nContent-Length: %d\r\n\r\n"
+    for length in (1 << 31, 10**18 - 1):
+        said = raw(gateway.port, head % length)
+        assert said.startswith(b"HTTP/1.1 413 ")
+        assert b'"too_large"' in said
+
+
+def test_max_body_lowers_the_limit(tmp_path):
+    gateway = Gateway("--market", str(tmp_path / "market.db"), "--max-body", "64")
+    try:
+        fits = json.dumps({"owner_type": "human", "owner_id": "o"}).ljust(64)
+        assert gateway.ask("POST", "/v1/wallets", fits)[0] == 201
+        assert gateway.ask("POST", "/v1/wallets", fits + " ")[0] == 413
+    finally:
+        gateway.stop()
+
+
+@pytest.mark.parametrize(
+    "head",
+    [
+        b"POST / HTTP/1.1\r\nContent-Length: 4\r\nTransfer-Encoding: chunked\r\n\r\n",
+        b"POST / HTTP/1.1\r\nContent-Length: 4\r\nContent-Length: 5\r\n\r\n",
+        b"POST / HTTP/1.1\r\nContent-Length: +4\r\n\r\n",
+        b"POST / HTTP/1.1\r\nContent-Length: -1\r\n\r\n",
+        b"POST / HTTP/1.1\r\nContent-Length: 99999999999999999999\r\n\r\n",
+        b"POST / HTTP/1.1\r\nTransfer-Encoding: gzip, chunked\r\n\r\n",
+        b"GET / HTTP/1.1\r\nContent-Length: 4\r\n\r\n",
+        b"HEAD / HTTP/1.1\r\nContent-Length: 4\r\n\r\n",
+        b"GET / HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n",
+    ],
+)
+def test_a_body_whose_length_two_readers_could_see_differently_ends_the_connection(gateway, head):
+    said = raw(gateway.port, head + b"GET /v1/receipts/keys HTTP/1.1\r\nHost: x\r\n\r\n")
+    assert said.startswith(b"HTTP/1.1 400 ")
+    assert said.count(b"HTTP/1.1 ") == 1, "what followed was taken for a request"
+
+
+def test_what_is_no_http_is_refused_and_the_next_caller_is_served(gateway):
+    for text in (b"\r\n\r\n", b"hello\r\n\r\n", b"GET / HTTP/9.9\r\n\r\n", b"\x16\x03\x01\x02\x00\r\n\r\n"):
+        said = raw(gateway.port, text)
+        assert said == b"" or said.startswith(b"HTTP/1.1 400 ")
+    said = raw(gateway.port, b"GET /" + b"a" * 9000 + b" HTTP/1.1\r\n\r\n")
+    assert said.startswith(b"HTTP/1.1 414 ")
+    assert gateway.ask("GET", "/v1/receipts/keys")[0] == 200
+
+
+def test_concurrent_callers_are_all_answered_and_the_books_add_up(gateway):
+    wallet = gateway.ask("POST", "/v1/wallets", {"owner_type": "human", "owner_id": "o"})[1]
+    target = f"/v1/wallets/{wallet['id']}"
+
+    def caller(name):
+        with gateway.connect() as connection:
+            for n in range(20):
+                topup = {"amount": 1, "reference": f"{name}-{n}"}
+                status, moved, _ = ask_on(connection, "POST", target + "/topup", topup, gateway.key)
+                assert status == 200, moved
+
+    with concurrent.futures.ThreadPoolExecutor(16) as callers:
+        list(callers.map(caller, range(16)))
+    assert gateway.ask("GET", target)[1]["balance"] == 320
+    assert gateway.ask("GET", "/v1/audit")[1]["ok"] is True
+
+
+@pytest.mark.parametrize("how", [signal.SIGTERM, signal.SIGINT])
+def test_a_signal_ends_it_in_order_and_what_was_answered_stands(tmp_path, how):
+    market = str(tmp_path / "market.db")
+    gateway = Gateway("--market", market)
+    wallet = gateway.ask("POST", "/v1/wallets", {"owner_type": "human", "owner_id": "o"})[1]
+    with gateway.connect() as idle:  # a kept connection must not hold up the end
+        idle.connect()
+        began = time.monotonic()
+        said, complained = gateway.stop(how)
+        assert time.monotonic() - began < 10
+    assert gateway.process.returncode == 0
+    assert (said, complained) == ("", ""), "it is silent about what it serves"
+
+    again = Gateway("--market", market)
+    try:
+        assert again.ask("GET", f"/v1/wallets/{wallet['id']}", key=wallet["api_key"])[0] == 200
+    finally:
+        again.stop()
+
+
+def test_requests_under_way_are_answered_when_it_is_stopped(gateway):
+    wallet = gateway.ask("POST", "/v1/wallets", {"owner_type": "human", "owner_id": "o"})[1]
+    target = f"/v1/wallets/{wallet['id']}/topup"
+    body = b'{"amount":1}'
+    head = (
+        f"POST {target} HTTP/1.1\r\nHost: x\r\nX-API-Key: {gateway.key}\r\n"
+        f"Content-Type: application/json\r\nContent-Length: {len(body)}\r\n\r\n"
+    ).encode()
+    with socket.create_connection(("127.0.0.1", gateway.port), timeout=20) as line:
+        line.sendall(head + body[:4])
+        time.sleep(0.3)  # the request has begun to be read
+        gateway.process.send_signal(signal.SIGTERM)
+        time.sleep(0.3)
+        line.sendall(body[4:])
+        assert line.recv(65536).startswith(b"HTTP/1.1 200 ")
+    assert gateway.process.wait(timeout=30) == 0
+
+
+def test_it_listens_on_this_machine_alone_unless_told(gateway):
+    assert gateway.url.startswith("http://127.0.0.1:")
+    others = {entry[4][0] for entry in socket.getaddrinfo(socket.gethostname(), None, socket.AF_INET)}
+    for address in others - {"127.0.0.1"}:
+        with pytest.raises(OSError):
+            socket.create_connection((address, gateway.port), timeout=5).close()
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        ["--verbose"],
+        ["--port"],
+        ["--port", "65536"],
+        ["--port", "-1"],
+        ["--port", "80 "],
+        ["--max-body", str(MEBIBYTE + 1)],
+        ["--market", ""],
+    ],
+)
+def test_a_command_line_that_means_nothing_is_explained(options):
+    done = subprocess.run([PROGRAM, *options], capture_output=True, text=True, timeout=20)
+    assert done.returncode == 2
+    assert done.stdout == ""
+    assert "usage: calyx_gateway" in done.stderr
+
+
+def test_a_market_or_a_port_that_cannot_be_had_says_why(gateway, tmp_path):
+    (tmp_path / "letter.txt").write_text("dear market,\n" * 500)
+    for options in (["--market", str(tmp_path / "letter.txt")], ["--port", str(gateway.port)]):
+        done = subprocess.run([PROGRAM, "--port", "0", *options], capture_output=True, text=True, timeout=20)
+        assert done.returncode == 1
+        assert done.stderr.startswith("calyx_gateway: ")
+        assert done.stdout == ""

@@ -1,0 +1,100 @@
+"""python -m calyx, as a person runs it."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import calyx
+import pytest
+from conftest import people, settle
+
+
+def run(*arguments: object, stdin: str | None = None) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-m", "calyx", *map(str, arguments)],
+        input=stdin,
+        capture_output=True,
+        text=True,
+        timeout=120,
+        env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)},
+        check=False,
+    )
+
+
+@pytest.fixture
+def receipt(path: Path) -> calyx.Receipt:
+    with calyx.open(path) as market:
+        receipt = settle(people(market)).receipt
+        path.with_name("receipt.json").write_text(receipt.to_json())
+        path.with_name("receipt.jws").write_text(receipt.jws + "\n")
+        path.with_name("checkpoint.txt").write_text(market.checkpoint(), encoding="utf-8")
+        assert receipt.verified
+    return receipt
+
+
+def test_an_operators_key_is_minted_and_works(path: Path) -> None:
+    minted = run("operator-key", path, "--label", "first")
+    assert minted.returncode == 0, minted.stderr
+    key = minted.stdout.strip()
+    assert key.startswith("cyx_op_") and key not in minted.stderr
+    with calyx.open(path) as market:
+        assert market.session(key).role == "operator"
+        assert market.request("GET", "/v1/wallets", {"X-API-Key": key}).status == 200
+
+
+def test_a_receipt_is_verified_by_files_alone(path: Path, receipt: calyx.Receipt) -> None:
+    keys = run("keys", path)
+    assert keys.returncode == 0, keys.stderr
+    assert json.loads(keys.stdout)["keys"][0]["kty"] == "OKP"
+    path.with_name("keys.json").write_text(keys.stdout)
+    for name in ("receipt.json", "receipt.jws"):
+        good = run("verify", path.with_name(name), "--jwks", path.with_name("keys.json"))
+        assert good.returncode == 0, good.stderr
+        assert good.stdout == f"valid: {receipt.id}, 3.80 FLOPS, RTX 4090, {receipt.output_hash}\n"
+    good = run("verify", "-", "--jwks", path.with_name("keys.json"), stdin=receipt.jws)
+    assert good.returncode == 0
+
+    path.with_name("bad.json").write_text(receipt.to_json().replace("RTX 4090", "RTX 5090"))
+    bad = run("verify", path.with_name("bad.json"), "--jwks", path.with_name("keys.json"))
+    assert (bad.returncode, bad.stdout) == (1, "not valid: fields_differ\n")
+    none = run("verify", path.with_name("none.json"), "--jwks", path.with_name("keys.json"))
+    assert none.returncode == 2 and "none.json" in none.stderr
+
+
+def test_an_audit_says_ok_or_names_the_fault(path: Path, receipt: calyx.Receipt) -> None:
+    for more in ([], ["--deep"], ["--anchor", path.with_name("receipt.json")], ["--anchor", path.with_name("checkpoint.txt")]):
+        good = run("audit", path, *more)
+        assert good.returncode == 0, good.stderr + good.stdout
+        assert good.stdout.startswith("ok: ") and "1 receipts" in good.stdout
+
+    with calyx.open(path.with_name("other.db")) as other:
+        people(other)
+    fault = run("audit", path.with_name("other.db"), "--anchor", path.with_name("receipt.json"))
+    assert fault.returncode == 1
+    assert fault.stdout.startswith("fault: ")
+    missing = run("audit", path.with_name("missing.db"))
+    assert missing.returncode == 2 and missing.stderr.startswith("calyx: file_missing")
+    assert not path.with_name("missing.db").exists()
+
+
+def test_an_export_goes_to_stdout_or_a_file(path: Path, receipt: calyx.Receipt) -> None:
+    for format in ("csv", "jsonl", "hledger"):
+        shown = run("export", path, "--format", format)
+        assert shown.returncode == 0 and shown.stdout, shown.stderr
+        written = run("export", path, "--format", format, "-o", path.with_name("out"))
+        assert written.returncode == 0, written.stderr
+        assert path.with_name("out").read_text(encoding="utf-8") == shown.stdout
+    assert run("export", path, "--format", "xlsx").returncode == 2
+
+
+def test_help_and_version_are_there() -> None:
+    assert run("--version").stdout == f"calyx {calyx.__version__}\n"
+    shown = run("--help").stdout
+    for command in ("operator-key", "verify", "audit", "export", "keys"):
+        assert command in shown
+        assert run(command, "--help").returncode == 0
+    assert run().returncode == 2

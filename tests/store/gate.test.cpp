@@ -1,0 +1,395 @@
+#include "store/gate.hpp"
+
+#include <doctest/doctest.h>
+#include <fcntl.h>
+#include <signal.h>
+#include <sys/mman.h>
+#include <sys/stat.h>
+
+#include <algorithm>
+#include <array>
+#include <atomic>
+#include <chrono>
+#include <fstream>
+#include <new>
+#include <string>
+#include <thread>
+
+#include "scratch.hpp"
+#include "store/database.hpp"
+
+using calyx::Reason;
+using calyx::store::Gate;
+using calyx::store::GateHold;
+using calyx::store::in_child;
+using calyx::store::monotonic_us;
+using calyx::store::Scratch;
+using calyx::store::start_child;
+using calyx::store::wait_for;
+
+namespace {
+
+/// A value that parent and children see alike.
+template <class T>
+class Shared {
+ public:
+  Shared() {
+    void* mapped = ::mmap(nullptr, sizeof(T), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+    if (mapped == MAP_FAILED) throw std::runtime_error("no shared memory");
+    value_ = new (mapped) T();
+  }
+  Shared(const Shared&) = delete;
+  Shared& operator=(const Shared&) = delete;
+  ~Shared() { ::munmap(value_, sizeof(T)); }
+  T* operator->() const noexcept { return value_; }
+  T& operator*() const noexcept { return *value_; }
+
+ private:
+  T* value_;
+};
+
+void pause_ms(int ms) { std::this_thread::sleep_for(std::chrono::milliseconds(ms)); }
+
+/// Opens the gate at `path` as another process would, and tries it.
+Reason try_from_child(const std::string& path, std::uint64_t timeout_ms) {
+  return static_cast<Reason>(in_child([&] {
+    auto gate = Gate::open(path).value();
+    return static_cast<int>(gate.lock(timeout_ms).reason());
+  }));
+}
+
+}  // namespace
+
+TEST_CASE("one process at a time holds the gate, and a closed descriptor of its file opens nothing") {
+  const Scratch scratch;
+  const std::string path = scratch / "m.db-gate";
+  auto gate = Gate::open(path).value();
+  REQUIRE(gate.lock(0).ok());
+  CHECK(try_from_child(path, 20) == Reason::store_busy);
+
+  const int other = ::open(path.c_str(), O_RDWR | O_CLOEXEC);
+  REQUIRE(other >= 0);
+  ::close(other);
+  CHECK(try_from_child(path, 20) == Reason::store_busy);
+
+  gate.unlock();
+  CHECK(try_from_child(path, 20) == Reason::none);
+}
+
+TEST_CASE("two engines of one process exclude each other, and the wait is told in milliseconds") {
+  const Scratch scratch;
+  auto first = Gate::open(scratch / "g").value();
+  auto second = Gate::open(scratch / "g").value();
+  REQUIRE(first.lock(0).ok());
+  const std::int64_t began_us = monotonic_us();
+  const auto refused = second.lock(30);
+  const std::int64_t waited_us = monotonic_us() - began_us;
+  CHECK(refused.reason() == Reason::store_busy);
+  CHECK(waited_us >= 30'000);
+  const auto* told = refused.error().details.find("waited_ms");
+  REQUIRE(told != nullptr);
+  REQUIRE(told->integer() != nullptr);
+  CHECK(*told->integer() >= 30);
+  CHECK(*told->integer() <= waited_us / 1000);
+  CHECK_FALSE(second.held());
+
+  first.unlock();
+  CHECK_FALSE(first.held());
+  CHECK(second.lock(0).ok());
+  CHECK(second.held());
+}
+
+TEST_CASE("a gate taken twice is the caller's defect, not a wait") {
+  const Scratch scratch;
+  auto gate = Gate::open(scratch / "g").value();
+  REQUIRE(gate.lock(0).ok());
+  CHECK(gate.lock(0).reason() == Reason::internal);
+  CHECK(gate.held());
+  gate.unlock();
+  gate.unlock();
+  CHECK(gate.lock(0).ok());
+}
+
+TEST_CASE("a holder that is killed leaves the gate open") {
+  const Scratch scratch;
+  const std::string path = scratch / "g";
+  const Shared<std::atomic<bool>> holds;
+  const pid_t child = start_child([&] {
+    auto gate = Gate::open(path).value();
+    if (!gate.lock(0).ok()) return 1;
+    holds->store(true);
+    for (;;) pause_ms(1000);
+  });
+  while (!holds->load()) pause_ms(1);
+  auto gate = Gate::open(path).value();
+  CHECK(gate.lock(10).reason() == Reason::store_busy);
+  ::kill(child, SIGKILL);
+  CHECK(wait_for(child) == -1);
+  CHECK(gate.lock(1000).ok());
+}
+
+TEST_CASE("a forked child is told so, and cannot open its parent's gate") {
+  const Scratch scratch;
+  const std::string path = scratch / "g";
+  auto gate = Gate::open(path).value();
+  REQUIRE(gate.lock(0).ok());
+  const int code = in_child([&] {
+    const Reason reason = gate.lock(0).reason();
+    gate.unlock();
+    { const Gate gone = std::move(gate); }
+    return static_cast<int>(reason);
+  });
+  CHECK(static_cast<Reason>(code) == Reason::forked);
+  CHECK(try_from_child(path, 10) == Reason::store_busy);
+}
+
+TEST_CASE("the gate's file is for its owner, whole, closed on exec, and stays") {
+  const Scratch scratch;
+  const std::string path = scratch / "g";
+  struct stat facts = {};
+  {
+    auto gate = Gate::open(path).value();
+    REQUIRE(::stat(path.c_str(), &facts) == 0);
+    CHECK((facts.st_mode & 0777) == 0600);
+    CHECK(facts.st_size == 4096);
+    CHECK(facts.st_blocks > 0);
+    int found = 0;
+    for (int descriptor = 3; descriptor < 256; ++descriptor) {
+      struct stat theirs = {};
+      if (::fstat(descriptor, &theirs) != 0 || theirs.st_ino != facts.st_ino || theirs.st_dev != facts.st_dev)
+        continue;
+      ++found;
+      CHECK((::fcntl(descriptor, F_GETFD) & FD_CLOEXEC) != 0);
+    }
+    CHECK(found == 1);
+  }
+  struct stat later = {};
+  REQUIRE(::stat(path.c_str(), &later) == 0);
+  CHECK(later.st_ino == facts.st_ino);
+}
+
+TEST_CASE("a gate cut short is made whole, and a stranger's file is left as it is") {
+  const Scratch scratch;
+  struct Row {
+    std::string says;
+    std::string contents;
+    Reason expected;
+  };
+  const Row rows[] = {
+      {"empty", "", Reason::none},
+      {"a few bytes of a full disk", std::string(10, '\0'), Reason::none},
+      {"zeros", std::string(4096, '\0'), Reason::none},
+      {"a text", "Dear diary, today", Reason::not_a_market},
+  };
+  for (const Row& row : rows) {
+    CAPTURE(row.says);
+    const std::string path = scratch / row.says;
+    std::ofstream(path, std::ios::binary) << row.contents;
+    auto gate = Gate::open(path);
+    CHECK(gate.reason() == row.expected);
+    if (gate.ok()) {
+      CHECK(std::filesystem::file_size(path) == 4096);
+      CHECK(gate->committed_seq() == 0U);
+      CHECK(gate->lock(0).ok());
+    } else {
+      CHECK(std::filesystem::file_size(path) == row.contents.size());
+    }
+  }
+  CHECK(Gate::open(scratch / "no/gate").reason() == Reason::io_error);
+}
+
+TEST_CASE("a committed number is seen by every process and never goes back") {
+  const Scratch scratch;
+  const std::string path = scratch / "g";
+  auto gate = Gate::open(path).value();
+  CHECK(gate.committed_seq() == 0U);
+  gate.publish(41);
+  CHECK(in_child([&] {
+          auto theirs = Gate::open(path).value();
+          if (theirs.committed_seq() != 41U) return 1;
+          theirs.publish(43);
+          theirs.publish(42);
+          return 0;
+        }) == 0);
+  CHECK(gate.committed_seq() == 43U);
+  gate.publish(40);
+  CHECK(gate.committed_seq() == 43U);
+  CHECK(Gate::open_for_reading(path).committed_seq() == 43U);
+}
+
+TEST_CASE("a gate without a file is always open and knows no number") {
+  Gate gate;
+  CHECK_FALSE(gate.has_file());
+  CHECK(gate.lock(0).ok());
+  CHECK(gate.lock(0).ok());
+  gate.publish(7);
+  CHECK_FALSE(gate.committed_seq().has_value());
+  CHECK_FALSE(gate.wanted_by_others());
+  gate.unlock();
+
+  const Scratch scratch;
+  CHECK_FALSE(Gate::open_for_reading(scratch / "no/gate").has_file());
+}
+
+TEST_CASE("a reader who may not write the gate still locks it and reads its number") {
+  const Scratch scratch;
+  const std::string path = scratch / "g";
+  auto gate = Gate::open(path).value();
+  gate.publish(5);
+  REQUIRE(::chmod(path.c_str(), 0400) == 0);
+  REQUIRE(gate.lock(0).ok());
+  // Permissions mean nothing to root, so the child becomes somebody; who is nobody already stays.
+  const int code = in_child([&] {
+    if (::geteuid() == 0 && (::chmod(scratch.folder().c_str(), 0755) != 0 ||
+                             ::chown(path.c_str(), 65534, 65534) != 0 || ::setuid(65534) != 0))
+      return 77;
+    auto reader = Gate::open_for_reading(path);
+    if (!reader.has_file()) return 1;
+    if (reader.committed_seq() != 5U) return 2;
+    if (reader.lock(10).reason() != Reason::store_busy) return 3;
+    reader.publish(9);
+    if (Gate::open(path).ok()) return 4;
+    return 0;
+  });
+  if (code == 77) MESSAGE("skipped: this process cannot become another user");
+  CHECK((code == 0 || code == 77));
+  CHECK(gate.committed_seq() == 5U);
+}
+
+TEST_CASE("a holder sees that others want the gate, and is not fooled by its own waiting") {
+  const Scratch scratch;
+  const std::string path = scratch / "g";
+  auto first = Gate::open(path).value();
+  auto second = Gate::open(path).value();
+  CHECK_FALSE(first.wanted_by_others());
+  REQUIRE(first.lock(0).ok());
+  CHECK_FALSE(first.wanted_by_others());
+  CHECK_FALSE(second.lock(1).ok());
+  CHECK(first.wanted_by_others());
+  CHECK_FALSE(second.wanted_by_others());
+  first.unlock();
+  REQUIRE(second.lock(0).ok());
+  CHECK_FALSE(second.wanted_by_others());
+  pause_ms(25);
+  CHECK_FALSE(first.wanted_by_others());  // a wish grows old
+}
+
+TEST_CASE("who gives back a gate that others want stands aside before the next try") {
+  const Scratch scratch;
+  auto first = Gate::open(scratch / "g").value();
+  auto second = Gate::open(scratch / "g").value();
+  const auto around_us = [&first] {
+    const std::int64_t began_us = monotonic_us();
+    first.unlock();
+    CHECK(first.lock(1000).ok());
+    return monotonic_us() - began_us;
+  };
+  REQUIRE(first.lock(0).ok());
+  std::int64_t least_us = around_us();
+  for (int i = 0; i < 100; ++i) least_us = std::min(least_us, around_us());
+  CHECK(least_us < 50);
+  CHECK_FALSE(second.lock(0).ok());
+  CHECK(around_us() >= 50);
+}
+
+TEST_CASE("a hold gives the gate back on every way out") {
+  const Scratch scratch;
+  auto gate = Gate::open(scratch / "g").value();
+  {
+    const auto hold = GateHold::take(gate, 0);
+    REQUIRE(hold.ok());
+    CHECK(gate.held());
+    CHECK(GateHold::take(gate, 0).reason() == Reason::internal);
+    CHECK(gate.held());
+  }
+  CHECK_FALSE(gate.held());
+}
+
+namespace {
+
+struct Contest {
+  static constexpr int processes = 4;
+  std::atomic<int> ready{0};
+  std::atomic<bool> go{false};
+  std::atomic<int> inside{0};
+  std::atomic<int> broken{0};
+  std::array<std::atomic<std::int64_t>, processes> turns{};
+  std::array<std::atomic<std::int64_t>, processes> longest_wait_us{};
+};
+
+enum class Work { commits, busy_200_us };
+
+int contend(Contest& contest, int me, const std::string& path, Work work) {
+  auto gate = Gate::open(path + "-gate").value();
+  REQUIRE(gate.lock(5000).ok());
+  auto connection = work == Work::commits ? calyx::store::Connection::open({.path = path}).value()
+                                          : calyx::store::Connection::open({.in_memory = true}).value();
+  REQUIRE(connection.exec("CREATE TABLE IF NOT EXISTS turn(who INTEGER NOT NULL) STRICT").ok());
+  auto insert = connection.prepare("INSERT INTO turn VALUES (?1)").value();
+  gate.unlock();
+  const auto mine = static_cast<std::size_t>(me);
+  contest.ready.fetch_add(1);
+  while (!contest.go.load()) pause_ms(1);
+  const std::int64_t end_us = monotonic_us() + 2'000'000;
+  for (std::int64_t now_us = monotonic_us(); now_us < end_us; now_us = monotonic_us()) {
+    if (!gate.lock(10'000).ok()) return 1;
+    const std::int64_t began_us = monotonic_us();
+    contest.longest_wait_us[mine].store(std::max(contest.longest_wait_us[mine].load(), began_us - now_us));
+    if (contest.inside.fetch_add(1) != 0) contest.broken.fetch_add(1);
+    if (work == Work::commits) {
+      auto transaction = calyx::store::WriteTransaction::begin(connection).value();
+      {
+        const calyx::store::Statement::Run run(insert);
+        if (!run->bind(1, me).execute().ok()) return 2;
+      }
+      if (!transaction.commit().ok()) return 3;
+    } else {
+      while (monotonic_us() - began_us < 200) {
+      }
+    }
+    contest.inside.fetch_sub(1);
+    gate.unlock();
+    contest.turns[mine].fetch_add(1);
+  }
+  return 0;
+}
+
+}  // namespace
+
+TEST_CASE("four processes that want nothing else share the gate fairly") {
+  for (const Work work : {Work::busy_200_us, Work::commits}) {
+    // A neighbour on a shared machine may stop one process for long; twice in a row would be our doing.
+    double least_share = 0;
+    std::int64_t longest_wait_us = 0;
+    for (int attempt = 0; attempt < 3; ++attempt) {
+      const Scratch scratch;
+      const std::string path = scratch / "m.db";
+      const Shared<Contest> contest;
+      std::array<pid_t, Contest::processes> children{};
+      for (int i = 0; i < Contest::processes; ++i)
+        children[static_cast<std::size_t>(i)] = start_child([&] { return contend(*contest, i, path, work); });
+      while (contest->ready.load() < Contest::processes) pause_ms(1);
+      contest->go.store(true);
+      for (const pid_t child : children) CHECK(wait_for(child) == 0);
+      CHECK(contest->broken.load() == 0);
+
+      std::int64_t all = 0;
+      for (const auto& turns : contest->turns) all += turns.load();
+      REQUIRE(all > 0);
+      std::string shares;
+      least_share = 100;
+      longest_wait_us = 0;
+      for (std::size_t i = 0; i < contest->turns.size(); ++i) {
+        const double share = 100.0 * static_cast<double>(contest->turns[i].load()) / static_cast<double>(all);
+        least_share = std::min(least_share, share);
+        longest_wait_us = std::max(longest_wait_us, contest->longest_wait_us[i].load());
+        shares += std::to_string(static_cast<int>(share + 0.5)) + " % ";
+      }
+      MESSAGE(std::string(work == Work::commits ? "commits: " : "200 us of work: "), all, " turns, shares ",
+              shares, ", longest wait ", longest_wait_us, " us");
+      if (least_share >= 15 && longest_wait_us <= 2'000'000) break;
+    }
+    CHECK(least_share >= 15);
+    CHECK(longest_wait_us <= 2'000'000);
+  }
+}

@@ -1,0 +1,64 @@
+/// \file
+/// A folder of a test's own, and children to share its files with.
+#pragma once
+
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <cstdlib>
+#include <filesystem>
+#include <stdexcept>
+#include <string>
+
+namespace calyx::store {
+
+/// A new folder, by its real path; gone with its contents when the test ends.
+class Scratch {
+ public:
+  Scratch() {
+    std::string name = (std::filesystem::canonical(std::filesystem::temp_directory_path()) / "calyx-XXXXXX");
+    if (::mkdtemp(name.data()) == nullptr) throw std::runtime_error("no folder for the test");
+    folder_ = name;
+  }
+  Scratch(const Scratch&) = delete;
+  Scratch& operator=(const Scratch&) = delete;
+  ~Scratch() {
+    std::error_code ignored;
+    std::filesystem::remove_all(folder_, ignored);
+  }
+  std::string operator/(const std::string& name) const { return folder_ + "/" + name; }
+  const std::string& folder() const noexcept { return folder_; }
+
+ private:
+  std::string folder_;
+};
+
+/// Starts `work` in a child process, whose exit code is what it returns; 99 for an exception. The child
+/// runs nothing of the test that started it.
+template <class Work>
+pid_t start_child(Work work) {
+  const pid_t child = ::fork();
+  if (child < 0) throw std::runtime_error("no child process");
+  if (child > 0) return child;
+  int code = 99;
+  try {
+    code = work();
+  } catch (...) {
+  }
+  ::_exit(code);
+}
+
+/// The child's exit code, or -1 when a signal ended it.
+inline int wait_for(pid_t child) {
+  int status = 0;
+  while (::waitpid(child, &status, 0) < 0) {
+  }
+  return WIFEXITED(status) ? WEXITSTATUS(status) : -1;
+}
+
+template <class Work>
+int in_child(Work work) {
+  return wait_for(start_child(work));
+}
+
+}  // namespace calyx::store

@@ -1,0 +1,216 @@
+// The route table as a table: who gets in where, and what a wrong method is told.
+#include <algorithm>
+
+#include "wire/client.hpp"
+#include "wire/router.hpp"
+
+using namespace wire_test;
+namespace wire = calyx::wire;
+
+namespace {
+
+std::string path_of(const wire::Route& route, std::string_view id) {
+  std::string out(route.path);
+  if (const std::size_t at = out.find("{id}"); at != std::string::npos) out.replace(at, 4, id);
+  return out;
+}
+
+}  // namespace
+
+TEST_CASE("every route answers 401 without a key, and with one that is not good, but for the public two") {
+  Market market;
+  std::size_t open = 0;
+  for (const wire::Route& route : wire::routes()) {
+    CAPTURE(route.path);
+    const std::string method(word(route.method));
+    const std::string path = path_of(route, "wlt_00000000000000000000000000");
+    const Answer answer = market.send(method, path, {}, "{");
+    if (route.access == wire::Access::anyone) {
+      ++open;
+      CHECK(answer.status == 200);
+      continue;
+    }
+    CHECK(answer.status == 401);
+    CHECK(answer.code() == "unauthorized");
+    CHECK(market.send(method, path, "cyx_live_x", "{").status == 401);
+  }
+  CHECK(open == 2);
+}
+
+TEST_CASE("a path answers any other method with 405 and the ones it has") {
+  Market market;
+  for (const wire::Route& route : wire::routes()) {
+    CAPTURE(route.path);
+    const std::string path = path_of(route, "x");
+    std::string allow;
+    for (std::size_t i = 0; i < wire::methods; ++i)
+      for (const wire::Route& other : wire::routes())
+        if (other.path == route.path && other.method == static_cast<wire::Method>(i))
+          allow += (allow.empty() ? "" : ", ") + std::string(word(other.method));
+    for (const char* method : {"GET", "POST", "PATCH", "DELETE", "PUT", "HEAD", "OPTIONS", "get", ""}) {
+      CAPTURE(method);
+      const Answer answer = market.send(method, path, {});
+      if ((", " + allow + ",").find(", " + std::string(method) + ",") != std::string::npos &&
+          *method != '\0') {
+        CHECK(answer.status != 405);
+        continue;
+      }
+      CHECK(answer.status == 405);
+      CHECK(answer.header("Allow") == allow);
+    }
+  }
+}
+
+TEST_CASE("no route is listed twice, and a path beside the table leads nowhere") {
+  const auto routes = wire::routes();
+  for (const wire::Route& route : routes)
+    CHECK(std::count_if(routes.begin(), routes.end(), [&](const wire::Route& other) {
+            return other.method == route.method && other.path == route.path;
+          }) == 1);
+  for (const wire::Route& route : routes) {
+    CAPTURE(route.path);
+    const std::string path = path_of(route, "x");
+    CHECK(wire::match(word(route.method), path).route == &route);
+    for (const std::string& beside : {path + "/", "/" + path, path + "/x/y/z", path.substr(1), path + "%"})
+      CHECK(wire::match(word(route.method), beside).route == nullptr);
+  }
+  CHECK(wire::match("GET", "").allow == 0);
+  CHECK(wire::match("GET", "/").allow == 0);
+  CHECK(wire::match("GET", "/v1").allow == 0);
+  CHECK(wire::match("GET", "/v1/wallets/a/b/c/d/e/f/g").allow == 0);
+}
+
+TEST_CASE("who may do what: principals against routes") {
+  // Codes that only say that the door was passed are left out: what matters is 401, 403 and the rest.
+  Market market;
+  const Owner alice = market.human("alice");
+  const Owner agent = market.agent(alice, "agent", R"("approval_threshold":5)");
+  const Owner bob = market.human("bob");
+  const Owner bot = market.agent(bob, "bot");
+  const Answer extra = market.post(agent.path("/keys"), alice.key, R"({"label":"old"})");
+  REQUIRE(extra.status == 201);
+  REQUIRE(market.send("DELETE", "/v1/keys/" + extra.at("id"), alice.key).status == 200);
+
+  market.fund(agent, "1000");
+  market.fund(alice, "1000");
+  REQUIRE(market.spend(agent, "paid", "1", R"("host_wallet_id":")" + bob.id + "\"").status == 200);
+  const Answer earned = market.earn(bob, bob.key, "paid", "1");
+  REQUIRE(earned.status == 200);
+  const std::string approval = market.spend(agent, "big", "10").at("error.details.approval_id");
+  const std::string payout =
+      market.post(alice.path("/payouts"), alice.key, R"({"amount":1,"destination":"d"})").at("id");
+  const std::string waiting = market.post("/v1/waitlist", market.op, R"({"owner_id":"w"})").at("id");
+  const std::string key = market.get(agent.path("/keys"), alice.key).at("items.1.id");  // revoked already
+  const std::string receipt = "/v1/receipts/" + earned.at("receipt_id");
+
+  struct Row {
+    const char* method;
+    std::string target;
+    std::string body;  // good, or without effect
+    // operator, alice (its parent), the agent, bob (another human), bot (another agent), a revoked key
+    int expected[6];
+  };
+  const auto to = [](const Owner& wallet) { return R"({"amount":0.5,"to_wallet_id":")" + wallet.id + "\"}"; };
+  const std::string create_agent =
+      R"({"owner_type":"agent","owner_id":"new","parent_wallet_id":")" + alice.id + "\"}";
+  const Row rows[] = {
+      {"GET", "/v1/wallets", "", {200, 200, 200, 200, 200, 401}},
+      {"POST", "/v1/wallets", create_agent, {201, 201, 403, 403, 403, 401}},
+      {"POST", "/v1/wallets", R"({"owner_type":"human","owner_id":"h"})", {201, 403, 403, 403, 403, 401}},
+      {"POST", "/v1/wallets", "{", {400, 400, 403, 400, 403, 401}},
+      {"GET", agent.path(), "", {200, 200, 200, 403, 403, 401}},
+      {"PATCH", agent.path(), R"({"status":"active"})", {200, 200, 403, 403, 403, 401}},
+      {"PATCH", agent.path(), "{", {400, 400, 403, 403, 403, 401}},
+      {"PATCH", alice.path(), R"({"status":"active"})", {200, 403, 403, 403, 403, 401}},
+      {"PATCH", alice.path(), "{", {400, 403, 403, 403, 403, 401}},
+      {"POST", agent.path("/topup"), R"({"amount":1})", {200, 403, 403, 403, 403, 401}},
+      {"POST", agent.path("/topup"), "{", {400, 403, 403, 403, 403, 401}},
+      {"POST", agent.path("/spend"), R"({"job_id":"same","amount":1})", {200, 403, 200, 403, 403, 401}},
+      {"POST", agent.path("/spend"), "{", {400, 403, 400, 403, 403, 401}},
+      {"POST", agent.path("/transfer"), to(alice), {200, 403, 200, 403, 403, 401}},
+      {"POST", agent.path("/transfer"), "{", {400, 403, 400, 403, 403, 401}},
+      {"POST", alice.path("/transfer"), to(agent), {200, 200, 403, 403, 403, 401}},
+      {"POST", agent.path("/release"), R"({"job_id":"gone"})", {200, 403, 200, 403, 403, 401}},
+      {"POST", agent.path("/release"), "{", {400, 403, 400, 403, 403, 401}},
+      {"POST", bob.path("/earn"), "{", {400, 403, 403, 400, 403, 401}},
+      {"POST", agent.path("/payouts"), R"({"amount":0.5,"destination":"d"})", {202, 403, 202, 403, 403, 401}},
+      {"POST", agent.path("/payouts"), "{", {400, 403, 400, 403, 403, 401}},
+      {"GET", agent.path("/entries"), "", {200, 200, 200, 403, 403, 401}},
+      {"GET", agent.path("/escrows"), "", {200, 200, 200, 403, 403, 401}},
+      {"GET", agent.path("/approvals"), "", {200, 200, 200, 403, 403, 401}},
+      {"GET", agent.path("/keys"), "", {200, 200, 200, 403, 403, 401}},
+      {"GET", agent.path("/receipts"), "", {200, 200, 200, 403, 403, 401}},
+      {"GET", agent.path("/receipts?limit=0"), "", {422, 422, 422, 403, 403, 401}},
+      {"POST", agent.path("/keys"), "{}", {201, 201, 403, 403, 403, 401}},
+      {"POST", agent.path("/keys"), "{", {400, 400, 403, 403, 403, 401}},
+      {"POST", alice.path("/keys"), "{}", {201, 201, 403, 403, 403, 401}},
+      {"DELETE", "/v1/keys/" + key, "", {200, 200, 403, 403, 403, 401}},
+      {"POST", "/v1/keys/" + key + "/rotate", "", {404, 404, 403, 403, 403, 401}},
+      {"POST", "/v1/approvals/" + approval + "/approve", "", {200, 200, 403, 403, 403, 401}},
+      {"POST", "/v1/approvals/" + approval + "/deny", "", {409, 409, 403, 403, 403, 401}},
+      {"POST", "/v1/payouts/" + payout + "/confirm", "", {200, 403, 403, 403, 403, 401}},
+      {"POST", "/v1/payouts/" + payout + "/fail", "", {409, 403, 403, 403, 403, 401}},
+      {"POST", "/v1/waitlist", R"({"owner_id":"w"})", {201, 403, 403, 403, 403, 401}},
+      {"POST", "/v1/waitlist", "{", {400, 403, 403, 403, 403, 401}},
+      {"POST", "/v1/waitlist/" + waiting + "/approve", "", {200, 403, 403, 403, 403, 401}},
+      {"POST", "/v1/grants", R"({"wallet_id":")" + alice.id + "\"}", {200, 403, 403, 403, 403, 401}},
+      {"POST", "/v1/grants", "{", {400, 403, 403, 403, 403, 401}},
+      {"POST", "/v1/bulk", R"({"operations":[]})", {200, 200, 200, 200, 200, 401}},
+      {"GET", receipt, "", {200, 200, 200, 200, 404, 401}},
+      {"GET", receipt + "/proof", "", {200, 200, 200, 200, 404, 401}},
+      {"GET", "/v1/receipts/checkpoint", "", {200, 200, 200, 200, 200, 401}},
+      {"GET", "/v1/receipts/consistency?old_size=0&new_size=1", "", {200, 200, 200, 200, 200, 401}},
+      {"GET", "/v1/receipts/keys", "", {200, 200, 200, 200, 200, 200}},
+      {"POST", "/v1/receipts/verify", "x", {200, 200, 200, 200, 200, 200}},
+      {"GET", "/v1/audit", "", {200, 403, 403, 403, 403, 401}},
+      {"POST", "/v1/audit", "{}", {200, 403, 403, 403, 403, 401}},
+      {"POST", "/v1/audit", "{", {400, 403, 403, 403, 403, 401}},
+      {"GET", "/v1/export?format=csv", "", {200, 403, 403, 403, 403, 401}},
+  };
+  const std::string keys[] = {market.op, alice.key, agent.key, bob.key, bot.key, extra.at("api_key")};
+  for (const Row& row : rows)
+    for (std::size_t who = 6; who-- > 0;) {  // who may not asks before who may
+      CAPTURE(row.method);
+      CAPTURE(row.target);
+      CAPTURE(row.body);
+      CAPTURE(who);
+      const Answer answer = market.send(row.method, row.target, keys[who], row.body);
+      CHECK_MESSAGE(answer.status == row.expected[who], answer.body);
+    }
+
+  // And the table leaves none out.
+  for (const wire::Route& route : wire::routes()) {
+    CAPTURE(route.path);
+    CHECK(std::any_of(std::begin(rows), std::end(rows), [&](const Row& row) {
+      return wire::match(row.method, row.target.substr(0, row.target.find('?'))).route == &route;
+    }));
+  }
+}
+
+TEST_CASE("what may come right later says when to ask again") {
+  const calyx::Response busy = wire::error_response(
+      calyx::fail(calyx::Reason::store_busy, "another writer held the gate for 5000 ms"));
+  CHECK(busy.status == 503);
+  CHECK(std::any_of(busy.headers.begin(), busy.headers.end(), [](const calyx::HeaderField& field) {
+    return field.name == "Retry-After" && field.value == "1";
+  }));
+  CHECK(busy.body ==
+        R"({"error":{"code":"store_busy","message":"another writer held the gate for 5000 ms"}})");
+  const calyx::Response conflict = wire::error_response(calyx::fail(calyx::Reason::key_reused, "x"));
+  CHECK(std::none_of(conflict.headers.begin(), conflict.headers.end(),
+                     [](const calyx::HeaderField& field) { return field.name == "Retry-After"; }));
+}
+
+TEST_CASE("a header given twice counts when both say the same") {
+  Market market;
+  const Owner alice = market.human("alice");
+  const auto topup = [&](calyx::HeaderFields headers) {
+    return market.send("POST", alice.path("/topup"), market.op, R"({"amount":1})", std::move(headers));
+  };
+  CHECK(topup({{"Idempotency-Key", "a"}, {"idempotency-key", " a\t"}}).status == 200);
+  const Answer two = topup({{"Idempotency-Key", "a"}, {"idempotency-key", "b"}});
+  CHECK(two.status == 400);
+  CHECK(two.code() == "malformed_header");
+  CHECK(two.field() == "Idempotency-Key");
+  CHECK(market.balance(alice) == "1.0");
+}
