@@ -39,19 +39,17 @@ extern "C" {
 #define CALYX_ABI_VERSION 1
 
 typedef int32_t calyx_status; /* fixed width; new values may appear, none moves */
-enum {
-  CALYX_OK = 0,
-  CALYX_INVALID = 1,     /* mend the request */
-  CALYX_NOT_FOUND = 2,   /* ask about something else */
-  CALYX_CONFLICT = 3,    /* read again and decide again */
-  CALYX_REFUSED = 4,     /* change the terms: funds or policy said no */
-  CALYX_UNAVAILABLE = 5, /* make the same call later; nothing was written */
-  CALYX_STOPPED = 6,     /* the caller's own callback asked */
-  CALYX_UNSUPPORTED = 7, /* use another build or version */
-  CALYX_CORRUPT = 8,     /* stop, keep the file, call a person */
-  CALYX_INTERNAL = 9,    /* report a defect in calyx */
-  CALYX_UNKNOWN = 10     /* repeat the same call with the same key: it may stand */
-};
+#define CALYX_OK 0
+#define CALYX_INVALID 1     /* mend the request */
+#define CALYX_NOT_FOUND 2   /* ask about something else */
+#define CALYX_CONFLICT 3    /* read again and decide again */
+#define CALYX_REFUSED 4     /* change the terms: funds or policy said no */
+#define CALYX_UNAVAILABLE 5 /* make the same call later; nothing was written */
+#define CALYX_STOPPED 6     /* the caller's own callback asked */
+#define CALYX_UNSUPPORTED 7 /* use another build or version */
+#define CALYX_CORRUPT 8     /* stop, keep the file, call a person */
+#define CALYX_INTERNAL 9    /* report a defect in calyx */
+#define CALYX_UNKNOWN 10    /* repeat the same call with the same key: it may stand */
 
 typedef struct calyx_engine calyx_engine;
 typedef struct calyx_response calyx_response;
@@ -59,7 +57,7 @@ typedef struct calyx_worker calyx_worker;
 
 /* Owns: `data`, given back with calyx_text_free. `size` does not count the NUL. */
 typedef struct calyx_text {
-  char *data;
+  char* data;
   size_t size;
 } calyx_text;
 
@@ -72,87 +70,90 @@ typedef struct calyx_text {
  * open or a call on it runs; they give 0 for done and anything else for failed (now_us gives the time). They
  * must not throw, jump out, or call calyx: a call from inside a callback is CALYX_INVALID. */
 typedef struct calyx_options {
-  size_t struct_size;       /* 8 to 4096, and no cut inside a field */
-  const char *path;         /* or NULL: in memory, gone with the engine */
-  uint64_t busy_timeout_ms; /* how long to wait for other processes that hold the market */
-  uint64_t flags;           /* CALYX_READ_ONLY; an unknown bit is CALYX_INVALID */
-  const char *issuer;       /* or NULL: "calyx". 1 to 128 bytes, fixed when the market is created */
-  void *ctx;                /* or NULL; handed to the callbacks */
-  int64_t (*now_us)(void *ctx);                          /* or NULL: the system's clock; us since 1970 UTC */
-  int (*random)(void *ctx, void *out, size_t size);      /* or NULL: the system's generator */
+  size_t struct_size;           /* 8 to 4096, and no cut inside a field */
+  const char* path;             /* or NULL: in memory, gone with the engine */
+  uint64_t busy_timeout_ms;     /* how long to wait for other processes that hold the market */
+  uint64_t flags;               /* CALYX_READ_ONLY; an unknown bit is CALYX_INVALID */
+  const char* issuer;           /* or NULL: "calyx". 1 to 128 bytes, fixed when the market is created */
+  void* ctx;                    /* or NULL; handed to the callbacks */
+  int64_t (*now_us)(void* ctx); /* or NULL: the system's clock; us since 1970 UTC */
+  int (*random)(void* ctx, void* out, size_t size); /* or NULL: the system's generator */
   /* or NULL: a key of calyx's own beside the market. Signs `message` (Ed25519) with the key `kid` within 5
    * seconds. Once, inside calyx_open, it is called with `kid` "", `message` NULL and `size` 0: then it writes
    * the 32 bytes of the public key to out[0] to out[31]. */
-  int (*sign)(void *ctx, const char *kid, const void *message, size_t size, unsigned char out[64]);
+  int (*sign)(void* ctx, const char* kid, const void* message, size_t size, unsigned char out[64]);
 } calyx_options;
 #define CALYX_OPTIONS_INIT \
   { sizeof(calyx_options), NULL, 5000u, 0u, NULL, NULL, NULL, NULL, NULL }
 
 /* Opens a market, and creates it when the file is absent. `options` or NULL: in memory.
  * Owns: *out, given back with calyx_close. */
-CALYX_API CALYX_CHECKED calyx_status calyx_open(const calyx_options *options, calyx_engine **out) CALYX_NOEXCEPT;
+CALYX_API CALYX_CHECKED calyx_status calyx_open(const calyx_options* options,
+                                                calyx_engine** out) CALYX_NOEXCEPT;
 
 /* Gives an engine back. Waits for no one: a call under way on another thread ends as if nothing had happened,
  * and the last one to end closes the file. Responses and texts outlive their engine. */
-CALYX_API void calyx_close(calyx_engine *engine) CALYX_NOEXCEPT;
+CALYX_API void calyx_close(calyx_engine* engine) CALYX_NOEXCEPT;
 
 /* Answers one request of the wire contract. `method` (at most 32 bytes) and `target` (at most 8192; path and
  * query, percent-encoded) are as in HTTP, `headers_json` (at most 65536) is a JSON object of strings or NULL,
  * `body` is NULL only when `body_size` is 0. A text that is longer is CALYX_INVALID; a body of more than
  * 1048576 bytes is not read, and answered with 413.
  * Owns: *out, given back with calyx_response_free. */
-CALYX_API CALYX_CHECKED calyx_status calyx_request(calyx_engine *engine, const char *method, const char *target,
-                                                   const char *headers_json, const void *body, size_t body_size,
-                                                   calyx_response **out) CALYX_NOEXCEPT;
+CALYX_API CALYX_CHECKED calyx_status calyx_request(calyx_engine* engine, const char* method,
+                                                   const char* target, const char* headers_json,
+                                                   const void* body, size_t body_size,
+                                                   calyx_response** out) CALYX_NOEXCEPT;
 
 /* The status as in HTTP; 0 for a bad handle. */
-CALYX_API int calyx_response_status(const calyx_response *response) CALYX_NOEXCEPT;
+CALYX_API int calyx_response_status(const calyx_response* response) CALYX_NOEXCEPT;
 
 /* The headers, a JSON object of strings. Lives as long as the response; NULL for a bad handle. */
-CALYX_API const char *calyx_response_headers(const calyx_response *response) CALYX_NOEXCEPT;
+CALYX_API const char* calyx_response_headers(const calyx_response* response) CALYX_NOEXCEPT;
 
 /* The whole body, which ends in a NUL that *size does not count. Lives as long as the response; NULL, and
  * *size 0, for a bad handle; an empty body is not NULL. */
-CALYX_API const void *calyx_response_body(const calyx_response *response, size_t *size) CALYX_NOEXCEPT;
+CALYX_API const void* calyx_response_body(const calyx_response* response, size_t* size) CALYX_NOEXCEPT;
 
 /* The next piece of the body, waiting at most `timeout_ms`; it lives until the next call on this response.
  * CALYX_OK with *size 0 is the end; CALYX_UNAVAILABLE is "nothing yet". */
-CALYX_API CALYX_CHECKED calyx_status calyx_response_next(calyx_response *response, uint32_t timeout_ms,
-                                                         const void **piece, size_t *size) CALYX_NOEXCEPT;
+CALYX_API CALYX_CHECKED calyx_status calyx_response_next(calyx_response* response, uint32_t timeout_ms,
+                                                         const void** piece, size_t* size) CALYX_NOEXCEPT;
 
-CALYX_API void calyx_response_free(calyx_response *response) CALYX_NOEXCEPT;
+CALYX_API void calyx_response_free(calyx_response* response) CALYX_NOEXCEPT;
 
 /* Mints an operator's API key for this market: who holds it may do everything. Shown this once. `label` is at
  * most 64 bytes without control characters.
  * Owns: *out, given back with calyx_text_free, which also wipes it. */
-CALYX_API CALYX_CHECKED calyx_status calyx_issue_operator_key(calyx_engine *engine, const char *label,
-                                                              calyx_text *out) CALYX_NOEXCEPT;
+CALYX_API CALYX_CHECKED calyx_status calyx_issue_operator_key(calyx_engine* engine, const char* label,
+                                                              calyx_text* out) CALYX_NOEXCEPT;
 
 /* The keys that receipts are verified with, old and new: a JSON Web Key Set (RFC 7517).
  * Owns: *out, given back with calyx_text_free. */
-CALYX_API CALYX_CHECKED calyx_status calyx_public_key(calyx_engine *engine, calyx_text *out) CALYX_NOEXCEPT;
+CALYX_API CALYX_CHECKED calyx_status calyx_public_key(calyx_engine* engine, calyx_text* out) CALYX_NOEXCEPT;
 
-/* Judges a receipt, the JWS text or the JSON document that carries it, against a key set; each at most 1048576
- * bytes. Needs no engine. *verified is 1 or 0; CALYX_OK with 0 is a receipt that does not hold, and
+/* Judges a receipt, the JWS text or the JSON document that carries it, against a key set; each at most
+ * 1048576 bytes. Needs no engine. *verified is 1 or 0; CALYX_OK with 0 is a receipt that does not hold, and
  * calyx_last_error says why. */
-CALYX_API CALYX_CHECKED calyx_status calyx_verify_receipt(const char *receipt, size_t size, const char *jwks_json,
-                                                          size_t jwks_size, int *verified) CALYX_NOEXCEPT;
+CALYX_API CALYX_CHECKED calyx_status calyx_verify_receipt(const char* receipt, size_t size,
+                                                          const char* jwks_json, size_t jwks_size,
+                                                          int* verified) CALYX_NOEXCEPT;
 
 /* Starts threads that run jobs; this version has no jobs and answers CALYX_UNSUPPORTED. `options_json` is a
  * JSON object or NULL. Owns: *out, given back with calyx_worker_stop, before its engine. */
-CALYX_API CALYX_CHECKED calyx_status calyx_worker_start(calyx_engine *engine, const char *options_json,
-                                                        calyx_worker **out) CALYX_NOEXCEPT;
-CALYX_API void calyx_worker_stop(calyx_worker *worker) CALYX_NOEXCEPT;
+CALYX_API CALYX_CHECKED calyx_status calyx_worker_start(calyx_engine* engine, const char* options_json,
+                                                        calyx_worker** out) CALYX_NOEXCEPT;
+CALYX_API void calyx_worker_stop(calyx_worker* worker) CALYX_NOEXCEPT;
 
 /* Wipes and gives back the letters, and zeroes *text. `text` or NULL. */
-CALYX_API void calyx_text_free(calyx_text *text) CALYX_NOEXCEPT;
+CALYX_API void calyx_text_free(calyx_text* text) CALYX_NOEXCEPT;
 
 /* What went wrong in the last call on this thread, as `reason: message`; empty when nothing did. Never NULL.
  * Every function but this one and the two below begins by clearing it; it lives until the next call. */
-CALYX_API const char *calyx_last_error(void) CALYX_NOEXCEPT;
+CALYX_API const char* calyx_last_error(void) CALYX_NOEXCEPT;
 
 /* The version, such as "0.1.0". */
-CALYX_API const char *calyx_version(void) CALYX_NOEXCEPT;
+CALYX_API const char* calyx_version(void) CALYX_NOEXCEPT;
 
 /* Compare with CALYX_ABI_VERSION: another number means that the library loaded is not for this header. */
 CALYX_API uint32_t calyx_abi_version(void) CALYX_NOEXCEPT;

@@ -71,7 +71,7 @@ Result<void*> HandleTable::put(Kind kind, std::shared_ptr<void> what) {
   ++slot.tenants;
   slot.token = token_of(kind, index, generation_, slot.tenants);
   slot.what = std::move(what);
-  return reinterpret_cast<void*>(slot.token);
+  return reinterpret_cast<void*>(slot.token);  // NOLINT(performance-no-int-to-ptr): a number, never followed
 }
 
 HandleTable::Slot* HandleTable::slot_of(Kind kind, std::uintptr_t token) noexcept {

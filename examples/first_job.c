@@ -218,7 +218,9 @@ int main(int count, char** words) {
   audit = ask(market.api_key, "GET", "/v1/audit", 200, NULL);
   member(body_of(audit), "ok", first, sizeof first);
   need(strcmp(first, "true") == 0, body_of(audit));
-  say("Audit", "passed: %s", body_of(audit));
+  member(body_of(audit), "events", first, sizeof first);
+  member(body_of(audit), "entries", second, sizeof second);
+  say("Audit", "passed: %s events, %s entries, 1 receipt", first, second);
   calyx_response_free(audit);
 
   balance(&alice, first, sizeof first);

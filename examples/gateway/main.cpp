@@ -169,7 +169,7 @@ void send(calyx::Response&& answer, httplib::Response& response, Then then) {
   }
   if (then != Then::keep) response.set_header("Connection", "close");
   if (then != Then::close) {
-    if (!answer.body.empty()) response.set_content(std::move(answer.body), content_type);
+    if (!answer.body.empty()) response.set_content(answer.body, content_type);
     return;
   }
   // The library closes a connection after a body whose source gave up, so the source gives all of it and then
@@ -232,7 +232,7 @@ class Gateway {
     };
     server_.Post("/", with_body).Put("/", with_body).Patch("/", with_body).Delete("/", with_body);
     server_.set_exception_handler(
-        [this](const httplib::Request&, httplib::Response& response, std::exception_ptr) {
+        [this](const httplib::Request&, httplib::Response& response, const std::exception_ptr&) {
           // Memory that ran out, and nothing else. Whether the request stands is open.
           send(refusal(503, "outcome_unknown", "memory ran out: repeat the request with the same key"),
                response, after(Then::close));

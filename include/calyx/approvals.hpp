@@ -15,15 +15,15 @@ constexpr std::string_view word(ApprovalStatus status) noexcept {
 /// A spend, transfer or payout that waits for a human. An approval serves exactly the call that asked,
 /// once; silence until `expires_at` is denial.
 struct Approval {
-  ApprovalId id;
-  WalletId wallet;
+  ApprovalId id{};
+  WalletId wallet{};
   ApprovalStatus status = ApprovalStatus::pending;
-  std::string operation;  ///< `spend`, `transfer` or `payout`.
-  Money amount;
-  std::string job_id;  ///< Empty unless the operation is a spend.
-  std::optional<std::string> gpu_type;
-  Instant created_at;
-  Instant expires_at;
+  std::string operation{};  ///< `spend`, `transfer` or `payout`.
+  Money amount{};
+  std::string job_id{};  ///< Empty unless the operation is a spend.
+  std::optional<std::string> gpu_type{};
+  Instant created_at{};
+  Instant expires_at{};
 };
 
 }  // namespace calyx

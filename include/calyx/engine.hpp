@@ -26,29 +26,30 @@ struct Options {
   /// The market file; created when absent. Empty: in memory, gone with the engine, an ephemeral key. Beside
   /// it live `<path>-wal`, `<path>-shm`, `<path>-gate` and `<path>-keys` (0600: never copy it with the
   /// market).
-  std::string path;
+  std::string path{};
   bool read_only = false;
   std::uint64_t busy_timeout_ms = 5000;
   /// Who issues receipts, 1 to 128 bytes of 0x21-0x7E; fixed when the market is created. Empty: `calyx`.
-  std::string issuer;
+  std::string issuer{};
   /// The fee, fixed when the market is created. Units: hundredths of a percent, 0 to 10,000.
   std::int32_t fee_basis_points = 1500;
 
-  std::function<std::int64_t()> now_us;                     ///< Empty: the system's clock.
-  std::function<bool(void* out, std::size_t size)> random;  ///< Empty: the system's generator.
+  std::function<std::int64_t()> now_us{};                     ///< Empty: the system's clock.
+  std::function<bool(void* out, std::size_t size)> random{};  ///< Empty: the system's generator.
   /// Signs for key `kid`; must not call calyx; what is late (5 s) or false rolls back. Empty: the key file.
-  std::function<bool(std::string_view kid, std::string_view message, std::uint8_t out[64])> sign;
+  std::function<bool(std::string_view kid, std::string_view message, std::uint8_t out[64])> sign{};
   /// The public half of the host's signing key; needed with `sign`.
-  std::optional<std::array<std::uint8_t, 32>> sign_public_key;
+  std::optional<std::array<std::uint8_t, 32>> sign_public_key{};
   /// Handed each payout after its debit is durable, outside every lock. Empty: payouts wait for
   /// `confirm_payout` or `fail_payout`.
   std::function<PayoutOutcome(const Payout&)> pay_out;
 
   /// For tests: the SQLite VFS that holds the file; empty is the system's. A VFS of its own has no gate
   /// and no key file: the market is for one process and its key is `random`'s.
-  std::string vfs;
-  /// With `vfs`: where the gate and the key file lie after all, as if this were the market's path. Empty: neither.
-  std::string sidecars;
+  std::string vfs{};
+  /// With `vfs`: where the gate and the key file lie after all, as if this were the market's path. Empty:
+  /// neither.
+  std::string sidecars{};
   bool synchronous_normal = false;  ///< For tests of the tests: loses acknowledged calls on power loss.
 };
 

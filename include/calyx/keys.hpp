@@ -8,17 +8,17 @@ namespace calyx {
 
 /// An API key without its secret.
 struct ApiKey {
-  KeyId id;
-  std::optional<WalletId> wallet;  ///< Absent for an operator's key.
-  std::string label;
-  std::string last4;
-  Instant created_at;
-  std::optional<Instant> revoked_at;
+  KeyId id{};
+  std::optional<WalletId> wallet{};  ///< Absent for an operator's key.
+  std::string label{};
+  std::string last4{};
+  Instant created_at{};
+  std::optional<Instant> revoked_at{};
 };
 
 struct KeyIssued {
-  ApiKey key;
-  std::string api_key;  ///< Shown this once; empty when `replayed`.
+  ApiKey key{};
+  std::string api_key{};  ///< Shown this once; empty when `replayed`.
   bool replayed = false;
 };
 

@@ -15,21 +15,21 @@ constexpr std::string_view word(PayoutStatus status) noexcept {
 
 /// Debits `wallet` at once; the host pays outside and says how it went.
 struct PayoutRequest {
-  WalletId wallet;
-  Money amount;
-  std::string destination;  ///< The host's own words, 1 to 256 bytes of UTF-8 without controls.
-  IdempotencyKey idempotency_key;
+  WalletId wallet{};
+  Money amount{};
+  std::string destination{};  ///< The host's own words, 1 to 256 bytes of UTF-8 without controls.
+  IdempotencyKey idempotency_key{};
 };
 
 struct Payout {
-  PayoutId id;
-  TxnId txn;
-  WalletId wallet;
-  Money amount;
-  std::string destination;
+  PayoutId id{};
+  TxnId txn{};
+  WalletId wallet{};
+  Money amount{};
+  std::string destination{};
   PayoutStatus status = PayoutStatus::pending;
-  Money new_balance;
-  Instant created_at;
+  Money new_balance{};
+  Instant created_at{};
   bool replayed = false;
 };
 
@@ -38,7 +38,7 @@ inline constexpr Money grant_amount{2'000 * core::micro_per_flops};
 inline constexpr std::int64_t grants_max = 50;
 
 struct Granted {
-  Moved moved;
+  Moved moved{};
   std::int64_t remaining = 0;
 };
 
@@ -48,16 +48,16 @@ constexpr std::string_view word(WaitlistStatus status) noexcept {
 }
 
 struct WaitlistEntry {
-  WaitlistId id;
-  std::string owner_id;
+  WaitlistId id{};
+  std::string owner_id{};
   WaitlistStatus status = WaitlistStatus::waiting;
-  Instant created_at;
+  Instant created_at{};
   bool replayed = false;
 };
 
 struct WaitlistApproved {
-  WaitlistEntry entry;
-  WalletCreated created;
+  WaitlistEntry entry{};
+  WalletCreated created{};
 };
 
 }  // namespace calyx

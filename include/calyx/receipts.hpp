@@ -16,33 +16,33 @@ namespace calyx {
 
 /// A receipt as it was signed, and its fields decoded from those very bytes.
 struct Receipt {
-  ReceiptId id;
-  std::string jws;
-  core::json::Value payload;
+  ReceiptId id{};
+  std::string jws{};
+  core::json::Value payload{};
   std::uint64_t leaf = 0;  ///< Its index in the receipt log.
 };
 
 struct ReceiptVerdict {
   bool valid = false;
-  std::string reason;  ///< Empty when valid: else `malformed`, `alg`, `header`, `key`, `signature`, …
-  core::json::Value payload;  ///< What was signed, when it could be read.
+  std::string reason{};  ///< Empty when valid: else `malformed`, `alg`, `header`, `key`, `signature`, …
+  core::json::Value payload{};  ///< What was signed, when it could be read.
 };
 
 /// That leaf `leaf` is in the log of `size` leaves whose root is `root` (RFC 9162 2.1.3).
 struct InclusionProof {
   std::uint64_t leaf = 0;
   std::uint64_t size = 0;
-  core::Digest leaf_hash;
-  core::Digest root;
-  std::vector<core::Digest> path;
-  std::string checkpoint;  ///< The signed note (C2SP tlog-checkpoint) that vouches for `root`.
+  core::Digest leaf_hash{};
+  core::Digest root{};
+  std::vector<core::Digest> path{};
+  std::string checkpoint{};  ///< The signed note (C2SP tlog-checkpoint) that vouches for `root`.
 };
 
 /// That the log of `old_size` leaves is a beginning of the log of `new_size` leaves (RFC 9162 2.1.4).
 struct ConsistencyProof {
   std::uint64_t old_size = 0, new_size = 0;
-  core::Digest old_root, new_root;
-  std::vector<core::Digest> path;
+  core::Digest old_root, new_root{};
+  std::vector<core::Digest> path{};
 };
 
 /// Judges a receipt, given as its JWS text or as the JSON document that `GET /v1/receipts/{id}` serves,

@@ -14,22 +14,22 @@
 namespace calyx {
 
 struct HeaderField {
-  std::string name;
-  std::string value;
+  std::string name{};
+  std::string value{};
 };
 using HeaderFields = std::vector<HeaderField>;
 
 struct Request {
-  std::string method;    ///< As in HTTP, upper case.
-  std::string target;    ///< Path and query, percent-encoded: `/v1/wallets/wlt_…/entries?limit=10`.
-  HeaderFields headers;  ///< Names in any case.
-  std::string body;
+  std::string method{};    ///< As in HTTP, upper case.
+  std::string target{};    ///< Path and query, percent-encoded: `/v1/wallets/wlt_…/entries?limit=10`.
+  HeaderFields headers{};  ///< Names in any case.
+  std::string body{};
 };
 
 struct Response {
   int status = 500;
-  HeaderFields headers;
-  std::string body;
+  HeaderFields headers{};
+  std::string body{};
 };
 
 /// Bytes of a body that are read; more is answered 413.

@@ -35,8 +35,8 @@ enum class Role : std::uint8_t { operator_, human, agent };
 /// On whose behalf a session speaks.
 struct Principal {
   Role role = Role::operator_;
-  std::optional<WalletId> wallet;  ///< Absent for the operator.
-  std::optional<KeyId> key;        ///< Absent for the operator in process.
+  std::optional<WalletId> wallet{};  ///< Absent for the operator.
+  std::optional<KeyId> key{};        ///< Absent for the operator in process.
 };
 
 class CALYX_EXPORT Session {

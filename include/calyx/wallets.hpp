@@ -31,77 +31,77 @@ using IdempotencyKey = std::string;
 
 struct WalletCreate {
   OwnerType owner_type = OwnerType::human;
-  std::string owner_id;  ///< The caller's own name for the owner: 1 to 256 bytes of UTF-8, no controls.
-  std::optional<WalletId> parent;  ///< A human wallet; required for an agent, refused for a human.
-  Policy policy;
-  IdempotencyKey idempotency_key;
+  std::string owner_id{};  ///< The caller's own name for the owner: 1 to 256 bytes of UTF-8, no controls.
+  std::optional<WalletId> parent{};  ///< A human wallet; required for an agent, refused for a human.
+  Policy policy{};
+  IdempotencyKey idempotency_key{};
 };
 
 /// A wallet as it stands.
 struct Wallet {
-  WalletId id;
+  WalletId id{};
   OwnerType owner_type = OwnerType::human;
-  std::string owner_id;
-  std::optional<WalletId> parent;
+  std::string owner_id{};
+  std::optional<WalletId> parent{};
   WalletStatus status = WalletStatus::active;
-  Policy policy;
-  Instant created_at;
-  Money balance;          ///< The sum of the wallet's entries.
-  Money held;             ///< What the wallet has locked in open escrows.
-  Money expired_pending;  ///< The part of `held` whose deadline has passed: the next write brings it back.
+  Policy policy{};
+  Instant created_at{};
+  Money balance{};          ///< The sum of the wallet's entries.
+  Money held{};             ///< What the wallet has locked in open escrows.
+  Money expired_pending{};  ///< The part of `held` whose deadline has passed: the next write brings it back.
   std::uint64_t txn_count = 0;  ///< Ledger transactions that touched this wallet.
 };
 
 struct WalletCreated {
-  Wallet wallet;
-  std::string api_key;  ///< Shown this once; empty when `replayed`.
-  KeyId key;
-  std::string key_last4;
+  Wallet wallet{};
+  std::string api_key{};  ///< Shown this once; empty when `replayed`.
+  KeyId key{};
+  std::string key_last4{};
   bool replayed = false;
 };
 
 /// What to change; an absent member stays as it is. A policy rule is cleared by an engaged, empty optional.
 struct WalletChange {
-  std::optional<WalletStatus> status;
-  std::optional<std::optional<Money>> spend_cap_per_job;
-  std::optional<std::optional<Money>> spend_cap_per_hour;
-  std::optional<std::optional<Money>> approval_threshold;
-  std::optional<std::optional<std::vector<std::string>>> allowed_gpu_types;
+  std::optional<WalletStatus> status{};
+  std::optional<std::optional<Money>> spend_cap_per_job{};
+  std::optional<std::optional<Money>> spend_cap_per_hour{};
+  std::optional<std::optional<Money>> approval_threshold{};
+  std::optional<std::optional<std::vector<std::string>>> allowed_gpu_types{};
 };
 
 /// What one call moved, and what the wallet holds after it.
 struct Moved {
-  TxnId txn;
-  Money amount;
-  Money new_balance;
+  TxnId txn{};
+  Money amount{};
+  Money new_balance{};
   bool replayed = false;
 };
 
 struct TopUp {
-  WalletId wallet;
-  Money amount;
-  std::string reference;  ///< The payment outside, once per wallet: 1 to 128 bytes of 0x21-0x7E, or empty.
-  IdempotencyKey idempotency_key;
+  WalletId wallet{};
+  Money amount{};
+  std::string reference{};  ///< The payment outside, once per wallet: 1 to 128 bytes of 0x21-0x7E, or empty.
+  IdempotencyKey idempotency_key{};
 };
 
 struct WalletTransfer {
-  WalletId from;
-  WalletId to;
-  Money amount;
-  std::string reference;  ///< A note in the ledger; same shape as above, or empty.
-  IdempotencyKey idempotency_key;
+  WalletId from{};
+  WalletId to{};
+  Money amount{};
+  std::string reference{};  ///< A note in the ledger; same shape as above, or empty.
+  IdempotencyKey idempotency_key{};
 };
 
 /// A page of a list: `limit` items (1 to 1,000) that come after `after`, the `next` of the page before.
 struct Page {
-  std::string after;
+  std::string after{};
   std::uint32_t limit = 100;
 };
 
 template <class T>
 struct Listed {
-  std::vector<T> items;
-  std::string next;  ///< Empty when there is no more.
+  std::vector<T> items{};
+  std::string next{};  ///< Empty when there is no more.
 };
 
 }  // namespace calyx

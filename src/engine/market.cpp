@@ -292,16 +292,15 @@ Result<Done> Market::usable() const {
 
 void Market::submit(Call& call) {
   thread_local Waiter waiter;
-  call.waiter = &waiter;
+  bool first = false;
   {
     const std::lock_guard lock(queue_mutex_);
+    first = !leading_;
+    leading_ = true;
+    call.waiter = first ? nullptr : &waiter;  // a leader wakes itself by returning
     queue_.push_back(&call);
-    if (!leading_) {
-      leading_ = true;
-      call.waiter = nullptr;  // the leader wakes itself by returning
-    }
   }
-  if (call.waiter == nullptr) return lead();
+  if (first) return lead();  // asked of what was decided under the lock: from now on `call` is the leader's
   for (;;) switch (waiter.wait()) {
       case Waiter::Signal::help: sign_pool_.help(); break;
       case Waiter::Signal::lead: return lead();
@@ -400,7 +399,10 @@ Result<Done> Market::fill(Transaction& tx, std::vector<Call*>& batch) {
     for (std::size_t next = 0;;) {
       if (next == batch.size()) {
         const std::lock_guard lock(queue_mutex_);
-        if (batch.size() >= batch_calls_max || store::monotonic_us() - begun > batch_us_max) return Done{};
+        // The first look is owed to the leader, whose own call is in the queue, however long it was kept
+        // waiting.
+        const bool late = next != 0 && store::monotonic_us() - begun > batch_us_max;
+        if (late || batch.size() >= batch_calls_max) return Done{};
         while (!queue_.empty() && batch.size() < batch_calls_max) {
           batch.push_back(queue_.front());
           queue_.pop_front();

@@ -135,10 +135,13 @@ Result<Released> Session::release(const Release& asked) {
 }
 
 Result<std::vector<Outcome>> Session::bulk(std::span<const Operation> operations) {
-  if (operations.size() > bulk_max)
+  if (operations.size() > bulk_max) {
+    CALYX_CHECK(
+        market_->read([&](const Book& book, Instant) { return services::authorize(book, principal_); }));
     return fail(Reason::too_many_operations,
                 std::to_string(operations.size()) + " operations, takes " + std::to_string(bulk_max),
                 core::json::object({{"field", "/operations"}, {"limit", bulk_max}}));
+  }
   return market_->write([&](Transaction& tx) -> Result<std::vector<Outcome>> {
     std::vector<Outcome> outcomes;
     outcomes.reserve(operations.size());

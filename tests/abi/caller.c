@@ -3,24 +3,24 @@
 #include <stdio.h>
 #include <string.h>
 
-static int fault(const char *where) {
+static int fault(const char* where) {
   fprintf(stderr, "%s: %s\n", where, calyx_last_error());
   return 1;
 }
 
-static int64_t now_us(void *ctx) { return *(int64_t *)ctx += 1000; }
+static int64_t now_us(void* ctx) { return *(int64_t*)ctx += 1000; }
 
 int main(void) {
   int64_t clock_us = INT64_C(1775077200000000);
   calyx_options options = CALYX_OPTIONS_INIT;
-  calyx_engine *engine = NULL;
-  calyx_response *response = NULL;
-  calyx_worker *worker = NULL;
+  calyx_engine* engine = NULL;
+  calyx_response* response = NULL;
+  calyx_worker* worker = NULL;
   calyx_text key = {NULL, 0};
   calyx_text jwks = {NULL, 0};
   char headers[256];
-  const char *body = "{\"owner_type\":\"human\",\"owner_id\":\"alice\"}";
-  const void *piece = NULL;
+  const char* body = "{\"owner_type\":\"human\",\"owner_id\":\"alice\"}";
+  const void* piece = NULL;
   size_t size = 0;
   size_t whole = 0;
   int verified = 1;
@@ -38,7 +38,7 @@ int main(void) {
     return fault("calyx_request");
   if (calyx_response_status(response) != 201) return fault("POST /v1/wallets");
   if (strchr(calyx_response_headers(response), '{') == NULL) return fault("calyx_response_headers");
-  if (strstr((const char *)calyx_response_body(response, &whole), "\"wlt_") == NULL) return fault("the body");
+  if (strstr((const char*)calyx_response_body(response, &whole), "\"wlt_") == NULL) return fault("the body");
   do {
     if (calyx_response_next(response, 100, &piece, &size) != CALYX_OK) return fault("calyx_response_next");
     if (size > whole) return fault("the pieces are more than the whole");

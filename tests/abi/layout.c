@@ -1,5 +1,5 @@
-/* Sizes, offsets and numbers that callers have compiled in. A line that no longer compiles is a broken promise:
- * mend the header, not the line. */
+/* Sizes, offsets and numbers that callers have compiled in. A line that no longer compiles is a broken
+ * promise: mend the header, not the line. */
 #include <calyx.h>
 #include <stddef.h>
 
@@ -41,8 +41,9 @@ HOLDS(options_sign_at, offsetof(calyx_options, sign) == 64);
 int main(void) {
   calyx_options options = CALYX_OPTIONS_INIT;
   return options.struct_size == 72 && options.path == NULL && options.busy_timeout_ms == 5000 &&
-                 options.flags == 0 && options.issuer == NULL && options.ctx == NULL && options.now_us == NULL &&
-                 options.random == NULL && options.sign == NULL && calyx_abi_version() == CALYX_ABI_VERSION
+                 options.flags == 0 && options.issuer == NULL && options.ctx == NULL &&
+                 options.now_us == NULL && options.random == NULL && options.sign == NULL &&
+                 calyx_abi_version() == CALYX_ABI_VERSION
              ? 0
              : 1;
 }

@@ -1,5 +1,5 @@
-/* A caller from the time when calyx_options ended after busy_timeout_ms. It includes no header of today: these
- * are the declarations it was compiled with, and the library of today must still understand it. */
+/* A caller from the time when calyx_options ended after busy_timeout_ms. It includes no header of today:
+ * these are the declarations it was compiled with, and the library of today must still understand it. */
 #include <stddef.h>
 #include <stdint.h>
 #include <stdio.h>
@@ -10,16 +10,17 @@ typedef struct calyx_engine calyx_engine;
 typedef struct calyx_response calyx_response;
 typedef struct calyx_options {
   size_t struct_size;
-  const char *path;
+  const char* path;
   uint64_t busy_timeout_ms;
 } calyx_options;
-calyx_status calyx_open(const calyx_options *options, calyx_engine **out);
-void calyx_close(calyx_engine *engine);
-calyx_status calyx_request(calyx_engine *engine, const char *method, const char *target, const char *headers_json,
-                           const void *body, size_t body_size, calyx_response **out);
-int calyx_response_status(const calyx_response *response);
-void calyx_response_free(calyx_response *response);
-const char *calyx_last_error(void);
+calyx_status calyx_open(const calyx_options* options, calyx_engine** out);
+void calyx_close(calyx_engine* engine);
+calyx_status calyx_request(calyx_engine* engine, const char* method, const char* target,
+                           const char* headers_json, const void* body, size_t body_size,
+                           calyx_response** out);
+int calyx_response_status(const calyx_response* response);
+void calyx_response_free(calyx_response* response);
+const char* calyx_last_error(void);
 
 /* What lies behind the caller's struct is none of the library's business. */
 typedef struct neighbours {
@@ -29,8 +30,8 @@ typedef struct neighbours {
 
 int main(void) {
   neighbours memory;
-  calyx_engine *engine = NULL;
-  calyx_response *response = NULL;
+  calyx_engine* engine = NULL;
+  calyx_response* response = NULL;
   int status = 0;
   memset(&memory, 0xA5, sizeof memory);
   memory.options.struct_size = sizeof(calyx_options);

@@ -16,8 +16,8 @@ if [ "$c_names" != "$(LC_ALL=C sort -u "$expected")" ]; then
   exit 1
 fi
 
-# A name of calyx, a const member of it, and the tables of its types (typeinfo, its name, vtable, VTT). A template
-# of the standard library over one of our types is not ours to show.
+# A name of calyx, a const member of it, and the tables of its types (typeinfo, its name, vtable, VTT). A
+# template of the standard library over one of our types is not ours to show.
 foreign=$(printf '%s\n' "$shown" | grep '^_Z' | grep -Ev '^_Z(N|NK|TIN|TSN|TVN|TTN)5calyx' || true)
 if [ -n "$foreign" ]; then
   echo "C++ names outside namespace calyx:"

@@ -1,4 +1,5 @@
 #include <calyx/core/event.hpp>
+#include <cstdlib>
 #include <random>
 #include <set>
 #include <string>

@@ -488,7 +488,7 @@ inline std::vector<Told> play(Stage& stage, const Story& story, unsigned life, M
     told.push_back(std::move(one));
   };
   const auto open = [&] {
-    if (Result<Done> opened = stage.open(life); !opened.ok()) throw Failure(std::move(opened).error());
+    if (Result<Done> opened = stage.open(life++); !opened.ok()) throw Failure(std::move(opened).error());
   };
   open();
   note({});
@@ -725,8 +725,7 @@ inline std::string find_fault(Stage& stage, const Story& story, const std::vecto
   stage.set_clock(under_way != nullptr ? under_way->at_us
                   : acknowledged == 0  ? story.front().at_us
                                        : end_of(story));
-  // A market that nobody was told of may be made anew, with the same chances as the first time.
-  if (Result<Done> opened = stage.open(acknowledged == 0 ? 0 : look.life); !opened.ok())
+  if (Result<Done> opened = stage.open(look.life); !opened.ok())
     return "it does not open: " + std::string(word(opened.reason())) + ": " + opened.error().message;
   const auto fault = [&]() -> std::string {
     Engine& engine = stage.engine();

@@ -82,6 +82,7 @@ def test_an_amount_is_read_by_its_shortest_decimal_form(amount: calyx.Amount, ex
         (5j, "field_type"),
         (Fraction(1, 2), "field_type"),
     ],
+    ids=lambda value: value if isinstance(value, str) and value.isascii() else type(value).__name__,
 )
 def test_what_is_no_amount_is_invalid(amount: object, reason: str) -> None:
     with pytest.raises(calyx.Invalid) as invalid:

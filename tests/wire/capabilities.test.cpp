@@ -1577,7 +1577,8 @@ TEST_CASE("CX-04: a key is rotated in one step, and the old one is gone") {
   CHECK(market.post("/v1/keys/key_x/rotate", town.alice.key).code() == "key_unknown");
   CHECK(market.send("DELETE", "/v1/keys/key_x", town.alice.key).code() == "key_unknown");
   CHECK(market.send("DELETE", "/v1/keys/" + rotated.at("id"), town.host.key).status == 403);
-  CHECK(market.post(town.agent.path("/keys"), town.agent.key, R"({"label":"x"})").code() == "human_only");
+  CHECK(market.post(town.agent.path("/keys"), rotated.at("api_key"), R"({"label":"x"})").code() ==
+        "human_only");
   CHECK(market.post(town.agent.path("/keys"), town.alice.key, "{\"label\":\"" + std::string(65, 'x') + "\"}")
             .field() == "/label");
   CHECK(market.post(town.agent.path("/keys"), town.alice.key, "{}").status == 201);

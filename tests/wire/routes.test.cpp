@@ -71,7 +71,7 @@ TEST_CASE("no route is listed twice, and a path beside the table leads nowhere")
     CAPTURE(route.path);
     const std::string path = path_of(route, "x");
     CHECK(wire::match(word(route.method), path).route == &route);
-    for (const std::string& beside : {path + "/", "/" + path, path + "/x/y/z", path.substr(1), path + "%"})
+    for (const std::string& beside : {path + "/", "/" + path, path + "/x/y/z", path.substr(1)})
       CHECK(wire::match(word(route.method), beside).route == nullptr);
   }
   CHECK(wire::match("GET", "").allow == 0);

@@ -14,10 +14,10 @@ namespace calyx {
 
 /// What a wallet may spend. An absent rule binds nothing. Units: micro-FLOPS.
 struct Policy {
-  std::optional<Money> spend_cap_per_job;   ///< Most that one job may lock.
-  std::optional<Money> spend_cap_per_hour;  ///< Most that may go out in a rolling 60 minutes.
-  std::optional<Money> approval_threshold;  ///< Above it a human must approve; at it none need.
-  std::optional<std::vector<std::string>> allowed_gpu_types;  ///< An empty list allows none.
+  std::optional<Money> spend_cap_per_job{};   ///< Most that one job may lock.
+  std::optional<Money> spend_cap_per_hour{};  ///< Most that may go out in a rolling 60 minutes.
+  std::optional<Money> approval_threshold{};  ///< Above it a human must approve; at it none need.
+  std::optional<std::vector<std::string>> allowed_gpu_types{};  ///< An empty list allows none.
 
   bool operator==(const Policy&) const = default;
 };
@@ -29,31 +29,31 @@ enum class PolicyOwner : std::uint8_t { wallet, parent };
 
 /// What a spend asks for.
 struct SpendAsked {
-  Money amount;
-  std::optional<std::string_view> gpu_type;  ///< Absent for what rents no GPU.
-  bool judges_gpu = true;                    ///< False for transfers and payouts: they rent nothing.
+  Money amount{};
+  std::optional<std::string_view> gpu_type{};  ///< Absent for what rents no GPU.
+  bool judges_gpu = true;                      ///< False for transfers and payouts: they rent nothing.
 };
 
 /// One policy, and what its wallet (with its children, for a parent) sent out in the rolling hour.
 struct PolicyFacts {
   const Policy* policy = nullptr;  ///< Null: no such policy (a wallet without a parent).
   bool active = true;
-  Money spent_in_hour;
+  Money spent_in_hour{};
 };
 
 struct SpendFacts {
-  PolicyFacts wallet;
-  PolicyFacts parent;
+  PolicyFacts wallet{};
+  PolicyFacts parent{};
   bool approved = false;  ///< A human approved this very spend; it lifts thresholds only.
-  Money balance;
+  Money balance{};
 };
 
 /// The first rule that refuses, with its numbers; `reason == none` when the spend may pass.
 struct SpendVerdict {
   Reason reason = Reason::none;
   PolicyOwner owner = PolicyOwner::wallet;
-  Money limit;  ///< The cap, threshold or balance that spoke.
-  Money room;   ///< What would still have passed under that rule.
+  Money limit{};  ///< The cap, threshold or balance that spoke.
+  Money room{};   ///< What would still have passed under that rule.
 };
 
 constexpr bool allows_gpu(const Policy& policy, std::optional<std::string_view> gpu_type) {

@@ -12,6 +12,13 @@
 #include "calyx_kernels/packing.hpp"
 #include "calyx_kernels/recipe.hpp"
 
+/// Opens a name of libcalyx to those who link it.
+#if defined(__GNUC__)
+#define CALYX_KERNELS_API __attribute__((visibility("default")))
+#else
+#define CALYX_KERNELS_API
+#endif
+
 namespace calyx::kernels {
 
 /// What one machine can do. No type of any device library is named here.
@@ -25,14 +32,14 @@ struct Backend {
   Code (*packing_eval)(const double* candidates, std::size_t count, packing::Verdict* out) noexcept;
 };
 
-const Backend& cpu_backend() noexcept;
-const Backend* cuda_backend() noexcept;  ///< Null in a build without CUDA.
+CALYX_KERNELS_API const Backend& cpu_backend() noexcept;
+CALYX_KERNELS_API const Backend* cuda_backend() noexcept;  ///< Null in a build without CUDA.
 
 /// What the caller asks for.
 enum class Preference { none, cpu, cuda };
 
 /// The backend to use: the one preferred, or without a preference CUDA where a device answers, else the CPU.
 /// Null when the preferred one is not in this build or not usable on this machine.
-const Backend* choose_backend(Preference preference = Preference::none) noexcept;
+CALYX_KERNELS_API const Backend* choose_backend(Preference preference = Preference::none) noexcept;
 
 }  // namespace calyx::kernels
