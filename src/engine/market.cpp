@@ -34,6 +34,9 @@ constexpr std::size_t receipts_to_share = 4;
 constexpr std::size_t readers_kept = 16;
 constexpr std::int64_t sign_deadline_ms = 5'000;
 
+/// The error of a call that met the end of memory; short enough to need none itself.
+Error out_of_memory() { return fail(Reason::no_memory, "no memory left"); }
+
 std::int64_t system_now_us() {
   using namespace std::chrono;
   return duration_cast<microseconds>(system_clock::now().time_since_epoch()).count();
@@ -97,7 +100,10 @@ Market::Market(Options options) : options_(std::move(options)) {}
 Market::~Market() {
   if (pid_ == getpid()) {
     // A file that is closed in peace is left with an empty log, unless somebody else is at it.
-    if (Result<store::GateHold> hold = store::GateHold::take(gate_, 0); hold.ok()) checkpoint_when_due(1);
+    try {
+      if (Result<store::GateHold> hold = store::GateHold::take(gate_, 0); hold.ok()) checkpoint_when_due(1);
+    } catch (const std::bad_alloc&) {  // no memory to say that somebody is
+    }
     return;
   }
   // A forked child leaves the parent's connections alone: closing them would drop the parent's locks.
@@ -332,56 +338,95 @@ void Market::lead() {
 
 void Market::run_batch() {
   std::vector<Call*> batch;
-  const auto finish = [&](const Error* error) {
-    last_batch_ = batch.size();
-    for (Call* call : batch) {
-      if (error != nullptr) call->fail(*error);
-      if (Waiter* waiter = call->waiter) waiter->wake(Waiter::Signal::done);
+  std::optional<store::GateHold> hold;
+  Result<Done> done = out_of_memory();  // unless it comes to something else; no exception may pass the others
+  try {
+    Result<store::GateHold> taken = store::GateHold::take(gate_, options_.busy_timeout_ms);
+    if (taken.ok()) {
+      hold.emplace(*std::move(taken));
+      done = decide_batch(batch);
+    } else {
+      done = std::move(taken).error();
     }
-    batch.clear();
-  };
-  const auto give_up = [&](const Error& error) {
-    if (batch.empty()) {  // nobody was taken in yet: the error is everybody's
-      const std::lock_guard lock(queue_mutex_);
-      batch.assign(queue_.begin(), queue_.end());
-      queue_.clear();
-    }
-    finish(&error);
-  };
+  } catch (const std::bad_alloc&) {
+  }
+  answer(batch, done);
+  if (done.ok()) checkpoint_when_due(checkpoint_frames);
+}
 
-  Result<store::GateHold> hold = store::GateHold::take(gate_, options_.busy_timeout_ms);
-  if (!hold.ok()) return give_up(hold.error());
-  if (Result<Done> ready = need_writer(); !ready.ok()) return give_up(ready.error());
-  Result<store::WriteTransaction> transaction =
-      options_.read_only
-          ? Result<store::WriteTransaction>(fail(Reason::read_only, "the market was opened read-only"))
-          : store::WriteTransaction::begin(writer_->connection);
-  if (!transaction.ok()) return give_up(transaction.error());
-
+Result<Done> Market::decide_batch(std::vector<Call*>& batch) {
+  CALYX_CHECK(need_writer());
+  if (options_.read_only) return fail(Reason::read_only, "the market was opened read-only");
+  CALYX_TRY(store::WriteTransaction transaction, store::WriteTransaction::begin(writer_->connection));
   Transaction tx(working_, writer_->store, windows_, seams_);
-  Result<Done> done = [&]() -> Result<Done> {
-    CALYX_CHECK(catch_up(working_, writer_->store));
-    if (working_.signing_keys.size() != signing_headers_.size()) CALYX_CHECK(load_signers(working_));
-    CALYX_CHECK(fill(tx, batch));
-    if (tx.appended().empty()) return Done{};
-    CALYX_CHECK(log_receipts(tx));
-    return commit(tx, *transaction);
-  }();
+  Result<Done> done = out_of_memory();
+  try {
+    done = [&]() -> Result<Done> {
+      CALYX_CHECK(ready_books());
+      if (working_.signing_keys.size() != signing_headers_.size()) CALYX_CHECK(load_signers(working_));
+      CALYX_CHECK(fill(tx, batch));
+      if (tx.appended().empty()) return Done{};
+      CALYX_CHECK(log_receipts(tx));
+      return commit(tx, transaction);
+    }();
+  } catch (const std::bad_alloc&) {
+  }
   if (!done.ok()) {
-    transaction->rollback();
+    transaction.rollback();
     undo();
     if (done.error().status() == Status::corrupt || done.error().status() == Status::internal) fenced_ = true;
-    return give_up(done.error());
+    return done;
   }
   if (tx.appended().empty()) {
-    transaction->rollback();
+    transaction.rollback();
   } else {
     commits_.fetch_add(1, std::memory_order_relaxed);
     calls_.fetch_add(batch.size(), std::memory_order_relaxed);
     publish(tx);
   }
-  finish(nullptr);
-  checkpoint_when_due(checkpoint_frames);
+  return done;
+}
+
+void Market::answer(const std::vector<Call*>& batch, const Result<Done>& done) {
+  const auto end = [&](Call& call) {
+    if (!done.ok()) call.fail(done.error());
+    if (Waiter* waiter = call.waiter) waiter->wake(Waiter::Signal::done);
+  };
+  last_batch_ = batch.size();
+  for (Call* call : batch) end(*call);
+  if (done.ok() || !batch.empty()) return;
+  for (;;) {  // nobody was taken in yet: the error is everybody's
+    Call* call = nullptr;
+    {
+      const std::lock_guard lock(queue_mutex_);
+      if (queue_.empty()) return;
+      call = queue_.front();
+      queue_.pop_front();
+    }
+    end(*call);
+  }
+}
+
+Result<Done> Market::ready_books() {
+  if (working_stale_) {
+    std::shared_lock lock(committed_mutex_);
+    if (committed_stale_) {
+      lock.unlock();
+      CALYX_TRY(working_, load_book(writer_->store));
+    } else {
+      working_ = committed_;
+    }
+    working_stale_ = false;
+  }
+  CALYX_CHECK(catch_up(working_, writer_->store));
+  {
+    const std::shared_lock lock(committed_mutex_);
+    if (!committed_stale_) return Done{};
+  }
+  const std::unique_lock lock(committed_mutex_);
+  committed_ = working_;
+  committed_stale_ = false;
+  return Done{};
 }
 
 Result<Done> Market::fill(Transaction& tx, std::vector<Call*>& batch) {
@@ -390,12 +435,16 @@ Result<Done> Market::fill(Transaction& tx, std::vector<Call*>& batch) {
     const crypto::Signer* signer = signers_.empty() ? nullptr : signers_.back().get();
     if (signer == nullptr)
       return fail(Reason::keys_missing, "the seed of the market's signing key is not in its key file");
-    return services::sign_receipt(receipt, *signer, signing_headers_.back());
+    try {
+      return services::sign_receipt(receipt, *signer, signing_headers_.back());
+    } catch (const std::bad_alloc&) {  // whoever helps has a call of its own, which must go on
+      return out_of_memory();
+    }
   });
   const std::int64_t begun = store::monotonic_us();
   const unsigned cores = std::max(1U, std::thread::hardware_concurrency());
   std::size_t shared = 0, helpers = 0;
-  Result<Done> filled = [&]() -> Result<Done> {
+  const auto take_in = [&]() -> Result<Done> {
     for (std::size_t next = 0;;) {
       if (next == batch.size()) {
         const std::lock_guard lock(queue_mutex_);
@@ -424,7 +473,12 @@ Result<Done> Market::fill(Transaction& tx, std::vector<Call*>& batch) {
           }
       }
     }
-  }();
+  };
+  Result<Done> filled = out_of_memory();
+  try {
+    filled = take_in();
+  } catch (const std::bad_alloc&) {  // helpers are at the receipts still, so the pool is finished first
+  }
   Result<Done> all_signed = sign_pool_.finish();
   if (!filled.ok()) return filled;
   return all_signed;
@@ -455,19 +509,32 @@ Result<Done> Market::log_receipts(Transaction& tx) {
 }
 
 Result<Done> Market::commit(Transaction& tx, store::WriteTransaction& transaction) {
-  Result<Done> committed = transaction.commit();
-  if (committed.ok() || transaction.state() != store::CommitState::unknown) return committed;
-  // The error came at the commit itself. Another connection sees whether it stands; the broken one stays
-  // open, for if it was the last the next would recover the log, with what may not be on the disk.
-  retired_.push_back(std::move(*writer_));
-  writer_.reset();
-  if (Result<Done> again = need_writer(); again.ok()) {
-    Result<std::optional<store::MarketStore::OwnedEvent>> last =
-        writer_->store.event(tx.appended().back().event.seq);
-    if (last.ok() && *last && (*last)->hash == tx.appended().back().hash) return Done{};
+  Result<Done> committed = fail(Reason::outcome_unknown, "no memory");
+  try {
+    committed = transaction.commit();
+    if (committed.ok() || transaction.state() != store::CommitState::unknown) return committed;
+  } catch (const std::bad_alloc&) {  // an error at the commit, and no memory to tell which
+    if (transaction.state() != store::CommitState::unknown) return out_of_memory();
   }
-  return fail(Reason::outcome_unknown, committed.error().message + ": repeat the same call with the same key",
-              committed.error().details);
+  try {
+    // The error came at the commit itself. Another connection sees whether it stands; the broken one stays
+    // open, for if it was the last the next would recover the log, with what may not be on the disk.
+    retired_.push_back(std::move(*writer_));
+    writer_.reset();
+    if (Result<Done> again = need_writer(); again.ok()) {
+      Result<std::optional<store::MarketStore::OwnedEvent>> last =
+          writer_->store.event(tx.appended().back().event.seq);
+      if (last.ok() && *last && (*last)->hash == tx.appended().back().hash) return Done{};
+      // Nor may a process that opens the market after this one find it there. Where that fails too, the next
+      // commit writes over it.
+      static_cast<void>(writer_->connection.empty_log());
+    }
+    return fail(Reason::outcome_unknown,
+                committed.error().message + ": repeat the same call with the same key",
+                committed.error().details);
+  } catch (const std::bad_alloc&) {
+    return fail(Reason::outcome_unknown, "no memory");
+  }
 }
 
 Result<Done> Market::need_writer() {
@@ -483,24 +550,28 @@ Result<Done> Market::need_writer() {
   return Done{};
 }
 
-void Market::undo() {
+void Market::undo() noexcept {
   windows_.forget();
-  const std::shared_lock lock(committed_mutex_);
-  working_ = committed_;
+  working_stale_ = true;
 }
 
 void Market::publish(const Transaction& tx) {
   {
     const std::unique_lock lock(committed_mutex_);
-    bool whole = true;
-    for (const Transaction::Appended& appended : tx.appended()) {
-      if (appended.event.seq <= committed_.seq) continue;  // a reader was here first
-      whole = whole && committed_.apply(appended.event, appended.hash).ok();
+    bool whole = !std::exchange(committed_stale_, true);
+    try {
+      for (const Transaction::Appended& appended : tx.appended()) {
+        if (appended.event.seq <= committed_.seq) continue;  // a reader was here first
+        whole = whole && committed_.apply(appended.event, appended.hash).ok();
+      }
+      if (whole && committed_.seq == working_.seq)
+        committed_.receipt_log = working_.receipt_log;
+      else
+        committed_ = working_;  // other processes' events lie between: take the whole
+      committed_stale_ = false;
+    } catch (
+        const std::bad_alloc&) {  // it is durable all the same: whoever looks next reads it from the file
     }
-    if (whole && committed_.seq == working_.seq)
-      committed_.receipt_log = working_.receipt_log;
-    else
-      committed_ = working_;  // other processes' events lie between: take the whole
   }
   gate_.publish(static_cast<std::uint64_t>(working_.seq));
 }
@@ -508,8 +579,11 @@ void Market::publish(const Transaction& tx) {
 void Market::checkpoint_when_due(int frames) {
   if (!writer_ || options_.read_only || options_.path.empty()) return;
   if (writer_->connection.wal_frames() < frames) return;
-  // A reader may be in the way, and a full disk too: the log waits for the next time.
-  if (writer_->connection.checkpoint_passive().ok()) checkpoints_.fetch_add(1, std::memory_order_relaxed);
+  // A reader may be in the way, a full disk or the end of memory too: the log waits for the next time.
+  try {
+    if (writer_->connection.checkpoint_passive().ok()) checkpoints_.fetch_add(1, std::memory_order_relaxed);
+  } catch (const std::bad_alloc&) {
+  }
 }
 
 // ── reading ──
@@ -539,16 +613,25 @@ Result<Done> Market::refresh() {
   const std::optional<std::uint64_t> seen = gate_.committed_seq();
   {
     const std::shared_lock lock(committed_mutex_);
-    if (!seen || static_cast<Seq>(*seen) <= committed_.seq) return Done{};
+    if (!committed_stale_ && (!seen || static_cast<Seq>(*seen) <= committed_.seq)) return Done{};
   }
+  // In memory the leader's connection is the only one, and the leader mends the book as it begins.
+  if (options_.path.empty()) return write([](Transaction&) -> Result<Done> { return Done{}; });
   CALYX_TRY(std::unique_ptr<Reader> reader, take_reader());
   Result<Done> done = [&]() -> Result<Done> {
     CALYX_TRY(const store::ReadTransaction snapshot, store::ReadTransaction::begin(reader->connection));
     static_cast<void>(snapshot);
     const std::unique_lock lock(committed_mutex_);
     CALYX_TRY(const Seq last, reader->store.last_seq());
-    if (last <= committed_.seq) return Done{};
-    return catch_up(committed_, reader->store);
+    if (!committed_stale_ && last <= committed_.seq) return Done{};
+    // An error half way leaves a book that is neither before nor after.
+    if (std::exchange(committed_stale_, true)) {
+      CALYX_TRY(committed_, load_book(reader->store));
+    } else {
+      CALYX_CHECK(catch_up(committed_, reader->store));
+    }
+    committed_stale_ = false;
+    return Done{};
   }();
   if (!reader->connection.broken()) give_reader(std::move(reader));
   return done;

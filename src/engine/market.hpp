@@ -96,12 +96,19 @@ class Market {
   void submit(Call& call);
   void lead();
   void run_batch();
+  /// Decides and commits one batch, under the gate. `std::bad_alloc` passes only before anybody is taken in.
+  Result<Done> decide_batch(std::vector<Call*>& batch);
+  /// Tells every call of `batch`, or of the whole queue where an error came before there was one.
+  void answer(const std::vector<Call*>& batch, const Result<Done>& done);
+  /// Brings the writer's book, and the readers' where it was left unfit, to what the file says.
+  Result<Done> ready_books();
   /// Decides the calls; fills `batch`. An error ends the batch.
   Result<Done> fill(services::Transaction& tx, std::vector<Call*>& batch);
   Result<Done> log_receipts(services::Transaction& tx);
   Result<Done> commit(services::Transaction& tx, store::WriteTransaction& transaction);
   void publish(const services::Transaction& tx);
-  void undo();
+  /// Gives up what a batch did to the writer's book; the next batch makes it anew.
+  void undo() noexcept;
   /// Copies the log into the file when it has `frames` or more. Under the gate.
   void checkpoint_when_due(int frames);
   Result<Done> need_writer();
@@ -134,12 +141,14 @@ class Market {
   std::optional<Writer> writer_;
   std::vector<Writer> retired_;  ///< Kept open: closing the last connection would make the next one recover.
   services::Book working_;
+  bool working_stale_ = false;  ///< A batch failed: `working_` is not what is committed.
   services::Windows windows_;
   engine::SignPool sign_pool_;
   std::size_t last_batch_ = 0;
 
   mutable std::shared_mutex committed_mutex_;
   services::Book committed_;
+  bool committed_stale_ = false;  ///< Memory or disk failed as it moved on: it must be read from the file.
   std::atomic<bool> fenced_{false};
 
   std::mutex readers_mutex_;
@@ -165,7 +174,13 @@ struct Market::TypedCall final : Market::Call {
     return answer->ok() || is_refusal(answer->error().status());
   }
   Error failure() const override { return answer->error(); }
-  void fail(const Error& error) override { answer.emplace(error); }
+  void fail(const Error& error) override {
+    try {
+      answer.emplace(error);
+    } catch (const std::bad_alloc&) {  // the words are lost, what happened is not
+      answer.emplace(Error{error.reason, {}, {}});
+    }
+  }
   std::optional<Answer> answer;
 
  private:
@@ -187,6 +202,7 @@ auto Market::read(Look look) -> std::invoke_result_t<Look&, const services::Book
   CALYX_CHECK(refresh());
   const std::int64_t now_us = seams_.now_us();
   const std::shared_lock lock(committed_mutex_);
+  if (committed_stale_) return fail(Reason::no_memory, "no memory left");
   return look(committed_, Instant{std::max(now_us, committed_.at.us)});
 }
 

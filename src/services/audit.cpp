@@ -115,7 +115,7 @@ class UsualReader {
 /// The sum of a keyed hash over the rows of a table, in whatever order they come.
 ///
 /// The key is drawn for each audit and seen by nobody, so a file that was made to deceive was made without
-/// it: two different tables then agree with probability 2^-64. The hash is SipHash-2-4 over words.
+/// it: two different tables then agree with probability 2^-64. The hash is SipHash-1-3 over words.
 class Fingerprint {
  public:
   struct Key {
@@ -165,12 +165,12 @@ class Fingerprint {
     }
     void word(std::uint64_t word) noexcept {
       d ^= word;
-      round(), round();
+      round();
       a ^= word;
     }
     std::uint64_t end() noexcept {
       c ^= 0xff;
-      round(), round(), round(), round();
+      round(), round(), round();
       return a ^ b ^ c ^ d;
     }
     std::uint64_t a, b, c, d;

@@ -34,8 +34,9 @@ WalletState* Book::wallet(AccountNumber number) noexcept {
   return const_cast<WalletState*>(std::as_const(*this).wallet(number));
 }
 const WalletState* Book::wallet(AccountNumber number) const noexcept {
-  const auto at_index = static_cast<std::size_t>(number - core::wallet_first);
-  return number >= core::wallet_first && at_index < wallets.size() ? &wallets[at_index] : nullptr;
+  if (!core::is_wallet(number)) return nullptr;
+  const auto place = static_cast<std::size_t>(number - core::wallet_first);
+  return place < wallets.size() ? &wallets[place] : nullptr;
 }
 const WalletState* Book::find(const WalletId& id) const noexcept {
   const WalletState* found = wallet(static_cast<AccountNumber>(id.number()));

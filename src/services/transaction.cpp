@@ -109,7 +109,7 @@ void Windows::note(const Book& book, const Event& event, AccountNumber payer) {
 Result<Done> Transaction::tick() {
   const std::int64_t us = seams_.now_us();
   if (us < 0 || us > core::instant_max.us)
-    return fail(Reason::internal, "the clock says " + std::to_string(us) + " us, outside 1970 to 9999");
+    return fail(Reason::io_error, "the clock says " + std::to_string(us) + " us, outside 1970 to 9999");
   now_ = Instant{std::max(us, book_.at.us)};
   return Done{};
 }

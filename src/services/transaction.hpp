@@ -75,7 +75,7 @@ class Transaction {
 
   /// The instant of the call under way; never before the last event.
   Instant now() const noexcept { return now_; }
-  /// Reads the clock for the next call. Fails: `internal` for a clock outside 1970 to 9999.
+  /// Reads the clock for the next call. Fails: `io_error` for a clock outside 1970 to 9999.
   Result<Done> tick();
 
   /// Appends `fields` to the log with its legs and moves the book on. The first error ends the transaction.

@@ -347,6 +347,11 @@ Result<Done> Connection::Inside::use_wal(const OpenOptions& options) {
 
   CALYX_TRY(std::string mode, ask("PRAGMA journal_mode"));
   if (mode != "wal") {
+    // Where the header cannot be read the pragma answers `delete` and no error; a query tells which it was.
+    CALYX_CHECK(set("SELECT count(*) FROM sqlite_schema"));
+    CALYX_TRY(mode, ask("PRAGMA journal_mode"));
+  }
+  if (mode != "wal") {
     auto pages = ask("PRAGMA page_count");
     if (!pages.ok()) return std::move(pages).error();
     const bool empty = *pages == "0";
@@ -439,6 +444,13 @@ Result<CheckpointCount> Connection::checkpoint_passive() {
   count.moved = std::max(moved, 0);
   inside_->frames = count.frames;
   return count;
+}
+
+Result<Done> Connection::empty_log() {
+  const int code = sqlite3_wal_checkpoint_v2(db_, nullptr, SQLITE_CHECKPOINT_TRUNCATE, nullptr, nullptr);
+  if (code != SQLITE_OK) return error(code, "emptying the log");
+  inside_->frames = 0;
+  return Done{};
 }
 
 int Connection::wal_frames() const noexcept { return inside_->frames; }
@@ -542,18 +554,19 @@ Result<Done> WriteTransaction::commit() {
     state_ = CommitState::committed;
     return Done{};
   }
-  Error error = store_error(inside.db, code, "committing");
+  // The state is settled before there are words for it: these need memory, which may be what is wanting.
   if (sqlite3_get_autocommit(inside.db) == 0) {
     // SQLite refused before it wrote anything (busy, or a broken constraint) and left it open.
     run_once(inside.rollback);
     if (sqlite3_get_autocommit(inside.db) != 0) {
       state_ = CommitState::not_committed;
-      return error;
+      return store_error(inside.db, code, "committing");
     }
   }
   // The log may hold the whole transaction though its sync failed, and a later recovery would find it.
   state_ = CommitState::unknown;
   inside.broken = true;
+  Error error = store_error(inside.db, code, "committing");
   error.details.object()->set("cause", word(error.reason));
   return fail(Reason::outcome_unknown, std::move(error.message), std::move(error.details));
 }

@@ -92,6 +92,11 @@ class Connection {
   /// Fails: `store_busy`, `io_error`, `disk_full`, `corrupt`.
   Result<CheckpointCount> checkpoint_passive();
 
+  /// Copies the whole log to the database file and cuts it to nothing, waiting for readers. For after a
+  /// commit whose sync failed: what it left in the log is not on the disk, and whoever recovered it would
+  /// build on sand. Only under the gate. Fails: `store_busy`, `io_error`, `disk_full`, `corrupt`.
+  Result<Done> empty_log();
+
   /// The frames that were in the log after this connection's last commit or checkpoint.
   int wal_frames() const noexcept;
 

@@ -471,8 +471,12 @@ Result<Done> MarketStore::all_requests(const EachRequest& each) {
   for (;;) {
     CALYX_TRY(const bool more, run->step());
     if (!more) return Done{};
-    CALYX_TRY(const bool go_on, each(run->column_int(0), static_cast<RequestKind>(run->column_int(1)),
-                                     run->column_text(2), run->column_int(3)));
+    const std::int64_t kind = run->column_int(1);
+    if (kind != static_cast<int>(RequestKind::idempotency_key) &&
+        kind != static_cast<int>(RequestKind::topup_reference))
+      return damaged("requests", run->column_int(3), "a kind is neither 1 nor 2");
+    CALYX_TRY(const bool go_on, each(run->column_int(0), static_cast<RequestKind>(kind), run->column_text(2),
+                                     run->column_int(3)));
     if (!go_on) return Done{};
   }
 }

@@ -14,6 +14,7 @@
 
 #include <sqlite3.h>
 
+#include <algorithm>
 #include <calyx/calyx.hpp>
 #include <calyx/core/event.hpp>
 #include <calyx/core/money.hpp>
@@ -143,13 +144,13 @@ Answer answer(const Result<T>& result) {
   return {Reason::none, text_of(*result), {}};
 }
 
-/// The entries of `wallet` of one kind, which a call that cannot be asked again leaves behind.
-inline Answer entry_of_kind(Engine& engine, WalletId wallet, std::string_view kind) {
+/// The last entry of `wallet` of one kind, which a call that cannot be asked again leaves behind.
+inline Answer last_entry(Engine& engine, WalletId wallet, std::string_view kind) {
   const auto listed = engine.as_operator().entries(wallet, {.after = {}, .limit = 1000});
   if (!listed.ok()) return refused(listed);
   std::string text;
   for (const EntryView& entry : listed->items)
-    if (entry.kind == kind) text += entry.txn.text() + " " + text_of(entry.amount) + ";";
+    if (entry.kind == kind) text = entry.txn.text() + " " + text_of(entry.amount);
   return {Reason::none, text, {}};
 }
 
@@ -335,9 +336,11 @@ inline Story tell_story(const std::string& prefix = "a", std::int64_t begins_us 
   payout("failed", "host", flops(5));
   step("a grant", [=](Engine& engine, Memory& memory) -> Answer {
     const auto granted = engine.as_operator().grant(memory.wallets.at("human"));
+    if (granted.ok())
+      return {Reason::none, granted->moved.txn.text() + " " + text_of(granted->moved.amount), {}};
     // Taken before means that it stands; its entry says the rest.
-    if (!granted.ok() && granted.reason() != Reason::grant_taken) return refused(granted);
-    return entry_of_kind(engine, memory.wallets.at("human"), "grant");
+    return granted.reason() == Reason::grant_taken ? last_entry(engine, memory.wallets.at("human"), "grant")
+                                                   : refused(granted);
   });
   step("a bulk", [=](Engine& engine, Memory& memory) -> Answer {
     const WalletId human = memory.wallets.at("human"), agent = memory.wallets.at("agent"),
@@ -468,6 +471,7 @@ struct Told {
   std::string standing;
   std::int64_t seq = 0;      ///< Of the last event.
   std::uint64_t events = 0;  ///< Of the disk's trace when the answer came.
+  Image image;               ///< What a process that dies now leaves.
   Memory memory;
 };
 
@@ -485,6 +489,7 @@ inline std::vector<Told> play(Stage& stage, const Story& story, unsigned life, M
     one.standing = standing(stage.engine());
     one.seq = last_seq(stage.disk());
     one.memory = memory;
+    one.image = stage.disk().snapshot();
     told.push_back(std::move(one));
   };
   const auto open = [&] {
@@ -696,13 +701,15 @@ inline std::string find_broken_rule(const Disk& disk, Depth depth) {
   return fault;
 }
 
-/// Whether the secrets in `memory` open sessions exactly as they should; empty when they do.
-inline std::string find_bad_key(Engine& engine, const Memory& memory) {
-  for (const auto& [name, secret] : memory.secrets) {
+/// Whether the secrets in `before` open sessions exactly as they should; empty when they do. What the step
+/// under way revokes (`after`) may be good or not.
+inline std::string find_bad_key(Engine& engine, const Memory& before, const Memory& after) {
+  for (const auto& [name, secret] : before.secrets) {
     const auto session = engine.session(secret);
-    const bool wanted = !memory.revoked.contains(name);
-    if (session.ok() != wanted) return "the key of " + name + (wanted ? " is refused" : " is still good");
-    if (session.ok() && session->principal().key != memory.keys.at(name))
+    const bool revoked = before.revoked.contains(name);
+    if (!revoked && after.revoked.contains(name)) continue;
+    if (session.ok() == revoked) return "the key of " + name + (revoked ? " is still good" : " is refused");
+    if (session.ok() && session->principal().key != before.keys.at(name))
       return "the key of " + name + " is another's";
   }
   return {};
@@ -712,6 +719,7 @@ struct Look {
   std::size_t acknowledged = 0;  ///< Of `told`: how many had been answered when the accident came.
   Depth depth = Depth::rules;
   unsigned life = 1;
+  const Memory* held = nullptr;  ///< What callers hold, where other secrets were minted than in `told`.
   /// What the accident let through: what was under way when it came may stand, or (`not_done`) was denied.
   bool may_stand = true;
 };
@@ -746,7 +754,10 @@ inline std::string find_fault(Stage& stage, const Story& story, const std::vecto
         return step.name + ": was \"" + told[i].answer.text + "\", is \"" + again.text + "\" " +
                again.message;
     }
-    if (const std::string bad = find_bad_key(engine, before.memory); !bad.empty()) return bad;
+    if (const std::string bad = find_bad_key(engine, look.held != nullptr ? *look.held : before.memory,
+                                             told[std::min(acknowledged, told.size() - 1)].memory);
+        !bad.empty())
+      return bad;
     if (standing(engine) != stands) return "asking again has changed what stands";
 
     const Told* expected = &before;
@@ -772,6 +783,58 @@ inline std::string find_fault(Stage& stage, const Story& story, const std::vecto
   }();
   stage.close();
   return fault;
+}
+
+// ── power cuts ──
+
+/// A story as it was told undisturbed, and what the disk was asked meanwhile.
+struct Played {
+  Story story;
+  std::vector<Told> told;
+  Trace trace;
+};
+
+struct Cuts {
+  std::uint64_t cuts = 0;
+  std::uint64_t distinct =
+      0;  ///< Images that differ from those seen since the last answer: each is recovered.
+  std::uint64_t bad = 0;
+  std::string fault;             ///< The first, and where.
+  std::size_t acknowledged = 0;  ///< At the last cut: all of `told`.
+};
+
+/// Cuts the power before the first event and after every one, and looks at what each of `damages` leaves.
+/// Stops looking after `bad_max` faults.
+inline Cuts cut_everywhere(const Played& played, const std::vector<Damage>& damages, Syncs syncs,
+                           DiskOptions medium = {}, std::uint64_t bad_max = 1) {
+  Cuts out;
+  Disk left(medium);
+  Stage stage(left);
+  std::vector<Image> seen;  // since the last answer: what came out the same was looked at already
+  for_each_cut(played.trace, damages, syncs, [&](const Cut& cut) {
+    ++out.cuts;
+    const std::size_t before = out.acknowledged;
+    while (out.acknowledged < played.told.size() && played.told[out.acknowledged].events <= cut.events)
+      ++out.acknowledged;
+    if (out.bad >= bad_max) return;
+    if (out.acknowledged != before) seen.clear();
+    for (const Image& image : seen)
+      if (image.same_as(cut.left)) return;
+    seen.push_back(cut.left);
+    ++out.distinct;
+    left.restore(cut.left);
+    // integrity_check reads every page, so it takes turns.
+    const Depth depth = out.distinct % 8 == 0 ? Depth::pages : Depth::rules;
+    const std::string fault = find_fault(stage, played.story, played.told,
+                                         {.acknowledged = out.acknowledged, .depth = depth, .life = 30});
+    if (fault.empty()) return;
+    if (out.bad++ == 0)
+      out.fault = "cut after event " + std::to_string(cut.events) + " of " +
+                  std::to_string(played.trace.events.size()) + ", " + name_of(cut.damage.kind) + " " +
+                  std::to_string(cut.damage.seed) + ", " + std::to_string(out.acknowledged) +
+                  " answered: " + fault;
+  });
+  return out;
 }
 
 }  // namespace calyx::faults

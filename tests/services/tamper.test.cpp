@@ -224,7 +224,7 @@ TEST_CASE("a flipped bit in the database is found, or nothing that is read has c
 
   std::mt19937_64 random(20'261'123);
   std::map<std::string, int> counts;
-  const int flips = rounds(800);
+  const int flips = rounds(600);
   for (int i = 0; i < flips; ++i) {
     const std::size_t bit = random() % (whole.db.size() * 8);
     CAPTURE(bit);
@@ -244,7 +244,7 @@ TEST_CASE("a flipped bit in the database is found, or nothing that is read has c
     else if (after.sound)
       ++counts["benign: bytes that no row uses"];
     else if (judge_file(copy, anchor, AuditDepth::each).kind != Verdict::Kind::passed)
-      ++counts["benign to the eye: rows read alike, a search goes astray; named at AuditDepth::each"];
+      ++counts["detected at AuditDepth::each alone: rows read alike, a search goes astray"];
     else
       ++counts["benign: SQLite's housekeeping, rows and searches alike"];
   }
@@ -270,7 +270,7 @@ TEST_CASE("a flipped bit in the log that was not folded in yet takes commits awa
 
   std::mt19937_64 random(20'261'124);
   std::map<std::string, int> counts;
-  for (int i = 0, flips = rounds(400); i < flips; ++i) {
+  for (int i = 0, flips = rounds(300); i < flips; ++i) {
     const std::size_t bit = random() % (whole.wal.size() * 8);
     CAPTURE(bit);
     Files flipped = whole;
@@ -483,7 +483,7 @@ TEST_CASE("a chain that its owner made anew from one edit on does not fit the re
   }
 
   rewrite(first_topup, "5000.00", "6000.00", 5'000 * flops, 6'000 * flops, false);
-  CHECK(judge_file(copy, {}).line.substr(0, 42) == "receipt 0: does not say what event 8 says");
+  CHECK(judge_file(copy, {}).line.find("receipt 0: does not say what event ") == 0);
 
   rewrite(first_topup, "5000.00", "6000.00", 5'000 * flops, 6'000 * flops, true);
   CHECK(judge_file(copy, {}).line == "receipt 0: signature");

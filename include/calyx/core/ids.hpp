@@ -57,9 +57,12 @@ struct Id {
     for (std::size_t i = 0; i < core::id_digits; ++i) {
       const unsigned shift = static_cast<unsigned>(5 * (core::id_digits - 1 - i));  // of 130 bits, 2 unused
       std::uint64_t five;
-      if (shift >= 64) five = high >> (shift - 64);
-      else if (shift > 59) five = (high << (64 - shift)) | (low >> shift);
-      else five = low >> shift;
+      if (shift >= 64)
+        five = high >> (shift - 64);
+      else if (shift > 59)
+        five = (high << (64 - shift)) | (low >> shift);
+      else
+        five = low >> shift;
       out.push_back(core::crockford[five & 31]);
     }
   }
