@@ -289,14 +289,14 @@ TEST_CASE("memory may run out under callers who share commits, and each gets an 
     std::vector<Operation> operations;
     for (int i = 0; i < 6; ++i) {
       const std::string job = std::to_string(round) + "-" + std::to_string(i);
-      operations.push_back(
+      operations.emplace_back(
           Spend{.wallet = payers[caller], .job_id = job, .amount = flops(1), .host_wallet = host});
-      operations.push_back(Earn{.host = host,
-                                .job_id = job,
-                                .gross_amount = flops(1),
-                                .output_hash = story::output_hash(),
-                                .gpu_model = "H100",
-                                .payer_wallet = payers[caller]});
+      operations.emplace_back(Earn{.host = host,
+                                   .job_id = job,
+                                   .gross_amount = flops(1),
+                                   .output_hash = story::output_hash(),
+                                   .gpu_model = "H100",
+                                   .payer_wallet = payers[caller]});
     }
     return operations;
   };
@@ -329,7 +329,7 @@ TEST_CASE("memory may run out under callers who share commits, and each gets an 
       go.store(true);
       for (std::thread& thread : threads) thread.join();
       scope.stop();
-      fired += scope.fired() > 0 ? 1 : 0;
+      if (scope.fired() > 0) ++fired;
     }
     for (std::size_t i = 0; i < callers; ++i) {
       const auto again = session.bulk(asked[i]);
