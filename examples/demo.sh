@@ -19,6 +19,11 @@ folder=$1
 shift
 "$@" "$folder"
 
+# The C and Python programs sell the result that the C++ one computes: it must be the same to the byte.
+if [ -e "$folder/result.json" ]; then
+  cmp "$folder/result.json" "$here/packing_result.json" || die 'packing_result.json is not what was computed'
+fi
+
 # With `set -e` a command that fails ends the script, so each line below that is printed was true.
 sh "$here/verify_receipt.sh" "$folder/receipt.jws" "$folder/keys.json" >/dev/null
 say 'Verify' "openssl says valid: $folder/receipt.jws"

@@ -418,7 +418,7 @@ Result<Done> Market::ready_books() {
     }
     working_stale_ = false;
   }
-  CALYX_CHECK(catch_up(working_, writer_->store));
+  CALYX_CHECK(catch_up(working_, writer_->store, &windows_));
   {
     const std::shared_lock lock(committed_mutex_);
     if (!committed_stale_) return Done{};
@@ -545,6 +545,7 @@ Result<Done> Market::need_writer() {
     retired_.push_back(std::move(*writer_));
     writer_.reset();
   }
+  for (Writer& old : retired_) old.connection.end_transaction();
   CALYX_TRY(Writer writer, open_connection(!options_.read_only));
   writer_.emplace(std::move(writer));
   return Done{};
@@ -588,7 +589,7 @@ void Market::checkpoint_when_due(int frames) {
 
 // ── reading ──
 
-Result<Done> Market::catch_up(Book& book, store::MarketStore& store) const {
+Result<Done> Market::catch_up(Book& book, store::MarketStore& store, services::Windows* windows) const {
   CALYX_TRY(const Seq last, store.last_seq());
   if (last == book.seq) return Done{};
   if (last < book.seq)
@@ -603,7 +604,10 @@ Result<Done> Market::catch_up(Book& book, store::MarketStore& store) const {
     if (core::event_hash(crypto::Sha256{}, head, row.fields, scratch) != row.hash)
       return fail(Reason::corrupt,
                   "event " + std::to_string(row.seq) + " does not carry on the chain; run an audit");
+    const core::AccountNumber payer = services::Windows::payer_of(book, event.fields);
     CALYX_CHECK(book.apply(event, row.hash));
+    if (windows != nullptr)
+      windows->note(book, event, payer);  // what others spent counts in the hour as well
     return true;
   }));
   return services::catch_up_receipt_log(store, book);
@@ -613,7 +617,10 @@ Result<Done> Market::refresh() {
   const std::optional<std::uint64_t> seen = gate_.committed_seq();
   {
     const std::shared_lock lock(committed_mutex_);
-    if (!committed_stale_ && (!seen || static_cast<Seq>(*seen) <= committed_.seq)) return Done{};
+    // A reader for whom there is no gate to tell it asks the file; nobody else writes where a writer has
+    // none.
+    const bool nothing_new = seen ? static_cast<Seq>(*seen) <= committed_.seq : !options_.read_only;
+    if (!committed_stale_ && nothing_new) return Done{};
   }
   // In memory the leader's connection is the only one, and the leader mends the book as it begins.
   if (options_.path.empty()) return write([](Transaction&) -> Result<Done> { return Done{}; });
@@ -628,7 +635,7 @@ Result<Done> Market::refresh() {
     if (std::exchange(committed_stale_, true)) {
       CALYX_TRY(committed_, load_book(reader->store));
     } else {
-      CALYX_CHECK(catch_up(committed_, reader->store));
+      CALYX_CHECK(catch_up(committed_, reader->store, nullptr));
     }
     committed_stale_ = false;
     return Done{};
@@ -656,11 +663,18 @@ void Market::give_reader(std::unique_ptr<Reader> reader) {
 }
 
 std::string Market::jws(const store::MarketStore::OwnedReceipt& row) const {
-  const std::shared_lock lock(signers_mutex_);
   const auto place = static_cast<std::size_t>(row.key);
+  std::string header;
+  {
+    const std::shared_lock lock(signers_mutex_);
+    if (place < signing_headers_.size()) header = signing_headers_[place];
+  }
+  if (header.empty()) {  // a key that another process added, and that this one has signed nothing with yet
+    const std::vector<core::TrustedKey> keys = trusted_keys();
+    if (place < keys.size()) header = core::base64url(core::receipt_header(keys[place].kid));
+  }
   std::string out;
-  core::append_signing_input(out, place < signing_headers_.size() ? signing_headers_[place] : std::string(),
-                             row.payload);
+  core::append_signing_input(out, header, row.payload);
   out.push_back('.');
   core::append_base64url(out, row.signature);
   return out;
@@ -683,7 +697,7 @@ Result<std::string> Market::checkpoint_note(const core::merkle::Head& head) {
   if (signer == nullptr)
     return fail(Reason::keys_missing,
                 "the seed of the market's signing key is not here: open the market for writing");
-  return services::sign_checkpoint(head, working_.issuer, *signer);
+  return services::sign_checkpoint(head, issuer(), *signer);
 }
 
 Result<std::string> Market::rotate_signing_key() {

@@ -117,7 +117,8 @@ class Market {
   Result<std::unique_ptr<Reader>> take_reader();
   void give_reader(std::unique_ptr<Reader> reader);
   /// Applies what other processes committed since `book` was last moved on.
-  Result<Done> catch_up(services::Book& book, store::MarketStore& store) const;
+  /// `windows` belong to `book` and move on with it; null where nobody keeps any.
+  Result<Done> catch_up(services::Book& book, store::MarketStore& store, services::Windows* windows) const;
   Result<Done> refresh();
 
   Options options_;
@@ -160,7 +161,7 @@ class Market {
 /// Whether an error of one call is a matter of that call alone, or of the store under all of them.
 constexpr bool is_refusal(Status status) noexcept {
   return status == Status::invalid || status == Status::not_found || status == Status::conflict ||
-         status == Status::refused;
+         status == Status::refused || status == Status::stopped || status == Status::unsupported;
 }
 
 template <class Decide, class Answer>

@@ -179,13 +179,14 @@ namespace {
 struct Subject {
   core::AccountNumber number = 0;
   Naming naming;
+  Instant now;
 };
 
 Result<Subject> subject(Market& market, const Principal& principal, WalletId id) {
-  return market.read([&](const Book& book, Instant) -> Result<Subject> {
+  return market.read([&](const Book& book, Instant now) -> Result<Subject> {
     CALYX_TRY(const Caller caller, services::authorize(book, principal));
     CALYX_TRY(const WalletState* wallet, services::readable(book, caller, id));
-    return Subject{wallet->number, Naming{book.tag, {}}};
+    return Subject{wallet->number, Naming{book.tag, {}}, now};
   });
 }
 
@@ -223,7 +224,6 @@ Result<Listed<EntryView>> Session::entries(WalletId wallet, const Page& page) {
 Result<Listed<EscrowView>> Session::escrows(WalletId wallet, const Page& page) {
   CALYX_TRY(const Subject of, subject(*market_, principal_, wallet));
   CALYX_TRY(const std::int64_t after, cursor(page));
-  const std::int64_t now_us = market_->seams().now_us();
   std::vector<std::optional<core::AccountNumber>> hosts;
   CALYX_TRY(Listed<EscrowView> listed, market_->history([&](store::MarketStore& store)
                                                             -> Result<Listed<EscrowView>> {
@@ -259,7 +259,7 @@ Result<Listed<EscrowView>> Session::escrows(WalletId wallet, const Page& page) {
           view.state = std::holds_alternative<services::ReleaseEvent>(event.fields) ? EscrowState::released
                                                                                     : EscrowState::expired;
         }
-      } else if (view.expires_at && now_us >= view.expires_at->us) {
+      } else if (view.expires_at && of.now >= *view.expires_at) {
         view.state = EscrowState::expired;  // a fact of time, though nothing has written it yet
       }
       hosts.push_back(spend.host);
@@ -314,8 +314,12 @@ Result<Listed<Receipt>> Session::receipts(WalletId wallet, const Page& page) {
         if (!end) return true;
         CALYX_TRY(services::Event event, services::event_at(store, *end));
         fields = std::move(event.fields);
-      } else if (std::get<services::EarnEvent>(fields).host != of.number) {
-        return true;  // the payer's rest: its spend has shown the receipt
+      } else {
+        const auto& earned = std::get<services::EarnEvent>(fields);
+        CALYX_TRY(const services::Event lock, services::event_at(store, earned.lock));
+        const auto* spend = std::get_if<services::SpendEvent>(&lock.fields);
+        if (earned.host != of.number || (spend != nullptr && spend->wallet == of.number))
+          return true;  // the payer's own job: its spend has shown the receipt
       }
       const auto* earn = std::get_if<services::EarnEvent>(&fields);
       if (earn == nullptr) return true;

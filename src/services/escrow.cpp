@@ -161,14 +161,21 @@ Result<Earned> earn(Transaction& tx, const Principal& principal, const Earn& ask
   CALYX_CHECK(check(asked));
 
   // The job is one of the locks of that id: one that names this host or, for the operator, none.
-  CALYX_TRY(const std::vector<store::LockRow> rows, tx.store().find_locks(asked.job_id));
+  std::vector<store::LockRow> rows;
+  if (asked.payer_wallet) {
+    // A job id that thousands of payers used is still this one's own.
+    if (const WalletState* payer = book.find(*asked.payer_wallet)) {
+      CALYX_TRY(const std::optional<Seq> seq, tx.store().find_lock(asked.job_id, payer->number));
+      if (seq) rows.push_back({.payer = payer->number, .seq = *seq});
+    }
+  } else {
+    CALYX_TRY(rows, tx.store().find_locks(asked.job_id));
+  }
   std::optional<Found> found;
   std::size_t candidates = 0, locks = 0, burned = 0;
   for (const store::LockRow& row : rows) {
-    const WalletState* payer = book.wallet(row.payer);
-    if (payer == nullptr)
+    if (book.wallet(row.payer) == nullptr)
       return fail(Reason::corrupt, "a lock names a payer that is not there; run an audit");
-    if (asked.payer_wallet && payer->id != *asked.payer_wallet) continue;
     CALYX_TRY(Found one, look_up(tx, row.payer, row.seq));
     if (!one.spend) {
       ++burned;

@@ -98,6 +98,15 @@ class Reader {
     return *found->string();
   }
   std::string maybe_text(std::string_view key) { return optional_text(key).value_or(std::string()); }
+  /// The one whose word stands there.
+  template <class T>
+  T one_of(std::string_view key, std::initializer_list<T> all) {
+    const std::string text = optional_text(key).value_or(std::string());
+    for (const T one : all)
+      if (text == word(one)) return one;
+    good_ = false;
+    return T{};
+  }
   std::int64_t number(std::string_view key) { return need(key, optional_number(key)); }
   std::optional<std::int64_t> optional_number(std::string_view key) {
     const json::Value* found = find(key);
@@ -370,7 +379,7 @@ Fields read_known(EventKind kind, Reader& in) {
       of.by = in.maybe_number("by");
       of.once = in.maybe_text("idempotency_key");
       of.owner_id = in.text("owner_id");
-      of.owner_type = in.text("owner_type") == word(OwnerType::human) ? OwnerType::human : OwnerType::agent;
+      of.owner_type = in.one_of("owner_type", {OwnerType::human, OwnerType::agent});
       of.parent = in.maybe_number("parent");
       of.policy = in.policy("policy");
       of.wallet = in.number("wallet");
@@ -380,9 +389,7 @@ Fields read_known(EventKind kind, Reader& in) {
       WalletChanged of;
       of.by = in.maybe_number("by");
       of.policy = in.policy("policy");
-      const std::string status = in.text("status");
-      for (const WalletStatus one : {WalletStatus::active, WalletStatus::frozen, WalletStatus::closed})
-        if (status == word(one)) of.status = one;
+      of.status = in.one_of("status", {WalletStatus::active, WalletStatus::frozen, WalletStatus::closed});
       of.wallet = in.number("wallet");
       return of;
     }

@@ -106,6 +106,13 @@ void Windows::note(const Book& book, const Event& event, AccountNumber payer) {
   }
 }
 
+AccountNumber Windows::payer_of(const Book& book, const Fields& fields) noexcept {
+  const Seq sent = return_of(fields).seq;
+  if (const auto lock = book.locks.find(sent); lock != book.locks.end()) return lock->second.payer;
+  if (const auto payout = book.payouts.find(sent); payout != book.payouts.end()) return payout->second.wallet;
+  return 0;
+}
+
 Result<Done> Transaction::tick() {
   const std::int64_t us = seams_.now_us();
   if (us < 0 || us > core::instant_max.us)
@@ -130,18 +137,10 @@ Result<Placed> Transaction::append(Fields fields) {
                        fields_text_, document_);
   CALYX_CHECK(store_.append_event(event.seq, event.at, static_cast<int>(kind), fields_text_, appended.hash));
   CALYX_CHECK(store_.append_entries(event.seq, legs.all()));
-  const AccountNumber payer = payer_of(event.fields);
+  const AccountNumber payer = Windows::payer_of(book_, event.fields);
   CALYX_CHECK(book_.apply(event, appended.hash));
   windows_.note(book_, event, payer);
   return Placed{event.seq, event.at};
-}
-
-AccountNumber Transaction::payer_of(const Fields& fields) const noexcept {
-  Seq sent = return_of(fields).seq;
-  if (const auto lock = book_.locks.find(sent); lock != book_.locks.end()) return lock->second.payer;
-  if (const auto payout = book_.payouts.find(sent); payout != book_.payouts.end())
-    return payout->second.wallet;
-  return 0;
 }
 
 Result<Money> Transaction::balance_at(AccountNumber account, Seq seq) {

@@ -23,6 +23,8 @@ class Windows {
   /// Takes note of an event that was appended to `book` just now. `payer` is whose money it brings back, or
   /// 0.
   void note(const Book& book, const Event& event, AccountNumber payer);
+  /// Whose money `fields` bring back, asked before the book forgets the lock; 0 for other events.
+  static AccountNumber payer_of(const Book& book, const Fields& fields) noexcept;
   void forget() { windows_.clear(); }
 
  private:
@@ -100,9 +102,6 @@ class Transaction {
   const std::deque<Appended>& appended() const noexcept { return appended_; }
 
  private:
-  /// Whose money an event brings back, asked before the book forgets the lock; 0 for other events.
-  AccountNumber payer_of(const Fields& fields) const noexcept;
-
   Book& book_;
   store::MarketStore& store_;
   Windows& windows_;

@@ -43,7 +43,6 @@ Result<WalletCreated> create_wallet(Transaction& tx, const Principal& principal,
     if (above->owner_type != OwnerType::human)
       return field_error(Reason::parent_not_human, "/parent_wallet_id",
                          "is an agent's wallet, must be a human's");
-    if (above->status == WalletStatus::closed) return check_active(*above).error();
     parent = above->number;
   }
 
@@ -65,6 +64,9 @@ Result<WalletCreated> create_wallet(Transaction& tx, const Principal& principal,
     return out;
   }
 
+  if (const WalletState* above = book.wallet(parent);
+      above != nullptr && above->status == WalletStatus::closed)
+    return check_active(*above).error();
   const AccountNumber number = book.next_wallet();
   CALYX_TRY(const Placed event, tx.append(WalletCreatedEvent{.wallet = number,
                                                              .owner_type = asked.owner_type,
@@ -104,6 +106,10 @@ Result<Wallet> change_wallet(Transaction& tx, const Principal& principal, Wallet
       return fail(Reason::wallet_not_empty,
                   "the wallet has " + say(wallet->balance) + " FLOPS and " + say(wallet->held) + " in escrow",
                   json::object({{"balance", number(wallet->balance)}, {"held", number(wallet->held)}}));
+    for (const auto& [seq, payout] : book.payouts)  // what is on its way out may come back
+      if (payout.wallet == wallet->number && payout.status == PayoutStatus::pending)
+        return fail(Reason::wallet_not_empty, "its payout " + payout.id.text() + " is pending",
+                    json::object({{"payout_id", payout.id.text()}}));
     for (const AccountNumber child : wallet->children)
       if (book.wallet(child)->status != WalletStatus::closed)
         return fail(Reason::wallet_not_empty, "its agent " + book.wallet(child)->id.text() + " is not closed",

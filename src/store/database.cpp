@@ -247,24 +247,21 @@ struct Connection::Inside {
     sqlite3_stmt* statement = nullptr;
     prepared.fetch_add(1, std::memory_order_relaxed);
     int code = sqlite3_prepare_v2(db, sql, -1, &statement, nullptr);
+    // A statement that is left behind where an error's text finds no memory would keep the file open for ever.
+    const std::unique_ptr<sqlite3_stmt, decltype(&sqlite3_finalize)> ending(statement, &sqlite3_finalize);
     std::string answer;
     if (code == SQLITE_OK) {
       code = sqlite3_step(statement);
       if (code == SQLITE_ROW) {
         const void* text = sqlite3_column_text(statement, 0);
         if (text != nullptr) answer = static_cast<const char*>(text);
-        code = SQLITE_OK;
-      } else if (code == SQLITE_DONE) {
-        code = SQLITE_OK;
+        // To the end: a change of the journal's mode is carried out only after it was answered.
+        code = sqlite3_step(statement);
       }
+      if (code == SQLITE_DONE) code = SQLITE_OK;
     }
-    if (code == SQLITE_OK) {
-      sqlite3_finalize(statement);
-      return answer;
-    }
-    Error error = store_error(db, code, "opening the market");
-    sqlite3_finalize(statement);
-    return error;
+    if (code == SQLITE_OK) return answer;
+    return store_error(db, code, "opening the market");
   }
 
   Result<Done> set(const char* sql) {
@@ -346,11 +343,6 @@ Result<Done> Connection::Inside::use_wal(const OpenOptions& options) {
   sqlite3_wal_hook(db, &note_frames, this);
 
   CALYX_TRY(std::string mode, ask("PRAGMA journal_mode"));
-  if (mode != "wal") {
-    // Where the header cannot be read the pragma answers `delete` and no error; a query tells which it was.
-    CALYX_CHECK(set("SELECT count(*) FROM sqlite_schema"));
-    CALYX_TRY(mode, ask("PRAGMA journal_mode"));
-  }
   if (mode != "wal") {
     auto pages = ask("PRAGMA page_count");
     if (!pages.ok()) return std::move(pages).error();
@@ -455,6 +447,9 @@ Result<Done> Connection::empty_log() {
 
 int Connection::wal_frames() const noexcept { return inside_->frames; }
 bool Connection::broken() const noexcept { return inside_->broken; }
+void Connection::end_transaction() noexcept {
+  if (in_transaction()) run_once(inside_->rollback);
+}
 
 Result<Done> Connection::Inside::copy_to(sqlite3* target) {
   constexpr const char* doing = "making a backup";

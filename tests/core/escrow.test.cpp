@@ -25,7 +25,7 @@ constexpr core::AccountNumber escrow = core::escrow_account(lock_seq);
 TEST_CASE("a settlement is judged by the first rule it breaks, a release by the same but for the amount") {
   constexpr Instant before{999}, deadline{1000}, after{1001};
   struct Row {
-    const char* says;
+    std::string says;
     LockFacts lock;
     Money gross;
     Instant now;
@@ -78,7 +78,7 @@ TEST_CASE("a lock, a release and a plain movement have two legs") {
 
 TEST_CASE("a settlement empties the escrow into fee, net and the rest, without a leg of nothing") {
   struct Row {
-    const char* says;
+    std::string says;
     core::AccountNumber to;
     std::int64_t gross;
     std::int32_t rate;

@@ -26,7 +26,7 @@ std::int64_t fee_by_hand(std::int64_t gross, std::int32_t rate) {
 
 TEST_CASE("the fee is fifteen percent rounded half-even to the micro") {
   struct Row {
-    const char* says;
+    std::string says;
     std::int64_t gross, fee, net;
   };
   const Row rows[] = {

@@ -46,7 +46,7 @@ struct Story {
 
 /// A rule, and how to break it alone.
 struct Rule {
-  const char* says;
+  std::string says;
   Reason reason;
   PolicyOwner owner;
   void (*break_it)(Story&);
@@ -146,7 +146,7 @@ TEST_CASE("a wallet without a parent or without rules is bound by its balance al
 TEST_CASE("an allowlist is read literally, and only by what rents a GPU") {
   using List = std::optional<std::vector<std::string>>;
   struct Row {
-    const char* says;
+    std::string says;
     List list;
     std::optional<std::string_view> gpu;
     bool judges_gpu;

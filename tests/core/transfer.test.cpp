@@ -29,7 +29,7 @@ std::vector<Entry> a_chain(std::size_t count) {
 
 TEST_CASE("a transfer has two to eight legs that sum to zero, or none at all") {
   struct Row {
-    const char* says;
+    std::string says;
     std::vector<Entry> entries;
     Reason expected;
   };

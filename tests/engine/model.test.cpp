@@ -1199,7 +1199,7 @@ class Asker {
         {Op::spend, 300},         {Op::earn, 260},           {Op::release, 70},       {Op::topup, 70},
         {Op::transfer, 110},      {Op::create_wallet, 8},    {Op::change_wallet, 50}, {Op::issue_key, 6},
         {Op::revoke_key, 3},      {Op::rotate_key, 5},       {Op::approve, 40},       {Op::deny, 8},
-        {Op::request_payout, 30}, {Op::confirm_payout, 12},  {Op::fail_payout, 12},   {Op::grant, 8},
+        {Op::request_payout, 30}, {Op::confirm_payout, 12},  {Op::fail_payout, 12},   {Op::grant, 30},
         {Op::join_waitlist, 3},   {Op::approve_waitlist, 3}, {Op::too_many, 1}};
     static constexpr int sum = [] {
       int all = 0;
@@ -1692,8 +1692,14 @@ TEST_CASE("a million random questions get from the engine what the documents pro
     threads.emplace_back(work);
   for (std::thread& thread : threads) thread.join();
 
-  MESSAGE(reach.asked.load(), " questions, seeds 0 to ", seeds - 1, ", ", reach.replays.load(), " replays, ",
-          reach.expiries.load(), " expiries");
+  std::string counts;
+  for (std::size_t i = 0; i < ops; ++i)
+    counts += std::string(op_words[i]) + " " + std::to_string(reach.done[i].load()) + ", ";
+  for (const Reason reason : reasons_of_services)
+    counts += std::string(word(reason)) + " " +
+              std::to_string(reach.refused[static_cast<std::size_t>(reason)].load()) + ", ";
+  MESSAGE(reach.asked.load(), " questions, seeds 0 to ", seeds - 1, ": ", counts, "replays ",
+          reach.replays.load(), ", expiries ", reach.expiries.load());
   CHECK_MESSAGE(first_divergence.empty(), first_divergence);
   if (!first_divergence.empty() || one != nullptr) return;
 

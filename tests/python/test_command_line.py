@@ -66,7 +66,8 @@ def test_a_receipt_is_verified_by_files_alone(path: Path, receipt: calyx.Receipt
 
 
 def test_an_audit_says_ok_or_names_the_fault(path: Path, receipt: calyx.Receipt) -> None:
-    for more in ([], ["--deep"], ["--anchor", path.with_name("receipt.json")], ["--anchor", path.with_name("checkpoint.txt")]):
+    anchors = [["--anchor", path.with_name(name)] for name in ("receipt.json", "checkpoint.txt")]
+    for more in ([], ["--deep"], *anchors):
         good = run("audit", path, *more)
         assert good.returncode == 0, good.stderr + good.stdout
         assert good.stdout.startswith("ok: ") and "1 receipts" in good.stdout

@@ -5,11 +5,12 @@ from __future__ import annotations
 import base64
 import hashlib
 import json
+import pickle
 from decimal import Decimal
 
 import calyx
 import pytest
-from conftest import settle
+from conftest import people, settle
 
 
 def unbase64url(text: str) -> bytes:
@@ -91,6 +92,14 @@ def test_every_form_of_a_receipt_is_judged_alike(market: calyx.Market, they) -> 
     assert (read["verified"], read["receipt_id"], read["jws"]) == (True, receipt.id, receipt.jws)
 
 
+def test_a_receipt_outlives_its_market() -> None:
+    with calyx.open() as market:
+        receipt = settle(people(market)).receipt
+    assert receipt.verified
+    again = pickle.loads(pickle.dumps(receipt))
+    assert again == receipt and again.verified and again.leaf == 0
+
+
 def test_the_wire_serves_the_same_document(market: calyx.Market, they) -> None:
     receipt = settle(they).receipt
     key = market.issue_operator_key().api_key
@@ -138,7 +147,6 @@ def test_a_new_signing_key_signs_and_the_old_one_still_verifies(market: calyx.Ma
 
 def test_the_host_may_sign(clock) -> None:
     ed25519 = pytest.importorskip("cryptography.hazmat.primitives.asymmetric.ed25519")
-    from conftest import people
     from cryptography.hazmat.primitives import serialization
 
     key = ed25519.Ed25519PrivateKey.generate()

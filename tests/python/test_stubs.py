@@ -53,7 +53,10 @@ def test_the_stub_names_the_arguments_as_they_are() -> None:
             assert [one.split(":")[0].strip() for one in given.split(", ") if ":" in one] == arguments, member
 
 
-@pytest.mark.parametrize("name", [name for name in calyx.__all__ if name not in ("Amount", "KEEP", "Operation", "__version__")])
+NOT_DOCUMENTED_BY_THEMSELVES = {"Amount", "KEEP", "Operation", "__version__"}  # values, not classes or functions
+
+
+@pytest.mark.parametrize("name", sorted(set(calyx.__all__) - NOT_DOCUMENTED_BY_THEMSELVES))
 def test_every_public_name_is_documented(name: str) -> None:
     thing = getattr(calyx, name)
     assert inspect.getdoc(thing)

@@ -11,6 +11,7 @@ import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from types import SimpleNamespace
 
 import calyx
 import pytest
@@ -112,37 +113,97 @@ def test_callbacks_of_many_threads_do_not_hang(clock) -> None:
         time.sleep(0)
         return clock()
 
-    with calyx.open(clock=now, random=random) as market:
-        owner = market.create_wallet("human", "alice")
+    key = signer()
+
+    def sign(kid: str, message: bytes) -> bytes:
+        time.sleep(0)
+        return key.sign(message)
+
+    with calyx.open(clock=now, random=random, sign=sign, sign_public_key=key.public) as market:
+        payer = market.create_wallet("human", "alice")
+        host = market.create_wallet("human", "gpu-farm")
+        market.topup(payer, 200)
+
+        def work(at: int) -> bool:
+            payer.spend(f"job-{at}", 1)
+            return host.earn(f"job-{at}", 1, OUTPUT_HASH, "A100", at).receipt.verified
+
         with ThreadPoolExecutor(THREADS) as pool:
-            for future in [pool.submit(market.topup, owner, 1) for _ in range(200)]:
-                future.result(timeout=60)
-        assert owner.balance == 200
+            for future in [pool.submit(work, at) for at in range(200)]:
+                assert future.result(timeout=60)
+        assert payer.balance == 0
+        assert market.audit(deep=True)
     assert asked
 
 
-def test_what_a_callback_raises_is_told_and_the_call_fails(capsys: pytest.CaptureFixture[str]) -> None:
-    told = []
-    hook, sys.unraisablehook = sys.unraisablehook, lambda what: told.append(what.exc_type)
-    try:
-        broken = False
+def test_what_the_clock_raises_is_raised_and_nothing_was_begun() -> None:
+    said: list[object] = [1_775_077_200_000_000]
 
-        def now() -> int:
-            if broken:
-                raise ZeroDivisionError
-            return 1_775_077_200_000_000
+    def now() -> object:
+        if isinstance(said[0], BaseException):
+            raise said[0]
+        return said[0]
 
-        with calyx.open(clock=now) as market:
-            owner = market.create_wallet("human", "alice")
-            broken = True
-            with pytest.raises(calyx.Error):
+    with calyx.open(clock=now) as market:
+        owner = market.create_wallet("human", "alice")
+        for bad, kind in (
+            (ZeroDivisionError(), ZeroDivisionError),
+            (KeyboardInterrupt(), KeyboardInterrupt),
+            (1.5, TypeError),
+            (-1, ValueError),
+            (10**30, ValueError),
+        ):
+            said[0] = bad
+            with pytest.raises(kind):
                 market.topup(owner, 1)
-            broken = False
-            market.topup(owner, 1)
-            assert owner.balance == 1
-    finally:
-        sys.unraisablehook = hook
-    assert ZeroDivisionError in told
+        said[0] = 1_775_077_200_000_001
+        assert owner.balance == 0
+        market.topup(owner, 1)
+        assert owner.balance == 1
+        said[0] = ZeroDivisionError()
+    with pytest.raises(ZeroDivisionError):
+        calyx.open(clock=now)
+
+
+def signer() -> SimpleNamespace:
+    """A key of the host's own: ``sign(message)``, and the public half."""
+    ed25519 = pytest.importorskip("cryptography.hazmat.primitives.asymmetric.ed25519")
+    from cryptography.hazmat.primitives import serialization
+
+    key = ed25519.Ed25519PrivateKey.generate()
+    public = key.public_key().public_bytes(serialization.Encoding.Raw, serialization.PublicFormat.Raw)
+    return SimpleNamespace(sign=key.sign, public=public)
+
+
+def test_what_a_signer_raises_is_told_and_the_call_fails(monkeypatch: pytest.MonkeyPatch, clock) -> None:
+    key = signer()
+    answer = key.sign
+    told: list[object] = []
+    monkeypatch.setattr(sys, "unraisablehook", lambda what: told.append(what.exc_type))
+
+    with calyx.open(clock=clock, sign=lambda kid, message: answer(message), sign_public_key=key.public) as market:
+        they = people(market)
+        they.agent.spend("job-1", 4, gpu_type="A100")
+        for bad in (lambda message: 1 / 0, lambda message: "text", lambda message: b"short"):
+            answer = bad
+            with pytest.raises(calyx.Unavailable) as unavailable:
+                they.host.earn("job-1", 3.80, OUTPUT_HASH, "A100", 1)
+            assert unavailable.value.reason == "signer_failed"
+        assert told == [ZeroDivisionError, TypeError, TypeError]
+        assert they.agent.held == 4 and they.host.balance == 0
+        answer = key.sign
+        assert they.host.earn("job-1", 3.80, OUTPUT_HASH, "A100", 1).receipt.verified
+
+
+def test_what_pay_out_raises_leaves_the_payout_pending(monkeypatch: pytest.MonkeyPatch) -> None:
+    told: list[object] = []
+    monkeypatch.setattr(sys, "unraisablehook", lambda what: told.append(what.exc_type))
+    with calyx.open(pay_out=lambda payout: 1 / 0) as market:
+        host = market.create_wallet("human", "gpu-farm")
+        market.topup(host, 10)
+        assert host.payout(4, "bank").status == "pending"
+        assert host.balance == 6
+    assert told == [ZeroDivisionError]
 
 
 def test_a_closed_market_answers_that_it_is_closed(path: Path) -> None:

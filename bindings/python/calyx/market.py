@@ -362,8 +362,7 @@ class Session:
         return self._receipt_of(self._native.receipt(text_in(receipt_id, "/receipt_id")))
 
     def _receipt_of(self, raw: dict[str, Any]) -> Receipt:
-        engine = self._engine
-        return Receipt(raw["jws"], lambda text: Verdict(**engine.verify(text)), leaf=raw["leaf"])
+        return Receipt(raw["jws"], self._engine.public_keys(), leaf=raw["leaf"])
 
     def inclusion_proof(self, receipt: Receipt | str) -> InclusionProof:
         """That a receipt is in the receipt log, for verifying without calyx."""
@@ -524,12 +523,13 @@ def open(
     Without a path the market is in memory and ends with the process.
 
     ``issuer`` (who signs receipts) and ``fee_basis_points`` (the platform's fee in hundredths of a percent) are
-    fixed when a market is created. ``clock`` gives microseconds since 1970-01-01 UTC; ``random`` gives that
-    many random bytes; ``sign(key_id, message)`` signs with the Ed25519 key whose public half is
-    ``sign_public_key``, instead of the key file, and must not call calyx; ``pay_out`` is handed each payout
-    once its debit is on disk and answers ``confirmed``, ``failed`` or None for not yet. What a callback raises
-    goes to ``sys.unraisablehook``, and the call that needed it fails, but for ``pay_out``: such a payout stays
-    pending.
+    fixed when a market is created. ``clock`` gives microseconds since 1970-01-01 UTC as an ``int`` and is asked at
+    the beginning of every call, which raises what it raises. ``random`` gives that many random bytes;
+    ``sign(key_id, message)`` signs with the Ed25519 key whose public half is ``sign_public_key``, instead of the
+    key file; ``pay_out`` is handed each payout once its debit is on disk and answers ``confirmed``, ``failed`` or
+    None for not yet. These three may be asked in any thread's call for another's sake, and ``random`` and
+    ``sign`` must not call calyx; so what they raise goes to ``sys.unraisablehook``, the call that needed them
+    fails with nothing written, and a payout stays pending.
 
     Raises ``Invalid`` (``options_invalid``, ``path_refused``), ``NotFound`` (``file_missing``, read-only),
     ``Unavailable`` (``keys_missing``, ``store_busy``, ``disk_full``, ``io_error``), ``Corrupt`` (``keys_foreign``,

@@ -17,9 +17,6 @@ __all__ = ["Amount", "Flops", "micro"]
 #: What is accepted where an amount is asked for. Units: FLOPS.
 Amount = Union[int, float, str, Decimal]
 
-_MICRO_PER_FLOPS = 1_000_000
-_FLOPS_PER_USD = 100
-
 
 def _digits(value: Decimal) -> str:
     """``value`` in digits, without the zeros behind the last decimal that counts: 1.5000000 is 1.5.
@@ -98,7 +95,7 @@ class Flops(Decimal):
         """The amount in micro-FLOPS. Units: millionths of a FLOPS."""
         sign, digits, exponent = self.as_tuple()
         assert isinstance(exponent, int)
-        count = int("".join(map(str, digits))) * 10 ** (6 + exponent)
+        count = int("".join(map(str, digits)) + "0" * (6 + exponent))
         return -count if sign else count
 
     @property

@@ -8,7 +8,7 @@ from __future__ import annotations
 import base64
 import binascii
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime, timezone
 from decimal import Decimal
@@ -50,10 +50,10 @@ class Receipt:
     #: Its place in the market's receipt log, where a market gave it.
     leaf: int | None
 
-    def __init__(self, jws: str, judge: Callable[[str], Verdict], *, leaf: int | None = None, text: str | None = None):
+    def __init__(self, jws: str, keys: str, *, leaf: int | None = None, text: str | None = None) -> None:
         self.jws = jws
         self.leaf = leaf
-        self._judge = judge
+        self._keys = keys
         # What is judged: of a document, all of it, since what stands around the JWS must say the same.
         self._text = jws if text is None else text
         self.payload = _payload_of(jws)
@@ -76,12 +76,12 @@ class Receipt:
                 raise Invalid("not_json", "the receipt's document is no JSON") from None
             if not isinstance(jws, str):
                 jws = ""
-        return cls(jws, lambda what: verify_receipt(what, key_set), text=text)
+        return cls(jws, key_set, text=text)
 
     @property
     def verified(self) -> bool:
-        """Whether the signature is good, by the keys of its market or those given to :meth:`load`."""
-        return self._judge(self._text).valid
+        """Whether the signature is good, by the keys that its market had, or those given to :meth:`load`."""
+        return verify_receipt(self._text, self._keys).valid
 
     @property
     def id(self) -> str:
@@ -159,7 +159,8 @@ class Receipt:
         return hash(self.jws)
 
     def __repr__(self) -> str:
-        spent = self.payload.get("amount", {}).get("gross", "?") if isinstance(self.payload.get("amount"), dict) else "?"
+        amount = self.payload.get("amount")
+        spent = amount.get("gross", "?") if isinstance(amount, dict) else "?"
         return f"<Receipt {self.payload.get('id', '?')} of {spent} FLOPS>"
 
 

@@ -473,23 +473,21 @@ class Wallet:
         wallet_id = session.wallet_id
         if wallet_id is None:
             raise Invalid("field_value", "is an operator's key, which has no wallet", {"field": "api_key"})
-        self._begin(session, wallet_id)
+        self._begin(session, wallet_id, cap, gpus)
         self.api_key = api_key
-        self._cap = cap
-        self._gpus = gpus
 
-    def _begin(self, session: Session, wallet_id: str) -> None:
+    def _begin(self, session: Session, wallet_id: str, cap: int | None, gpus: list[str] | None) -> None:
         self.id = wallet_id
         self.api_key = None
         self.replayed = False
         self._session = session
-        self._cap: int | None = None
-        self._gpus: list[str] | None = None
+        self._cap = cap
+        self._gpus = gpus
 
     @classmethod
     def _of(cls, session: Session, wallet_id: str) -> Wallet:
         wallet = cls.__new__(cls)
-        wallet._begin(session, wallet_id)
+        wallet._begin(session, wallet_id, None, None)
         return wallet
 
     # What it is.

@@ -71,13 +71,31 @@ class Outside {
 /// closing the file there would end the parent's locks on it.
 struct Open {
   std::shared_ptr<calyx::Engine> engine;  // null once closed; its deleter spares a forked child
+  py::object clock;                       // null when the engine reads the system's
+  std::shared_ptr<std::atomic<std::int64_t>> instant_us;  // what `clock` said last, for the engine
+
   std::shared_ptr<calyx::Engine> take() const {
     if (going_down) throw Failure(fail(Reason::closed, "the interpreter is shutting down"));
+    if (engine != nullptr && clock) instant_us->store(read_clock(clock));
     if (engine == nullptr) throw Failure(fail(Reason::closed, "the market was closed"));
     return engine;
   }
+
+  /// What `clock` says. It is asked before a call and not by the engine in its midst: so what it raises
+  /// (an interrupt, too) is the caller's to see, and nothing was begun.
+  static std::int64_t read_clock(const py::object& clock) {
+    const py::object said = clock();
+    if (!PyLong_Check(said.ptr())) throw py::type_error("clock gives microseconds as an int");
+    int beyond = 0;
+    const long long us = PyLong_AsLongLongAndOverflow(said.ptr(), &beyond);
+    if (beyond != 0 || us < 0 || us > core::instant_max.us)
+      throw py::value_error("clock gives an instant outside 1970 to 9999");
+    return us;
+  }
+
   void close() {
     std::shared_ptr<calyx::Engine> last = std::move(engine);
+    const py::object forgotten = std::move(clock);  // it may hold the market that holds it
     if (last == nullptr) return;
     const Outside none;
     last.reset();
@@ -606,20 +624,14 @@ struct PySession {
 
 /// What `open` takes, with its callbacks as the engine calls them.
 calyx::Options options_of(std::string path, bool read_only, std::uint64_t busy_timeout_ms, std::string issuer,
-                          std::int32_t fee_basis_points, const py::object& clock, const py::object& random,
-                          const py::object& sign, const std::optional<py::bytes>& sign_public_key,
-                          const py::object& pay_out) {
+                          std::int32_t fee_basis_points, const py::object& random, const py::object& sign,
+                          const std::optional<py::bytes>& sign_public_key, const py::object& pay_out) {
   calyx::Options options;
   options.path = std::move(path);
   options.read_only = read_only;
   options.busy_timeout_ms = busy_timeout_ms;
   options.issuer = std::move(issuer);
   options.fee_basis_points = fee_basis_points;
-  if (!clock.is_none())
-    options.now_us = [clock_ = Function(clock)] {
-      constexpr std::int64_t no_instant = -1;  // the engine refuses the call rather than guess one
-      return clock_.ask(no_instant, [](const py::object& us) { return us.cast<std::int64_t>(); });
-    };
   if (!random.is_none())
     options.random = [random_ = Function(random)](void* to, std::size_t size) {
       return random_.ask(
@@ -662,14 +674,19 @@ OpenPtr open_market(std::string path, bool read_only, std::uint64_t busy_timeout
                     const py::object& pay_out) {
   if (going_down) throw Failure(fail(Reason::closed, "the interpreter is shutting down"));
   calyx::Options options = options_of(std::move(path), read_only, busy_timeout_ms, std::move(issuer),
-                                      fee_basis_points, clock, random, sign, sign_public_key, pay_out);
+                                      fee_basis_points, random, sign, sign_public_key, pay_out);
+  const auto open = std::make_shared<Open>();
+  if (!clock.is_none()) {
+    open->clock = clock;
+    open->instant_us = std::make_shared<std::atomic<std::int64_t>>(Open::read_clock(clock));
+    options.now_us = [instant = open->instant_us] { return instant->load(); };
+  }
   std::optional<Result<calyx::Engine>> engine;
   {
     const Outside none;
     engine.emplace(calyx::Engine::open(std::move(options)));
   }
   auto kept = std::make_unique<calyx::Engine>(std::move(*engine).value());
-  const auto open = std::make_shared<Open>();
   open->engine = {kept.release(), [owner = getpid()](calyx::Engine* last) {
                     if (getpid() == owner) delete last;
                   }};
