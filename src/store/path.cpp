@@ -95,7 +95,8 @@ Result<std::string> real_market_path(std::string_view given) {
                                        " names (hard links), and a market must have one");
     CALYX_TRY(real, real_path(path.c_str()));
   } else if (errno == ENOENT) {
-    if (::lstat(path.c_str(), &facts) == 0)
+    // Only a link: another process may have made the file itself between the two looks.
+    if (::lstat(path.c_str(), &facts) == 0 && S_ISLNK(facts.st_mode))
       return refused("dangling_link", "the path is a symbolic link to a file that is not there");
     const std::string_view name = last_name(path);
     std::string folder = path.substr(0, path.size() - name.size());
