@@ -247,7 +247,8 @@ struct Connection::Inside {
     sqlite3_stmt* statement = nullptr;
     prepared.fetch_add(1, std::memory_order_relaxed);
     int code = sqlite3_prepare_v2(db, sql, -1, &statement, nullptr);
-    // A statement that is left behind where an error's text finds no memory would keep the file open for ever.
+    // A statement that is left behind where an error's text finds no memory would keep the file open for
+    // ever.
     const std::unique_ptr<sqlite3_stmt, decltype(&sqlite3_finalize)> ending(statement, &sqlite3_finalize);
     std::string answer;
     if (code == SQLITE_OK) {

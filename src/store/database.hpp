@@ -111,7 +111,8 @@ class Connection {
   /// Whether a transaction is open. SQLite ends one by itself after some errors.
   bool in_transaction() const noexcept { return sqlite3_get_autocommit(handle()) == 0; }
 
-  /// Tries once more to undo a transaction that a failed rollback left open: it keeps all others from writing.
+  /// Tries once more to undo a transaction that a failed rollback left open: it keeps all others from
+  /// writing.
   void end_transaction() noexcept;
 
   /// Whether a commit or rollback left this connection unfit for use: close it and open another.
