@@ -42,6 +42,27 @@ std::int64_t system_now_us() {
   return duration_cast<microseconds>(system_clock::now().time_since_epoch()).count();
 }
 
+// What a host's callback throws must not pass through a batch, where others wait: a clock that throws tells
+// no time, and a source that throws gives nothing.
+std::function<std::int64_t()> clock_of(std::function<std::int64_t()> host) {
+  return [host = std::move(host)]() -> std::int64_t {
+    try {
+      return host();
+    } catch (...) {
+      return INT64_MIN;
+    }
+  };
+}
+crypto::RandomSource random_of(std::function<bool(void*, std::size_t)> host) {
+  return [host = std::move(host)](void* out, std::size_t size) {
+    try {
+      return host(out, size);
+    } catch (...) {
+      return false;
+    }
+  };
+}
+
 Result<Event> read_event(const store::EventRow& row) {
   CALYX_TRY(services::Fields fields,
             services::read_fields(static_cast<core::EventKind>(row.kind), row.fields));
@@ -133,8 +154,8 @@ Result<std::unique_ptr<Market>> Market::open(Options options) {
 
 Result<Done> Market::start() {
   pid_ = getpid();
-  seams_.now_us = options_.now_us ? options_.now_us : system_now_us;
-  seams_.random = options_.random ? options_.random : crypto::system_random();
+  seams_.now_us = options_.now_us ? clock_of(options_.now_us) : system_now_us;
+  seams_.random = options_.random ? random_of(options_.random) : crypto::system_random();
   seams_.hash_key = &hash_key_;
 
   const bool plain_file = !options_.path.empty() && options_.vfs.empty();
@@ -540,7 +561,10 @@ Result<Done> Market::commit(Transaction& tx, store::WriteTransaction& transactio
 Result<Done> Market::need_writer() {
   if (fenced_)
     return fail(Reason::internal, "the engine met a broken rule and stopped writing: close it, run an audit");
-  if (writer_ && !writer_->connection.broken()) return Done{};
+  if (writer_ && !writer_->connection.broken()) {
+    retired_.clear();  // it keeps the log's index alive in their stead
+    return Done{};
+  }
   if (writer_) {
     retired_.push_back(std::move(*writer_));
     writer_.reset();

@@ -140,7 +140,8 @@ class Market {
 
   // The leader's.
   std::optional<Writer> writer_;
-  std::vector<Writer> retired_;  ///< Kept open: closing the last connection would make the next one recover.
+  /// Broken, and kept open until another writes: closing the last connection would make the next one recover.
+  std::vector<Writer> retired_;
   services::Book working_;
   bool working_stale_ = false;  ///< A batch failed: `working_` is not what is committed.
   services::Windows windows_;

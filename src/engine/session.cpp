@@ -1,5 +1,6 @@
 #include <calyx/session.hpp>
 #include <charconv>
+#include <exception>
 
 #include "crypto/sha256.hpp"
 #include "engine/market.hpp"
@@ -512,8 +513,20 @@ Result<Done> Session::export_ledger(ExportFormat format, const ExportSink& sink)
     CALYX_TRY(const Caller caller, services::authorize(book, principal_));
     return services::operator_only(caller);
   }));
-  return market_->history(
-      [&](store::MarketStore& store) { return services::export_ledger(store, format, sink); });
+  // What the sink throws is its caller's, but must not pass through a transaction that others may be in.
+  std::exception_ptr thrown;
+  const ExportSink careful = [&](std::string_view piece) {
+    try {
+      return sink(piece);
+    } catch (...) {
+      thrown = std::current_exception();
+      return false;
+    }
+  };
+  Result<Done> done = market_->history(
+      [&](store::MarketStore& store) { return services::export_ledger(store, format, careful); });
+  if (thrown) std::rethrow_exception(thrown);
+  return done;
 }
 
 }  // namespace calyx

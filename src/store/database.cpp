@@ -535,6 +535,21 @@ Result<WriteTransaction> WriteTransaction::begin(Connection& connection) {
   return WriteTransaction(&inside);
 }
 
+namespace {
+
+/// Whether a commit's last write to the log is the one that makes it whole. Where a torn write endangers its
+/// sector SQLite pads the log behind it. An error of a sync that found no room has another code than a
+/// write's.
+bool ends_with_the_commit(sqlite3* db) noexcept {
+  sqlite3_file* file = nullptr;
+  if (sqlite3_file_control(db, "main", SQLITE_FCNTL_FILE_POINTER, &file) != SQLITE_OK || file == nullptr ||
+      file->pMethods == nullptr)
+    return false;
+  return (file->pMethods->xDeviceCharacteristics(file) & SQLITE_IOCAP_POWERSAFE_OVERWRITE) != 0;
+}
+
+}  // namespace
+
 Result<Done> WriteTransaction::commit() {
   if (inside_ == nullptr || state_ != CommitState::open)
     return fail(Reason::internal, "a transaction that has ended was committed");
@@ -558,6 +573,11 @@ Result<Done> WriteTransaction::commit() {
       state_ = CommitState::not_committed;
       return store_error(inside.db, code, "committing");
     }
+  }
+  if (code == SQLITE_FULL && ends_with_the_commit(inside.db)) {
+    // A write found no room, so the last one of the commit was never made and no recovery can find it whole.
+    state_ = CommitState::not_committed;
+    return store_error(inside.db, code, "committing");
   }
   // The log may hold the whole transaction though its sync failed, and a later recovery would find it.
   state_ = CommitState::unknown;

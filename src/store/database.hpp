@@ -267,8 +267,9 @@ class WriteTransaction {
   /// Makes it durable. After an error, `state()` says whether it is known not to stand
   /// (`not_committed`: the same call may be made again) or not known (`unknown`: the connection is
   /// `broken`; look the idempotency key up through another one).
-  /// Fails: `store_busy`, not committed; `outcome_unknown`, with the store's word at `cause` of the details;
-  /// `internal` when SQLite had rolled back already, at an error that the caller did not heed.
+  /// Fails: `store_busy` and `disk_full`, not committed; `outcome_unknown`, with the store's word at `cause`
+  /// of the details; `internal` when SQLite had rolled back already, at an error that the caller did not
+  /// heed.
   Result<Done> commit();
 
   /// Undoes it; nothing after `commit`.

@@ -1383,6 +1383,9 @@ class Asker {
         // Far from the busy street wallets close for good.
         if (roll >= 90 && wallets() > 20) {
           ask.wallet = wallets() - 1 - dice_.below(std::min(wallets() - 14, 40));
+          // Or one that has just sent away all that it had.
+          if (!model_.payouts.empty() && dice_.chance(40)) ask.wallet = model_.payouts.back().wallet;
+          ask.actor = nobody;
           ask.set_rule = {};
           ask.status = WalletStatus::closed;
         }
@@ -1416,6 +1419,11 @@ class Asker {
         ask.actor = actor_for(ask.wallet);
         ask.amount = edge_amount(ask.wallet);
         ask.text = dice_.below(60) == 0 ? "" : "bank " + std::to_string(dice_.below(3));
+        if (wallets() > 20 && dice_.chance(15)) {
+          ask.wallet = wallets() - 1 - dice_.below(wallets() - 14);
+          ask.actor = nobody;
+          ask.amount = model_.at(ask.wallet).balance + model_.due(ask.wallet);
+        }
         ask.once = once();
         break;
       case Op::confirm_payout:
@@ -1598,6 +1606,7 @@ class Trial {
 
   /// At the end: every job's fate, every wallet's entries, and the audit.
   void compare_books() {
+    model_.clock -= 600 * second;  // set back: what the log has seen is the past all the same
     Micro all = 0;
     for (const ModelWallet& wallet : model_.wallets) all += wallet.balance + wallet.held;
     if (all + model_.fees != model_.outside) diverge("the model's own books don't balance");

@@ -54,8 +54,8 @@ const Played& undisturbed() {
 }
 
 /// Looks at what `image` holds, on a disk of its own.
-std::string fault_in(const Image& image, Look look) {
-  Disk disk;
+std::string fault_in(const Image& image, Look look, DiskOptions medium = {}) {
+  Disk disk(medium);
   disk.restore(image);
   Stage stage(disk);
   return find_fault(stage, undisturbed().story, undisturbed().told, look);
@@ -64,11 +64,11 @@ std::string fault_in(const Image& image, Look look) {
 /// One step of the story, with call `n` failing. Empty when all is well; `fired` tells whether the fault
 /// came.
 std::string fail_step(std::size_t step, const Plan& plan, std::uint64_t n, bool thorough, bool& fired,
-                      Tally& counts) {
+                      Tally& counts, DiskOptions medium = {}) {
   const Played& played = undisturbed();
   const Told& before = played.told[step];
   const Told& after = played.told[step + 1];
-  Disk disk;
+  Disk disk(medium);
   disk.restore(before.image);
   Stage stage(disk, {.busy_timeout_ms = 2});
   stage.set_clock(played.story[step].at_us);
@@ -228,6 +228,58 @@ TEST_CASE("every call of the file system may fail as a market is opened or close
   CHECK(refused > 100);
 }
 
+TEST_CASE("a disk that is full behind the last frame of a commit is told truly") {
+  // Where a torn write endangers its sector SQLite pads the log behind a commit, so the commit may be whole
+  // in the log when the room runs out.
+  const Played& played = undisturbed();
+  Tally counts;
+  std::string fault;
+  for (std::size_t step = 0; step < played.story.size() && fault.empty(); ++step) {
+    if (!played.story[step].act || (test_scale() == Scale::small && step % 4 != 0)) continue;
+    for (const FaultKind kind : {FaultKind::disk_full, FaultKind::short_write}) {
+      const Plan plan{Calls::write, kind, true};
+      for (std::uint64_t n = 1; fault.empty(); ++n) {
+        bool fired = false;
+        fault = fail_step(step, plan, n, true, fired, counts, {.powersafe_overwrite = false});
+        if (!fault.empty()) fault = played.story[step].name + ", " + describe(plan, n) + ": " + fault;
+        if (!fired) break;
+      }
+    }
+  }
+  CHECK_MESSAGE(fault.empty(), fault);
+  CHECK(counts.cases > 50);
+}
+
+TEST_CASE("a full disk may be run into again and again, and no connection is left behind each time") {
+  Disk disk;
+  Stage stage(disk);
+  REQUIRE(stage.open(38).ok());
+  Session session = stage.engine().as_operator();
+  const WalletId wallet = session.create_wallet({.owner_id = "human"}).value().wallet.id;
+  const auto topup = [&](int i) {
+    return session.topup(
+        {.wallet = wallet, .amount = flops(1), .idempotency_key = "once-" + std::to_string(i)});
+  };
+  const std::uint64_t files = disk.open_files();
+  constexpr int calls = 50;
+  for (int i = 0; i < calls; ++i) {
+    disk.arm({.calls = Calls::write,
+              .at = 1 + static_cast<std::uint64_t>(i % 5),
+              .persistent = true,
+              .kind = FaultKind::disk_full});
+    const auto refused = topup(i);
+    disk.disarm();
+    CHECK((refused.reason() == Reason::disk_full || refused.reason() == Reason::outcome_unknown));
+    CHECK((!refused.ok() && refused.error().message.find("the disk is full") != std::string::npos));
+    CHECK(disk.open_files() <= 3 * files);
+  }
+  for (int i = 0; i < calls; ++i) CHECK(topup(i).ok());
+  CHECK(disk.open_files() == files);
+  CHECK(session.wallet(wallet).value().balance == flops(calls));
+  stage.close();
+  CHECK(find_broken_rule(disk, Depth::pages) == "");
+}
+
 TEST_CASE(
     "after a failed sync an engine goes on and loses nothing, also when it is closed and opened again") {
   // The pages of a failed sync count as clean, so no later sync saves them. What is read back from the cache
@@ -246,7 +298,7 @@ TEST_CASE(
   for (const Row& row : rows) {
     std::string fault;
     for (std::size_t step = 0; step + 4 < played.story.size() && fault.empty(); ++step) {
-      if (!played.story[step].act) continue;
+      if (!played.story[step].act || (test_scale() == Scale::small && step % 4 != 0)) continue;
       for (std::uint64_t n = 1; fault.empty(); ++n) {
         // From the failed step on the story is told to its end, and the power goes at every event of the
         // rest.
@@ -304,7 +356,7 @@ TEST_CASE(
     CHECK_MESSAGE(fault.empty(), fault);
   }
   MESSAGE("failed syncs: ", cases, " cases, ", unknown, " told unknown, ", recoveries, " recoveries");
-  CHECK(unknown > 10);
+  CHECK(unknown >= by_scale<std::uint64_t>(5, 50, 50));
 }
 
 }  // namespace calyx::faults

@@ -1,0 +1,517 @@
+#include <doctest/doctest.h>
+#include <fcntl.h>
+#include <sqlite3.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <atomic>
+#include <calyx/engine.hpp>
+#include <cstdint>
+#include <filesystem>
+#include <fstream>
+#include <functional>
+#include <stdexcept>
+#include <string>
+#include <thread>
+
+#include "faults/fault_vfs.hpp"
+#include "store/gate.hpp"
+#include "store/scratch.hpp"
+
+using namespace calyx;
+using store::Scratch;
+
+namespace {
+
+Options at(const std::string& path) {
+  Options options;
+  options.path = path;
+  return options;
+}
+Options reading(const std::string& path) {
+  Options options = at(path);
+  options.read_only = true;
+  return options;
+}
+
+/// Makes a market with one wallet that holds 1,000 micro, and closes it.
+WalletId make_market(const std::string& path) {
+  Engine engine = Engine::open(at(path)).value();
+  Session all = engine.as_operator();
+  const WalletId wallet =
+      all.create_wallet({.owner_type = OwnerType::human, .owner_id = "alice"}).value().wallet.id;
+  all.topup({.wallet = wallet, .amount = Money{1'000}}).value();
+  return wallet;
+}
+
+void run_sql(const std::string& path, const char* sql) {
+  sqlite3* db = nullptr;
+  REQUIRE(sqlite3_open(path.c_str(), &db) == SQLITE_OK);
+  REQUIRE(sqlite3_exec(db, sql, nullptr, nullptr, nullptr) == SQLITE_OK);
+  sqlite3_close(db);
+}
+
+void overwrite(const std::string& path, std::streamoff from, const std::string& bytes) {
+  std::fstream file(path, std::ios::binary | std::ios::in | std::ios::out);
+  REQUIRE(file.good());
+  file.seekp(from);
+  file << bytes;
+}
+
+bool says(const std::string& message, const char* part) { return message.find(part) != std::string::npos; }
+
+std::int64_t number(const Error& error, const char* name) {
+  const core::json::Value* value = error.details.find(name);
+  REQUIRE(value != nullptr);
+  REQUIRE(value->integer() != nullptr);
+  return *value->integer();
+}
+
+}  // namespace
+
+TEST_CASE("options that make no sense are refused before any file is touched") {
+  const Scratch scratch;
+  struct Row {
+    std::string says;
+    std::function<void(Options&)> spoil;
+  };
+  const auto sign = [](std::string_view, std::string_view, std::uint8_t*) { return false; };
+  const Row rows[] = {
+      {"a fee below nothing", [](Options& of) { of.fee_basis_points = -1; }},
+      {"a fee above all", [](Options& of) { of.fee_basis_points = 10'001; }},
+      {"an issuer with a space", [](Options& of) { of.issuer = "my market"; }},
+      {"an issuer with a plus, which a note's key line could not carry",
+       [](Options& of) { of.issuer = "a+b"; }},
+      {"an issuer that is too long", [](Options& of) { of.issuer = std::string(129, 'i'); }},
+      {"a signer without its public key", [&](Options& of) { of.sign = sign; }},
+      {"a public key without its signer", [](Options& of) { of.sign_public_key.emplace(); }},
+      {"a reader of memory",
+       [](Options& of) {
+         of.path.clear();
+         of.read_only = true;
+       }},
+  };
+  for (const Row& row : rows) {
+    CAPTURE(row.says);
+    Options options = at(scratch / "m.db");
+    row.spoil(options);
+    CHECK(Engine::open(options).reason() == Reason::options_invalid);
+  }
+  CHECK(std::filesystem::is_empty(scratch.folder()));
+  Options edge = at(scratch / "m.db");
+  edge.fee_basis_points = 10'000;
+  edge.issuer = std::string(128, 'i');
+  CHECK(Engine::open(edge).ok());
+}
+
+TEST_CASE("a path that is none is refused, and says what to do") {
+  const Scratch scratch;
+  std::filesystem::create_directory(scratch / "folder");
+  std::filesystem::create_symlink(scratch / "nowhere", scratch / "dangling");
+  struct Row {
+    std::string says, path;
+    Reason expected;
+  };
+  const Row rows[] = {
+      {"a folder", scratch / "folder", Reason::path_refused},
+      {"a URI, which could switch locking off", "file:" + (scratch / "m.db") + "?nolock=1",
+       Reason::path_refused},
+      {"memory by SQLite's name", ":memory:", Reason::path_refused},
+      {"a gate", scratch / "m.db-gate", Reason::path_refused},
+      {"a key file", scratch / "m.db-keys", Reason::path_refused},
+      {"a link to nothing", scratch / "dangling", Reason::path_refused},
+      {"a line break", scratch / "m\n.db", Reason::path_refused},
+      {"a folder that is not there", scratch / "no/m.db", Reason::file_missing},
+      {"a device", "/dev/null", Reason::path_refused},
+  };
+  for (const Row& row : rows) {
+    CAPTURE(row.says);
+    const Result<Engine> opened = Engine::open(at(row.path));
+    CHECK(opened.reason() == row.expected);
+    if (!opened.ok()) CHECK_FALSE(opened.error().message.empty());
+  }
+  CHECK(Engine::open(reading(scratch / "m.db")).reason() == Reason::file_missing);
+  CHECK_FALSE(std::filesystem::exists(scratch / "m.db"));
+  CHECK_FALSE(std::filesystem::exists(scratch / "m.db-gate"));
+}
+
+TEST_CASE("a file that is no market is refused and left as it is") {
+  const Scratch scratch;
+  struct Row {
+    std::string says;
+    std::function<void(const std::string&)> make;
+    bool Options::*only = nullptr;
+    Reason expected = Reason::not_a_market;
+  };
+  const Row rows[] = {
+      {"a text", [](const std::string& path) { std::ofstream(path) << std::string(5'000, 'x'); }},
+      {"a short text", [](const std::string& path) { std::ofstream(path) << "Dear diary"; }},
+      {"somebody's database", [](const std::string& path) { run_sql(path, "CREATE TABLE t(x)"); }},
+      {"somebody's database in WAL mode",
+       [](const std::string& path) { run_sql(path, "PRAGMA journal_mode=WAL; CREATE TABLE t(x)"); }},
+      {"somebody's application",
+       [](const std::string& path) {
+         run_sql(path, "PRAGMA journal_mode=WAL; PRAGMA application_id=7; CREATE TABLE t(x)");
+       }},
+      {"nothing yet, for a reader", [](const std::string& path) { std::ofstream{path}; },
+       &Options::read_only},
+  };
+  int i = 0;
+  for (const Row& row : rows) {
+    CAPTURE(row.says);
+    const std::string path = scratch / ("m" + std::to_string(i++));
+    row.make(path);
+    const auto size = std::filesystem::file_size(path);
+    Options options = at(path);
+    if (row.only != nullptr) options.*row.only = true;
+    const Result<Engine> opened = Engine::open(options);
+    CHECK(opened.reason() == row.expected);
+    CHECK(std::filesystem::file_size(path) == size);
+    CHECK_FALSE(std::filesystem::exists(path + "-keys"));
+  }
+  // An empty file, as a host's mkstemp leaves it, may become one.
+  std::ofstream{scratch / "empty"};
+  CHECK(Engine::open(at(scratch / "empty")).ok());
+}
+
+TEST_CASE("a market of a newer calyx is read, and not written") {
+  const Scratch scratch;
+  const std::string path = scratch / "m.db";
+  const WalletId wallet = make_market(path);
+  run_sql(path, "PRAGMA user_version=99");
+  const Result<Engine> opened = Engine::open(at(path));
+  REQUIRE(opened.reason() == Reason::file_newer);
+  CHECK(says(opened.error().message, "99"));
+  CHECK(says(opened.error().message, "read-only"));
+  CHECK(number(opened.error(), "file") == 99);
+  CHECK(number(opened.error(), "build") < 99);
+  Result<Engine> reader = Engine::open(reading(path));
+  REQUIRE(reader.ok());
+  CHECK(reader->as_operator().wallet(wallet).value().balance == Money{1'000});
+}
+
+TEST_CASE("the key file must be there, be this market's and be its owner's alone") {
+  const Scratch scratch;
+  const std::string path = scratch / "m.db", other = scratch / "other.db";
+  const WalletId wallet = make_market(path);
+  make_market(other);
+  const std::string keys = path + "-keys", kept = scratch / "kept";
+  std::filesystem::copy_file(keys, kept);
+
+  const auto refused = [&](Reason reason, const char* part) {
+    const Result<Engine> opened = Engine::open(at(path));
+    CHECK(opened.reason() == reason);
+    if (opened.ok()) return;
+    CAPTURE(opened.error().message);
+    CHECK(says(opened.error().message, part));
+    CHECK(says(opened.error().message, "-keys"));
+    // A reader signs nothing, so it needs no key.
+    Result<Engine> reader = Engine::open(reading(path));
+    REQUIRE(reader.ok());
+    CHECK(reader->as_operator().wallet(wallet).value().balance == Money{1'000});
+    CHECK_FALSE(reader->session("cyx_live_anything").ok());
+  };
+  std::filesystem::remove(keys);
+  refused(Reason::keys_missing, "");
+  CHECK_FALSE(std::filesystem::exists(keys));  // a new one would open nothing that the old one closed
+  std::filesystem::copy_file(other + "-keys", keys);
+  REQUIRE(::chmod(keys.c_str(), 0600) == 0);
+  refused(Reason::keys_foreign, "");
+  std::filesystem::remove(keys);
+  std::filesystem::copy_file(kept, keys);
+  REQUIRE(::chmod(keys.c_str(), 0644) == 0);
+  refused(Reason::path_refused, "644");
+  REQUIRE(::chmod(keys.c_str(), 0600) == 0);
+  std::filesystem::resize_file(keys, 40);
+  refused(Reason::corrupt, "");
+  std::filesystem::remove(keys);
+  std::filesystem::copy_file(kept, keys);
+  REQUIRE(::chmod(keys.c_str(), 0600) == 0);
+  CHECK(Engine::open(at(path)).ok());
+}
+
+TEST_CASE("the files of a market are for its owner alone") {
+  const Scratch scratch;
+  const std::string path = scratch / "m.db";
+  const mode_t before = ::umask(0);
+  make_market(path);
+  ::umask(before);
+  int files = 0;
+  for (const auto& entry : std::filesystem::directory_iterator(scratch.folder())) {
+    CAPTURE(entry.path().string());
+    struct stat facts = {};
+    REQUIRE(::stat(entry.path().c_str(), &facts) == 0);
+    CHECK((facts.st_mode & 0077) == 0);
+    ++files;
+  }
+  CHECK(files >= 3);
+}
+
+TEST_CASE("who waits longer than it said gets `store_busy` with the time, and nothing was written") {
+  const Scratch scratch;
+  const std::string path = scratch / "m.db";
+  const WalletId wallet = make_market(path);
+  Options options = at(path);
+  options.busy_timeout_ms = 80;
+  Engine engine = Engine::open(options).value();
+  Session all = engine.as_operator();
+  auto gate = store::Gate::open(path + "-gate").value();
+  REQUIRE(gate.lock(5'000).ok());
+
+  const Spend asked{.wallet = wallet, .job_id = "j", .amount = Money{5}};
+  const std::int64_t began_us = store::monotonic_us();
+  const Result<Spent> spent = all.spend(asked);
+  const std::int64_t took_ms = (store::monotonic_us() - began_us) / 1'000;
+  REQUIRE(spent.reason() == Reason::store_busy);
+  CHECK(spent.error().status() == Status::unavailable);
+  CHECK(number(spent.error(), "waited_ms") >= 80);
+  CHECK(took_ms >= 80);
+  CHECK(says(spent.error().message, std::to_string(number(spent.error(), "waited_ms")).c_str()));
+  CHECK(all.wallet(wallet).value().balance == Money{1'000});  // readers don't wait
+  CHECK(Engine::open(options).reason() == Reason::store_busy);
+
+  gate.unlock();
+  CHECK_FALSE(all.spend(asked).value().replayed);
+  CHECK(all.wallet(wallet).value().balance == Money{995});
+}
+
+TEST_CASE("a full disk is told, leaves nothing half written, and is forgotten when there is room again") {
+  faults::Disk disk;
+  Options options;
+  options.path = "/mem/market.db";
+  options.vfs = disk.vfs_name();
+  Engine engine = Engine::open(options).value();
+  Session all = engine.as_operator();
+  const WalletId payer =
+      all.create_wallet({.owner_type = OwnerType::human, .owner_id = "p"}).value().wallet.id;
+  const WalletId host =
+      all.create_wallet({.owner_type = OwnerType::human, .owner_id = "h"}).value().wallet.id;
+  all.topup({.wallet = payer, .amount = Money{1'000}}).value();
+  const Spend spend{.wallet = payer, .job_id = "j", .amount = Money{100}, .host_wallet = host};
+  const Earn earn{.host = host, .job_id = "j", .gross_amount = Money{60}, .gpu_model = "x"};
+
+  for (const faults::FaultKind kind : {faults::FaultKind::disk_full, faults::FaultKind::short_write}) {
+    disk.arm({.calls = faults::Calls::write, .persistent = true, .kind = kind});
+    const Result<Spent> refused = all.spend(spend);
+    REQUIRE(refused.reason() == Reason::disk_full);
+    CHECK(refused.error().status() == Status::unavailable);
+    CHECK(all.wallet(payer).value().balance == Money{1'000});
+    CHECK(all.spend(spend).reason() == Reason::disk_full);
+    disk.disarm();
+  }
+  CHECK_FALSE(all.spend(spend).value().replayed);
+  disk.arm({.calls = faults::Calls::write, .persistent = true, .kind = faults::FaultKind::disk_full});
+  CHECK(all.earn(earn).reason() == Reason::disk_full);
+  CHECK(all.spend(spend).value().replayed);  // what needs no room is still answered
+  disk.disarm();
+  CHECK_FALSE(all.earn(earn).value().replayed);
+  CHECK(all.wallet(payer).value().balance == Money{940});
+  const AuditReport report = all.audit().value();
+  CHECK_MESSAGE(report.ok, report.first_fault);
+}
+
+TEST_CASE("a damaged file is told apart from a good one, and the host lives on") {
+  const Scratch scratch;
+  const std::string path = scratch / "m.db";
+  const WalletId wallet = make_market(path);
+  const auto size = static_cast<std::streamoff>(std::filesystem::file_size(path));
+  REQUIRE(size >= 4 * 4096);
+  int refused = 0, found = 0;
+  for (std::streamoff page = 0; page * 4096 < size; ++page) {
+    CAPTURE(page);
+    const std::string copy = scratch / ("copy" + std::to_string(page));
+    std::filesystem::copy_file(path, copy);
+    std::filesystem::copy_file(path + "-keys", copy + "-keys");
+    REQUIRE(::chmod((copy + "-keys").c_str(), 0600) == 0);
+    // The first page keeps the file's magic, so that SQLite takes it for its own.
+    overwrite(copy, page * 4096 + (page == 0 ? 100 : 0), std::string(page == 0 ? 3'996 : 4'096, '\x5A'));
+    Result<Engine> opened = Engine::open(at(copy));
+    if (!opened.ok()) {
+      CHECK((opened.reason() == Reason::corrupt || opened.reason() == Reason::not_a_market));
+      ++refused;
+      continue;
+    }
+    Session all = opened->as_operator();
+    const Result<AuditReport> report = all.audit();
+    const bool bad = report.ok() ? !report->ok : report.error().status() == Status::corrupt;
+    CHECK(bad);
+    ++found;
+    const Result<Spent> spent = all.spend({.wallet = wallet, .job_id = "j", .amount = Money{5}});
+    CHECK((spent.ok() || spent.error().status() == Status::corrupt ||
+           spent.error().status() == Status::internal));
+  }
+  CHECK(refused >= 2);
+  MESSAGE(refused, " pages refused at opening, ", found, " found by the audit");
+  // Cut short.
+  const std::string cut = scratch / "cut";
+  std::filesystem::copy_file(path, cut);
+  std::filesystem::copy_file(path + "-keys", cut + "-keys");
+  REQUIRE(::chmod((cut + "-keys").c_str(), 0600) == 0);
+  std::filesystem::resize_file(cut, static_cast<std::uintmax_t>(size / 2));
+  Result<Engine> opened = Engine::open(at(cut));
+  CHECK((!opened.ok() || !opened->as_operator().audit().ok() || !opened->as_operator().audit()->ok));
+}
+
+TEST_CASE("a clock outside 1970 to 9999 stops writing while it lasts, and no longer") {
+  std::int64_t clock = -1;
+  Options options;
+  options.now_us = [&clock] { return clock; };
+  CHECK(Engine::open(options).reason() == Reason::io_error);
+  clock = core::instant_max.us + 1;
+  CHECK(Engine::open(options).reason() == Reason::io_error);
+  clock = 0;
+  Engine engine = Engine::open(options).value();
+  Session all = engine.as_operator();
+  const WalletId wallet =
+      all.create_wallet({.owner_type = OwnerType::human, .owner_id = "a"}).value().wallet.id;
+  all.topup({.wallet = wallet, .amount = Money{10}}).value();
+  for (const std::int64_t wrong : {std::int64_t{-1}, core::instant_max.us + 1, INT64_MIN, INT64_MAX}) {
+    clock = wrong;
+    const Result<Spent> spent = all.spend({.wallet = wallet, .job_id = "j", .amount = Money{1}});
+    REQUIRE_FALSE(spent.ok());
+    CHECK(spent.error().status() == Status::unavailable);
+    CHECK(says(spent.error().message, std::to_string(wrong).c_str()));
+    CHECK(all.wallet(wallet).value().balance == Money{10});
+  }
+  clock = core::instant_max.us;
+  CHECK(all.spend({.wallet = wallet, .job_id = "j", .amount = Money{1}}).ok());
+  clock = 5;  // set back: time stands still in the log, it does not run backwards
+  CHECK(all.spend({.wallet = wallet, .job_id = "k", .amount = Money{1}}).ok());
+  const auto entries = all.entries(wallet).value();
+  CHECK(entries.items.back().at == core::instant_max);
+  CHECK(all.audit().value().ok);
+}
+
+TEST_CASE("what the host's callbacks throw or refuse hurts one call, and the engine goes on") {
+  enum class Mood { good, refuses, throws };
+  Mood clock = Mood::good, random = Mood::good;
+  Options options;
+  std::int64_t now = 1'774'990'800'000'000;
+  std::uint8_t next = 0;
+  options.now_us = [&]() -> std::int64_t {
+    if (clock == Mood::throws) throw std::runtime_error("no time");
+    return ++now;
+  };
+  options.random = [&](void* out, std::size_t size) {
+    if (random == Mood::throws) throw std::runtime_error("no luck");
+    for (std::size_t i = 0; i < size; ++i) static_cast<std::uint8_t*>(out)[i] = ++next;
+    return random == Mood::good;
+  };
+  Engine engine = Engine::open(options).value();
+  Session all = engine.as_operator();
+  const auto create = [&] {
+    return all.create_wallet({.owner_type = OwnerType::human, .owner_id = "a"}).reason();
+  };
+  CHECK(create() == Reason::none);
+  for (const Mood mood : {Mood::refuses, Mood::throws}) {
+    random = mood;
+    CHECK(create() == Reason::io_error);
+    random = Mood::good;
+  }
+  clock = Mood::throws;
+  CHECK(create() == Reason::io_error);
+  clock = Mood::good;
+  CHECK(all.wallets().value().items.size() == 1);
+  CHECK(create() == Reason::none);
+
+  // An export is its caller's: stopped, or thrown out of, it leaves the market to the others.
+  CHECK(all.export_ledger(ExportFormat::jsonl, [](std::string_view) { return false; }).reason() ==
+        Reason::stopped);
+  CHECK_THROWS_AS(
+      static_cast<void>(all.export_ledger(
+          ExportFormat::jsonl, [](std::string_view) -> bool { throw std::runtime_error("full"); })),
+      std::runtime_error);
+  CHECK(create() == Reason::none);
+  CHECK(all.audit().value().ok);
+}
+
+TEST_CASE("one caller's stopped export takes no other's call with it") {
+  Engine engine = Engine::open({}).value();
+  Session all = engine.as_operator();
+  const WalletId wallet =
+      all.create_wallet({.owner_type = OwnerType::human, .owner_id = "a"}).value().wallet.id;
+  all.topup({.wallet = wallet, .amount = Money{1'000'000}}).value();
+  std::atomic<bool> done{false};
+  std::atomic<int> bad{0};
+  std::thread other([&] {
+    for (int i = 0; i < 300; ++i)
+      if (!all.spend({.wallet = wallet, .job_id = std::to_string(i), .amount = Money{1}}).ok()) ++bad;
+    done = true;
+  });
+  int stopped = 0;
+  while (!done.load())
+    if (all.export_ledger(ExportFormat::csv, [](std::string_view) { return false; }).reason() ==
+        Reason::stopped)
+      ++stopped;
+  other.join();
+  CHECK(bad.load() == 0);
+  CHECK(stopped > 0);
+}
+
+TEST_CASE("the host pays out: what it says is what the payout becomes") {
+  PayoutOutcome says = PayoutOutcome::pending;
+  int calls = 0;
+  Options options;
+  options.pay_out = [&](const Payout&) {
+    ++calls;
+    return says;
+  };
+  Engine engine = Engine::open(options).value();
+  Session all = engine.as_operator();
+  const WalletId wallet =
+      all.create_wallet({.owner_type = OwnerType::human, .owner_id = "a"}).value().wallet.id;
+  all.topup({.wallet = wallet, .amount = Money{1'000}}).value();
+  struct Row {
+    PayoutOutcome says;
+    PayoutStatus becomes;
+    std::int64_t balance;
+  };
+  const Row rows[] = {{PayoutOutcome::pending, PayoutStatus::pending, 900},
+                      {PayoutOutcome::confirmed, PayoutStatus::confirmed, 800},
+                      {PayoutOutcome::failed, PayoutStatus::failed, 800}};
+  for (const Row& row : rows) {
+    says = row.says;
+    PayoutRequest asked{.wallet = wallet, .amount = Money{100}, .destination = "iban"};
+    asked.idempotency_key = "once-" + std::to_string(calls);
+    const int before = calls;
+    CHECK(all.request_payout(asked).value().status == row.becomes);
+    CHECK(all.wallet(wallet).value().balance == Money{row.balance});
+    CHECK(all.request_payout(asked).value().replayed);
+    CHECK(calls == before + 1);  // a retry pays nobody twice
+  }
+}
+
+TEST_CASE("issuer and fee are the market's from its first day") {
+  const Scratch scratch;
+  Options options = at(scratch / "m.db");
+  options.issuer = "first.example";
+  options.fee_basis_points = 100;
+  CHECK(Engine::open(options).value().issuer() == "first.example");
+  options.issuer = "second.example";
+  options.fee_basis_points = 9'999;
+  Engine engine = Engine::open(options).value();
+  CHECK(engine.issuer() == "first.example");
+  Session all = engine.as_operator();
+  const WalletId a = all.create_wallet({.owner_type = OwnerType::human, .owner_id = "a"}).value().wallet.id;
+  all.topup({.wallet = a, .amount = Money{1'000}}).value();
+  all.spend({.wallet = a, .job_id = "j", .amount = Money{1'000}}).value();
+  CHECK(all.earn({.host = a, .job_id = "j", .gross_amount = Money{1'000}, .gpu_model = "x"})
+            .value()
+            .platform_fee == Money{10});
+}
+
+TEST_CASE("a backup is a market of its own, and never lands on something") {
+  const Scratch scratch;
+  const std::string path = scratch / "m.db", copy = scratch / "copy.db";
+  const WalletId wallet = make_market(path);
+  Engine engine = Engine::open(at(path)).value();
+  REQUIRE(engine.backup(copy).ok());
+  CHECK(engine.backup(copy).reason() == Reason::path_refused);
+  CHECK(engine.backup(path).reason() == Reason::path_refused);
+  CHECK(Engine::open(at(copy)).reason() == Reason::keys_missing);
+  Result<Engine> reader = Engine::open(reading(copy));
+  REQUIRE(reader.ok());
+  CHECK(reader->as_operator().wallet(wallet).value().balance == Money{1'000});
+  CHECK(reader->as_operator().audit().value().ok);
+}

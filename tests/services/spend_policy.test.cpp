@@ -1,0 +1,356 @@
+#include <doctest/doctest.h>
+
+#include <calyx/engine.hpp>
+#include <functional>
+#include <string>
+#include <vector>
+
+using namespace calyx;
+
+namespace {
+
+constexpr std::int64_t second = core::us_per_second;
+constexpr Money flops(std::int64_t whole) { return Money{whole * core::micro_per_flops}; }
+constexpr Money one_more(Money money) { return Money{money.micro + 1}; }
+
+/// A human with an agent, each with rules, money for both, and a clock that a test moves.
+struct Street {
+  std::int64_t clock = 1'774'990'800'000'000;
+  Engine engine = Engine::open({.now_us = [this] { return clock; }}).value();
+  Session all = engine.as_operator();
+  WalletCreated human = all.create_wallet({.owner_type = OwnerType::human, .owner_id = "alice"}).value();
+  WalletCreated agent = create_agent();
+  WalletId host = all.create_wallet({.owner_type = OwnerType::human, .owner_id = "host"}).value().wallet.id;
+  Session by_human = engine.session(human.api_key).value();
+  Session by_agent = engine.session(agent.api_key).value();
+  int jobs = 0;
+
+  Street() {
+    all.topup({.wallet = human.wallet.id, .amount = flops(1'000)}).value();
+    all.topup({.wallet = agent.wallet.id, .amount = flops(100)}).value();
+  }
+  Street(const Street&) = delete;
+  Street& operator=(const Street&) = delete;
+
+  WalletCreated create_agent() {
+    WalletCreate asked{.owner_type = OwnerType::agent, .owner_id = "research", .parent = human.wallet.id};
+    return all.create_wallet(asked).value();
+  }
+  void rule(WalletId wallet, const WalletChange& change) { all.change_wallet(wallet, change).value(); }
+  Spend job(Money amount) {
+    return {.wallet = agent.wallet.id, .job_id = "job-" + std::to_string(jobs++), .amount = amount};
+  }
+  Result<Spent> spend(Money amount) { return by_agent.spend(job(amount)); }
+  Money balance() { return all.wallet(agent.wallet.id).value().balance; }
+};
+
+std::string detail(const Error& error, const char* name) {
+  const core::json::Value* value = error.details.find(name);
+  if (value == nullptr) return "absent";
+  return value->string() != nullptr ? *value->string() : core::json::text(*value);
+}
+
+}  // namespace
+
+TEST_CASE("a refused spend says which rule of which wallet, what it needs and what room is left") {
+  struct Row {
+    std::string says;
+    std::function<void(Street&)> rule;
+    Reason reason;
+    bool parents;
+    std::string limit, room, shortfall, message;
+  };
+  const auto own = [](auto change) { return [change](Street& of) { of.rule(of.agent.wallet.id, change); }; };
+  const auto above = [](auto change) {
+    return [change](Street& of) { of.rule(of.human.wallet.id, change); };
+  };
+  const Row rows[] = {
+      {"own job cap", own(WalletChange{.spend_cap_per_job = flops(5)}), Reason::spend_cap_per_job, false,
+       "5.0", "5.0", "1.0", "needs 6 FLOPS, the cap a job is 5"},
+      {"parent's job cap", above(WalletChange{.spend_cap_per_job = flops(2)}), Reason::spend_cap_per_job,
+       true, "2.0", "2.0", "4.0", "needs 6 FLOPS, the parent's cap a job is 2"},
+      {"own hour cap", own(WalletChange{.spend_cap_per_hour = flops(8)}), Reason::spend_cap_per_hour, false,
+       "8.0", "5.0", "1.0", "needs 6 FLOPS, the cap an hour is 8 with 5 left"},
+      {"parent's hour cap", above(WalletChange{.spend_cap_per_hour = flops(4)}), Reason::spend_cap_per_hour,
+       true, "4.0", "1.0", "5.0", "needs 6 FLOPS, the parent's cap an hour is 4 with 1 left"},
+      {"own threshold", own(WalletChange{.approval_threshold = flops(1)}), Reason::approval_required, false,
+       "1.0", "1.0", "5.0", "needs 6 FLOPS, above 1 a human must approve"},
+      {"balance",
+       [](Street& of) {
+         of.all.transfer({.from = of.agent.wallet.id, .to = of.host, .amount = flops(92)}).value();
+       },
+       Reason::insufficient_balance, false, "5.0", "5.0", "1.0", "needs 6 FLOPS, has 5"},
+  };
+  for (const Row& row : rows) {
+    CAPTURE(row.says);
+    Street street;
+    street.spend(flops(3)).value();
+    row.rule(street);
+    const Money before = street.balance();
+    const Result<Spent> spent = street.spend(flops(6));
+    REQUIRE_FALSE(spent.ok());
+    const Error& error = spent.error();
+    CHECK(error.reason == row.reason);
+    CHECK(error.message == row.message);
+    CHECK(detail(error, "rule") == std::string(word(row.reason)));
+    CHECK(detail(error, "wallet_id") == (row.parents ? street.human : street.agent).wallet.id.text());
+    CHECK(detail(error, "needed") == "6.0");
+    CHECK(detail(error, "limit") == row.limit);
+    CHECK(detail(error, "room") == row.room);
+    CHECK(detail(error, "shortfall") == row.shortfall);
+    CHECK(street.balance() == before);
+  }
+}
+
+TEST_CASE("a spend is refused by the first check that it fails, in the promised order") {
+  // From the last check to the first: each row breaks one more, and from then on speaks first.
+  Street street;
+  const WalletId agent = street.agent.wallet.id, human = street.human.wallet.id;
+  street.spend(flops(3)).value();
+  Spend asked{.wallet = agent, .job_id = "all-wrong", .amount = flops(200), .gpu_type = "H100"};
+  struct Row {
+    std::string says;
+    std::function<void()> break_it;
+    Reason expected;
+  };
+  const Row rows[] = {
+      {"balance", [] {}, Reason::insufficient_balance},
+      {"threshold", [&] { street.rule(agent, {.approval_threshold = flops(199)}); },
+       Reason::approval_required},
+      {"parent's hour", [&] { street.rule(human, {.spend_cap_per_hour = flops(202)}); },
+       Reason::spend_cap_per_hour},
+      {"parent's job", [&] { street.rule(human, {.spend_cap_per_job = flops(199)}); },
+       Reason::spend_cap_per_job},
+      {"gpu", [&] { street.rule(agent, {.allowed_gpu_types = std::vector<std::string>{"A100"}}); },
+       Reason::gpu_not_allowed},
+      {"frozen", [&] { street.rule(human, {.status = WalletStatus::frozen}); }, Reason::wallet_not_active},
+      {"burned", [&] { street.all.release({.wallet = agent, .job_id = "all-wrong"}).value(); },
+       Reason::job_burned},
+      {"zero", [&] { asked.amount = Money{}; }, Reason::amount_zero},
+      {"job id", [&] { asked.job_id = "a b"; }, Reason::field_value},
+      {"another's wallet", [&] { asked.wallet = street.host; }, Reason::not_your_wallet},
+      {"nobody's wallet", [&] { asked.wallet = WalletId{}; }, Reason::wallet_unknown},
+      {"key", [&] { street.all.revoke_key(street.agent.key).value(); }, Reason::unauthorized},
+  };
+  for (const Row& row : rows) {
+    CAPTURE(row.says);
+    row.break_it();
+    CHECK(street.by_agent.spend(asked).reason() == row.expected);
+  }
+}
+
+TEST_CASE("the rolling hour counts what went out, less what came back, to the microsecond") {
+  Street street;
+  street.rule(street.agent.wallet.id, {.spend_cap_per_hour = flops(10)});
+  const auto room = [&] {
+    const Result<Spent> refused = street.spend(flops(11));
+    REQUIRE(refused.reason() == Reason::spend_cap_per_hour);
+    return detail(refused.error(), "room");
+  };
+  CHECK(room() == "10.0");
+  const Spend first = street.job(flops(4));
+  street.by_agent.spend(first).value();
+  CHECK(room() == "6.0");
+  CHECK(street.spend(one_more(flops(6))).reason() == Reason::spend_cap_per_hour);
+  street.clock += 600 * second;
+  Spend second_job = street.job(flops(6));
+  second_job.host_wallet = street.host;
+  street.by_agent.spend(second_job).value();
+  CHECK(room() == "0.0");
+  CHECK(street.spend(Money{1}).reason() == Reason::spend_cap_per_hour);
+
+  // Half of it is settled: the rest came back unspent.
+  street.all
+      .earn({.host = street.host, .job_id = second_job.job_id, .gross_amount = flops(3), .gpu_model = "x"})
+      .value();
+  CHECK(room() == "3.0");
+  // A released job was never spent.
+  const Spend third = street.job(flops(3));
+  street.by_agent.spend(third).value();
+  CHECK(room() == "0.0");
+  street.by_agent.release({.wallet = third.wallet, .job_id = third.job_id}).value();
+  CHECK(room() == "3.0");
+  // Nor an expired one, once a write has brought it back.
+  Spend fourth = street.job(flops(3));
+  fourth.expires_in_s = 1;
+  street.by_agent.spend(fourth).value();
+  street.clock += 2 * second;
+  street.all.release({.wallet = street.agent.wallet.id, .job_id = "sweeps"}).value();
+  CHECK(room() == "3.0");
+
+  // The first spend leaves the hour an hour after it, not a microsecond before.
+  street.clock = 1'774'990'800'000'000 + core::us_per_hour - 1;
+  CHECK(room() == "3.0");
+  street.clock += 1;
+  CHECK(room() == "7.0");
+  // And what comes back of it then changes nothing.
+  street.by_agent.release({.wallet = first.wallet, .job_id = first.job_id}).value();
+  CHECK(room() == "7.0");
+}
+
+TEST_CASE("an agent's transfers and payouts count in its hour, an allocation and the operator's don't") {
+  Street street;
+  const WalletId agent = street.agent.wallet.id;
+  street.rule(agent, {.spend_cap_per_hour = flops(10)});
+  const auto room = [&] { return detail(street.spend(flops(11)).error(), "room"); };
+  street.by_human.transfer({.from = street.human.wallet.id, .to = agent, .amount = flops(50)}).value();
+  CHECK(room() == "10.0");
+  street.all.transfer({.from = agent, .to = street.host, .amount = flops(50)}).value();
+  CHECK(room() == "10.0");
+  street.by_agent.transfer({.from = agent, .to = street.host, .amount = flops(2)}).value();
+  CHECK(room() == "8.0");
+  const Payout payout =
+      street.by_agent.request_payout({.wallet = agent, .amount = flops(3), .destination = "iban"}).value();
+  CHECK(room() == "5.0");
+  CHECK(street.by_agent.transfer({.from = agent, .to = street.host, .amount = one_more(flops(5))}).reason() ==
+        Reason::spend_cap_per_hour);
+  street.all.fail_payout(payout.id).value();
+  CHECK(room() == "8.0");
+}
+
+TEST_CASE("a parent's hour bounds the sum of itself and all its agents") {
+  Street street;
+  const WalletId human = street.human.wallet.id;
+  const WalletCreated other = street.create_agent();
+  street.all.topup({.wallet = other.wallet.id, .amount = flops(100)}).value();
+  Session by_other = street.engine.session(other.api_key).value();
+  street.rule(human, {.spend_cap_per_hour = flops(10)});
+  street.spend(flops(3)).value();
+  by_other.spend({.wallet = other.wallet.id, .job_id = "o", .amount = flops(4)}).value();
+  street.by_human.spend({.wallet = human, .job_id = "h", .amount = flops(2)}).value();
+  CHECK(detail(street.spend(flops(2)).error(), "room") == "1.0");
+  // An agent that is made later is counted from its first spend on.
+  const WalletCreated late = street.create_agent();
+  street.all.topup({.wallet = late.wallet.id, .amount = flops(100)}).value();
+  street.all.spend({.wallet = late.wallet.id, .job_id = "l", .amount = flops(1)}).value();
+  CHECK(by_other.spend({.wallet = other.wallet.id, .job_id = "o2", .amount = Money{1}}).reason() ==
+        Reason::spend_cap_per_hour);
+}
+
+TEST_CASE("a spend above the threshold passes once after a human said yes, and for exactly that call") {
+  Street street;
+  const WalletId agent = street.agent.wallet.id;
+  street.rule(agent, {.approval_threshold = flops(5)});
+  CHECK(street.spend(flops(5)).ok());
+  const Spend asked = street.job(one_more(flops(5)));
+  const Result<Spent> refused = street.by_agent.spend(asked);
+  REQUIRE(refused.reason() == Reason::approval_required);
+  CHECK(detail(refused.error(), "approval_status") == "pending");
+  const std::string id = detail(refused.error(), "approval_id");
+  CHECK(detail(street.by_agent.spend(asked).error(), "approval_id") == id);  // asking again asks nothing new
+  const auto listed = street.by_human.approvals(agent).value();
+  REQUIRE(listed.items.size() == 1);
+  CHECK(listed.items[0].id.text() == id);
+  CHECK(listed.items[0].operation == "spend");
+  CHECK(listed.items[0].job_id == asked.job_id);
+  CHECK(listed.items[0].amount == asked.amount);
+
+  // Who spends does not decide; nor does a human for itself.
+  CHECK(street.by_agent.approve(listed.items[0].id).reason() == Reason::human_only);
+  CHECK(street.by_human.approve(listed.items[0].id).value().status == ApprovalStatus::approved);
+  CHECK(street.by_human.approve(listed.items[0].id).ok());
+  CHECK(street.by_human.deny(listed.items[0].id).reason() == Reason::approval_decided);
+
+  Spend other = asked;
+  other.gpu_type = "A100";
+  CHECK(street.by_agent.spend(other).reason() == Reason::approval_required);
+  other = asked;
+  ++other.amount.micro;
+  CHECK(street.by_agent.spend(other).reason() == Reason::approval_required);
+
+  // It lifts the threshold alone, and is not used up by a refusal.
+  street.rule(agent, {.spend_cap_per_job = flops(5)});
+  CHECK(street.by_agent.spend(asked).reason() == Reason::spend_cap_per_job);
+  street.rule(agent, {.spend_cap_per_job = std::optional<Money>()});
+  CHECK_FALSE(street.by_agent.spend(asked).value().replayed);
+  CHECK(street.by_agent.spend(asked).value().replayed);
+  CHECK(street.by_human.approvals(agent).value().items[0].status == ApprovalStatus::used);
+}
+
+TEST_CASE("an approval for a transfer serves one transfer, the next asks again") {
+  Street street;
+  const WalletId agent = street.agent.wallet.id;
+  street.rule(agent, {.approval_threshold = flops(5)});
+  const WalletTransfer asked{.from = agent, .to = street.host, .amount = flops(6), .reference = "rent"};
+  const auto approval_of = [&](const Error& error) {
+    return ApprovalId::read(detail(error, "approval_id")).value_or(ApprovalId{});
+  };
+  const Result<Moved> first = street.by_agent.transfer(asked);
+  REQUIRE(first.reason() == Reason::approval_required);
+  street.by_human.approve(approval_of(first.error())).value();
+  CHECK(street.by_agent.transfer(asked).ok());
+  const Result<Moved> second_time = street.by_agent.transfer(asked);
+  REQUIRE(second_time.reason() == Reason::approval_required);
+  CHECK(approval_of(second_time.error()) != approval_of(first.error()));
+
+  // No is no, however often it is asked; silence until the end of its day is no as well.
+  street.by_human.deny(approval_of(second_time.error())).value();
+  CHECK(detail(street.by_agent.transfer(asked).error(), "approval_status") == "denied");
+  WalletTransfer other = asked;
+  other.reference = "food";
+  const ApprovalId silent = approval_of(street.by_agent.transfer(other).error());
+  street.clock += 24 * core::us_per_hour - 1;
+  CHECK(street.by_human.approve(silent).ok());
+  street.clock += 1;
+  const Result<Moved> too_late = street.by_agent.transfer(other);
+  REQUIRE(too_late.reason() == Reason::approval_required);
+  CHECK(approval_of(too_late.error()) != silent);
+  street.clock += 24 * core::us_per_hour;
+  CHECK(street.by_human.approve(approval_of(too_late.error())).reason() == Reason::approval_expired);
+}
+
+TEST_CASE("a human's own spends above its threshold are the operator's to approve") {
+  Street street;
+  const WalletId human = street.human.wallet.id;
+  street.rule(human, {.approval_threshold = flops(5)});
+  const Spend asked{.wallet = human, .job_id = "own", .amount = flops(6)};
+  const Result<Spent> refused = street.by_human.spend(asked);
+  REQUIRE(refused.reason() == Reason::approval_required);
+  const ApprovalId id = ApprovalId::read(detail(refused.error(), "approval_id")).value_or(ApprovalId{});
+  CHECK(street.by_human.approve(id).reason() == Reason::operator_only);
+  CHECK(street.all.approve(id).ok());
+  CHECK(street.by_human.spend(asked).ok());
+}
+
+TEST_CASE("a wallet with a payout on its way out does not close, for it may come back") {
+  Street street;
+  const WalletId agent = street.agent.wallet.id;
+  const Payout payout =
+      street.all.request_payout({.wallet = agent, .amount = flops(100), .destination = "iban"}).value();
+  CHECK(street.all.change_wallet(agent, {.status = WalletStatus::closed}).reason() ==
+        Reason::wallet_not_empty);
+  street.all.confirm_payout(payout.id).value();
+  CHECK(street.all.change_wallet(agent, {.status = WalletStatus::closed}).ok());
+  CHECK(street.all.topup({.wallet = agent, .amount = flops(1)}).reason() == Reason::wallet_not_active);
+}
+
+TEST_CASE("the retry of a creation gives the first answer, though the parent was closed since") {
+  Street street;
+  const WalletId parent =
+      street.all.create_wallet({.owner_type = OwnerType::human, .owner_id = "p"}).value().wallet.id;
+  WalletCreate asked{.owner_type = OwnerType::agent, .owner_id = "a", .parent = parent};
+  asked.idempotency_key = "once";
+  const WalletId first = street.all.create_wallet(asked).value().wallet.id;
+  street.rule(first, {.status = WalletStatus::closed});
+  street.rule(parent, {.status = WalletStatus::closed});
+  const WalletCreated again = street.all.create_wallet(asked).value();
+  CHECK(again.replayed);
+  CHECK(again.wallet.id == first);
+  CHECK(again.api_key.empty());
+  asked.idempotency_key = "twice";
+  CHECK(street.all.create_wallet(asked).reason() == Reason::wallet_not_active);
+}
+
+TEST_CASE("a payer who is its own host has one receipt, listed once") {
+  Street street;
+  const WalletId agent = street.agent.wallet.id;
+  Spend asked = street.job(flops(4));
+  asked.host_wallet = agent;
+  street.by_agent.spend(asked).value();
+  const Earned earned =
+      street.by_agent
+          .earn({.host = agent, .job_id = asked.job_id, .gross_amount = flops(4), .gpu_model = "x"})
+          .value();
+  CHECK(earned.new_balance == Money{flops(100).micro - earned.platform_fee.micro});
+  CHECK(street.by_agent.receipts(agent).value().items.size() == 1);
+}
