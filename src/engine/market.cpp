@@ -463,7 +463,8 @@ Result<Done> Market::fill(Transaction& tx, std::vector<Call*>& batch) {
     }
   });
   const std::int64_t begun = store::monotonic_us();
-  const unsigned cores = std::max(1U, std::thread::hardware_concurrency());
+  // Asked once: the C library reads a file to know.
+  static const unsigned cores = std::max(1U, std::thread::hardware_concurrency());
   std::size_t shared = 0, helpers = 0;
   const auto take_in = [&]() -> Result<Done> {
     for (std::size_t next = 0;;) {

@@ -185,24 +185,6 @@ class Fingerprint {
 
 // ── what an event leaves in the other tables ──
 
-struct LockEntry {
-  std::string_view job_id;
-  AccountNumber payer = 0;
-};
-std::optional<LockEntry> lock_of(const Fields& fields) {
-  if (const auto* of = std::get_if<SpendEvent>(&fields)) return LockEntry{of->job_id, of->wallet};
-  if (const auto* of = std::get_if<BurnEvent>(&fields)) return LockEntry{of->job_id, of->wallet};
-  return std::nullopt;
-}
-
-/// The lock that an event ends; 0 for most.
-Seq ended_by(const Fields& fields) {
-  if (const auto* of = std::get_if<EarnEvent>(&fields)) return of->lock;
-  if (const auto* of = std::get_if<ReleaseEvent>(&fields)) return of->lock;
-  if (const auto* of = std::get_if<ExpireEvent>(&fields)) return of->lock;
-  return 0;
-}
-
 struct RequestEntry {
   AccountNumber scope = 0;
   store::RequestKind kind = store::RequestKind::idempotency_key;
@@ -589,8 +571,8 @@ class Audit {
       if (book_.wallet(leg.account)->balance.micro < 0)
         return at_event(event.seq, "account " + std::to_string(leg.account) + " goes below zero");
     }
-    if (const auto lock = lock_of(event.fields)) locks_.add(lock->job_id, lock->payer, event.seq);
-    if (const Seq ended = ended_by(event.fields); ended != 0) resolutions_.add(ended, event.seq, 0);
+    if (const auto lock = job_taken_by(event.fields)) locks_.add(lock->job_id, lock->payer, event.seq);
+    if (const Seq ended = lock_ended_by(event.fields); ended != 0) resolutions_.add(ended, event.seq, 0);
     for_requests_of(event.fields, [&](const RequestEntry& request) {
       requests_.add(request.key, request.scope, static_cast<int>(request.kind), event.seq);
       return true;
@@ -730,12 +712,6 @@ class Audit {
     if (all != 0) return fault("balances: they do not sum to zero");
 
     Fingerprint entries(key_), locks(key_), resolutions(key_), requests(key_);
-    CALYX_CHECK(store_.all_entries([&](AccountNumber account, Seq seq, Money amount) -> Result<bool> {
-      entries.add(account, seq, amount.micro);
-      return true;
-    }));
-    report_.entries = entries.rows();
-    if (entries != entries_) return name_entry();
     CALYX_CHECK(store_.all_locks([&](std::string_view job_id, AccountNumber payer, Seq seq) -> Result<bool> {
       locks.add(job_id, payer, seq);
       return true;
@@ -749,8 +725,14 @@ class Audit {
           requests.add(key, scope, static_cast<int>(kind), seq);
           return true;
         }));
-    const bool same = locks == locks_ && resolutions == resolutions_ && requests == requests_;
-    return same ? Result<bool>(true) : name_row();
+    // Before the entries: a lock or an end that is missing takes entries with it.
+    if (locks != locks_ || resolutions != resolutions_ || requests != requests_) return name_row();
+    CALYX_CHECK(store_.all_entries([&](AccountNumber account, Seq seq, Money amount) -> Result<bool> {
+      entries.add(account, seq, amount.micro);
+      return true;
+    }));
+    report_.entries = entries.rows();
+    return entries == entries_ ? Result<bool>(true) : name_entry();
   }
 
   /// Walks the events again with another book, for what needs their legs.
@@ -829,7 +811,7 @@ class Audit {
     };
     CALYX_CHECK(store_.all_locks([&](std::string_view job_id, AccountNumber payer, Seq seq) -> Result<bool> {
       CALYX_TRY(const bool known, said(seq, [&](const Fields& fields) {
-                  const auto lock = lock_of(fields);
+                  const auto lock = job_taken_by(fields);
                   return lock && lock->job_id == job_id && lock->payer == payer;
                 }));
       if (!known)
@@ -839,7 +821,8 @@ class Audit {
     }));
     if (!good) return false;
     CALYX_CHECK(store_.all_resolutions([&](Seq lock, Seq seq) -> Result<bool> {
-      CALYX_TRY(const bool known, said(seq, [&](const Fields& fields) { return ended_by(fields) == lock; }));
+      CALYX_TRY(const bool known,
+                said(seq, [&](const Fields& fields) { return lock_ended_by(fields) == lock; }));
       if (!known)
         good = fault("resolutions: lock " + std::to_string(lock) + " names event " + std::to_string(seq) +
                      ", which does not end it");
@@ -871,11 +854,11 @@ class Audit {
         return fault(std::move(line) + " of event " + std::to_string(event.seq) +
                      (found ? " leads to event " + std::to_string(*found) : std::string(" is not found")));
       };
-      if (const auto lock = lock_of(event.fields)) {
+      if (const auto lock = job_taken_by(event.fields)) {
         CALYX_TRY(const auto found, store_.find_lock(lock->job_id, lock->payer));
         good = is(found, "locks: job " + std::string(lock->job_id));
       }
-      if (const Seq ended = ended_by(event.fields); good && ended != 0) {
+      if (const Seq ended = lock_ended_by(event.fields); good && ended != 0) {
         CALYX_TRY(const auto found, store_.find_resolution(ended));
         good = is(found, "resolutions: lock " + std::to_string(ended));
       }

@@ -150,7 +150,6 @@ Result<Spent> spend(Transaction& tx, const Principal& principal, const Spend& as
                     .expires_in_s = asked.expires_in_s};
   if (host != nullptr) fields.host = host->number;
   CALYX_TRY(const Placed event, tx.append(std::move(fields)));
-  CALYX_CHECK(tx.store().append_lock(asked.job_id, wallet->number, event.seq));
   return Spent{tx.book().txn_id(event.seq, event.at), asked.job_id, asked.amount, wallet->balance};
 }
 
@@ -228,7 +227,6 @@ Result<Earned> earn(Transaction& tx, const Principal& principal, const Earn& ask
                          .duration_seconds = asked.duration_seconds,
                          .leaf = tx.next_leaf()};
   CALYX_TRY(const Placed event, tx.append(fields));
-  CALYX_CHECK(tx.store().append_resolution(found->seq, event.seq));
 
   const TxnId txn = book.txn_id(event.seq, event.at);
   const ReceiptId receipt = book.receipt_id(fields.leaf, event.at);
@@ -263,7 +261,6 @@ Result<Released> release(Transaction& tx, const Principal& principal, const Rele
   if (!seq) {
     CALYX_CHECK(sweep(tx, *wallet));
     CALYX_TRY(const Placed event, tx.append(BurnEvent{.wallet = wallet->number, .job_id = asked.job_id}));
-    CALYX_CHECK(tx.store().append_lock(asked.job_id, wallet->number, event.seq));
     return Released{book.txn_id(event.seq, event.at), asked.job_id, Money{}, wallet->balance, true};
   }
   CALYX_TRY(const Found found, look_up(tx, wallet->number, *seq));
@@ -278,7 +275,6 @@ Result<Released> release(Transaction& tx, const Principal& principal, const Rele
     return ended(reason, asked.job_id);
   CALYX_CHECK(sweep(tx, *wallet));
   CALYX_TRY(const Placed event, tx.append(ReleaseEvent{.lock = *seq}));
-  CALYX_CHECK(tx.store().append_resolution(*seq, event.seq));
   return Released{book.txn_id(event.seq, event.at), asked.job_id, found.facts.locked, wallet->balance};
 }
 

@@ -460,6 +460,19 @@ Fields read_known(EventKind kind, Reader& in) {
 
 EventKind kind_of(const Fields& fields) noexcept { return std::visit(KindOf{}, fields); }
 
+std::optional<JobTaken> job_taken_by(const Fields& fields) noexcept {
+  if (const auto* of = std::get_if<SpendEvent>(&fields)) return JobTaken{of->job_id, of->wallet, of->amount};
+  if (const auto* of = std::get_if<BurnEvent>(&fields)) return JobTaken{of->job_id, of->wallet, Money{}};
+  return std::nullopt;
+}
+
+Seq lock_ended_by(const Fields& fields) noexcept {
+  if (const auto* of = std::get_if<EarnEvent>(&fields)) return of->lock;
+  if (const auto* of = std::get_if<ReleaseEvent>(&fields)) return of->lock;
+  if (const auto* of = std::get_if<ExpireEvent>(&fields)) return of->lock;
+  return 0;
+}
+
 void append_fields(std::string& out, const Fields& fields) {
   Writer writer(out);
   std::visit(Spell{writer}, fields);

@@ -176,6 +176,16 @@ struct Event {
 
 EventKind kind_of(const Fields& fields) noexcept;
 
+/// The job id that an event uses up for its payer: a spend's, or a burn's.
+struct JobTaken {
+  std::string_view job_id;  ///< Lives as long as the fields.
+  AccountNumber payer = 0;
+  Money locked;  ///< 0 for a burn.
+};
+std::optional<JobTaken> job_taken_by(const Fields& fields) noexcept;
+/// The lock that an event ends; 0 for most.
+Seq lock_ended_by(const Fields& fields) noexcept;
+
 /// Appends the event's own fields as a canonical JSON object.
 void append_fields(std::string& out, const Fields& fields);
 

@@ -93,8 +93,7 @@ Result<Done> check_room(const WalletState& wallet, Money amount) {
 Result<Done> sweep(Transaction& tx, const WalletState& wallet) {
   while (!wallet.deadlines.empty() && wallet.deadlines.begin()->first <= tx.now().us) {
     const Seq lock = wallet.deadlines.begin()->second;
-    CALYX_TRY(const Placed event, tx.append(ExpireEvent{.lock = lock}));
-    CALYX_CHECK(tx.store().append_resolution(lock, event.seq));
+    CALYX_CHECK(tx.append(ExpireEvent{.lock = lock}));
   }
   return Done{};
 }

@@ -28,8 +28,7 @@ struct Return {
 };
 Return return_of(const Fields& fields) noexcept {
   if (const auto* earn = std::get_if<EarnEvent>(&fields)) return {earn->lock, earn->gross};
-  if (const auto* release = std::get_if<ReleaseEvent>(&fields)) return {release->lock, Money{}};
-  if (const auto* expire = std::get_if<ExpireEvent>(&fields)) return {expire->lock, Money{}};
+  if (const Seq lock = lock_ended_by(fields); lock != 0) return {lock, Money{}};
   if (const auto* failed = std::get_if<PayoutFailed>(&fields)) return {failed->payout, Money{}};
   return {};
 }
@@ -137,6 +136,13 @@ Result<Placed> Transaction::append(Fields fields) {
                        fields_text_, document_);
   CALYX_CHECK(store_.append_event(event.seq, event.at, static_cast<int>(kind), fields_text_, appended.hash));
   CALYX_CHECK(store_.append_entries(event.seq, legs.all()));
+  if (const auto job = job_taken_by(event.fields))
+    CALYX_CHECK(store_.append_lock(job->job_id, {job->payer, event.seq, job->locked}));
+  if (const Seq lock = lock_ended_by(event.fields); lock != 0) {
+    const auto* earn = std::get_if<EarnEvent>(&event.fields);
+    CALYX_CHECK(store_.append_resolution(
+        {lock, event.seq, book_.locks.at(lock).amount, earn == nullptr ? Money{} : earn->fee}));
+  }
   const AccountNumber payer = Windows::payer_of(book_, event.fields);
   CALYX_CHECK(book_.apply(event, appended.hash));
   windows_.note(book_, event, payer);

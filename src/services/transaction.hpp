@@ -80,7 +80,8 @@ class Transaction {
   /// Reads the clock for the next call. Fails: `io_error` for a clock outside 1970 to 9999.
   Result<Done> tick();
 
-  /// Appends `fields` to the log with its legs and moves the book on. The first error ends the transaction.
+  /// Appends `fields` to the log with the rows that follow from it, but for a caller's key and a receipt, and
+  /// moves the book on. The first error ends the transaction.
   /// Fails: the store; `corrupt`.
   Result<Placed> append(Fields fields);
 

@@ -1,6 +1,9 @@
 #include "store/market_store.hpp"
 
 #include <algorithm>
+#include <array>
+
+#include "store/receipt_text.hpp"
 
 namespace calyx::store {
 namespace {
@@ -13,9 +16,10 @@ constexpr const char* schema[] = {
   kind   INTEGER NOT NULL,
   fields TEXT NOT NULL,        -- canonical JSON (RFC 8785)
   hash   BLOB NOT NULL         -- SHA-256 of the event's document, which names the hash before
-) STRICT)",      R"(CREATE INDEX standing_events ON events(seq) WHERE kind >= 32)",
+) STRICT)",
+    R"(CREATE INDEX standing_events ON events(seq) WHERE kind >= 32)",
     R"(CREATE TABLE entries(
-  account INTEGER NOT NULL,
+  account INTEGER NOT NULL,                     -- a wallet, or 1: the outside
   seq     INTEGER NOT NULL,
   amount  INTEGER NOT NULL CHECK(amount <> 0),  -- micro-FLOPS
   PRIMARY KEY(account, seq)
@@ -24,12 +28,22 @@ constexpr const char* schema[] = {
   job_id TEXT NOT NULL,
   payer  INTEGER NOT NULL,
   seq    INTEGER NOT NULL,
+  amount INTEGER NOT NULL,  -- credits the lock's escrow account; 0: the job id was burned
   PRIMARY KEY(job_id, payer)
 ) STRICT, WITHOUT ROWID)",
     R"(CREATE TABLE resolutions(
-  lock INTEGER PRIMARY KEY,  -- a lock ends once
-  seq  INTEGER NOT NULL
+  lock   INTEGER PRIMARY KEY,  -- a lock ends once
+  seq    INTEGER NOT NULL,
+  amount INTEGER NOT NULL,     -- debits the lock's escrow account
+  fee    INTEGER NOT NULL      -- credits the platform's fees
 ) STRICT)",
+    // An escrow account lives for two entries and nobody pages through the fees, so their entries are columns
+    // of the rows above. Here each entry is a row.
+    R"(CREATE VIEW ledger(account, seq, amount) AS
+  SELECT account, seq, amount FROM entries
+  UNION ALL SELECT 1099511627776 + seq, seq, amount FROM locks WHERE amount <> 0
+  UNION ALL SELECT 1099511627776 + lock, seq, -amount FROM resolutions WHERE amount <> 0
+  UNION ALL SELECT 2, seq, fee FROM resolutions WHERE fee <> 0)",
     R"(CREATE TABLE requests(
   scope INTEGER NOT NULL,
   kind  INTEGER NOT NULL,
@@ -41,7 +55,7 @@ constexpr const char* schema[] = {
   leaf      INTEGER PRIMARY KEY,  -- place in the receipt log, from 0
   seq       INTEGER NOT NULL,
   key       INTEGER NOT NULL,     -- place among the signing keys
-  payload   TEXT NOT NULL,        -- the bytes that were signed
+  payload   BLOB NOT NULL,        -- the bytes that were signed, as receipt_text.hpp packs them
   signature BLOB NOT NULL
 ) STRICT)",
     R"(CREATE TABLE tiles(
@@ -102,13 +116,17 @@ Result<bool> read_event(Statement& row, EventRow& out) {
   return true;
 }
 
-Result<bool> read_receipt(Statement& row, ReceiptRow& out) {
+/// `text` is where the payload is unpacked to.
+Result<bool> read_receipt(Statement& row, ReceiptRow& out, std::string& text) {
   CALYX_TRY(const bool more, row.step());
   if (!more) return false;
   out.leaf = row.column_int(0);
   out.seq = row.column_int(1);
   out.key = static_cast<int>(row.column_int(2));
-  out.payload = row.column_text(3);
+  text.clear();
+  if (!append_unpacked(text, chars_of(row.column_blob(3))))
+    return damaged("receipts", out.leaf, "its payload cannot be unpacked");
+  out.payload = text;
   out.signature = chars_of(row.column_blob(4));
   return true;
 }
@@ -157,17 +175,12 @@ Result<MarketStore> MarketStore::make(Connection& connection, bool writes) {
        "appending an event"},
       {store.append_entry_, "INSERT INTO entries(account, seq, amount) VALUES(?2, ?1, ?3)",
        "appending entries"},
-      {store.append_entries_2_, "INSERT INTO entries(account, seq, amount) VALUES(?2, ?1, ?3), (?4, ?1, ?5)",
-       "appending entries"},
-      {store.append_entries_3_,
-       "INSERT INTO entries(account, seq, amount) VALUES(?2, ?1, ?3), (?4, ?1, ?5), (?6, ?1, ?7)",
-       "appending entries"},
-      {store.append_entries_4_,
-       "INSERT INTO entries(account, seq, amount) VALUES(?2, ?1, ?3), (?4, ?1, ?5), (?6, ?1, ?7), (?8, ?1, "
-       "?9)",
-       "appending entries"},
-      {store.append_lock_, "INSERT INTO locks(job_id, payer, seq) VALUES(?1, ?2, ?3)", "appending a lock"},
-      {store.append_resolution_, "INSERT INTO resolutions(lock, seq) VALUES(?1, ?2)", "ending a lock"},
+      {store.append_two_entries_,
+       "INSERT INTO entries(account, seq, amount) VALUES(?2, ?1, ?3), (?4, ?1, ?5)", "appending entries"},
+      {store.append_lock_, "INSERT INTO locks(job_id, payer, seq, amount) VALUES(?1, ?2, ?3, ?4)",
+       "appending a lock"},
+      {store.append_resolution_, "INSERT INTO resolutions(lock, seq, amount, fee) VALUES(?1, ?2, ?3, ?4)",
+       "ending a lock"},
       {store.append_request_, "INSERT INTO requests(scope, kind, key, seq) VALUES(?1, ?2, ?3, ?4)",
        "keeping a caller's key"},
       {store.append_receipt_,
@@ -206,16 +219,17 @@ Result<MarketStore> MarketStore::make(Connection& connection, bool writes) {
        "n.seq "
        "WHERE n.account = ?1 AND n.seq > ?2 ORDER BY n.seq",
        "reading entries"},
-      // Escrow accounts that sum to nothing are the past; all others are few.
-      {store.sums_,
-       "SELECT account, sum(amount), count(*) FROM entries GROUP BY account "
-       "HAVING account < 1099511627776 OR sum(amount) <> 0",
-       "summing entries"},
+      {store.sums_, "SELECT account, sum(amount), count(*) FROM entries GROUP BY account", "summing entries"},
+      {store.sum_of_fees_, "SELECT 2, sum(fee), count(*) FROM resolutions WHERE fee <> 0", "summing fees"},
+      // Escrow accounts whose lock has ended sum to nothing and are the past; the others are few.
+      {store.open_locks_,
+       "SELECT 1099511627776 + seq, amount, 1 FROM locks "
+       "WHERE amount <> 0 AND NOT EXISTS (SELECT 1 FROM resolutions WHERE lock = locks.seq)",
+       "looking for open locks"},
       {store.receipts_from_,
        "SELECT leaf, seq, key, payload, signature FROM receipts WHERE leaf >= ?1 ORDER BY leaf",
        "reading receipts"},
-      {store.all_entries_, "SELECT account, seq, amount FROM entries ORDER BY account, seq",
-       "reading entries"},
+      {store.all_entries_, "SELECT account, seq, amount FROM ledger", "reading entries"},
       {store.all_locks_, "SELECT job_id, payer, seq FROM locks", "reading locks"},
       {store.all_resolutions_, "SELECT lock, seq FROM resolutions ORDER BY lock", "reading locks' ends"},
       {store.all_requests_, "SELECT scope, kind, key, seq FROM requests", "reading callers' keys"},
@@ -239,29 +253,29 @@ Result<Done> MarketStore::append_event(Seq seq, Instant at, int kind, std::strin
 }
 
 Result<Done> MarketStore::append_entries(Seq seq, std::span<const core::Entry> legs) {
-  // The usual transfers have 2 to 4 legs; one statement of several rows costs less than several of one.
-  Statement* const several[] = {&append_entries_2_, &append_entries_3_, &append_entries_4_};
-  while (!legs.empty()) {
-    const std::size_t count = std::min<std::size_t>(legs.size(), 4);
-    const Statement::Run run(count == 1 ? append_entry_ : *several[count - 2]);
-    run->bind(1, seq);
-    for (std::size_t i = 0; i < count; ++i) {
-      const int parameter = static_cast<int>(2 + 2 * i);
-      run->bind(parameter, legs[i].account).bind(parameter + 1, legs[i].amount.micro);
-    }
+  std::array<core::Entry, core::legs_max> rows;
+  std::size_t count = 0;
+  for (const core::Entry& leg : legs)
+    if (leg.account != core::account_fees && !core::is_escrow(leg.account)) rows[count++] = leg;
+  // The usual transfers leave 1 or 2; one statement of two rows costs less than two of one.
+  for (std::size_t next = 0; next < count;) {
+    const bool two = count - next > 1;
+    const Statement::Run run(two ? append_two_entries_ : append_entry_);
+    run->bind(1, seq).bind(2, rows[next].account).bind(3, rows[next].amount.micro);
+    if (two) run->bind(4, rows[next + 1].account).bind(5, rows[next + 1].amount.micro);
     CALYX_CHECK(run->execute());
-    legs = legs.subspan(count);
+    next += two ? 2 : 1;
   }
   return Done{};
 }
 
-Result<Done> MarketStore::append_lock(std::string_view job_id, AccountNumber payer, Seq seq) {
+Result<Done> MarketStore::append_lock(std::string_view job_id, const LockRow& row) {
   const Statement::Run run(append_lock_);
-  return run->bind(1, job_id).bind(2, payer).bind(3, seq).execute();
+  return run->bind(1, job_id).bind(2, row.payer).bind(3, row.seq).bind(4, row.amount.micro).execute();
 }
-Result<Done> MarketStore::append_resolution(Seq lock, Seq seq) {
+Result<Done> MarketStore::append_resolution(const ResolutionRow& row) {
   const Statement::Run run(append_resolution_);
-  return run->bind(1, lock).bind(2, seq).execute();
+  return run->bind(1, row.lock).bind(2, row.seq).bind(3, row.amount.micro).bind(4, row.fee.micro).execute();
 }
 Result<Done> MarketStore::append_request(AccountNumber scope, RequestKind kind, std::string_view key,
                                          Seq seq) {
@@ -270,10 +284,12 @@ Result<Done> MarketStore::append_request(AccountNumber scope, RequestKind kind, 
 }
 Result<Done> MarketStore::append_receipt(const ReceiptRow& row) {
   const Statement::Run run(append_receipt_);
+  receipt_text_.clear();
+  append_packed(receipt_text_, row.payload);
   return run->bind(1, row.leaf)
       .bind(2, row.seq)
       .bind(3, row.key)
-      .bind(4, row.payload)
+      .bind(4, octets_of(receipt_text_))
       .bind(5, octets_of(row.signature))
       .execute();
 }
@@ -330,7 +346,7 @@ Result<std::optional<MarketStore::OwnedReceipt>> MarketStore::receipt(std::int64
   const Statement::Run run(receipt_);
   run->bind(1, leaf);
   ReceiptRow row;
-  CALYX_TRY(const bool found, read_receipt(*run, row));
+  CALYX_TRY(const bool found, read_receipt(*run, row, receipt_text_));
   if (!found) return std::optional<OwnedReceipt>();
   return std::optional<OwnedReceipt>(
       OwnedReceipt{row.leaf, row.seq, row.key, std::string(row.payload), std::string(row.signature)});
@@ -420,20 +436,23 @@ Result<Done> MarketStore::entries_of(AccountNumber account, Seq after, const Eac
   }
 }
 Result<Done> MarketStore::sums(const EachSum& each) {
-  const Statement::Run run(sums_);
-  for (;;) {
-    CALYX_TRY(const bool more, run->step());
-    if (!more) return Done{};
-    CALYX_CHECK(
-        each(run->column_int(0), Money{run->column_int(1)}, static_cast<std::uint64_t>(run->column_int(2))));
+  for (Statement* const part : {&sums_, &sum_of_fees_, &open_locks_}) {
+    const Statement::Run run(*part);
+    for (;;) {
+      CALYX_TRY(const bool more, run->step());
+      if (!more) break;
+      CALYX_CHECK(each(run->column_int(0), Money{run->column_int(1)},
+                       static_cast<std::uint64_t>(run->column_int(2))));
+    }
   }
+  return Done{};
 }
 Result<Done> MarketStore::receipts_from(std::int64_t leaf, const EachReceipt& each) {
   const Statement::Run run(receipts_from_);
   run->bind(1, leaf);
   ReceiptRow row;
   for (;;) {
-    CALYX_TRY(const bool more, read_receipt(*run, row));
+    CALYX_TRY(const bool more, read_receipt(*run, row, receipt_text_));
     if (!more) return Done{};
     CALYX_TRY(const bool go_on, each(row));
     if (!go_on) return Done{};

@@ -2,7 +2,8 @@
 /// What the engine asks of a market file, one function an intent; all the SQL of calyx is in this room.
 ///
 /// The tables: `events` is the log; `entries`, `locks`, `resolutions`, `requests`, `receipts`, `tiles` and
-/// `checkpoints` are views of it that are written in the same transaction and never again.
+/// `checkpoints` are views of it that are written in the same transaction and never again. The SQL view
+/// `ledger` shows every entry of every transfer, those in the columns of `locks` and `resolutions` too.
 ///
 /// Threads: a store belongs to one connection, so to one thread at a time. Every statement is prepared
 /// when the store is made.
@@ -42,7 +43,16 @@ struct EventRow {
 
 struct LockRow {
   AccountNumber payer = 0;
-  Seq seq = 0;  ///< The spend, or the burn.
+  Seq seq = 0;   ///< The spend, or the burn.
+  Money amount;  ///< What its escrow account takes in; 0 for a burn.
+};
+
+/// How a lock ended.
+struct ResolutionRow {
+  Seq lock = 0;
+  Seq seq = 0;
+  Money amount;  ///< What leaves its escrow account: all that was locked,
+  Money fee;     ///< of which the platform's fees get this.
 };
 
 struct ReceiptRow {
@@ -62,9 +72,10 @@ class MarketStore {
 
   // ── writing, in a write transaction ──
   Result<Done> append_event(Seq seq, Instant at, int kind, std::string_view fields, const core::Digest& hash);
+  /// The legs of wallets and of the outside; those of escrow and fees are in the lock's row and its end's.
   Result<Done> append_entries(Seq seq, std::span<const core::Entry> legs);
-  Result<Done> append_lock(std::string_view job_id, AccountNumber payer, Seq seq);
-  Result<Done> append_resolution(Seq lock, Seq seq);
+  Result<Done> append_lock(std::string_view job_id, const LockRow& row);
+  Result<Done> append_resolution(const ResolutionRow& row);
   Result<Done> append_request(AccountNumber scope, RequestKind kind, std::string_view key, Seq seq);
   Result<Done> append_receipt(const ReceiptRow& row);
   Result<Done> append_tile(unsigned level, std::uint64_t index, const core::Digest& hash);
@@ -96,9 +107,9 @@ class MarketStore {
   Result<std::optional<OwnedReceipt>> receipt(std::int64_t leaf);
   Result<std::uint64_t> receipt_count();
   Result<std::optional<core::Digest>> tile(unsigned level, std::uint64_t index);
-  /// What the entries of `account` after `seq` sum to.
+  /// What the entries of `account`, a wallet, after `seq` sum to.
   Result<Money> sum_after(AccountNumber account, Seq seq);
-  /// The sum of all entries of `account`, row by row: what a balance is by definition.
+  /// The sum of all entries of `account`, a wallet, row by row: what a balance is by definition.
   Result<Money> sum(AccountNumber account);
   /// The last checkpoint that is stored.
   struct OwnedCheckpoint {
@@ -114,16 +125,16 @@ class MarketStore {
   Result<Done> events_from(Seq from, const EachEvent& each);
   /// The events of standing (kinds from `core::standing_first`) in order.
   Result<Done> standing_events(const EachEvent& each);
-  /// The events that `account` has entries in, after `from`, with the entry's amount.
+  /// The events that `account`, a wallet, has entries in, after `after`, with the entry's amount.
   using EachEntry = std::function<Result<bool>(Money amount, const EventRow&)>;
   Result<Done> entries_of(AccountNumber account, Seq after, const EachEntry& each);
-  /// Every account whose entries do not sum to zero, and every account below the escrows'.
+  /// Every account but the escrows of locks that have ended, which sum to zero.
   using EachSum = std::function<Result<Done>(AccountNumber, Money sum, std::uint64_t count)>;
   Result<Done> sums(const EachSum& each);
   using EachReceipt = std::function<Result<bool>(const ReceiptRow&)>;
   Result<Done> receipts_from(std::int64_t leaf, const EachReceipt& each);
   using EachLeg = std::function<Result<bool>(AccountNumber account, Seq seq, Money amount)>;
-  /// Every entry, by account and then by event.
+  /// Every entry, escrow's and fees' too, in no order.
   Result<Done> all_entries(const EachLeg& each);
   using EachLock = std::function<Result<bool>(std::string_view job_id, AccountNumber payer, Seq seq)>;
   Result<Done> all_locks(const EachLock& each);
@@ -139,12 +150,14 @@ class MarketStore {
 
  private:
   MarketStore() = default;
-  Statement append_event_, append_entries_2_, append_entries_3_, append_entries_4_, append_entry_,
-      append_lock_, append_resolution_, append_request_, append_receipt_, append_tile_, append_checkpoint_;
+  Statement append_event_, append_two_entries_, append_entry_, append_lock_, append_resolution_,
+      append_request_, append_receipt_, append_tile_, append_checkpoint_;
   Statement last_seq_, find_lock_, find_locks_, find_resolution_, find_request_, event_, receipt_,
       receipt_count_, tile_, sum_after_, sum_, last_checkpoint_, at_of_;
-  Statement events_from_, standing_events_, entries_of_, sums_, receipts_from_, all_entries_, all_locks_,
-      all_resolutions_, all_requests_, all_checkpoints_, all_tiles_;
+  Statement events_from_, standing_events_, entries_of_, sums_, sum_of_fees_, open_locks_, receipts_from_,
+      all_entries_, all_locks_, all_resolutions_, all_requests_, all_checkpoints_, all_tiles_;
+  std::string
+      receipt_text_;  ///< The payload of the receipt under way, kept so that the next needs no memory.
 };
 
 }  // namespace calyx::store

@@ -93,7 +93,7 @@ class CalyxSubject final : public Subject {
     return jws.rfind('.');
   }
 
-  std::string entries_query() const override { return "SELECT account AS wallet, amount FROM entries"; }
+  std::string entries_query() const override { return "SELECT account AS wallet, amount FROM ledger"; }
 
   void close() override { engine_.reset(); }
 

@@ -603,11 +603,11 @@ inline std::string find_broken_rule(const Disk& disk, Depth depth) {
     const char* gives;
   };
   const Rule rules[] = {
-      {"the books sum to zero", "SELECT coalesce(sum(amount), 0) FROM entries", "0"},
+      {"the books sum to zero", "SELECT coalesce(sum(amount), 0) FROM ledger", "0"},
       {"every transfer sums to zero",
-       "SELECT count(*) FROM (SELECT seq FROM entries GROUP BY seq HAVING sum(amount) <> 0)", "0"},
+       "SELECT count(*) FROM (SELECT seq FROM ledger GROUP BY seq HAVING sum(amount) <> 0)", "0"},
       {"nobody is below zero",
-       "SELECT count(*) FROM (SELECT account FROM entries WHERE account <> 1 GROUP BY account HAVING "
+       "SELECT count(*) FROM (SELECT account FROM ledger WHERE account <> 1 GROUP BY account HAVING "
        "sum(amount) < "
        "0)",
        "0"},
@@ -680,7 +680,7 @@ inline std::string find_broken_rule(const Disk& disk, Depth depth) {
         const std::int64_t rest = parts % 10'000;
         const std::int64_t fee = base + (rest > 5'000 || (rest == 5'000 && base % 2 == 1) ? 1 : 0);
         const auto entry = [&](const std::string& account) {
-          return std::atoll(raw.one("SELECT coalesce(sum(amount), 0) FROM entries WHERE seq = " + row[0] +
+          return std::atoll(raw.one("SELECT coalesce(sum(amount), 0) FROM ledger WHERE seq = " + row[0] +
                                     " AND account = " + account)
                                 .c_str());
         };

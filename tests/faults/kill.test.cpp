@@ -254,7 +254,7 @@ std::string kill_again_and_again(const std::string& path, std::size_t workers, s
   sqlite3* raw = nullptr;
   std::string says;
   sqlite3_open_v2(path.c_str(), &raw, SQLITE_OPEN_READWRITE, nullptr);
-  for (const char* sql : {"PRAGMA integrity_check", "SELECT sum(amount) FROM entries"}) {
+  for (const char* sql : {"PRAGMA integrity_check", "SELECT sum(amount) FROM ledger"}) {
     sqlite3_stmt* statement = nullptr;
     sqlite3_prepare_v2(raw, sql, -1, &statement, nullptr);
     if (sqlite3_step(statement) == SQLITE_ROW)

@@ -75,7 +75,7 @@ void chain_anew(Raw& raw, const std::string& left_out = {}) {
 }
 
 /// The number of the first settlement that has a fee.
-std::string a_settlement(Raw& raw) { return raw.one("SELECT min(seq) FROM entries WHERE account = 2"); }
+std::string a_settlement(Raw& raw) { return raw.one("SELECT min(seq) FROM resolutions WHERE fee <> 0"); }
 
 }  // namespace
 
@@ -116,13 +116,15 @@ TEST_CASE("what is planted in a file turns the checker red") {
   const Row rows[] = {
       {"nothing", [](Raw&) {}, false, false},
       {"locks may end twice: the key of `resolutions` is dropped",
-       change("ALTER TABLE resolutions RENAME TO old;"
-              "CREATE TABLE resolutions(lock INTEGER, seq INTEGER NOT NULL) STRICT;"
+       change("PRAGMA legacy_alter_table = ON; ALTER TABLE resolutions RENAME TO old;"
+              "CREATE TABLE resolutions(lock INTEGER, seq INTEGER NOT NULL, amount INTEGER NOT NULL,"
+              " fee INTEGER NOT NULL) STRICT;"
               "INSERT INTO resolutions SELECT * FROM old; DROP TABLE old"),
        true, false},
       {"and one did",
-       change("ALTER TABLE resolutions RENAME TO old;"
-              "CREATE TABLE resolutions(lock INTEGER, seq INTEGER NOT NULL) STRICT;"
+       change("PRAGMA legacy_alter_table = ON; ALTER TABLE resolutions RENAME TO old;"
+              "CREATE TABLE resolutions(lock INTEGER, seq INTEGER NOT NULL, amount INTEGER NOT NULL,"
+              " fee INTEGER NOT NULL) STRICT;"
               "INSERT INTO resolutions SELECT * FROM old; DROP TABLE old;"
               "INSERT INTO resolutions SELECT * FROM resolutions LIMIT 1"),
        true, true},
@@ -150,7 +152,7 @@ TEST_CASE("what is planted in a file turns the checker red") {
       {"a fee off by one, sums kept",
        [](Raw& raw) {
          const std::string seq = a_settlement(raw);
-         REQUIRE(raw.run("UPDATE entries SET amount = amount + 1 WHERE account = 2 AND seq = " + seq));
+         REQUIRE(raw.run("UPDATE resolutions SET fee = fee + 1 WHERE seq = " + seq));
          REQUIRE(raw.run("UPDATE entries SET amount = amount - 1 WHERE account = 17 AND seq = " + seq));
        },
        true, true},
@@ -165,7 +167,7 @@ TEST_CASE("what is planted in a file turns the checker red") {
          }
          REQUIRE(
              raw.run("UPDATE events SET fields = '" + core::json::canonical(value) + "' WHERE seq = " + seq));
-         REQUIRE(raw.run("UPDATE entries SET amount = amount + 1 WHERE account = 2 AND seq = " + seq));
+         REQUIRE(raw.run("UPDATE resolutions SET fee = fee + 1 WHERE seq = " + seq));
          REQUIRE(raw.run("UPDATE entries SET amount = amount - 1 WHERE account = 17 AND seq = " + seq));
          chain_anew(raw);
        },
@@ -189,7 +191,8 @@ TEST_CASE("what is planted in a file turns the checker red") {
        },
        false, false},
       {"a receipt's payload altered",
-       change("UPDATE receipts SET payload = replace(payload, 'H100', 'A100') WHERE leaf = 1"), false, true},
+       change("UPDATE receipts SET payload = CAST(replace(payload, 'H100', 'A100') AS BLOB) WHERE leaf = 1"),
+       false, true},
       {"a receipt lost", change("DELETE FROM receipts WHERE leaf = (SELECT max(leaf) FROM receipts)"), true,
        true},
   };

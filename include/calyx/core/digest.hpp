@@ -52,9 +52,8 @@ inline std::optional<Digest> digest_of_bytes(std::string_view bytes) noexcept {
 
 /// The digest that 64 lower-case hex digits spell, or nothing.
 inline std::optional<Digest> read_digest_hex(std::string_view text, HexCase letters = HexCase::lower) {
-  if (text.size() != 64) return std::nullopt;
-  const auto bytes = unhex(text, letters);
-  return bytes ? digest_of_bytes(*bytes) : std::nullopt;
+  Digest out;
+  return unhex_into(out.bytes, text, letters) ? std::optional<Digest>(out) : std::nullopt;
 }
 
 inline constexpr std::string_view output_hash_prefix = "sha256:";

@@ -51,23 +51,29 @@ inline std::string hex(std::string_view bytes) {
 /// Which letters `unhex` takes.
 enum class HexCase : std::uint8_t { lower, either };
 
-/// The bytes that `text` spells, or nothing.
-inline std::optional<std::string> unhex(std::string_view text, HexCase letters = HexCase::lower) {
-  if (text.size() % 2 != 0) return std::nullopt;
+/// Reads the octets that `text` spells into `out`; false, with `out` half written, when they are not as many.
+inline bool unhex_into(std::span<std::uint8_t> out, std::string_view text,
+                       HexCase letters = HexCase::lower) noexcept {
+  if (text.size() != 2 * out.size()) return false;
   const auto value = [letters](char c) {
     if (c >= '0' && c <= '9') return c - '0';
     if (c >= 'a' && c <= 'f') return c - 'a' + 10;
     if (c >= 'A' && c <= 'F' && letters == HexCase::either) return c - 'A' + 10;
     return -1;
   };
-  std::string out;
-  out.reserve(text.size() / 2);
-  for (std::size_t i = 0; i < text.size(); i += 2) {
-    const int high = value(text[i]);
-    const int low = value(text[i + 1]);
-    if (high < 0 || low < 0) return std::nullopt;
-    out.push_back(static_cast<char>(high * 16 + low));
+  for (std::size_t i = 0; i < out.size(); ++i) {
+    const int high = value(text[2 * i]);
+    const int low = value(text[2 * i + 1]);
+    if (high < 0 || low < 0) return false;
+    out[i] = static_cast<std::uint8_t>(high * 16 + low);
   }
+  return true;
+}
+/// The bytes that `text` spells, or nothing.
+inline std::optional<std::string> unhex(std::string_view text, HexCase letters = HexCase::lower) {
+  std::string out(text.size() / 2, '\0');
+  if (!unhex_into({reinterpret_cast<std::uint8_t*>(out.data()), out.size()}, text, letters))
+    return std::nullopt;
   return out;
 }
 
