@@ -1,7 +1,6 @@
 #include "store/market_store.hpp"
 
 #include <algorithm>
-#include <array>
 
 #include "store/receipt_text.hpp"
 
@@ -173,10 +172,8 @@ Result<MarketStore> MarketStore::make(Connection& connection, bool writes) {
   const Text write_texts[] = {
       {store.append_event_, "INSERT INTO events(seq, at_us, kind, fields, hash) VALUES(?1, ?2, ?3, ?4, ?5)",
        "appending an event"},
-      {store.append_entry_, "INSERT INTO entries(account, seq, amount) VALUES(?2, ?1, ?3)",
+      {store.append_entry_, "INSERT INTO entries(account, seq, amount) VALUES(?1, ?2, ?3)",
        "appending entries"},
-      {store.append_two_entries_,
-       "INSERT INTO entries(account, seq, amount) VALUES(?2, ?1, ?3), (?4, ?1, ?5)", "appending entries"},
       {store.append_lock_, "INSERT INTO locks(job_id, payer, seq, amount) VALUES(?1, ?2, ?3, ?4)",
        "appending a lock"},
       {store.append_resolution_, "INSERT INTO resolutions(lock, seq, amount, fee) VALUES(?1, ?2, ?3, ?4)",
@@ -253,18 +250,12 @@ Result<Done> MarketStore::append_event(Seq seq, Instant at, int kind, std::strin
 }
 
 Result<Done> MarketStore::append_entries(Seq seq, std::span<const core::Entry> legs) {
-  std::array<core::Entry, core::legs_max> rows;
-  std::size_t count = 0;
-  for (const core::Entry& leg : legs)
-    if (leg.account != core::account_fees && !core::is_escrow(leg.account)) rows[count++] = leg;
-  // The usual transfers leave 1 or 2; one statement of two rows costs less than two of one.
-  for (std::size_t next = 0; next < count;) {
-    const bool two = count - next > 1;
-    const Statement::Run run(two ? append_two_entries_ : append_entry_);
-    run->bind(1, seq).bind(2, rows[next].account).bind(3, rows[next].amount.micro);
-    if (two) run->bind(4, rows[next + 1].account).bind(5, rows[next + 1].amount.micro);
-    CALYX_CHECK(run->execute());
-    next += two ? 2 : 1;
+  // Row by row: for a statement of several rows SQLite keeps a copy of each page that it writes, so that it
+  // could undo the half of it.
+  for (const core::Entry& leg : legs) {
+    if (leg.account == core::account_fees || core::is_escrow(leg.account)) continue;
+    const Statement::Run run(append_entry_);
+    CALYX_CHECK(run->bind(1, leg.account).bind(2, seq).bind(3, leg.amount.micro).execute());
   }
   return Done{};
 }

@@ -150,8 +150,8 @@ class MarketStore {
 
  private:
   MarketStore() = default;
-  Statement append_event_, append_two_entries_, append_entry_, append_lock_, append_resolution_,
-      append_request_, append_receipt_, append_tile_, append_checkpoint_;
+  Statement append_event_, append_entry_, append_lock_, append_resolution_, append_request_, append_receipt_,
+      append_tile_, append_checkpoint_;
   Statement last_seq_, find_lock_, find_locks_, find_resolution_, find_request_, event_, receipt_,
       receipt_count_, tile_, sum_after_, sum_, last_checkpoint_, at_of_;
   Statement events_from_, standing_events_, entries_of_, sums_, sum_of_fees_, open_locks_, receipts_from_,
