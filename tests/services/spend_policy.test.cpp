@@ -170,11 +170,12 @@ TEST_CASE("the rolling hour counts what went out, less what came back, to the mi
   CHECK(room() == "0.0");
   street.by_agent.release({.wallet = third.wallet, .job_id = third.job_id}).value();
   CHECK(room() == "3.0");
-  // Nor an expired one, once a write has brought it back.
+  // Nor an expired one, whether or not a write has brought it back.
   Spend fourth = street.job(flops(3));
   fourth.expires_in_s = 1;
   street.by_agent.spend(fourth).value();
   street.clock += 2 * second;
+  CHECK(room() == "3.0");
   street.all.release({.wallet = street.agent.wallet.id, .job_id = "sweeps"}).value();
   CHECK(room() == "3.0");
 
@@ -186,6 +187,58 @@ TEST_CASE("the rolling hour counts what went out, less what came back, to the mi
   // And what comes back of it then changes nothing.
   street.by_agent.release({.wallet = first.wallet, .job_id = first.job_id}).value();
   CHECK(room() == "7.0");
+}
+
+TEST_CASE("a lock leaves the hour at its deadline, though nothing has swept it") {
+  Street street;
+  const WalletId agent = street.agent.wallet.id, human = street.human.wallet.id;
+  const WalletCreated other = street.create_agent();
+  street.all.topup({.wallet = other.wallet.id, .amount = flops(100)}).value();
+  Session by_other = street.engine.session(other.api_key).value();
+  for (const bool parents : {false, true}) {
+    CAPTURE(parents);
+    street.rule(agent, {.spend_cap_per_hour = parents ? std::optional<Money>() : flops(10)});
+    street.rule(human, {.spend_cap_per_hour = parents ? flops(10) : std::optional<Money>()});
+    Session& asker = parents ? by_other : street.by_agent;
+    const auto ask = [&](Money amount) {
+      Spend asked = street.job(amount);
+      asked.wallet = parents ? other.wallet.id : agent;
+      return asker.spend(asked);
+    };
+    // Settled whole, a lock leaves no entry to its payer, and counts for all that.
+    Spend settled = street.job(flops(2)), late = street.job(flops(7));
+    settled.expires_in_s = late.expires_in_s = 60;
+    settled.host_wallet = street.host;
+    street.by_agent.spend(settled).value();
+    street.all
+        .earn({.host = street.host, .job_id = settled.job_id, .gross_amount = flops(2), .gpu_model = "x"})
+        .value();
+    if (parents) street.rule(human, {.spend_cap_per_hour = flops(10)});
+    street.by_agent.spend(late).value();
+    CHECK(ask(flops(2)).reason() == Reason::spend_cap_per_hour);
+    street.clock += 60 * second - 1;
+    CHECK(ask(flops(2)).reason() == Reason::spend_cap_per_hour);
+    street.clock += 1;
+    CHECK(ask(one_more(flops(8))).reason() == Reason::spend_cap_per_hour);
+    CHECK(ask(flops(8)).ok());
+    // The expiry that is appended later changes nothing.
+    street.all.release({.wallet = agent, .job_id = "sweeps" + std::to_string(parents)}).value();
+    CHECK(ask(Money{1}).reason() == Reason::spend_cap_per_hour);
+    street.clock += core::us_per_hour;
+  }
+}
+
+TEST_CASE("an hour that is first asked about after a whole settlement still counts it past the deadline") {
+  Street street;
+  Spend settled = street.job(flops(4));
+  settled.expires_in_s = 60;
+  settled.host_wallet = street.host;
+  street.by_agent.spend(settled).value();
+  street.all.earn({.host = street.host, .job_id = settled.job_id, .gross_amount = flops(4), .gpu_model = "x"})
+      .value();
+  street.rule(street.agent.wallet.id, {.spend_cap_per_hour = flops(5)});
+  street.clock += 61 * second;
+  CHECK(detail(street.spend(flops(2)).error(), "room") == "1.0");
 }
 
 TEST_CASE("an agent's transfers and payouts count in its hour, an allocation and the operator's don't") {
