@@ -1,6 +1,7 @@
 /// \file
 /// What a session may ask, each a function over one transaction: read, decide with core, append.
 ///
+/// A replay's balance is history, which is summed outside the transaction: the session fills it in.
 /// `narrowing` is the policy of the session that asks, null for none. The public headers say what each fails
 /// with and in which order. An error other than a refusal of the rules (the store's) ends the whole
 /// transaction.
@@ -14,14 +15,18 @@
 namespace calyx::services {
 
 // wallets.cpp
+/// The answer to the creation `first` again, as it was given then.
+WalletCreated created_again(const Book& book, const WalletCreatedEvent& first, Instant now);
 Result<WalletCreated> create_wallet(Transaction& tx, const Principal& principal, const WalletCreate& asked);
 Result<Wallet> change_wallet(Transaction& tx, const Principal& principal, WalletId id,
                              const WalletChange& change);
 
 // money.cpp
-Result<Moved> topup(Transaction& tx, const Principal& principal, const TopUp& asked);
+// `derived` is the key that a bulk gives an operation without one of its own.
+Result<Moved> topup(Transaction& tx, const Principal& principal, const TopUp& asked,
+                    const IdempotencyKey& derived = {});
 Result<Moved> transfer(Transaction& tx, const Principal& principal, const WalletTransfer& asked,
-                       const Policy* narrowing = nullptr);
+                       const Policy* narrowing = nullptr, const IdempotencyKey& derived = {});
 
 // escrow.cpp
 Result<Spent> spend(Transaction& tx, const Principal& principal, const Spend& asked,
@@ -40,12 +45,21 @@ Result<KeyIssued> rotate_key(Transaction& tx, const Principal& principal, KeyId 
 Result<Approval> decide_approval(Transaction& tx, const Principal& principal, ApprovalId id, bool approved);
 
 // payouts.cpp
-Result<Payout> request_payout(Transaction& tx, const Principal& principal, const PayoutRequest& asked,
-                              const Policy* narrowing = nullptr);
-Result<Payout> finish_payout(Transaction& tx, const Principal& principal, PayoutId id, PayoutStatus outcome);
-Result<Granted> grant(Transaction& tx, const Principal& principal, WalletId wallet);
-Result<WaitlistEntry> join_waitlist(Transaction& tx, const Principal& principal, std::string_view owner_id);
-Result<WaitlistApproved> approve_waitlist(Transaction& tx, const Principal& principal, WaitlistId id);
+struct PayoutAnswer {
+  Payout payout;
+  Seq balance_at = 0;    ///< Of a replay: the event right after which its balance is meant.
+  bool pending = false;  ///< Whether its outcome is still open.
+};
+Result<PayoutAnswer> request_payout(Transaction& tx, const Principal& principal, const PayoutRequest& asked,
+                                    const Policy* narrowing = nullptr);
+Result<PayoutAnswer> finish_payout(Transaction& tx, const Principal& principal, PayoutId id,
+                                   PayoutStatus outcome, const IdempotencyKey& once);
+Result<Granted> grant(Transaction& tx, const Principal& principal, WalletId wallet,
+                      const IdempotencyKey& once);
+Result<WaitlistEntry> join_waitlist(Transaction& tx, const Principal& principal, std::string_view owner_id,
+                                    const IdempotencyKey& once);
+Result<WaitlistApproved> approve_waitlist(Transaction& tx, const Principal& principal, WaitlistId id,
+                                          const IdempotencyKey& once);
 
 // ── shared by the files above ──
 
@@ -53,6 +67,8 @@ Result<WaitlistApproved> approve_waitlist(Transaction& tx, const Principal& prin
 Result<std::optional<Event>> replayed(Transaction& tx, const Caller& caller, const IdempotencyKey& once);
 /// Keeps the key with the event that it brought about.
 Result<Done> keep_key(Transaction& tx, const Caller& caller, const IdempotencyKey& once, Seq seq);
+/// Keeps a key that came with a call which something else showed to be a replay of the event `first`.
+Result<Done> bind_key(Transaction& tx, const Caller& caller, const IdempotencyKey& once, Seq first);
 /// The conflict that a key used for something else is; `field` is the first that differs.
 Error reused(Reason reason, std::string_view field);
 
@@ -80,10 +96,14 @@ Result<Done> pass_policy(Transaction& tx, const Outgoing& outgoing);
 bool counts_in_hour(const Caller& caller, const Policy* narrowing) noexcept;
 /// The same without a policy: is there enough? Appends the expiries due.
 Result<Done> pass_balance(Transaction& tx, const WalletState& wallet, Money amount);
-/// Appends the expiries of `wallet` that are due.
-Result<Done> sweep(Transaction& tx, const WalletState& wallet);
-/// Whether `wallet` can take `amount` more.
+/// Expiries that one call appends at most beyond those it needs: what is left is available all the same.
+inline constexpr std::size_t sweep_max = 256;
+/// Appends expiries of `wallet` that are due: all that it takes to hold `needed`, and `sweep_max` more.
+Result<Done> sweep(Transaction& tx, const WalletState& wallet, Money needed = {});
+/// Whether `wallet` can take `amount` more, also when all that may come back to it has come back.
 Result<Done> check_room(const WalletState& wallet, Money amount);
+/// Whether the market can take `amount` more from outside.
+Result<Done> check_supply(const Book& book, Money amount);
 Result<Done> check_active(const WalletState& wallet);
 
 }  // namespace calyx::services

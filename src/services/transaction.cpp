@@ -168,11 +168,4 @@ Result<Placed> Transaction::append(Fields fields) {
   return Placed{event.seq, event.at};
 }
 
-Result<Money> Transaction::balance_at(AccountNumber account, Seq seq) {
-  const WalletState* state = book_.wallet(account);
-  if (state == nullptr) return fail(Reason::internal, "no wallet " + std::to_string(account));
-  CALYX_TRY(const Money later, store_.sum_after(account, seq));
-  return Money{state->balance.micro - later.micro};
-}
-
 }  // namespace calyx::services

@@ -98,9 +98,6 @@ class Transaction {
     return windows_.spent(store_, book_, wallet, now_);
   }
 
-  /// The balance of `account` right after event `seq`.
-  Result<Money> balance_at(AccountNumber account, Seq seq);
-
   std::int64_t next_leaf() const noexcept {
     return static_cast<std::int64_t>(book_.receipt_log.size() + receipts_.size());
   }
