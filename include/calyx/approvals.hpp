@@ -12,8 +12,12 @@ constexpr std::string_view word(ApprovalStatus status) noexcept {
   return words[static_cast<std::size_t>(status)];
 }
 
+/// Approvals of one wallet that are kept at hand; of more the oldest that have ended go (the log keeps all).
+/// When that many wait, a call that would ask for one more fails with `too_many_approvals`.
+inline constexpr std::size_t approvals_kept_max = 1'000;
+
 /// A spend, transfer or payout that waits for a human. An approval serves exactly the call that asked,
-/// once; silence until `expires_at` is denial.
+/// once; silence until `expires_at` is denial, and a denial too holds only until then.
 struct Approval {
   ApprovalId id{};
   WalletId wallet{};

@@ -40,8 +40,10 @@ struct Options {
   std::function<bool(std::string_view kid, std::string_view message, std::uint8_t out[64])> sign{};
   /// The public half of the host's signing key; needed with `sign`.
   std::optional<std::array<std::uint8_t, 32>> sign_public_key{};
-  /// Handed each payout after its debit is durable, outside every lock. Empty: payouts wait for
-  /// `confirm_payout` or `fail_payout`.
+  /// Handed each payout after its debit is durable, outside every lock; what it says is written by a second
+  /// commit. It may be handed the same payout again (a retry finds it pending still, when that commit did not
+  /// come about), also on two threads at once: answer by `Payout::id` and pay once. What throws says
+  /// `pending`. Empty: payouts wait for `confirm_payout` or `fail_payout`.
   std::function<PayoutOutcome(const Payout&)> pay_out;
 
   /// For tests: the SQLite VFS that holds the file; empty is the system's. A VFS of its own has no gate

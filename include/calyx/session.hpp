@@ -23,6 +23,7 @@
 #include <calyx/receipts.hpp>
 #include <calyx/version.hpp>
 #include <cstdint>
+#include <memory>
 #include <optional>
 #include <span>
 
@@ -42,6 +43,13 @@ struct Principal {
 class CALYX_EXPORT Session {
  public:
   const Principal& principal() const noexcept { return principal_; }
+
+  /// The same principal, whose outgoing calls (spend, transfer, payout, alone or in bulk) are also judged by
+  /// `policy`: after replays, and each rule before the wallet's own and its parent's. Its hour cap counts the
+  /// wallet's own rolling hour, in which a call that it judged then counts; its threshold asks for the same
+  /// approvals. A refusal says "this session's" and `"owner": "session"` in the details. Of a session that is
+  /// narrowed already, both policies bind.
+  Session narrowed(const Policy& policy) const;
 
   // ── wallets ──
 
@@ -68,7 +76,8 @@ class CALYX_EXPORT Session {
   Result<Moved> transfer(const WalletTransfer& asked);
   /// Locks escrow. Fails, in this order: `field_value`, `amount_zero`; `job_id_reused`, `job_burned`;
   /// `wallet_not_active`; `gpu_not_allowed`; `spend_cap_per_job`; `spend_cap_per_hour`;
-  /// `approval_required` (which leaves a pending approval, named in the details); `insufficient_balance`.
+  /// `approval_required` (which leaves a pending approval, named in the details) or `too_many_approvals`;
+  /// `insufficient_balance`.
   Result<Spent> spend(const Spend& asked);
   /// Settles. Fails, in this order: `field_value`; `job_unknown`; `not_the_host`; `job_ambiguous`;
   /// `already_settled`, `escrow_released`; `escrow_expired`; `gross_above_locked`; `wallet_not_active`.
@@ -77,16 +86,26 @@ class CALYX_EXPORT Session {
   /// `escrow_expired`.
   Result<Released> release(const Release& asked);
   /// Up to `bulk_max` operations in one commit, judged in order, each with its own outcome: a refusal
-  /// stops nothing. Fails as a whole: `too_many_operations`, or the store.
-  Result<std::vector<Outcome>> bulk(std::span<const Operation> operations);
+  /// stops nothing. With `once`, operation i gets a key made of `once` and i where it takes one and has none:
+  /// of the same bulk again, what stood is replayed and what was refused is tried again. `places`, when not
+  /// empty, says which i each operation is. Fails as a whole: `field_value`, `too_many_operations`, or the
+  /// store.
+  Result<std::vector<Outcome>> bulk(std::span<const Operation> operations, const IdempotencyKey& once = {},
+                                    std::span<const std::size_t> places = {});
 
   // ── reading a wallet ──
+  //
+  // A call looks at 10,000 events at most, so a page may be shorter than its limit, or empty: `next` alone
+  // tells the end. Fails: `field_value`.
 
   Result<Listed<EntryView>> entries(WalletId wallet, const Page& page = {});
   Result<Listed<EscrowView>> escrows(WalletId wallet, const Page& page = {});
   Result<Listed<Approval>> approvals(WalletId wallet, const Page& page = {});
   Result<Listed<ApiKey>> keys(WalletId wallet, const Page& page = {});
+  /// Of jobs that the wallet paid for, or was the host of.
   Result<Listed<Receipt>> receipts(WalletId wallet, const Page& page = {});
+  /// As they stand; `new_balance` is the wallet's now.
+  Result<Listed<Payout>> payouts(WalletId wallet, const Page& page = {});
 
   // ── keys ──
 
@@ -100,25 +119,32 @@ class CALYX_EXPORT Session {
 
   // ── approvals ──
 
-  /// The parent's human decides for its agents; the operator for a human's own.
-  /// Fails: `approval_unknown`, `human_only`, `approval_decided`, `approval_expired`.
+  /// The parent's human decides for its agents; the operator for a human's own. Deciding the same again is
+  /// the same answer, until the approval's end. Fails: `approval_unknown` (one that ended long ago may be),
+  /// `human_only`, `approval_expired`, `approval_decided`.
   Result<Approval> approve(ApprovalId id);
   Result<Approval> deny(ApprovalId id);
 
   // ── outside money ──
 
-  /// Fails: as `transfer`, and `field_value`.
+  /// Answers with the payout as `pending` and the balance right after the debit, whatever `Options::pay_out`
+  /// then says of it: read it with `payout`. Fails: as `transfer`, and `field_value`.
   Result<Payout> request_payout(const PayoutRequest& asked);
-  /// The host says how it went (operator). Fails: `payout_unknown`, `payout_decided`.
-  Result<Payout> confirm_payout(PayoutId id);
-  Result<Payout> fail_payout(PayoutId id);
+  /// One payout as it stands; `new_balance` is the wallet's now. Fails: `payout_unknown`, `not_your_wallet`.
+  Result<Payout> payout(PayoutId id);
+  /// The host says how it went (operator). Saying the same again is a replay; `once` is taken and judged for
+  /// its shape, the payout's state is the key. Fails: `field_value`, `payout_unknown`, `payout_decided`.
+  Result<Payout> confirm_payout(PayoutId id, const IdempotencyKey& once = {});
+  Result<Payout> fail_payout(PayoutId id, const IdempotencyKey& once = {});
   /// The promotion (operator): `grant_amount` for a human wallet, once an owner.
-  /// Fails: `human_only`, `grant_taken`, `grants_exhausted`.
-  Result<Granted> grant(WalletId wallet);
-  /// (operator) Fails: `field_value`. The same owner again gives the same entry.
-  Result<WaitlistEntry> join_waitlist(std::string_view owner_id);
-  /// (operator) Opens a human wallet for the entry. Fails: `waitlist_unknown`, `waitlist_decided`.
-  Result<WaitlistApproved> approve_waitlist(WaitlistId id);
+  /// Fails: `field_value`, `key_reused`, `human_only`, `grant_taken`, `grants_exhausted`,
+  /// `wallet_not_active`, `balance_out_of_range`, `supply_out_of_range`.
+  Result<Granted> grant(WalletId wallet, const IdempotencyKey& once = {});
+  /// (operator) The same owner again gives the same entry. Fails: `field_value`, `key_reused`.
+  Result<WaitlistEntry> join_waitlist(std::string_view owner_id, const IdempotencyKey& once = {});
+  /// (operator) Opens a human wallet for the entry.
+  /// Fails: `field_value`, `waitlist_unknown`, `key_reused`, `waitlist_decided`.
+  Result<WaitlistApproved> approve_waitlist(WaitlistId id, const IdempotencyKey& once = {});
 
   // ── receipts and the books ──
 
@@ -138,6 +164,7 @@ class CALYX_EXPORT Session {
   Session(Market& market, Principal principal) : market_(&market), principal_(principal) {}
   Market* market_;
   Principal principal_;
+  std::shared_ptr<const Policy> narrowing_{};  ///< Null: none.
 };
 
 }  // namespace calyx

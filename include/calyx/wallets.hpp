@@ -92,7 +92,8 @@ struct WalletTransfer {
   IdempotencyKey idempotency_key{};
 };
 
-/// A page of a list: `limit` items (1 to 1,000) that come after `after`, the `next` of the page before.
+/// A page of a list: `limit` items (1 to 1,000) that come after `after`, the `next` of the page before. A
+/// page may be shorter than its limit; `next` alone tells the end.
 struct Page {
   std::string after{};
   std::uint32_t limit = 100;

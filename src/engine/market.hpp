@@ -160,7 +160,9 @@ class Market {
 };
 
 /// Whether an error of one call is a matter of that call alone, or of the store under all of them.
-constexpr bool is_refusal(Status status) noexcept {
+constexpr bool is_refusal(Reason reason) noexcept {
+  if (reason == Reason::too_many_approvals) return true;  // a rule's word, though time alone mends it
+  const Status status = facts(reason).status;
   return status == Status::invalid || status == Status::not_found || status == Status::conflict ||
          status == Status::refused || status == Status::stopped || status == Status::unsupported;
 }
@@ -173,7 +175,7 @@ struct Market::TypedCall final : Market::Call {
       answer.emplace(std::move(ticked).error());
     else
       answer.emplace(decide_(tx));
-    return answer->ok() || is_refusal(answer->error().status());
+    return answer->ok() || is_refusal(answer->error().reason);
   }
   Error failure() const override { return answer->error(); }
   void fail(const Error& error) override {

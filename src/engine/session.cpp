@@ -1,3 +1,4 @@
+#include <algorithm>
 #include <calyx/session.hpp>
 #include <charconv>
 #include <exception>
@@ -38,8 +39,8 @@ template <class T, class View>
 Result<Listed<T>> page_of(const Page& page, const std::vector<std::int64_t>& numbers, View view) {
   CALYX_TRY(const std::int64_t after, cursor(page));
   Listed<T> out;
-  for (const std::int64_t number : numbers) {
-    if (number <= after) continue;
+  for (auto at = std::upper_bound(numbers.begin(), numbers.end(), after); at != numbers.end(); ++at) {
+    const std::int64_t number = *at;
     if (out.items.size() == page.limit) {
       out.next = std::to_string(out.next.empty() ? number - 1 : number);
       return out;
@@ -47,6 +48,54 @@ Result<Listed<T>> page_of(const Page& page, const std::vector<std::int64_t>& num
     out.items.push_back(view(number));
   }
   return out;
+}
+
+/// Events that one page looks at, however few of them it shows.
+constexpr std::size_t page_events_max = 10'000;
+
+/// A balance to fill in: what the wallet's entries up to `seq` sum to.
+struct BalanceAt {
+  Money* out = nullptr;
+  core::AccountNumber account = 0;
+  Seq seq = 0;
+};
+
+/// Fills the balances of replays in, on a reader's connection: history weighs on nobody else. Each is the
+/// balance now less what came since.
+Result<Done> fill_in(Market& market, const std::vector<BalanceAt>& wanted) {
+  if (wanted.empty()) return Done{};
+  CALYX_TRY(const Seq last, market.read([&](const Book& book, Instant) -> Result<Seq> {
+    for (const BalanceAt& one : wanted) {
+      const WalletState* wallet = book.wallet(one.account);
+      if (wallet == nullptr) return fail(Reason::internal, "no wallet " + std::to_string(one.account));
+      *one.out = wallet->balance;
+    }
+    return book.seq;
+  }));
+  return market.history([&](store::MarketStore& store) -> Result<Done> {
+    for (const BalanceAt& one : wanted) {
+      CALYX_TRY(const Money since, store.sum_between(one.account, one.seq, last));
+      one.out->micro -= since.micro;
+    }
+    return Done{};
+  });
+}
+
+core::AccountNumber account_of(WalletId id) { return static_cast<core::AccountNumber>(id.number()); }
+
+WalletId wallet_of(const Spend& of) { return of.wallet; }
+WalletId wallet_of(const Earn& of) { return of.host; }
+WalletId wallet_of(const Release& of) { return of.wallet; }
+WalletId wallet_of(const TopUp& of) { return of.wallet; }
+WalletId wallet_of(const WalletTransfer& of) { return of.from; }
+
+/// `answer`, with the balance that a replay lacks; `wallet` is whose.
+template <class Answer>
+Result<Answer> filled(Market& market, Result<Answer> answer, WalletId wallet) {
+  if (answer.ok() && answer->replayed)
+    CALYX_CHECK(fill_in(
+        market, {{&answer->new_balance, account_of(wallet), static_cast<Seq>(answer->txn.number())}}));
+  return answer;
 }
 
 std::string kind_word(core::EventKind kind) { return std::string(word(kind)); }
@@ -81,6 +130,13 @@ struct Naming {
 };
 
 }  // namespace
+
+Session Session::narrowed(const Policy& policy) const {
+  Session out = *this;
+  out.narrowing_ =
+      std::make_shared<const Policy>(narrowing_ == nullptr ? policy : core::tighter(*narrowing_, policy));
+  return out;
+}
 
 // ── wallets ──
 
@@ -120,22 +176,35 @@ Result<Wallet> Session::change_wallet(WalletId id, const WalletChange& change) {
 // ── money ──
 
 Result<Moved> Session::topup(const TopUp& asked) {
-  return market_->write([&](Transaction& tx) { return services::topup(tx, principal_, asked); });
+  return filled(*market_,
+                market_->write([&](Transaction& tx) { return services::topup(tx, principal_, asked); }),
+                asked.wallet);
 }
 Result<Moved> Session::transfer(const WalletTransfer& asked) {
-  return market_->write([&](Transaction& tx) { return services::transfer(tx, principal_, asked); });
+  return filled(*market_, market_->write([&](Transaction& tx) {
+    return services::transfer(tx, principal_, asked, narrowing_.get());
+  }),
+                asked.from);
 }
 Result<Spent> Session::spend(const Spend& asked) {
-  return market_->write([&](Transaction& tx) { return services::spend(tx, principal_, asked); });
+  return filled(*market_, market_->write([&](Transaction& tx) {
+    return services::spend(tx, principal_, asked, narrowing_.get());
+  }),
+                asked.wallet);
 }
 Result<Earned> Session::earn(const Earn& asked) {
-  return market_->write([&](Transaction& tx) { return services::earn(tx, principal_, asked); });
+  return filled(*market_,
+                market_->write([&](Transaction& tx) { return services::earn(tx, principal_, asked); }),
+                asked.host);
 }
 Result<Released> Session::release(const Release& asked) {
-  return market_->write([&](Transaction& tx) { return services::release(tx, principal_, asked); });
+  return filled(*market_,
+                market_->write([&](Transaction& tx) { return services::release(tx, principal_, asked); }),
+                asked.wallet);
 }
 
-Result<std::vector<Outcome>> Session::bulk(std::span<const Operation> operations) {
+Result<std::vector<Outcome>> Session::bulk(std::span<const Operation> operations, const IdempotencyKey& once,
+                                           std::span<const std::size_t> places) {
   if (operations.size() > bulk_max) {
     CALYX_CHECK(
         market_->read([&](const Book& book, Instant) { return services::authorize(book, principal_); }));
@@ -143,34 +212,57 @@ Result<std::vector<Outcome>> Session::bulk(std::span<const Operation> operations
                 std::to_string(operations.size()) + " operations, takes " + std::to_string(bulk_max),
                 core::json::object({{"field", "/operations"}, {"limit", bulk_max}}));
   }
-  return market_->write([&](Transaction& tx) -> Result<std::vector<Outcome>> {
+  if (!places.empty() && places.size() != operations.size())
+    return services::field_error(Reason::field_value, "places", "are not as many as the operations");
+  CALYX_CHECK(services::check_key_text("Idempotency-Key", once, services::Empty::allowed));
+  // A space, which no caller's key has, keeps these keys apart from all others.
+  const auto derived = [&](std::size_t i) {
+    return once.empty() ? IdempotencyKey() : once + ' ' + std::to_string(places.empty() ? i : places[i]);
+  };
+  CALYX_TRY(std::vector<Outcome> all, market_->write([&](Transaction& tx) -> Result<std::vector<Outcome>> {
     std::vector<Outcome> outcomes;
     outcomes.reserve(operations.size());
     const auto keep = [&](auto result) -> Result<Done> {
       if (result.ok())
         outcomes.emplace_back(*std::move(result));
-      else if (is_refusal(result.error().status()))
+      else if (is_refusal(result.error().reason))
         outcomes.emplace_back(std::move(result).error());
       else
         return std::move(result).error();
       return Done{};
     };
-    for (const Operation& operation : operations) {
+    for (std::size_t i = 0; i < operations.size(); ++i) {
+      const Operation& operation = operations[i];
       Result<Done> kept = Done{};
       if (const auto* one = std::get_if<Spend>(&operation))
-        kept = keep(services::spend(tx, principal_, *one));
+        kept = keep(services::spend(tx, principal_, *one, narrowing_.get()));
       else if (const auto* two = std::get_if<Earn>(&operation))
         kept = keep(services::earn(tx, principal_, *two));
       else if (const auto* three = std::get_if<Release>(&operation))
         kept = keep(services::release(tx, principal_, *three));
       else if (const auto* four = std::get_if<TopUp>(&operation))
-        kept = keep(services::topup(tx, principal_, *four));
+        kept = keep(services::topup(tx, principal_, *four, derived(i)));
       else
-        kept = keep(services::transfer(tx, principal_, std::get<WalletTransfer>(operation)));
+        kept = keep(services::transfer(tx, principal_, std::get<WalletTransfer>(operation), narrowing_.get(),
+                                       derived(i)));
       CALYX_CHECK(std::move(kept));
     }
     return outcomes;
-  });
+  }));
+  std::vector<BalanceAt> wanted;
+  for (std::size_t i = 0; i < operations.size(); ++i) {
+    const WalletId wallet = std::visit([](const auto& of) { return wallet_of(of); }, operations[i]);
+    std::visit(
+        [&](auto& outcome) {
+          if constexpr (requires { outcome.new_balance; })
+            if (outcome.replayed)
+              wanted.push_back(
+                  {&outcome.new_balance, account_of(wallet), static_cast<Seq>(outcome.txn.number())});
+        },
+        all[i]);
+  }
+  CALYX_CHECK(fill_in(*market_, wanted));
+  return all;
 }
 
 // ── reading a wallet ──
@@ -229,17 +321,22 @@ Result<Listed<EscrowView>> Session::escrows(WalletId wallet, const Page& page) {
   CALYX_TRY(Listed<EscrowView> listed, market_->history([&](store::MarketStore& store)
                                                             -> Result<Listed<EscrowView>> {
     Listed<EscrowView> out;
-    std::int64_t last = 0;
+    std::int64_t last = after;
+    std::size_t seen = 0;
     CALYX_CHECK(store.entries_of(of.number, after, [&](Money, const store::EventRow& row) -> Result<bool> {
+      if (seen++ == page_events_max) {
+        out.next = std::to_string(last);
+        return false;
+      }
+      const std::int64_t before = std::exchange(last, row.seq);
       if (static_cast<core::EventKind>(row.kind) != core::EventKind::spend) return true;
       CALYX_TRY(const services::Fields fields, services::read_fields(core::EventKind::spend, row.fields));
       const auto& spend = std::get<services::SpendEvent>(fields);
       if (spend.wallet != of.number) return true;
       if (out.items.size() == page.limit) {
-        out.next = std::to_string(last);
+        out.next = std::to_string(before);
         return false;
       }
-      last = row.seq;
       EscrowView view;
       view.job_id = spend.job_id;
       view.payer = wallet;
@@ -279,12 +376,17 @@ Result<Listed<Approval>> Session::approvals(WalletId id, const Page& page) {
   return market_->read([&](const Book& book, Instant now) -> Result<Listed<Approval>> {
     CALYX_TRY(const Caller caller, services::authorize(book, principal_));
     CALYX_TRY(const WalletState* wallet, services::readable(book, caller, id));
+    // A human sees what waits for it: its own and its agents'. Of each no more than the page can show.
+    CALYX_TRY(const std::int64_t after, cursor(page));
     std::vector<std::int64_t> numbers;
-    for (const auto& [seq, approval] : book.approvals) {
-      // A human sees what waits for it: its own and its agents'.
-      const WalletState* of = book.wallet(approval.wallet);
-      if (of->number == wallet->number || of->parent == wallet->number) numbers.push_back(seq);
-    }
+    const auto take = [&](const WalletState& of) {
+      std::size_t left = std::size_t{page.limit} + 1;
+      for (auto at = of.approvals.upper_bound(after); at != of.approvals.end() && left != 0; ++at, --left)
+        numbers.push_back(*at);
+    };
+    take(*wallet);
+    for (const core::AccountNumber child : wallet->children) take(*book.wallet(child));
+    std::sort(numbers.begin(), numbers.end());
     return page_of<Approval>(page, numbers,
                              [&](std::int64_t seq) { return book.view(book.approvals.at(seq), now); });
   });
@@ -299,49 +401,100 @@ Result<Listed<ApiKey>> Session::keys(WalletId id, const Page& page) {
   });
 }
 
+Result<Listed<Payout>> Session::payouts(WalletId id, const Page& page) {
+  return market_->read([&](const Book& book, Instant) -> Result<Listed<Payout>> {
+    CALYX_TRY(const Caller caller, services::authorize(book, principal_));
+    CALYX_TRY(const WalletState* wallet, services::readable(book, caller, id));
+    return page_of<Payout>(page, wallet->payouts,
+                           [&](std::int64_t seq) { return book.view(seq, book.payouts.at(seq)); });
+  });
+}
+
 Result<Listed<Receipt>> Session::receipts(WalletId wallet, const Page& page) {
   CALYX_TRY(const Subject of, subject(*market_, principal_, wallet));
   CALYX_TRY(const std::int64_t after, cursor(page));
   return market_->history([&](store::MarketStore& store) -> Result<Listed<Receipt>> {
     Listed<Receipt> out;
-    std::int64_t last = 0;
+    std::int64_t last = after;  // shown or passed over
+    const auto show = [&](const services::EarnEvent& earn) -> Result<bool> {
+      if (out.items.size() == page.limit) {
+        out.next = std::to_string(last);
+        return false;
+      }
+      CALYX_TRY(const auto stored, store.receipt(earn.leaf));
+      if (!stored)
+        return fail(Reason::corrupt, "receipt " + std::to_string(earn.leaf) + " is missing; run an audit");
+      CALYX_TRY(core::json::Value payload, read_json(stored->payload));
+      const core::json::Value* id = payload.find("id");
+      const auto read =
+          id != nullptr && id->string() != nullptr ? ReceiptId::read(*id->string()) : std::nullopt;
+      if (!read)
+        return fail(Reason::corrupt, "receipt " + std::to_string(earn.leaf) + " has no id; run an audit");
+      out.items.push_back(
+          {*read, market_->jws(*stored), std::move(payload), static_cast<std::uint64_t>(earn.leaf)});
+      return true;
+    };
+
+    // What paid its host nothing has no entry of the host's, and is shown between those that have.
+    std::deque<Seq> zeros;
+    CALYX_CHECK(store.zero_earnings_of(of.number, after, [&](Seq seq) -> Result<bool> {
+      zeros.push_back(seq);
+      return zeros.size() <= page.limit;
+    }));
+    const auto show_zeros_before = [&](Seq seq) -> Result<bool> {
+      for (; !zeros.empty() && zeros.front() < seq; zeros.pop_front()) {
+        CALYX_TRY(const services::Event event, services::event_at(store, zeros.front()));
+        const auto* earn = std::get_if<services::EarnEvent>(&event.fields);
+        if (earn == nullptr)
+          return fail(Reason::corrupt,
+                      "event " + std::to_string(event.seq) + " is no settlement; run an audit");
+        CALYX_TRY(const bool shown, show(*earn));
+        if (!shown) return false;
+        last = event.seq;
+      }
+      return true;
+    };
+
     // A payer's receipts hang on its spends, a host's on what it earned.
-    CALYX_CHECK(store.entries_of(of.number, after, [&](Money, const store::EventRow& row) -> Result<bool> {
+    const auto settled_at = [&](const store::EventRow& row) -> Result<std::optional<services::EarnEvent>> {
       const auto kind = static_cast<core::EventKind>(row.kind);
-      if (kind != core::EventKind::spend && kind != core::EventKind::earn) return true;
+      if (kind != core::EventKind::spend && kind != core::EventKind::earn)
+        return std::optional<services::EarnEvent>();
       CALYX_TRY(services::Fields fields, services::read_fields(kind, row.fields));
       if (kind == core::EventKind::spend) {
         CALYX_TRY(const std::optional<Seq> end, store.find_resolution(row.seq));
-        if (!end) return true;
+        if (!end) return std::optional<services::EarnEvent>();
         CALYX_TRY(services::Event event, services::event_at(store, *end));
         fields = std::move(event.fields);
       } else {
         const auto& earned = std::get<services::EarnEvent>(fields);
         CALYX_TRY(const services::Event lock, services::event_at(store, earned.lock));
         const auto* spend = std::get_if<services::SpendEvent>(&lock.fields);
+        // The payer's own job: its spend has shown the receipt.
         if (earned.host != of.number || (spend != nullptr && spend->wallet == of.number))
-          return true;  // the payer's own job: its spend has shown the receipt
+          return std::optional<services::EarnEvent>();
       }
-      const auto* earn = std::get_if<services::EarnEvent>(&fields);
-      if (earn == nullptr) return true;
-      if (out.items.size() == page.limit) {
+      auto* earn = std::get_if<services::EarnEvent>(&fields);
+      return earn == nullptr ? std::optional<services::EarnEvent>() : std::optional(std::move(*earn));
+    };
+    std::size_t seen = 0;
+    CALYX_CHECK(store.entries_of(of.number, after, [&](Money, const store::EventRow& row) -> Result<bool> {
+      CALYX_TRY(bool go_on, show_zeros_before(row.seq));
+      if (!go_on) return false;
+      if (seen++ == page_events_max) {
         out.next = std::to_string(last);
         return false;
       }
+      CALYX_TRY(const std::optional<services::EarnEvent> earn, settled_at(row));
+      if (earn) {
+        CALYX_TRY(go_on, show(*earn));
+        if (!go_on) return false;
+      }
       last = row.seq;
-      CALYX_TRY(const auto stored, store.receipt(earn->leaf));
-      if (!stored)
-        return fail(Reason::corrupt, "receipt " + std::to_string(earn->leaf) + " is missing; run an audit");
-      CALYX_TRY(core::json::Value payload, read_json(stored->payload));
-      const core::json::Value* id = payload.find("id");
-      const auto read =
-          id != nullptr && id->string() != nullptr ? ReceiptId::read(*id->string()) : std::nullopt;
-      if (!read)
-        return fail(Reason::corrupt, "receipt " + std::to_string(earn->leaf) + " has no id; run an audit");
-      out.items.push_back(
-          {*read, market_->jws(*stored), std::move(payload), static_cast<std::uint64_t>(earn->leaf)});
       return true;
     }));
+    if (!out.next.empty()) return out;
+    CALYX_CHECK(show_zeros_before(INT64_MAX));
     return out;
   });
 }
@@ -367,34 +520,76 @@ Result<Approval> Session::deny(ApprovalId id) {
 }
 
 Result<Payout> Session::request_payout(const PayoutRequest& asked) {
-  CALYX_TRY(Payout payout,
-            market_->write([&](Transaction& tx) { return services::request_payout(tx, principal_, asked); }));
+  CALYX_TRY(services::PayoutAnswer answer, market_->write([&](Transaction& tx) {
+    return services::request_payout(tx, principal_, asked, narrowing_.get());
+  }));
+  Payout& payout = answer.payout;
+  if (payout.replayed)
+    CALYX_CHECK(fill_in(*market_, {{&payout.new_balance, account_of(payout.wallet), answer.balance_at}}));
   const auto& pay_out = market_->options().pay_out;
-  if (payout.replayed || !pay_out) return payout;
-  const PayoutOutcome outcome = pay_out(payout);
+  if (!answer.pending || !pay_out) return payout;
+  PayoutOutcome outcome = PayoutOutcome::pending;
+  try {
+    outcome = pay_out(payout);
+  } catch (...) {  // the debit stands whatever the host's callback met
+  }
   if (outcome == PayoutOutcome::pending) return payout;
-  return market_->write([&](Transaction& tx) {
+  // Where this cannot be written the payout is what the caller is told it is: pending. A retry asks again.
+  static_cast<void>(market_->write([&](Transaction& tx) {
     return services::finish_payout(
         tx, Principal{}, payout.id,
-        outcome == PayoutOutcome::confirmed ? PayoutStatus::confirmed : PayoutStatus::failed);
+        outcome == PayoutOutcome::confirmed ? PayoutStatus::confirmed : PayoutStatus::failed, {});
+  }));
+  return payout;
+}
+
+Result<Payout> Session::payout(PayoutId id) {
+  return market_->read([&](const Book& book, Instant) -> Result<Payout> {
+    CALYX_TRY(const Caller caller, services::authorize(book, principal_));
+    const auto found = book.payouts.find(static_cast<Seq>(id.number()));
+    if (found == book.payouts.end() || found->second.id != id)
+      return fail(Reason::payout_unknown, "no payout " + id.text());
+    CALYX_TRY(const WalletState* wallet,
+              services::readable(book, caller, book.wallet(found->second.wallet)->id));
+    static_cast<void>(wallet);
+    return book.view(found->first, found->second);
   });
 }
-Result<Payout> Session::confirm_payout(PayoutId id) {
+
+namespace {
+
+Result<Payout> finish(Market& market, const Principal& principal, PayoutId id, PayoutStatus outcome,
+                      const IdempotencyKey& once) {
+  CALYX_TRY(services::PayoutAnswer answer, market.write([&](Transaction& tx) {
+    return services::finish_payout(tx, principal, id, outcome, once);
+  }));
+  Payout& payout = answer.payout;
+  if (payout.replayed)
+    CALYX_CHECK(fill_in(market, {{&payout.new_balance, account_of(payout.wallet), answer.balance_at}}));
+  return payout;
+}
+
+}  // namespace
+
+Result<Payout> Session::confirm_payout(PayoutId id, const IdempotencyKey& once) {
+  return finish(*market_, principal_, id, PayoutStatus::confirmed, once);
+}
+Result<Payout> Session::fail_payout(PayoutId id, const IdempotencyKey& once) {
+  return finish(*market_, principal_, id, PayoutStatus::failed, once);
+}
+Result<Granted> Session::grant(WalletId wallet, const IdempotencyKey& once) {
+  CALYX_TRY(Granted granted,
+            market_->write([&](Transaction& tx) { return services::grant(tx, principal_, wallet, once); }));
+  CALYX_TRY(granted.moved, filled(*market_, Result<Moved>(granted.moved), wallet));
+  return granted;
+}
+Result<WaitlistEntry> Session::join_waitlist(std::string_view owner_id, const IdempotencyKey& once) {
   return market_->write(
-      [&](Transaction& tx) { return services::finish_payout(tx, principal_, id, PayoutStatus::confirmed); });
+      [&](Transaction& tx) { return services::join_waitlist(tx, principal_, owner_id, once); });
 }
-Result<Payout> Session::fail_payout(PayoutId id) {
+Result<WaitlistApproved> Session::approve_waitlist(WaitlistId id, const IdempotencyKey& once) {
   return market_->write(
-      [&](Transaction& tx) { return services::finish_payout(tx, principal_, id, PayoutStatus::failed); });
-}
-Result<Granted> Session::grant(WalletId wallet) {
-  return market_->write([&](Transaction& tx) { return services::grant(tx, principal_, wallet); });
-}
-Result<WaitlistEntry> Session::join_waitlist(std::string_view owner_id) {
-  return market_->write([&](Transaction& tx) { return services::join_waitlist(tx, principal_, owner_id); });
-}
-Result<WaitlistApproved> Session::approve_waitlist(WaitlistId id) {
-  return market_->write([&](Transaction& tx) { return services::approve_waitlist(tx, principal_, id); });
+      [&](Transaction& tx) { return services::approve_waitlist(tx, principal_, id, once); });
 }
 
 // ── receipts and the books ──

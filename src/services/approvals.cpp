@@ -13,14 +13,15 @@ Result<Approval> decide_approval(Transaction& tx, const Principal& principal, Ap
             manageable(book, caller, book.wallet(approval.wallet)->id, Own::refused));
   static_cast<void>(wallet);
 
+  // What was used is used; everything else is nothing any more at its end.
+  if (approval.status != ApprovalStatus::used && tx.now() >= approval.expires_at)
+    return fail(Reason::approval_expired, "the approval expired at " + core::iso_text(approval.expires_at),
+                core::json::object({{"expires_at", core::iso_text(approval.expires_at)}}));
   const ApprovalStatus wanted = approved ? ApprovalStatus::approved : ApprovalStatus::denied;
   if (approval.status == wanted) return book.view(approval, tx.now());  // decided so before
   if (approval.status != ApprovalStatus::pending)
     return fail(Reason::approval_decided, "the approval is " + std::string(word(approval.status)),
                 core::json::object({{"status", word(approval.status)}}));
-  if (tx.now() >= approval.expires_at)
-    return fail(Reason::approval_expired, "the approval expired at " + core::iso_text(approval.expires_at),
-                core::json::object({{"expires_at", core::iso_text(approval.expires_at)}}));
   CALYX_CHECK(
       tx.append(ApprovalDecided{.approval = found->first, .approved = approved, .by = caller.wallet}));
   return book.view(approval, tx.now());

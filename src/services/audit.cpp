@@ -205,6 +205,11 @@ bool for_requests_of(const Fields& fields, Each&& each) {
   if (const auto* of = std::get_if<PayoutEvent>(&fields)) return once(of->by, of->once);
   if (const auto* of = std::get_if<WalletCreatedEvent>(&fields)) return once(of->by, of->once);
   if (const auto* of = std::get_if<KeyIssuedEvent>(&fields)) return once(of->by, of->once);
+  if (const auto* of = std::get_if<KeyBoundEvent>(&fields)) return once(of->by, of->once);
+  // Only an operator gives these.
+  if (const auto* of = std::get_if<GrantEvent>(&fields)) return once(0, of->once);
+  if (const auto* of = std::get_if<WaitlistJoined>(&fields)) return once(0, of->once);
+  if (const auto* of = std::get_if<WaitlistApprovedEvent>(&fields)) return once(0, of->once);
   return true;
 }
 
@@ -254,6 +259,10 @@ class Judge {
   }
   std::string_view operator()(const TopUpEvent& of) const {
     return known(of.wallet) ? some(of.amount) : "its wallet is unknown";
+  }
+  std::string_view operator()(const KeyBoundEvent& of) const {
+    if (of.once.empty()) return "it binds no key";
+    return of.event >= 1 && of.event <= book_.seq ? std::string_view() : "it names no event before it";
   }
   std::string_view operator()(const MarketCreated& of) const {
     if (!book_.market.empty()) return "the market was created before";
@@ -563,6 +572,8 @@ class Audit {
       CALYX_TRY(const bool good, expect_receipt(*earn, event, row.hash));
       if (!good) return false;
     }
+    if (const auto* earn = std::get_if<EarnEvent>(&event.fields); earn != nullptr && earn->net.micro == 0)
+      if (book_.locks.at(earn->lock).payer != earn->host) zero_earnings_.emplace_back(earn->host, event.seq);
     if (Result<Done> applied = book_.apply(event, row.hash); !applied.ok())
       return fault(applied.error().message);
 
@@ -727,12 +738,36 @@ class Audit {
         }));
     // Before the entries: a lock or an end that is missing takes entries with it.
     if (locks != locks_ || resolutions != resolutions_ || requests != requests_) return name_row();
+    CALYX_TRY(const bool zeros, compare_zero_earnings());
+    if (!zeros) return false;
     CALYX_CHECK(store_.all_entries([&](AccountNumber account, Seq seq, Money amount) -> Result<bool> {
       entries.add(account, seq, amount.micro);
       return true;
     }));
     report_.entries = entries.rows();
     return entries == entries_ ? Result<bool>(true) : name_entry();
+  }
+
+  Result<bool> compare_zero_earnings() {
+    std::sort(zero_earnings_.begin(), zero_earnings_.end());
+    const auto name = [](const std::pair<AccountNumber, Seq>& row) {
+      return "zero_earnings: account " + std::to_string(row.first) + " at event " +
+             std::to_string(row.second);
+    };
+    bool good = true;
+    auto next = zero_earnings_.begin();
+    CALYX_CHECK(store_.all_zero_earnings([&](AccountNumber host, Seq seq) -> Result<bool> {
+      const std::pair row(host, seq);
+      if (next == zero_earnings_.end() || row < *next)
+        good = fault(name(row) + " has a row, the event says nothing of it");
+      else if (*next < row)
+        good = fault(name(*next) + " has no row");
+      else
+        ++next;
+      return good;
+    }));
+    if (!good) return false;
+    return next == zero_earnings_.end() || fault(name(*next) + " has no row");
   }
 
   /// Walks the events again with another book, for what needs their legs.
@@ -992,6 +1027,7 @@ class Audit {
   std::uint64_t covered_ = 0;  ///< Leaves whose signatures a checkpoint vouches for.
 
   merkle::Frontier log_;
+  std::vector<std::pair<AccountNumber, Seq>> zero_earnings_;  ///< As the events say.
   std::array<std::vector<core::Digest>, 64 / store::tile_levels> tiles_;
   std::vector<Expected> expected_;
   std::string payloads_, jws_, document_;  // kept between rows: the walk allocates little

@@ -52,6 +52,21 @@ const KeyState* Book::find(const KeyId& id) const noexcept {
   return found != nullptr && found->id == id ? found : nullptr;
 }
 
+std::int64_t Book::grants_left_after(Seq grant) const noexcept {
+  return grants_max - (std::upper_bound(grants.begin(), grants.end(), grant) - grants.begin());
+}
+
+bool Book::waits(const ApprovalState& approval, Instant now) noexcept {
+  const bool open = approval.status == ApprovalStatus::pending || approval.status == ApprovalStatus::approved;
+  return open && now < approval.expires_at;
+}
+
+bool Book::takes_approval(const WalletState& wallet, Instant now) const noexcept {
+  return wallet.approvals.size() < approvals_kept_max ||
+         !std::all_of(wallet.approvals.begin(), wallet.approvals.end(),
+                      [&](Seq asked) { return waits(approvals.at(asked), now); });
+}
+
 Money Book::due(const WalletState& wallet, Instant now) const noexcept {
   Money sum;
   for (const auto& [deadline, lock] : wallet.deadlines) {
@@ -145,6 +160,26 @@ void Book::close_lock(std::unordered_map<Seq, OpenLock>::iterator lock) {
   locks.erase(lock);
 }
 
+void Book::end_payout(PayoutState& payout, PayoutStatus status, Seq ended) {
+  payout.status = status;
+  payout.ended = ended;
+  paying_out.micro -= payout.amount.micro;
+  wallet(payout.wallet)->paying_out.micro -= payout.amount.micro;
+}
+
+void Book::forget_approval(WalletState& owner, Instant now) {
+  if (owner.approvals.size() < approvals_kept_max) return;
+  const auto ended = std::find_if(owner.approvals.begin(), owner.approvals.end(),
+                                  [&](Seq asked) { return !waits(approvals.at(asked), now); });
+  if (ended == owner.approvals.end()) return;
+  const auto found = approvals.find(*ended);
+  if (const auto latest = approval_by_terms.find({owner.number, found->second.terms});
+      latest != approval_by_terms.end() && latest->second == *ended)
+    approval_by_terms.erase(latest);
+  approvals.erase(found);
+  owner.approvals.erase(ended);
+}
+
 Result<Done> Book::stand(const Event& event) {
   return std::visit(
       Cases{
@@ -173,6 +208,7 @@ Result<Done> Book::stand(const Event& event) {
             return Done{};
           },
           [&](const BurnEvent&) -> Result<Done> { return Done{}; },
+          [&](const KeyBoundEvent&) -> Result<Done> { return Done{}; },
           [&](const TransferEvent&) -> Result<Done> { return Done{}; },
           [&](const TopUpEvent&) -> Result<Done> { return Done{}; },
           [&](const MarketCreated& of) -> Result<Done> {
@@ -228,6 +264,10 @@ Result<Done> Book::stand(const Event& event) {
             return Done{};
           },
           [&](const ApprovalRequested& of) -> Result<Done> {
+            WalletState* state = wallet(of.wallet);
+            if (state == nullptr) return impossible(event, "its wallet is unknown");
+            forget_approval(*state, event.at);
+            state->approvals.insert(event.seq);
             approvals[event.seq] = {
                 .id = ApprovalId::make(event.at.us, static_cast<std::uint64_t>(event.seq), tag),
                 .wallet = of.wallet,
@@ -258,9 +298,15 @@ Result<Done> Book::stand(const Event& event) {
             const WalletState* state = wallet(of.wallet);
             if (state == nullptr) return impossible(event, "its wallet is unknown");
             granted_owners.insert(state->owner_id);
+            grants.push_back(event.seq);
             return Done{};
           },
           [&](const PayoutEvent& of) -> Result<Done> {
+            WalletState* state = wallet(of.wallet);
+            if (state == nullptr) return impossible(event, "its wallet is unknown");
+            state->payouts.push_back(event.seq);
+            state->paying_out.micro += of.amount.micro;
+            paying_out.micro += of.amount.micro;
             payouts[event.seq] = {
                 .id = PayoutId::make(event.at.us, static_cast<std::uint64_t>(event.seq), tag),
                 .wallet = of.wallet,
@@ -273,13 +319,13 @@ Result<Done> Book::stand(const Event& event) {
           [&](const PayoutConfirmed& of) -> Result<Done> {
             const auto found = payouts.find(of.payout);
             if (found == payouts.end()) return impossible(event, "its payout is unknown");
-            found->second.status = PayoutStatus::confirmed;
+            end_payout(found->second, PayoutStatus::confirmed, event.seq);
             return Done{};
           },
           [&](const PayoutFailed& of) -> Result<Done> {
             const auto found = payouts.find(of.payout);
             if (found == payouts.end()) return impossible(event, "its payout is unknown");
-            found->second.status = PayoutStatus::failed;
+            end_payout(found->second, PayoutStatus::failed, event.seq);
             return Done{};
           },
           [&](const WaitlistJoined& of) -> Result<Done> {
@@ -367,8 +413,8 @@ Approval Book::view(const ApprovalState& state, Instant now) const {
   out.id = state.id;
   if (const WalletState* owner = wallet(state.wallet)) out.wallet = owner->id;
   out.status = state.status;
-  const bool waits = state.status == ApprovalStatus::pending || state.status == ApprovalStatus::approved;
-  if (waits && now >= state.expires_at) out.status = ApprovalStatus::expired;
+  const bool open = state.status == ApprovalStatus::pending || state.status == ApprovalStatus::approved;
+  if (open && now >= state.expires_at) out.status = ApprovalStatus::expired;
   out.operation = state.operation;
   out.amount = state.amount;
   out.job_id = state.job_id;

@@ -30,11 +30,14 @@ struct WalletState {
   Instant created_at;
   Money balance;
   Money held;
+  Money paying_out;  ///< What its pending payouts may bring back.
   std::uint64_t txn_count = 0;
   std::uint32_t open_locks = 0;
   std::set<std::pair<std::int64_t, Seq>> deadlines;  ///< Of the open locks that have one: (us, lock).
   std::vector<AccountNumber> children;
   std::vector<std::int64_t> keys;  ///< Numbers, oldest first.
+  std::vector<Seq> payouts;        ///< Oldest first.
+  std::set<Seq> approvals;         ///< At most `approvals_kept_max`.
 };
 
 struct KeyState {
@@ -77,6 +80,7 @@ struct PayoutState {
   bool spends = false;
   PayoutStatus status = PayoutStatus::pending;
   Instant created_at;
+  Seq ended = 0;  ///< The event of its outcome; 0 while there is none.
 };
 
 struct WaitlistState {
@@ -121,8 +125,10 @@ class Book {
   std::map<Seq, WaitlistState> waitlist;
   std::unordered_map<std::string, Seq> waitlist_by_owner;
   std::unordered_set<std::string> granted_owners;
-  Money external;  ///< Balance of the outside: minus all that was ever put in and not paid out.
+  std::vector<Seq> grants;  ///< At most `grants_max`, oldest first.
+  Money external;           ///< Balance of the outside: minus all that was ever put in and not paid out.
   Money fees;
+  Money paying_out;  ///< What all pending payouts may bring back.
 
   WalletState* wallet(AccountNumber number) noexcept;
   const WalletState* wallet(AccountNumber number) const noexcept;
@@ -144,6 +150,13 @@ class Book {
   std::int64_t grants_left() const noexcept {
     return grants_max - static_cast<std::int64_t>(granted_owners.size());
   }
+
+  /// How many grants were left right after the grant `seq`.
+  std::int64_t grants_left_after(Seq seq) const noexcept;
+  /// Whether `approval` still waits at `now`: for a decision, or for the call that it serves.
+  static bool waits(const ApprovalState& approval, Instant now) noexcept;
+  /// Whether `wallet` may ask for one more approval: not when all that are kept still wait.
+  bool takes_approval(const WalletState& wallet, Instant now) const noexcept;
 
   /// The sum of the locks of `wallet` whose deadline has passed but that nothing has returned yet.
   Money due(const WalletState& wallet, Instant now) const noexcept;
@@ -173,6 +186,9 @@ class Book {
   Result<Done> stand(const Event& event);
   void open_lock(Seq seq, Instant at, const SpendEvent& spend);
   void close_lock(std::unordered_map<Seq, OpenLock>::iterator lock);
+  void end_payout(PayoutState& payout, PayoutStatus status, Seq seq);
+  /// Makes room for one more approval: the oldest of the wallet that has ended goes. The log keeps all.
+  void forget_approval(WalletState& wallet, Instant now);
   void move(const core::Entry& leg);
 };
 

@@ -1,3 +1,4 @@
+#include <algorithm>
 #include <calyx/core/escrow.hpp>
 #include <calyx/core/receipt.hpp>
 
@@ -101,6 +102,23 @@ Result<Found> look_up(Transaction& tx, AccountNumber payer, Seq seq) {
   return found;
 }
 
+/// The settlement that `asked` repeats although other payers have used the job id since: there was nothing to
+/// tell apart when it was first asked. Null when no one candidate is it.
+const Found* settled_alone(const std::vector<Found>& candidates, AccountNumber host, const Earn& asked) {
+  const Found* found = nullptr;
+  for (const Found& one : candidates) {
+    const auto* earn = one.end ? std::get_if<EarnEvent>(&one.end->fields) : nullptr;
+    if (earn == nullptr || !differs(*earn, host, asked).empty()) continue;
+    if (found != nullptr) return nullptr;
+    found = &one;
+  }
+  if (found == nullptr) return nullptr;
+  const bool first = std::all_of(candidates.begin(), candidates.end(), [&](const Found& other) {
+    return &other == found || other.seq > found->end->seq;
+  });
+  return first ? found : nullptr;
+}
+
 Error ended(Reason reason, std::string_view job_id) {
   switch (reason) {
     case Reason::already_settled: return job_error(reason, job_id, "the job was settled before");
@@ -112,7 +130,8 @@ Error ended(Reason reason, std::string_view job_id) {
 
 }  // namespace
 
-Result<Spent> spend(Transaction& tx, const Principal& principal, const Spend& asked) {
+Result<Spent> spend(Transaction& tx, const Principal& principal, const Spend& asked,
+                    const Policy* narrowing) {
   CALYX_TRY(const Caller caller, authorize(tx.book(), principal));
   CALYX_TRY(const WalletState* wallet, spendable(tx.book(), caller, asked.wallet));
   CALYX_CHECK(check(asked));
@@ -132,8 +151,7 @@ Result<Spent> spend(Transaction& tx, const Principal& principal, const Spend& as
       return job_error(Reason::job_burned, asked.job_id, "the job id was burned by a release");
     if (const std::string_view field = differs(tx.book(), *first, asked); !field.empty())
       return reused(Reason::job_id_reused, field);
-    CALYX_TRY(const Money balance, tx.balance_at(wallet->number, event.seq));
-    return Spent{tx.book().txn_id(event.seq, event.at), asked.job_id, first->amount, balance, true};
+    return Spent{tx.book().txn_id(event.seq, event.at), asked.job_id, first->amount, {}, true};
   }
 
   CALYX_CHECK(pass_policy(tx, {.wallet = wallet,
@@ -142,6 +160,7 @@ Result<Spent> spend(Transaction& tx, const Principal& principal, const Spend& as
                                .job_id = asked.job_id,
                                .gpu_type = asked.gpu_type,
                                .judges_gpu = true,
+                               .narrowing = narrowing,
                                .terms = [&] { return terms_of(asked); }}));
   SpendEvent fields{.wallet = wallet->number,
                     .job_id = asked.job_id,
@@ -170,8 +189,8 @@ Result<Earned> earn(Transaction& tx, const Principal& principal, const Earn& ask
   } else {
     CALYX_TRY(rows, tx.store().find_locks(asked.job_id));
   }
-  std::optional<Found> found;
-  std::size_t candidates = 0, locks = 0, burned = 0;
+  std::vector<Found> candidates;
+  std::size_t locks = 0, burned = 0;
   for (const store::LockRow& row : rows) {
     if (book.wallet(row.payer) == nullptr)
       return fail(Reason::corrupt, "a lock names a payer that is not there; run an audit");
@@ -183,25 +202,25 @@ Result<Earned> earn(Transaction& tx, const Principal& principal, const Earn& ask
     ++locks;
     const bool mine = one.spend->host ? *one.spend->host == host->number : caller.is_operator();
     if (!mine) continue;
-    ++candidates;
-    found = std::move(one);
+    candidates.push_back(std::move(one));
   }
   if (locks == 0 && burned != 0)
     return job_error(Reason::job_burned, asked.job_id, "the job id was burned by a release");
   if (locks == 0) return job_error(Reason::job_unknown, asked.job_id, "no escrow for job " + asked.job_id);
-  if (candidates == 0)
+  if (candidates.empty())
     return job_error(Reason::not_the_host, asked.job_id, "the escrow is not for this wallet to earn");
-  if (candidates > 1)
+  const Found* found =
+      candidates.size() == 1 ? &candidates.front() : settled_alone(candidates, host->number, asked);
+  if (found == nullptr)
     return job_error(Reason::job_ambiguous, asked.job_id,
-                     std::to_string(candidates) + " payers used this job id; name payer_wallet_id");
+                     std::to_string(candidates.size()) + " payers used this job id; name payer_wallet_id");
 
   const core::LockFacts& facts = found->facts;
   if (facts.state == core::LockState::settled) {
     const auto& before = std::get<EarnEvent>(found->end->fields);
     if (const std::string_view field = differs(before, host->number, asked); !field.empty())
       return reused(Reason::already_settled, field);
-    CALYX_TRY(const Money balance, tx.balance_at(host->number, found->end->seq));
-    return Earned{book.txn_id(found->end->seq, found->end->at), before.gross, before.fee, before.net, balance,
+    return Earned{book.txn_id(found->end->seq, found->end->at), before.gross, before.fee, before.net, {},
                   book.receipt_id(before.leaf, found->end->at), true};
   }
   if (const Reason reason = core::judge_settlement(facts, asked.gross_amount, tx.now());
@@ -227,6 +246,8 @@ Result<Earned> earn(Transaction& tx, const Principal& principal, const Earn& ask
                          .duration_seconds = asked.duration_seconds,
                          .leaf = tx.next_leaf()};
   CALYX_TRY(const Placed event, tx.append(fields));
+  if (split.net.micro == 0 && host->number != found->payer)
+    CALYX_CHECK(tx.store().append_zero_earning(host->number, event.seq));
 
   const TxnId txn = book.txn_id(event.seq, event.at);
   const ReceiptId receipt = book.receipt_id(fields.leaf, event.at);
@@ -268,8 +289,7 @@ Result<Released> release(Transaction& tx, const Principal& principal, const Rele
       found.facts.state == core::LockState::released) {  // done before: the first answer again
     const Seq first = found.spend ? found.end->seq : found.seq;
     const Instant at = found.spend ? found.end->at : found.locked_at;
-    CALYX_TRY(const Money balance, tx.balance_at(wallet->number, first));
-    return Released{book.txn_id(first, at), asked.job_id, found.facts.locked, balance, !found.spend, true};
+    return Released{book.txn_id(first, at), asked.job_id, found.facts.locked, {}, !found.spend, true};
   }
   if (const Reason reason = core::judge_release(found.facts, tx.now()); reason != Reason::none)
     return ended(reason, asked.job_id);

@@ -186,6 +186,7 @@ struct KindOf {
   EventKind operator()(const BurnEvent&) const noexcept { return EventKind::burn; }
   EventKind operator()(const TransferEvent&) const noexcept { return EventKind::transfer; }
   EventKind operator()(const TopUpEvent&) const noexcept { return EventKind::topup; }
+  EventKind operator()(const KeyBoundEvent&) const noexcept { return EventKind::key_bound; }
   EventKind operator()(const MarketCreated&) const noexcept { return EventKind::market_created; }
   EventKind operator()(const WalletCreatedEvent&) const noexcept { return EventKind::wallet_created; }
   EventKind operator()(const WalletChanged&) const noexcept { return EventKind::wallet_changed; }
@@ -247,6 +248,11 @@ struct Spell {
     out.maybe("reference", of.reference);
     out.put("wallet", of.wallet);
   }
+  void operator()(const KeyBoundEvent& of) const {
+    out.maybe("by", of.by);
+    out.put("event", of.event);
+    out.put("idempotency_key", of.once);
+  }
   void operator()(const MarketCreated& of) const {
     out.put("fee_basis_points", std::int64_t{of.fee_basis_points});
     out.put("issuer", of.issuer);
@@ -298,6 +304,7 @@ struct Spell {
   void operator()(const ApprovalUsed& of) const { out.put("approval", of.approval); }
   void operator()(const GrantEvent& of) const {
     out.put("amount", of.amount);
+    out.maybe("idempotency_key", of.once);
     out.put("wallet", of.wallet);
   }
   void operator()(const PayoutEvent& of) const {
@@ -310,8 +317,14 @@ struct Spell {
   }
   void operator()(const PayoutConfirmed& of) const { out.put("payout", of.payout); }
   void operator()(const PayoutFailed& of) const { out.put("payout", of.payout); }
-  void operator()(const WaitlistJoined& of) const { out.put("owner_id", of.owner_id); }
-  void operator()(const WaitlistApprovedEvent& of) const { out.put("entry", of.entry); }
+  void operator()(const WaitlistJoined& of) const {
+    out.maybe("idempotency_key", of.once);
+    out.put("owner_id", of.owner_id);
+  }
+  void operator()(const WaitlistApprovedEvent& of) const {
+    out.put("entry", of.entry);
+    out.maybe("idempotency_key", of.once);
+  }
   void operator()(const SigningKeyAdded& of) const { out.put("public_key", of.public_key); }
 };
 
@@ -365,6 +378,13 @@ Fields read_known(EventKind kind, Reader& in) {
       of.once = in.maybe_text("idempotency_key");
       of.reference = in.maybe_text("reference");
       of.wallet = in.number("wallet");
+      return of;
+    }
+    case EventKind::key_bound: {
+      KeyBoundEvent of;
+      of.by = in.maybe_number("by");
+      of.event = in.number("event");
+      of.once = in.text("idempotency_key");
       return of;
     }
     case EventKind::market_created: {
@@ -433,6 +453,7 @@ Fields read_known(EventKind kind, Reader& in) {
     case EventKind::grant: {
       GrantEvent of;
       of.amount = in.money("amount");
+      of.once = in.maybe_text("idempotency_key");
       of.wallet = in.number("wallet");
       return of;
     }
@@ -448,8 +469,18 @@ Fields read_known(EventKind kind, Reader& in) {
     }
     case EventKind::payout_confirmed: return PayoutConfirmed{.payout = in.number("payout")};
     case EventKind::payout_failed: return PayoutFailed{.payout = in.number("payout")};
-    case EventKind::waitlist_joined: return WaitlistJoined{.owner_id = in.text("owner_id")};
-    case EventKind::waitlist_approved: return WaitlistApprovedEvent{.entry = in.number("entry")};
+    case EventKind::waitlist_joined: {
+      WaitlistJoined of;
+      of.once = in.maybe_text("idempotency_key");
+      of.owner_id = in.text("owner_id");
+      return of;
+    }
+    case EventKind::waitlist_approved: {
+      WaitlistApprovedEvent of;
+      of.entry = in.number("entry");
+      of.once = in.maybe_text("idempotency_key");
+      return of;
+    }
     case EventKind::signing_key_added: return SigningKeyAdded{.public_key = in.text("public_key")};
   }
   static_cast<void>(in.text("kind"));  // a number that is no kind: nothing reads as good

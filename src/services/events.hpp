@@ -68,6 +68,13 @@ struct TopUpEvent {
   std::string once;
 };
 
+/// An idempotency key that was first used on a call which something else showed to be a replay.
+struct KeyBoundEvent {
+  Seq event = 0;  ///< The first call's.
+  std::string once;
+  AccountNumber by = 0;
+};
+
 struct MarketCreated {
   std::string market;  ///< 16 bytes in hex.
   std::string issuer;
@@ -131,6 +138,7 @@ struct ApprovalUsed {
 struct GrantEvent {
   AccountNumber wallet = 0;
   Money amount;
+  std::string once;
 };
 
 struct PayoutEvent {
@@ -152,10 +160,13 @@ struct PayoutFailed {
 
 struct WaitlistJoined {
   std::string owner_id;
+  std::string once;
 };
 
+/// The wallet that it opens is the next event.
 struct WaitlistApprovedEvent {
   Seq entry = 0;
+  std::string once;
 };
 
 struct SigningKeyAdded {
@@ -164,9 +175,9 @@ struct SigningKeyAdded {
 
 using Fields =
     std::variant<SpendEvent, EarnEvent, ReleaseEvent, ExpireEvent, BurnEvent, TransferEvent, TopUpEvent,
-                 MarketCreated, WalletCreatedEvent, WalletChanged, KeyIssuedEvent, KeyRevokedEvent,
-                 ApprovalRequested, ApprovalDecided, ApprovalUsed, GrantEvent, PayoutEvent, PayoutConfirmed,
-                 PayoutFailed, WaitlistJoined, WaitlistApprovedEvent, SigningKeyAdded>;
+                 KeyBoundEvent, MarketCreated, WalletCreatedEvent, WalletChanged, KeyIssuedEvent,
+                 KeyRevokedEvent, ApprovalRequested, ApprovalDecided, ApprovalUsed, GrantEvent, PayoutEvent,
+                 PayoutConfirmed, PayoutFailed, WaitlistJoined, WaitlistApprovedEvent, SigningKeyAdded>;
 
 struct Event {
   Seq seq = 0;

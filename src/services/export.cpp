@@ -17,15 +17,18 @@ struct Line {
   const core::Digest& prev;
 };
 
-/// The lock that an event opens, ends or burns: the job that it is of. The view is into the event or the
-/// book.
-std::string_view job_of(const Line& line) {
-  const auto open = [&](Seq seq) -> std::string_view {
+/// The lock that an event opens, ends or burns. The view is into the event or the book.
+struct LockName {
+  AccountNumber payer = 0;
+  std::string_view job;
+};
+LockName lock_of(const Line& line) {
+  const auto open = [&](Seq seq) -> LockName {
     const auto lock = line.book.locks.find(seq);
-    return lock == line.book.locks.end() ? std::string_view() : std::string_view(lock->second.job_id);
+    return lock == line.book.locks.end() ? LockName() : LockName{lock->second.payer, lock->second.job_id};
   };
-  if (const auto* of = std::get_if<SpendEvent>(&line.event.fields)) return of->job_id;
-  if (const auto* of = std::get_if<BurnEvent>(&line.event.fields)) return of->job_id;
+  if (const auto* of = std::get_if<SpendEvent>(&line.event.fields)) return {of->wallet, of->job_id};
+  if (const auto* of = std::get_if<BurnEvent>(&line.event.fields)) return {of->wallet, of->job_id};
   if (const auto* of = std::get_if<EarnEvent>(&line.event.fields)) return open(of->lock);
   if (const auto* of = std::get_if<ReleaseEvent>(&line.event.fields)) return open(of->lock);
   if (const auto* of = std::get_if<ExpireEvent>(&line.event.fields)) return open(of->lock);
@@ -69,6 +72,13 @@ void append_name(std::string& out, std::string_view text) {
   }
 }
 
+/// `escrow:<payer>:`, in which a lock's account is named by its job: two payers may use one job id.
+void append_escrow_of(std::string& out, const Line& line, AccountNumber payer) {
+  out += "escrow:";
+  if (const WalletState* wallet = line.book.wallet(payer)) wallet->id.append_to(out);
+  out.push_back(':');
+}
+
 /// A format: what stands before the first line, and what an event becomes.
 class Format {
  public:
@@ -82,7 +92,10 @@ class Csv final : public Format {
   void begin(std::string& out) override { out += "seq,at,kind,txn_id,account,amount,job_id,reference\n"; }
 
   void write(std::string& out, const Line& line) override {
-    const std::string_view job = job_of(line);
+    const auto [payer, job] = lock_of(line);
+    std::string escrow;
+    append_escrow_of(escrow, line, payer);
+    escrow += job;
     for (const core::Entry& leg : line.legs.all()) {
       core::json::append_integer(out, line.event.seq);
       out.push_back(',');
@@ -97,7 +110,7 @@ class Csv final : public Format {
       else if (leg.account == core::account_fees)
         out += "fees";
       else if (core::is_escrow(leg.account))
-        append_csv(out, "escrow:" + std::string(job));
+        append_csv(out, escrow);
       else if (const WalletState* wallet = line.book.wallet(leg.account))
         wallet->id.append_to(out);
       out.push_back(',');
@@ -143,9 +156,10 @@ class Journal final : public Format {
       out.push_back('\n');
     }
     if (line.legs.count() == 0) return;
-    const std::string_view job = job_of(line);
+    const auto [payer, job] = lock_of(line);
     if (std::holds_alternative<SpendEvent>(line.event.fields)) {
-      out += "account escrow:";
+      out += "account ";
+      append_escrow_of(out, line, payer);
       append_name(out, job);
       out.push_back('\n');
     }
@@ -172,7 +186,7 @@ class Journal final : public Format {
       } else if (leg.account == core::account_fees) {
         out += "platform:fees";
       } else if (core::is_escrow(leg.account)) {
-        out += "escrow:";
+        append_escrow_of(out, line, payer);
         append_name(out, job);
       } else if (const WalletState* wallet = line.book.wallet(leg.account)) {
         out += "wallets:";

@@ -10,11 +10,13 @@ constexpr std::int64_t approval_expires_in_s = 24 * 3600;
 Error refusal(const Book& book, const Outgoing& outgoing, const core::SpendVerdict& verdict) {
   const std::string needs = "needs " + say(outgoing.amount) + " FLOPS, ";
   const bool parents = verdict.owner == core::PolicyOwner::parent;
+  const bool sessions = verdict.owner == core::PolicyOwner::session;
   const WalletState* owner = parents ? book.wallet(outgoing.wallet->parent) : outgoing.wallet;
-  const std::string whose = parents ? "the parent's " : "the ";
+  const std::string whose = parents ? "the parent's " : sessions ? "this session's " : "the ";
   json::Object details;
   details.set("rule", word(verdict.reason));
   details.set("wallet_id", owner->id.text());
+  if (sessions) details.set("owner", "session");
   std::string message;
   switch (verdict.reason) {
     case Reason::wallet_not_active:
@@ -24,8 +26,8 @@ Error refusal(const Book& book, const Outgoing& outgoing, const core::SpendVerdi
       break;
     case Reason::gpu_not_allowed:
       details.set("gpu_type", outgoing.gpu_type ? json::Value(*outgoing.gpu_type) : json::Value());
-      message = (outgoing.gpu_type ? *outgoing.gpu_type : std::string("no gpu_type")) + " is not on " +
-                whose + "allowlist";
+      message = outgoing.gpu_type ? *outgoing.gpu_type + " is not on " + whose + "allowlist"
+                                  : "names no gpu_type, and " + whose + "allowlist asks for one";
       break;
     default:
       details.set("needed", number(outgoing.amount));
@@ -38,7 +40,8 @@ Error refusal(const Book& book, const Outgoing& outgoing, const core::SpendVerdi
         message =
             needs + whose + "cap an hour is " + say(verdict.limit) + " with " + say(verdict.room) + " left";
       else if (verdict.reason == Reason::approval_required)
-        message = needs + "above " + say(verdict.limit) + " a human must approve";
+        message = needs + "above " + (sessions ? whose : std::string()) + say(verdict.limit) +
+                  " a human must approve";
       else
         message = needs + "has " + say(verdict.room);
   }
@@ -53,7 +56,16 @@ Result<std::optional<Event>> replayed(Transaction& tx, const Caller& caller, con
             tx.store().find_request(caller.wallet, store::RequestKind::idempotency_key, once));
   if (!seq) return std::optional<Event>();
   CALYX_TRY(Event event, event_at(tx.store(), *seq));
+  if (const auto* bound = std::get_if<KeyBoundEvent>(&event.fields)) {
+    CALYX_TRY(event, event_at(tx.store(), bound->event));
+  }
   return std::optional<Event>(std::move(event));
+}
+
+Result<Done> bind_key(Transaction& tx, const Caller& caller, const IdempotencyKey& once, Seq first) {
+  if (once.empty()) return Done{};
+  CALYX_TRY(const Placed event, tx.append(KeyBoundEvent{.event = first, .once = once, .by = caller.wallet}));
+  return keep_key(tx, caller, once, event.seq);
 }
 
 Result<Done> keep_key(Transaction& tx, const Caller& caller, const IdempotencyKey& once, Seq seq) {
@@ -83,15 +95,26 @@ Result<Done> check_active(const WalletState& wallet) {
 
 Result<Done> check_room(const WalletState& wallet, Money amount) {
   if (wallet.status == WalletStatus::closed) return check_active(wallet);
-  const core::Wide after = static_cast<core::Wide>(wallet.balance.micro) + wallet.held.micro + amount.micro;
+  // What is held or being paid out may come back, and finds its room then.
+  const core::Wide after = static_cast<core::Wide>(wallet.balance.micro) + wallet.held.micro +
+                           wallet.paying_out.micro + amount.micro;
   if (after <= core::amount_max.micro) return Done{};
   return fail(Reason::balance_out_of_range,
               "the wallet would hold more than " + say(core::amount_max) + " FLOPS",
               json::object({{"wallet_id", wallet.id.text()}, {"limit", number(core::amount_max)}}));
 }
 
-Result<Done> sweep(Transaction& tx, const WalletState& wallet) {
-  while (!wallet.deadlines.empty() && wallet.deadlines.begin()->first <= tx.now().us) {
+Result<Done> check_supply(const Book& book, Money amount) {
+  const core::Wide after =
+      static_cast<core::Wide>(amount.micro) - book.external.micro + book.paying_out.micro;
+  if (after <= core::supply_max.micro) return Done{};
+  return fail(Reason::supply_out_of_range,
+              "all wallets together would hold more than " + say(core::supply_max) + " FLOPS");
+}
+
+Result<Done> sweep(Transaction& tx, const WalletState& wallet, Money needed) {
+  for (std::size_t beyond = 0; !wallet.deadlines.empty() && wallet.deadlines.begin()->first <= tx.now().us;) {
+    if (wallet.balance >= needed && beyond++ == sweep_max) break;
     const Seq lock = wallet.deadlines.begin()->second;
     CALYX_CHECK(tx.append(ExpireEvent{.lock = lock}));
   }
@@ -110,15 +133,23 @@ Result<Done> pass_policy(Transaction& tx, const Outgoing& outgoing) {
     return facts;
   };
   core::SpendFacts facts;
-  CALYX_TRY(facts.wallet, facts_of(&wallet));
-  CALYX_TRY(facts.parent, facts_of(book.wallet(wallet.parent)));
+  if (outgoing.narrowing != nullptr) {
+    facts.session.policy = outgoing.narrowing;
+    if (outgoing.narrowing->spend_cap_per_hour) {
+      CALYX_TRY(facts.session.spent_in_hour, tx.spent_in_hour(wallet));
+    }
+  }
+  if (outgoing.by_wallet_rules) {
+    CALYX_TRY(facts.wallet, facts_of(&wallet));
+    CALYX_TRY(facts.parent, facts_of(book.wallet(wallet.parent)));
+  }
   facts.balance = Money{wallet.balance.micro + book.due(wallet, tx.now()).micro};
 
   std::optional<std::string_view> gpu;
   if (outgoing.gpu_type) gpu = *outgoing.gpu_type;
   const core::SpendAsked asked{.amount = outgoing.amount, .gpu_type = gpu, .judges_gpu = outgoing.judges_gpu};
   const core::SpendVerdict verdict = core::judge(asked, facts);
-  if (verdict.reason == Reason::none) return sweep(tx, wallet);
+  if (verdict.reason == Reason::none) return sweep(tx, wallet, outgoing.amount);
   if (verdict.reason != Reason::approval_required) return refusal(book, outgoing, verdict);
 
   // The latest approval for exactly this call, unless its time is over or it was used.
@@ -128,9 +159,7 @@ Result<Done> pass_policy(Transaction& tx, const Outgoing& outgoing) {
   if (const auto found = book.approval_by_terms.find({wallet.number, terms});
       found != book.approval_by_terms.end()) {
     const ApprovalState& state = book.approvals.at(found->second);
-    const bool over = state.status == ApprovalStatus::used ||
-                      (state.status != ApprovalStatus::denied && tx.now() >= state.expires_at);
-    if (!over) {
+    if (state.status != ApprovalStatus::used && tx.now() < state.expires_at) {
       approval = &state;
       approval_seq = found->second;
     }
@@ -140,11 +169,15 @@ Result<Done> pass_policy(Transaction& tx, const Outgoing& outgoing) {
     if (const core::SpendVerdict rest = core::judge(asked, facts); rest.reason != Reason::none)
       return refusal(book, outgoing, rest);
     CALYX_CHECK(tx.append(ApprovalUsed{.approval = approval_seq}));
-    return sweep(tx, wallet);
+    return sweep(tx, wallet, outgoing.amount);
   }
 
   Error error = refusal(book, outgoing, verdict);
   if (approval == nullptr) {
+    if (!book.takes_approval(wallet, tx.now()))
+      return fail(Reason::too_many_approvals,
+                  std::to_string(wallet.approvals.size()) + " approvals of the wallet wait already",
+                  json::object({{"wallet_id", wallet.id.text()}, {"limit", approvals_kept_max}}));
     CALYX_TRY(const Placed event, tx.append(ApprovalRequested{.wallet = wallet.number,
                                                               .operation = std::string(outgoing.operation),
                                                               .amount = outgoing.amount,
@@ -159,16 +192,21 @@ Result<Done> pass_policy(Transaction& tx, const Outgoing& outgoing) {
   return error;
 }
 
+bool counts_in_hour(const Caller& caller, const Policy* narrowing) noexcept {
+  return caller.role == Role::agent || (narrowing != nullptr && narrowing->spend_cap_per_hour);
+}
+
 Result<Done> pass_balance(Transaction& tx, const WalletState& wallet, Money amount) {
   const Money has{wallet.balance.micro + tx.book().due(wallet, tx.now()).micro};
   if (amount > has) {
     const Outgoing outgoing{.wallet = &wallet, .amount = amount};
     return refusal(tx.book(), outgoing, {.reason = Reason::insufficient_balance, .limit = has, .room = has});
   }
-  return sweep(tx, wallet);
+  return sweep(tx, wallet, amount);
 }
 
-Result<Moved> topup(Transaction& tx, const Principal& principal, const TopUp& asked) {
+Result<Moved> topup(Transaction& tx, const Principal& principal, const TopUp& asked,
+                    const IdempotencyKey& derived) {
   CALYX_TRY(const Caller caller, authorize(tx.book(), principal));
   CALYX_TRY(const WalletState* wallet, readable(tx.book(), caller, asked.wallet));
   CALYX_CHECK(operator_only(caller));
@@ -176,7 +214,9 @@ Result<Moved> topup(Transaction& tx, const Principal& principal, const TopUp& as
   CALYX_CHECK(check_key_text("/reference", asked.reference, Empty::allowed));
   CALYX_CHECK(check_key_text("Idempotency-Key", asked.idempotency_key, Empty::allowed));
 
-  CALYX_TRY(std::optional<Event> first, replayed(tx, caller, asked.idempotency_key));
+  const IdempotencyKey& once = asked.idempotency_key.empty() ? derived : asked.idempotency_key;
+  CALYX_TRY(std::optional<Event> first, replayed(tx, caller, once));
+  const bool bound = first.has_value();
   if (!first && !asked.reference.empty()) {
     CALYX_TRY(const std::optional<Seq> seq,
               tx.store().find_request(wallet->number, store::RequestKind::topup_reference, asked.reference));
@@ -190,24 +230,22 @@ Result<Moved> topup(Transaction& tx, const Principal& principal, const TopUp& as
     if (before->wallet != wallet->number) return reused(Reason::key_reused, "wallet_id");
     if (before->amount != asked.amount) return reused(Reason::key_reused, "amount");
     if (before->reference != asked.reference) return reused(Reason::key_reused, "reference");
-    CALYX_TRY(const Money balance, tx.balance_at(wallet->number, first->seq));
-    return Moved{tx.book().txn_id(first->seq, first->at), asked.amount, balance, true};
+    if (!bound) CALYX_CHECK(bind_key(tx, caller, once, first->seq));
+    return Moved{tx.book().txn_id(first->seq, first->at), asked.amount, {}, true};
   }
 
   CALYX_CHECK(check_room(*wallet, asked.amount));
-  if (static_cast<core::Wide>(asked.amount.micro) - tx.book().external.micro > core::supply_max.micro)
-    return fail(Reason::supply_out_of_range,
-                "all wallets together would hold more than " + say(core::supply_max) + " FLOPS");
-  CALYX_TRY(const Placed event,
-            tx.append(TopUpEvent{wallet->number, asked.amount, asked.reference, asked.idempotency_key}));
-  CALYX_CHECK(keep_key(tx, caller, asked.idempotency_key, event.seq));
+  CALYX_CHECK(check_supply(tx.book(), asked.amount));
+  CALYX_TRY(const Placed event, tx.append(TopUpEvent{wallet->number, asked.amount, asked.reference, once}));
+  CALYX_CHECK(keep_key(tx, caller, once, event.seq));
   if (!asked.reference.empty())
     CALYX_CHECK(tx.store().append_request(wallet->number, store::RequestKind::topup_reference,
                                           asked.reference, event.seq));
   return Moved{tx.book().txn_id(event.seq, event.at), asked.amount, wallet->balance};
 }
 
-Result<Moved> transfer(Transaction& tx, const Principal& principal, const WalletTransfer& asked) {
+Result<Moved> transfer(Transaction& tx, const Principal& principal, const WalletTransfer& asked,
+                       const Policy* narrowing, const IdempotencyKey& derived) {
   CALYX_TRY(const Caller caller, authorize(tx.book(), principal));
   CALYX_TRY(const WalletState* from, spendable(tx.book(), caller, asked.from));
   CALYX_CHECK(check_amount("/amount", asked.amount));
@@ -219,7 +257,8 @@ Result<Moved> transfer(Transaction& tx, const Principal& principal, const Wallet
                 json::object({{"field", "/to_wallet_id"}}));
   if (to == from) return field_error(Reason::same_wallet, "/to_wallet_id", "is the wallet that pays");
 
-  CALYX_TRY(const std::optional<Event> first, replayed(tx, caller, asked.idempotency_key));
+  const IdempotencyKey& once = asked.idempotency_key.empty() ? derived : asked.idempotency_key;
+  CALYX_TRY(const std::optional<Event> first, replayed(tx, caller, once));
   if (first) {
     const auto* before = std::get_if<TransferEvent>(&first->fields);
     if (before == nullptr) return reused(Reason::key_reused, "operation");
@@ -227,21 +266,25 @@ Result<Moved> transfer(Transaction& tx, const Principal& principal, const Wallet
     if (before->to != to->number) return reused(Reason::key_reused, "to_wallet_id");
     if (before->amount != asked.amount) return reused(Reason::key_reused, "amount");
     if (before->reference != asked.reference) return reused(Reason::key_reused, "reference");
-    CALYX_TRY(const Money balance, tx.balance_at(from->number, first->seq));
-    return Moved{tx.book().txn_id(first->seq, first->at), asked.amount, balance, true};
+    return Moved{tx.book().txn_id(first->seq, first->at), asked.amount, {}, true};
   }
 
   CALYX_CHECK(check_active(*from));
   CALYX_CHECK(check_room(*to, asked.amount));
-  const bool spends = caller.role == Role::agent;
-  if (spends) {
-    CALYX_CHECK(
-        pass_policy(tx, {.wallet = from, .operation = "transfer", .amount = asked.amount, .terms = [&] {
-                           return json::canonical(json::object({{"operation", "transfer"},
-                                                                {"to_wallet_id", asked.to.text()},
-                                                                {"amount", core::money_text(asked.amount)},
-                                                                {"reference", asked.reference}}));
-                         }}));
+  const bool spends = counts_in_hour(caller, narrowing);
+  if (caller.role == Role::agent || narrowing != nullptr) {
+    const auto terms = [&] {
+      return json::canonical(json::object({{"operation", "transfer"},
+                                           {"to_wallet_id", asked.to.text()},
+                                           {"amount", core::money_text(asked.amount)},
+                                           {"reference", asked.reference}}));
+    };
+    CALYX_CHECK(pass_policy(tx, {.wallet = from,
+                                 .operation = "transfer",
+                                 .amount = asked.amount,
+                                 .narrowing = narrowing,
+                                 .by_wallet_rules = caller.role == Role::agent,
+                                 .terms = terms}));
   } else {
     CALYX_CHECK(pass_balance(tx, *from, asked.amount));
   }
@@ -250,9 +293,9 @@ Result<Moved> transfer(Transaction& tx, const Principal& principal, const Wallet
                                                         .amount = asked.amount,
                                                         .spends = spends,
                                                         .reference = asked.reference,
-                                                        .once = asked.idempotency_key,
+                                                        .once = once,
                                                         .by = caller.wallet}));
-  CALYX_CHECK(keep_key(tx, caller, asked.idempotency_key, event.seq));
+  CALYX_CHECK(keep_key(tx, caller, once, event.seq));
   return Moved{tx.book().txn_id(event.seq, event.at), asked.amount, from->balance};
 }
 

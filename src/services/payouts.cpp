@@ -4,7 +4,8 @@ namespace calyx::services {
 
 namespace json = core::json;
 
-Result<Payout> request_payout(Transaction& tx, const Principal& principal, const PayoutRequest& asked) {
+Result<PayoutAnswer> request_payout(Transaction& tx, const Principal& principal, const PayoutRequest& asked,
+                                    const Policy* narrowing) {
   const Book& book = tx.book();
   CALYX_TRY(const Caller caller, authorize(book, principal));
   CALYX_TRY(const WalletState* wallet, spendable(book, caller, asked.wallet));
@@ -19,22 +20,27 @@ Result<Payout> request_payout(Transaction& tx, const Principal& principal, const
     if (before->wallet != wallet->number) return reused(Reason::key_reused, "wallet_id");
     if (before->amount != asked.amount) return reused(Reason::key_reused, "amount");
     if (before->destination != asked.destination) return reused(Reason::key_reused, "destination");
-    Payout out = book.view(first->seq, book.payouts.at(first->seq));
-    out.status = PayoutStatus::pending;  // as it was answered first
-    CALYX_TRY(out.new_balance, tx.balance_at(wallet->number, first->seq));
-    out.replayed = true;
+    const PayoutState& payout = book.payouts.at(first->seq);
+    PayoutAnswer out{book.view(first->seq, payout), first->seq, payout.status == PayoutStatus::pending};
+    out.payout.status = PayoutStatus::pending;  // as it was answered first
+    out.payout.replayed = true;
     return out;
   }
 
   CALYX_CHECK(check_active(*wallet));
-  const bool spends = caller.role == Role::agent;
-  if (spends) {
-    CALYX_CHECK(
-        pass_policy(tx, {.wallet = wallet, .operation = "payout", .amount = asked.amount, .terms = [&] {
-                           return json::canonical(json::object({{"operation", "payout"},
-                                                                {"amount", core::money_text(asked.amount)},
-                                                                {"destination", asked.destination}}));
-                         }}));
+  const bool spends = counts_in_hour(caller, narrowing);
+  if (caller.role == Role::agent || narrowing != nullptr) {
+    const auto terms = [&] {
+      return json::canonical(json::object({{"operation", "payout"},
+                                           {"amount", core::money_text(asked.amount)},
+                                           {"destination", asked.destination}}));
+    };
+    CALYX_CHECK(pass_policy(tx, {.wallet = wallet,
+                                 .operation = "payout",
+                                 .amount = asked.amount,
+                                 .narrowing = narrowing,
+                                 .by_wallet_rules = caller.role == Role::agent,
+                                 .terms = terms}));
   } else {
     CALYX_CHECK(pass_balance(tx, *wallet, asked.amount));
   }
@@ -45,18 +51,24 @@ Result<Payout> request_payout(Transaction& tx, const Principal& principal, const
                                                       .once = asked.idempotency_key,
                                                       .by = caller.wallet}));
   CALYX_CHECK(keep_key(tx, caller, asked.idempotency_key, event.seq));
-  return book.view(event.seq, book.payouts.at(event.seq));
+  return PayoutAnswer{book.view(event.seq, book.payouts.at(event.seq)), event.seq, true};
 }
 
-Result<Payout> finish_payout(Transaction& tx, const Principal& principal, PayoutId id, PayoutStatus outcome) {
+Result<PayoutAnswer> finish_payout(Transaction& tx, const Principal& principal, PayoutId id,
+                                   PayoutStatus outcome, const IdempotencyKey& once) {
   const Book& book = tx.book();
   CALYX_TRY(const Caller caller, authorize(book, principal));
   CALYX_CHECK(operator_only(caller));
+  CALYX_CHECK(check_key_text("Idempotency-Key", once, Empty::allowed));  // the payout's state is the key
   const auto found = book.payouts.find(static_cast<Seq>(id.number()));
   if (found == book.payouts.end() || found->second.id != id)
     return fail(Reason::payout_unknown, "no payout " + id.text());
   const PayoutState& payout = found->second;
-  if (payout.status == outcome) return book.view(found->first, payout);  // said so before
+  if (payout.status == outcome) {  // said so before
+    PayoutAnswer out{book.view(found->first, payout), payout.ended};
+    out.payout.replayed = true;
+    return out;
+  }
   if (payout.status != PayoutStatus::pending)
     return fail(Reason::payout_decided, "the payout is " + std::string(word(payout.status)),
                 json::object({{"status", word(payout.status)}}));
@@ -64,14 +76,23 @@ Result<Payout> finish_payout(Transaction& tx, const Principal& principal, Payout
     CALYX_CHECK(tx.append(PayoutConfirmed{.payout = found->first}));
   else
     CALYX_CHECK(tx.append(PayoutFailed{.payout = found->first}));
-  return book.view(found->first, payout);
+  return PayoutAnswer{book.view(found->first, payout), payout.ended};
 }
 
-Result<Granted> grant(Transaction& tx, const Principal& principal, WalletId id) {
+Result<Granted> grant(Transaction& tx, const Principal& principal, WalletId id, const IdempotencyKey& once) {
   const Book& book = tx.book();
   CALYX_TRY(const Caller caller, authorize(book, principal));
   CALYX_TRY(const WalletState* wallet, readable(book, caller, id));
   CALYX_CHECK(operator_only(caller));
+  CALYX_CHECK(check_key_text("Idempotency-Key", once, Empty::allowed));
+  CALYX_TRY(const std::optional<Event> first, replayed(tx, caller, once));
+  if (first) {
+    const auto* before = std::get_if<GrantEvent>(&first->fields);
+    if (before == nullptr) return reused(Reason::key_reused, "operation");
+    if (before->wallet != wallet->number) return reused(Reason::key_reused, "wallet_id");
+    return Granted{Moved{book.txn_id(first->seq, first->at), before->amount, {}, true},
+                   book.grants_left_after(first->seq)};
+  }
   if (wallet->owner_type != OwnerType::human)
     return fail(Reason::human_only, "grants are for humans' wallets",
                 json::object({{"wallet_id", id.text()}}));
@@ -83,38 +104,69 @@ Result<Granted> grant(Transaction& tx, const Principal& principal, WalletId id) 
                 json::object({{"limit", grants_max}}));
   CALYX_CHECK(check_active(*wallet));
   CALYX_CHECK(check_room(*wallet, grant_amount));
-  CALYX_TRY(const Placed event, tx.append(GrantEvent{.wallet = wallet->number, .amount = grant_amount}));
+  CALYX_CHECK(check_supply(book, grant_amount));
+  CALYX_TRY(const Placed event,
+            tx.append(GrantEvent{.wallet = wallet->number, .amount = grant_amount, .once = once}));
+  CALYX_CHECK(keep_key(tx, caller, once, event.seq));
   return Granted{Moved{book.txn_id(event.seq, event.at), grant_amount, wallet->balance}, book.grants_left()};
 }
 
-Result<WaitlistEntry> join_waitlist(Transaction& tx, const Principal& principal, std::string_view owner_id) {
+Result<WaitlistEntry> join_waitlist(Transaction& tx, const Principal& principal, std::string_view owner_id,
+                                    const IdempotencyKey& once) {
   const Book& book = tx.book();
   CALYX_TRY(const Caller caller, authorize(book, principal));
   CALYX_CHECK(operator_only(caller));
   CALYX_CHECK(check_name("/owner_id", owner_id, name_max));
+  CALYX_CHECK(check_key_text("Idempotency-Key", once, Empty::allowed));
   const auto entry = [&](Seq seq, bool replay) {
     const WaitlistState& state = book.waitlist.at(seq);
     return WaitlistEntry{state.id, state.owner_id, state.status, state.created_at, replay};
   };
+  CALYX_TRY(const std::optional<Event> first, replayed(tx, caller, once));
+  if (first) {
+    const auto* before = std::get_if<WaitlistJoined>(&first->fields);
+    if (before == nullptr) return reused(Reason::key_reused, "operation");
+    if (before->owner_id != owner_id) return reused(Reason::key_reused, "owner_id");
+    return entry(first->seq, true);
+  }
   if (const auto found = book.waitlist_by_owner.find(std::string(owner_id));
-      found != book.waitlist_by_owner.end())
+      found != book.waitlist_by_owner.end()) {
+    CALYX_CHECK(bind_key(tx, caller, once, found->second));
     return entry(found->second, true);
-  CALYX_TRY(const Placed event, tx.append(WaitlistJoined{.owner_id = std::string(owner_id)}));
+  }
+  CALYX_TRY(const Placed event, tx.append(WaitlistJoined{.owner_id = std::string(owner_id), .once = once}));
+  CALYX_CHECK(keep_key(tx, caller, once, event.seq));
   return entry(event.seq, false);
 }
 
-Result<WaitlistApproved> approve_waitlist(Transaction& tx, const Principal& principal, WaitlistId id) {
+Result<WaitlistApproved> approve_waitlist(Transaction& tx, const Principal& principal, WaitlistId id,
+                                          const IdempotencyKey& once) {
   const Book& book = tx.book();
   CALYX_TRY(const Caller caller, authorize(book, principal));
   CALYX_CHECK(operator_only(caller));
+  CALYX_CHECK(check_key_text("Idempotency-Key", once, Empty::allowed));
   const auto found = book.waitlist.find(static_cast<Seq>(id.number()));
   if (found == book.waitlist.end() || found->second.id != id)
     return fail(Reason::waitlist_unknown, "no waitlist entry " + id.text());
-  if (found->second.status == WaitlistStatus::approved)
+  const WaitlistState& state = found->second;
+  CALYX_TRY(const std::optional<Event> first, replayed(tx, caller, once));
+  if (first) {
+    const auto* before = std::get_if<WaitlistApprovedEvent>(&first->fields);
+    if (before == nullptr) return reused(Reason::key_reused, "operation");
+    if (before->entry != found->first) return reused(Reason::key_reused, "waitlist_id");
+    CALYX_TRY(const Event next, event_at(tx.store(), first->seq + 1));
+    const auto* created = std::get_if<WalletCreatedEvent>(&next.fields);
+    if (created == nullptr)
+      return fail(Reason::corrupt, "event " + std::to_string(next.seq) +
+                                       " does not open the wallet of the entry before it; run an audit");
+    return WaitlistApproved{{state.id, state.owner_id, state.status, state.created_at, true},
+                            created_again(book, *created, tx.now())};
+  }
+  if (state.status == WaitlistStatus::approved)
     return fail(Reason::waitlist_decided, "the entry was approved before",
                 json::object({{"status", "approved"}}));
-  CALYX_CHECK(tx.append(WaitlistApprovedEvent{.entry = found->first}));
-  const WaitlistState& state = found->second;
+  CALYX_TRY(const Placed event, tx.append(WaitlistApprovedEvent{.entry = found->first, .once = once}));
+  CALYX_CHECK(keep_key(tx, caller, once, event.seq));
   CALYX_TRY(WalletCreated created,
             create_wallet(tx, principal, {.owner_type = OwnerType::human, .owner_id = state.owner_id}));
   return WaitlistApproved{{state.id, state.owner_id, state.status, state.created_at}, std::move(created)};

@@ -1,8 +1,10 @@
 /// \file
 /// What a session may ask, each a function over one transaction: read, decide with core, append.
 ///
-/// The public headers say what each fails with and in which order. An error other than a refusal of the
-/// rules (the store's) ends the whole transaction.
+/// A replay's balance is history, which is summed outside the transaction: the session fills it in.
+/// `narrowing` is the policy of the session that asks, null for none. The public headers say what each fails
+/// with and in which order. An error other than a refusal of the rules (the store's) ends the whole
+/// transaction.
 #pragma once
 
 #include <calyx/session.hpp>
@@ -13,16 +15,22 @@
 namespace calyx::services {
 
 // wallets.cpp
+/// The answer to the creation `first` again, as it was given then.
+WalletCreated created_again(const Book& book, const WalletCreatedEvent& first, Instant now);
 Result<WalletCreated> create_wallet(Transaction& tx, const Principal& principal, const WalletCreate& asked);
 Result<Wallet> change_wallet(Transaction& tx, const Principal& principal, WalletId id,
                              const WalletChange& change);
 
 // money.cpp
-Result<Moved> topup(Transaction& tx, const Principal& principal, const TopUp& asked);
-Result<Moved> transfer(Transaction& tx, const Principal& principal, const WalletTransfer& asked);
+// `derived` is the key that a bulk gives an operation without one of its own.
+Result<Moved> topup(Transaction& tx, const Principal& principal, const TopUp& asked,
+                    const IdempotencyKey& derived = {});
+Result<Moved> transfer(Transaction& tx, const Principal& principal, const WalletTransfer& asked,
+                       const Policy* narrowing = nullptr, const IdempotencyKey& derived = {});
 
 // escrow.cpp
-Result<Spent> spend(Transaction& tx, const Principal& principal, const Spend& asked);
+Result<Spent> spend(Transaction& tx, const Principal& principal, const Spend& asked,
+                    const Policy* narrowing = nullptr);
 Result<Earned> earn(Transaction& tx, const Principal& principal, const Earn& asked);
 Result<Released> release(Transaction& tx, const Principal& principal, const Release& asked);
 
@@ -37,11 +45,21 @@ Result<KeyIssued> rotate_key(Transaction& tx, const Principal& principal, KeyId 
 Result<Approval> decide_approval(Transaction& tx, const Principal& principal, ApprovalId id, bool approved);
 
 // payouts.cpp
-Result<Payout> request_payout(Transaction& tx, const Principal& principal, const PayoutRequest& asked);
-Result<Payout> finish_payout(Transaction& tx, const Principal& principal, PayoutId id, PayoutStatus outcome);
-Result<Granted> grant(Transaction& tx, const Principal& principal, WalletId wallet);
-Result<WaitlistEntry> join_waitlist(Transaction& tx, const Principal& principal, std::string_view owner_id);
-Result<WaitlistApproved> approve_waitlist(Transaction& tx, const Principal& principal, WaitlistId id);
+struct PayoutAnswer {
+  Payout payout;
+  Seq balance_at = 0;    ///< Of a replay: the event right after which its balance is meant.
+  bool pending = false;  ///< Whether its outcome is still open.
+};
+Result<PayoutAnswer> request_payout(Transaction& tx, const Principal& principal, const PayoutRequest& asked,
+                                    const Policy* narrowing = nullptr);
+Result<PayoutAnswer> finish_payout(Transaction& tx, const Principal& principal, PayoutId id,
+                                   PayoutStatus outcome, const IdempotencyKey& once);
+Result<Granted> grant(Transaction& tx, const Principal& principal, WalletId wallet,
+                      const IdempotencyKey& once);
+Result<WaitlistEntry> join_waitlist(Transaction& tx, const Principal& principal, std::string_view owner_id,
+                                    const IdempotencyKey& once);
+Result<WaitlistApproved> approve_waitlist(Transaction& tx, const Principal& principal, WaitlistId id,
+                                          const IdempotencyKey& once);
 
 // ── shared by the files above ──
 
@@ -49,6 +67,8 @@ Result<WaitlistApproved> approve_waitlist(Transaction& tx, const Principal& prin
 Result<std::optional<Event>> replayed(Transaction& tx, const Caller& caller, const IdempotencyKey& once);
 /// Keeps the key with the event that it brought about.
 Result<Done> keep_key(Transaction& tx, const Caller& caller, const IdempotencyKey& once, Seq seq);
+/// Keeps a key that came with a call which something else showed to be a replay of the event `first`.
+Result<Done> bind_key(Transaction& tx, const Caller& caller, const IdempotencyKey& once, Seq first);
 /// The conflict that a key used for something else is; `field` is the first that differs.
 Error reused(Reason reason, std::string_view field);
 
@@ -63,18 +83,27 @@ struct Outgoing {
   std::string_view job_id;
   std::optional<std::string> gpu_type;
   bool judges_gpu = false;
+  const Policy* narrowing = nullptr;
+  bool by_wallet_rules = true;  ///< False: only `narrowing` and the balance judge.
   /// All that the call asked for, as canonical JSON: what an approval is for. Asked only when one is needed.
   std::function<std::string()> terms;
 };
 /// Judges `outgoing` and, when it may pass, appends what comes before it: the expiries due, the approval's
 /// use. When a human must approve, leaves the approval to ask for and fails with it.
 Result<Done> pass_policy(Transaction& tx, const Outgoing& outgoing);
+/// Whether a transfer or payout of `caller` is part of the wallet's rolling hour: what an hour was asked
+/// about is.
+bool counts_in_hour(const Caller& caller, const Policy* narrowing) noexcept;
 /// The same without a policy: is there enough? Appends the expiries due.
 Result<Done> pass_balance(Transaction& tx, const WalletState& wallet, Money amount);
-/// Appends the expiries of `wallet` that are due.
-Result<Done> sweep(Transaction& tx, const WalletState& wallet);
-/// Whether `wallet` can take `amount` more.
+/// Expiries that one call appends at most beyond those it needs: what is left is available all the same.
+inline constexpr std::size_t sweep_max = 256;
+/// Appends expiries of `wallet` that are due: all that it takes to hold `needed`, and `sweep_max` more.
+Result<Done> sweep(Transaction& tx, const WalletState& wallet, Money needed = {});
+/// Whether `wallet` can take `amount` more, also when all that may come back to it has come back.
 Result<Done> check_room(const WalletState& wallet, Money amount);
+/// Whether the market can take `amount` more from outside.
+Result<Done> check_supply(const Book& book, Money amount);
 Result<Done> check_active(const WalletState& wallet);
 
 }  // namespace calyx::services

@@ -21,6 +21,19 @@ std::string_view differs(const Book& book, const WalletCreatedEvent& before, con
 
 }  // namespace
 
+WalletCreated created_again(const Book& book, const WalletCreatedEvent& first, Instant now) {
+  const WalletState& state = *book.wallet(first.wallet);
+  WalletCreated out{.wallet = book.view(state, now), .replayed = true};
+  out.wallet.balance = out.wallet.held = out.wallet.expired_pending = Money{};
+  out.wallet.txn_count = 0;
+  out.wallet.policy = first.policy;
+  out.wallet.status = WalletStatus::active;
+  const KeyState& key = *book.key(state.keys.front());
+  out.key = key.id;
+  out.key_last4 = key.last4;
+  return out;
+}
+
 Result<WalletCreated> create_wallet(Transaction& tx, const Principal& principal, const WalletCreate& asked) {
   const Book& book = tx.book();
   CALYX_TRY(const Caller caller, authorize(book, principal));
@@ -52,16 +65,7 @@ Result<WalletCreated> create_wallet(Transaction& tx, const Principal& principal,
     if (before == nullptr) return reused(Reason::key_reused, "operation");
     if (const std::string_view field = differs(book, *before, asked); !field.empty())
       return reused(Reason::key_reused, field);
-    const WalletState& state = *book.wallet(before->wallet);
-    WalletCreated out{.wallet = book.view(state, tx.now()), .replayed = true};
-    out.wallet.balance = out.wallet.held = out.wallet.expired_pending = Money{};  // as it was answered first
-    out.wallet.txn_count = 0;
-    out.wallet.policy = before->policy;
-    out.wallet.status = WalletStatus::active;
-    const KeyState& key = *book.key(state.keys.front());
-    out.key = key.id;
-    out.key_last4 = key.last4;
-    return out;
+    return created_again(book, *before, tx.now());
   }
 
   if (const WalletState* above = book.wallet(parent);
@@ -106,10 +110,10 @@ Result<Wallet> change_wallet(Transaction& tx, const Principal& principal, Wallet
       return fail(Reason::wallet_not_empty,
                   "the wallet has " + say(wallet->balance) + " FLOPS and " + say(wallet->held) + " in escrow",
                   json::object({{"balance", number(wallet->balance)}, {"held", number(wallet->held)}}));
-    for (const auto& [seq, payout] : book.payouts)  // what is on its way out may come back
-      if (payout.wallet == wallet->number && payout.status == PayoutStatus::pending)
-        return fail(Reason::wallet_not_empty, "its payout " + payout.id.text() + " is pending",
-                    json::object({{"payout_id", payout.id.text()}}));
+    if (wallet->paying_out.micro != 0)  // what is on its way out may come back
+      return fail(Reason::wallet_not_empty,
+                  "the wallet has " + say(wallet->paying_out) + " FLOPS in payouts that are pending",
+                  json::object({{"paying_out", number(wallet->paying_out)}}));
     for (const AccountNumber child : wallet->children)
       if (book.wallet(child)->status != WalletStatus::closed)
         return fail(Reason::wallet_not_empty, "its agent " + book.wallet(child)->id.text() + " is not closed",

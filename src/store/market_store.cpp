@@ -43,6 +43,11 @@ constexpr const char* schema[] = {
   UNION ALL SELECT 1099511627776 + seq, seq, amount FROM locks WHERE amount <> 0
   UNION ALL SELECT 1099511627776 + lock, seq, -amount FROM resolutions WHERE amount <> 0
   UNION ALL SELECT 2, seq, fee FROM resolutions WHERE fee <> 0)",
+    R"(CREATE TABLE zero_earnings(  -- settlements that paid their host nothing, so that it has no entry
+  host INTEGER NOT NULL,
+  seq  INTEGER NOT NULL,
+  PRIMARY KEY(host, seq)
+) STRICT, WITHOUT ROWID)",
     R"(CREATE TABLE requests(
   scope INTEGER NOT NULL,
   kind  INTEGER NOT NULL,
@@ -69,7 +74,7 @@ constexpr const char* schema[] = {
 ) STRICT)",
 };
 
-constexpr const char* tables[] = {"events",   "entries",  "locks", "resolutions",
+constexpr const char* tables[] = {"events",   "entries",  "locks", "resolutions", "zero_earnings",
                                   "requests", "receipts", "tiles", "checkpoints"};
 
 std::span<const std::uint8_t> octets_of(const core::Digest& digest) noexcept { return digest.bytes; }
@@ -178,6 +183,8 @@ Result<MarketStore> MarketStore::make(Connection& connection, bool writes) {
        "appending a lock"},
       {store.append_resolution_, "INSERT INTO resolutions(lock, seq, amount, fee) VALUES(?1, ?2, ?3, ?4)",
        "ending a lock"},
+      {store.append_zero_earning_, "INSERT INTO zero_earnings(host, seq) VALUES(?1, ?2)",
+       "appending a settlement of nothing"},
       {store.append_request_, "INSERT INTO requests(scope, kind, key, seq) VALUES(?1, ?2, ?3, ?4)",
        "keeping a caller's key"},
       {store.append_receipt_,
@@ -199,7 +206,7 @@ Result<MarketStore> MarketStore::make(Connection& connection, bool writes) {
        "reading a receipt"},
       {store.receipt_count_, "SELECT max(leaf) FROM receipts", "reading the receipt log's end"},
       {store.tile_, "SELECT hash FROM tiles WHERE level = ?1 AND place = ?2", "reading a tile"},
-      {store.sum_after_, "SELECT sum(amount) FROM entries WHERE account = ?1 AND seq > ?2",
+      {store.sum_between_, "SELECT sum(amount) FROM entries WHERE account = ?1 AND seq > ?2 AND seq <= ?3",
        "summing entries"},
       {store.sum_, "SELECT sum(amount) FROM entries WHERE account = ?1", "summing entries"},
       {store.last_checkpoint_, "SELECT size, note FROM checkpoints ORDER BY size DESC LIMIT 1",
@@ -229,6 +236,10 @@ Result<MarketStore> MarketStore::make(Connection& connection, bool writes) {
       {store.all_entries_, "SELECT account, seq, amount FROM ledger", "reading entries"},
       {store.all_locks_, "SELECT job_id, payer, seq FROM locks", "reading locks"},
       {store.all_resolutions_, "SELECT lock, seq FROM resolutions ORDER BY lock", "reading locks' ends"},
+      {store.zero_earnings_of_, "SELECT seq FROM zero_earnings WHERE host = ?1 AND seq > ?2 ORDER BY seq",
+       "reading settlements of nothing"},
+      {store.all_zero_earnings_, "SELECT host, seq FROM zero_earnings ORDER BY host, seq",
+       "reading settlements of nothing"},
       {store.all_requests_, "SELECT scope, kind, key, seq FROM requests", "reading callers' keys"},
       {store.all_checkpoints_, "SELECT size, note FROM checkpoints ORDER BY size", "reading checkpoints"},
       {store.all_tiles_, "SELECT level, place, hash FROM tiles ORDER BY level, place", "reading tiles"},
@@ -267,6 +278,10 @@ Result<Done> MarketStore::append_lock(std::string_view job_id, const LockRow& ro
 Result<Done> MarketStore::append_resolution(const ResolutionRow& row) {
   const Statement::Run run(append_resolution_);
   return run->bind(1, row.lock).bind(2, row.seq).bind(3, row.amount.micro).bind(4, row.fee.micro).execute();
+}
+Result<Done> MarketStore::append_zero_earning(AccountNumber host, Seq seq) {
+  const Statement::Run run(append_zero_earning_);
+  return run->bind(1, host).bind(2, seq).execute();
 }
 Result<Done> MarketStore::append_request(AccountNumber scope, RequestKind kind, std::string_view key,
                                          Seq seq) {
@@ -356,9 +371,9 @@ Result<std::optional<core::Digest>> MarketStore::tile(unsigned level, std::uint6
   CALYX_TRY(const core::Digest hash, digest_column(*run, 0, "tiles", static_cast<std::int64_t>(index)));
   return std::optional<core::Digest>(hash);
 }
-Result<Money> MarketStore::sum_after(AccountNumber account, Seq seq) {
-  const Statement::Run run(sum_after_);
-  run->bind(1, account).bind(2, seq);
+Result<Money> MarketStore::sum_between(AccountNumber account, Seq after, Seq last) {
+  const Statement::Run run(sum_between_);
+  run->bind(1, account).bind(2, after).bind(3, last);
   CALYX_TRY(const bool row, run->step());
   return row ? Money{run->column_int(0)} : Money{};
 }
@@ -469,6 +484,25 @@ Result<Done> MarketStore::all_locks(const EachLock& each) {
 }
 Result<Done> MarketStore::all_resolutions(const EachPair& each) {
   const Statement::Run run(all_resolutions_);
+  for (;;) {
+    CALYX_TRY(const bool more, run->step());
+    if (!more) return Done{};
+    CALYX_TRY(const bool go_on, each(run->column_int(0), run->column_int(1)));
+    if (!go_on) return Done{};
+  }
+}
+Result<Done> MarketStore::zero_earnings_of(AccountNumber host, Seq after, const EachSeq& each) {
+  const Statement::Run run(zero_earnings_of_);
+  run->bind(1, host).bind(2, after);
+  for (;;) {
+    CALYX_TRY(const bool more, run->step());
+    if (!more) return Done{};
+    CALYX_TRY(const bool go_on, each(run->column_int(0)));
+    if (!go_on) return Done{};
+  }
+}
+Result<Done> MarketStore::all_zero_earnings(const EachPair& each) {
+  const Statement::Run run(all_zero_earnings_);
   for (;;) {
     CALYX_TRY(const bool more, run->step());
     if (!more) return Done{};

@@ -1,9 +1,10 @@
 /// \file
 /// What the engine asks of a market file, one function an intent; all the SQL of calyx is in this room.
 ///
-/// The tables: `events` is the log; `entries`, `locks`, `resolutions`, `requests`, `receipts`, `tiles` and
-/// `checkpoints` are views of it that are written in the same transaction and never again. The SQL view
-/// `ledger` shows every entry of every transfer, those in the columns of `locks` and `resolutions` too.
+/// The tables: `events` is the log; `entries`, `locks`, `resolutions`, `zero_earnings`, `requests`,
+/// `receipts`, `tiles` and `checkpoints` are views of it that are written in the same transaction and never
+/// again. The SQL view `ledger` shows every entry of every transfer, those in the columns of `locks` and
+/// `resolutions` too.
 ///
 /// Threads: a store belongs to one connection, so to one thread at a time. Every statement is prepared
 /// when the store is made.
@@ -76,6 +77,7 @@ class MarketStore {
   Result<Done> append_entries(Seq seq, std::span<const core::Entry> legs);
   Result<Done> append_lock(std::string_view job_id, const LockRow& row);
   Result<Done> append_resolution(const ResolutionRow& row);
+  Result<Done> append_zero_earning(AccountNumber host, Seq seq);
   Result<Done> append_request(AccountNumber scope, RequestKind kind, std::string_view key, Seq seq);
   Result<Done> append_receipt(const ReceiptRow& row);
   Result<Done> append_tile(unsigned level, std::uint64_t index, const core::Digest& hash);
@@ -107,8 +109,8 @@ class MarketStore {
   Result<std::optional<OwnedReceipt>> receipt(std::int64_t leaf);
   Result<std::uint64_t> receipt_count();
   Result<std::optional<core::Digest>> tile(unsigned level, std::uint64_t index);
-  /// What the entries of `account`, a wallet, after `seq` sum to.
-  Result<Money> sum_after(AccountNumber account, Seq seq);
+  /// What the entries of `account`, a wallet, after `after` and up to `last` sum to.
+  Result<Money> sum_between(AccountNumber account, Seq after, Seq last);
   /// The sum of all entries of `account`, a wallet, row by row: what a balance is by definition.
   Result<Money> sum(AccountNumber account);
   /// The last checkpoint that is stored.
@@ -128,6 +130,9 @@ class MarketStore {
   /// The events that `account`, a wallet, has entries in, after `after`, with the entry's amount.
   using EachEntry = std::function<Result<bool>(Money amount, const EventRow&)>;
   Result<Done> entries_of(AccountNumber account, Seq after, const EachEntry& each);
+  /// The settlements that paid `host` nothing, after `after`, oldest first.
+  using EachSeq = std::function<Result<bool>(Seq seq)>;
+  Result<Done> zero_earnings_of(AccountNumber host, Seq after, const EachSeq& each);
   /// Every account but the escrows of locks that have ended, which sum to zero.
   using EachSum = std::function<Result<Done>(AccountNumber, Money sum, std::uint64_t count)>;
   Result<Done> sums(const EachSum& each);
@@ -140,6 +145,8 @@ class MarketStore {
   Result<Done> all_locks(const EachLock& each);
   using EachPair = std::function<Result<bool>(std::int64_t first, std::int64_t second)>;
   Result<Done> all_resolutions(const EachPair& each);
+  /// By host and then by event.
+  Result<Done> all_zero_earnings(const EachPair& each);
   using EachRequest =
       std::function<Result<bool>(AccountNumber scope, RequestKind kind, std::string_view key, Seq seq)>;
   Result<Done> all_requests(const EachRequest& each);
@@ -150,12 +157,13 @@ class MarketStore {
 
  private:
   MarketStore() = default;
-  Statement append_event_, append_entry_, append_lock_, append_resolution_, append_request_, append_receipt_,
-      append_tile_, append_checkpoint_;
+  Statement append_event_, append_entry_, append_lock_, append_resolution_, append_zero_earning_,
+      append_request_, append_receipt_, append_tile_, append_checkpoint_;
   Statement last_seq_, find_lock_, find_locks_, find_resolution_, find_request_, event_, receipt_,
-      receipt_count_, tile_, sum_after_, sum_, last_checkpoint_, at_of_;
+      receipt_count_, tile_, sum_between_, sum_, last_checkpoint_, at_of_;
   Statement events_from_, standing_events_, entries_of_, sums_, sum_of_fees_, open_locks_, receipts_from_,
-      all_entries_, all_locks_, all_resolutions_, all_requests_, all_checkpoints_, all_tiles_;
+      all_entries_, all_locks_, all_resolutions_, zero_earnings_of_, all_zero_earnings_, all_requests_,
+      all_checkpoints_, all_tiles_;
   std::string
       receipt_text_;  ///< The payload of the receipt under way, kept so that the next needs no memory.
 };

@@ -120,6 +120,8 @@ Result<Response> spend(Call& call);
 Result<Response> earn(Call& call);
 Result<Response> release(Call& call);
 Result<Response> request_payout(Call& call);
+Result<Response> get_payout(Call& call);
+Result<Response> list_payouts(Call& call);
 Result<Response> confirm_payout(Call& call);
 Result<Response> fail_payout(Call& call);
 Result<Response> grant(Call& call);

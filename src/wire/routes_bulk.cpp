@@ -7,6 +7,10 @@
 /// status and body that the operation would have been answered with alone (so a field's pointer starts at
 /// the item), and `"replayed": true` where it would have carried `Idempotent-Replayed`. An item that is
 /// refused stops nothing; only more than 1,000 items, a body that cannot be read, or the store refuse all.
+///
+/// With the header `Idempotency-Key` item i, when it is a topup or transfer without a key of its own, has the
+/// key "<header> <i>", which no caller can send: of the same request again, what stood is replayed and what
+/// was refused is tried again.
 #include "wire/fields.hpp"
 #include "wire/router.hpp"
 #include "wire/writers.hpp"
@@ -82,6 +86,7 @@ Result<Response> bulk(Call& call) {
   else if (given->array() == nullptr)
     fields.fault(field_fault(Reason::field_type, "/operations", "must be an array of operations"));
   CALYX_CHECK(fields.done());
+  CALYX_TRY(const IdempotencyKey once, idempotency_key(call.request));
   const json::Array& items = *given->array();
   if (items.size() > bulk_max)
     return fail(Reason::too_many_operations,
@@ -89,19 +94,21 @@ Result<Response> bulk(Call& call) {
                 json::object({{"field", "/operations"}, {"needed", items.size()}, {"limit", bulk_max}}));
 
   std::vector<Operation> operations;
+  std::vector<std::size_t> places;
   std::vector<std::optional<Error>> unread(items.size());
   operations.reserve(items.size());
   for (std::size_t i = 0; i < items.size(); ++i) {
     Result<Operation> operation = read_operation(*call.session, items[i]);
-    if (operation.ok())
+    if (operation.ok()) {
       operations.push_back(*std::move(operation));
-    else
+      places.push_back(i);
+    } else
       unread[i] = std::move(operation).error();
   }
 
   std::vector<Outcome> outcomes;
   if (!operations.empty()) {
-    CALYX_TRY(outcomes, call.session->bulk(operations));
+    CALYX_TRY(outcomes, call.session->bulk(operations, once, places));
   }
   if (outcomes.size() != operations.size())
     return fail(Reason::internal, "a bulk answered another number of operations than it was asked");

@@ -36,6 +36,11 @@ Result<Response> operate(Call& call, Right right, Reader<Asked> read,
   return json_response(status, json_text(answer), answer.replayed ? Replay::again : Replay::first);
 }
 
+template <class Answer>
+Replay replay(const Answer& answer) {
+  return answer.replayed ? Replay::again : Replay::first;
+}
+
 Result<PayoutRequest> read_payout(Fields& fields, WalletId wallet) {
   PayoutRequest asked;
   asked.wallet = wallet;
@@ -58,16 +63,32 @@ Result<Response> request_payout(Call& call) {
   return operate(call, Right::spend, read_payout, &Session::request_payout, 202);
 }
 
+Result<Response> get_payout(Call& call) {
+  CALYX_TRY(const PayoutId id, payout_id(call));
+  CALYX_TRY(const Payout payout, call.session->payout(id));
+  return json_response(200, json_text(payout));
+}
+
+Result<Response> list_payouts(Call& call) {
+  CALYX_TRY(const WalletId id, wallet_id(call));
+  const Result<Page> page = read_page(call);
+  if (!page.ok()) return first_fault(*call.session, id, Right::read, page.error());
+  CALYX_TRY(const Listed<Payout> listed, call.session->payouts(id, *page));
+  return json_response(200, page_text(listed));
+}
+
 Result<Response> confirm_payout(Call& call) {
   CALYX_TRY(const PayoutId id, payout_id(call));
-  CALYX_TRY(const Payout payout, call.session->confirm_payout(id));
-  return json_response(200, json_text(payout));
+  CALYX_TRY(const IdempotencyKey once, idempotency_key(call.request));
+  CALYX_TRY(const Payout payout, call.session->confirm_payout(id, once));
+  return json_response(200, json_text(payout), replay(payout));
 }
 
 Result<Response> fail_payout(Call& call) {
   CALYX_TRY(const PayoutId id, payout_id(call));
-  CALYX_TRY(const Payout payout, call.session->fail_payout(id));
-  return json_response(200, json_text(payout));
+  CALYX_TRY(const IdempotencyKey once, idempotency_key(call.request));
+  CALYX_TRY(const Payout payout, call.session->fail_payout(id, once));
+  return json_response(200, json_text(payout), replay(payout));
 }
 
 Result<Response> grant(Call& call) {
@@ -76,8 +97,9 @@ Result<Response> grant(Call& call) {
   Fields fields(body);
   fields.read("wallet_id", wallet);
   CALYX_CHECK(fields.done());
-  CALYX_TRY(const Granted granted, call.session->grant(wallet));
-  return json_response(200, json_text(granted));
+  CALYX_TRY(const IdempotencyKey once, idempotency_key(call.request));
+  CALYX_TRY(const Granted granted, call.session->grant(wallet, once));
+  return json_response(200, json_text(granted), replay(granted.moved));
 }
 
 }  // namespace calyx::wire

@@ -100,14 +100,16 @@ Result<Response> join_waitlist(Call& call) {
   Fields fields(body);
   fields.read("owner_id", owner_id);
   CALYX_CHECK(fields.done());
-  CALYX_TRY(const WaitlistEntry entry, call.session->join_waitlist(owner_id));
+  CALYX_TRY(const IdempotencyKey once, idempotency_key(call.request));
+  CALYX_TRY(const WaitlistEntry entry, call.session->join_waitlist(owner_id, once));
   return json_response(201, json_text(entry), entry.replayed ? Replay::again : Replay::first);
 }
 
 Result<Response> approve_waitlist(Call& call) {
   CALYX_TRY(const WaitlistId id, waitlist_id(call));
-  CALYX_TRY(const WaitlistApproved approved, call.session->approve_waitlist(id));
-  return json_response(200, json_text(approved));
+  CALYX_TRY(const IdempotencyKey once, idempotency_key(call.request));
+  CALYX_TRY(const WaitlistApproved approved, call.session->approve_waitlist(id, once));
+  return json_response(200, json_text(approved), approved.entry.replayed ? Replay::again : Replay::first);
 }
 
 }  // namespace calyx::wire

@@ -161,8 +161,8 @@ TEST_CASE("every kind has a word of its own, and the kinds of standing begin at 
     ++kinds;
     CHECK(words.insert(name).second);
     const bool money_alone = number < core::standing_first;
-    CHECK(money_alone == (number <= static_cast<int>(EventKind::topup)));
+    CHECK(money_alone == (number <= static_cast<int>(EventKind::key_bound)));
   }
-  CHECK(kinds == 22);
+  CHECK(kinds == 23);
   CHECK(words.contains("market_created"));
 }

@@ -45,7 +45,7 @@ TEST_CASE("every reason has a word of its own, a status and an HTTP code that ag
       case Status::not_found: CHECK(row.http == 404); break;
       case Status::conflict: CHECK((row.http == 409 || row.http == 410)); break;
       case Status::refused: CHECK((row.http == 401 || row.http == 402 || row.http == 403)); break;
-      case Status::unavailable:
+      case Status::unavailable: CHECK((row.http == 429 || row.http == 503)); break;
       case Status::unknown: CHECK(row.http == 503); break;
       case Status::unsupported: CHECK((row.http == 501 || row.http == 503)); break;
       case Status::corrupt:
@@ -95,6 +95,7 @@ TEST_CASE("the codes that the documents name are these") {
       {Reason::too_large, "too_large", 413},
       {Reason::gross_above_locked, "gross_above_locked", 422},
       {Reason::agent_needs_parent, "agent_needs_parent", 422},
+      {Reason::too_many_approvals, "too_many_approvals", 429},
       {Reason::store_busy, "store_busy", 503},
       {Reason::disk_full, "disk_full", 503},
       {Reason::outcome_unknown, "outcome_unknown", 503},

@@ -80,7 +80,7 @@ constexpr Reason reasons_of_services[] = {
     Reason::job_burned,         Reason::job_ambiguous,        Reason::key_reused,
     Reason::approval_decided,   Reason::payout_decided,       Reason::grant_taken,
     Reason::grants_exhausted,   Reason::waitlist_decided,     Reason::escrow_expired,
-    Reason::approval_expired};
+    Reason::approval_expired,   Reason::too_many_approvals};
 
 constexpr int nobody = -1;    // absent
 constexpr int stranger = -2;  // an id that the market never gave
@@ -156,11 +156,13 @@ struct Job {
   Told spent, ended;  ///< The first answers.
   Ask settled_as;
   std::shared_ptr<Micro> out;
+  std::uint64_t locked_as = 0, settled_as_number = 0;  ///< Places in the order of all locks and settlements.
 };
 
 struct Outflow {
   Us at;
   std::shared_ptr<Micro> amount;
+  const Job* job = nullptr;  ///< Null for what is no spend.
 };
 
 struct ModelWallet {
@@ -169,7 +171,7 @@ struct ModelWallet {
   int parent = nobody;
   WalletStatus status = WalletStatus::active;
   Rules rules;
-  Micro balance = 0, held = 0;
+  Micro balance = 0, held = 0, paying_out = 0;
   std::uint64_t entries = 0;
   std::vector<int> children;
   std::deque<Outflow> outflows;
@@ -185,8 +187,10 @@ struct ModelKey {
 
 struct ModelApproval {
   int wallet = 0;
+  std::string terms;
   ApprovalStatus status = ApprovalStatus::pending;
   Us expires = 0;
+  bool kept = true;
   std::shared_ptr<std::string> slot = std::make_shared<std::string>();
 };
 
@@ -196,6 +200,7 @@ struct ModelPayout {
   PayoutStatus status = PayoutStatus::pending;
   std::shared_ptr<Micro> out;
   std::shared_ptr<std::string> slot;
+  Micro balance_after = 0;  ///< Right after its outcome.
 };
 
 struct ModelEntry {
@@ -227,6 +232,7 @@ class Model {
   std::deque<Job> jobs;
   std::map<std::string, std::vector<Job*>> jobs_by_id;
   Micro fees = 0, outside = 0;  ///< `outside`: what came in and was not paid out.
+  Micro paying_out = 0;
   std::set<std::string> granted;
 
   Us now() const { return std::max(clock, last_at_); }
@@ -272,6 +278,11 @@ class Model {
     return sum;
   }
 
+  /// Whether a lock's deadline has passed, though nothing has ended it.
+  bool late(const Job* job) const {
+    return job != nullptr && job->end == End::open && job->deadline && now() >= *job->deadline;
+  }
+
   /// What the wallet and its children sent out in the last hour.
   Micro spent(int wallet) {
     Micro sum = 0;
@@ -280,7 +291,7 @@ class Model {
       // The model's own clock never goes back, so what is too old now stays so.
       while (!all.empty() && all.front().at <= last_at_ - hour) all.pop_front();
       for (const Outflow& one : all)
-        if (one.at > now() - hour) sum += *one.amount;
+        if (one.at > now() - hour && !late(one.job)) sum += *one.amount;
     };
     add(wallet);
     for (const int child : at(wallet).children) add(child);
@@ -346,10 +357,15 @@ class Model {
     at(wallet).balance += amount;
     ++at(wallet).entries;
   }
-  void sweep(int wallet) {
+  void sweep(int wallet, Micro needed = 0) {
     auto& timed = at(wallet).timed;
+    std::sort(timed.begin(), timed.end(), [](const Job* a, const Job* b) {
+      return std::pair(*a->deadline, a->locked_as) < std::pair(*b->deadline, b->locked_as);
+    });
+    std::size_t beyond = 0;
     for (Job* job : timed)
       if (job->end == End::open && now() >= *job->deadline) {
+        if (at(wallet).balance >= needed && beyond++ == 256) break;
         job->end = End::expired;
         *job->out = 0;
         at(wallet).held -= job->amount;
@@ -361,7 +377,7 @@ class Model {
   }
   Reason no_room(int wallet, Micro amount) {
     if (at(wallet).status == WalletStatus::closed) return Reason::wallet_not_active;
-    const Micro holds = at(wallet).balance + at(wallet).held;
+    const Micro holds = at(wallet).balance + at(wallet).held + at(wallet).paying_out;
     return holds > amount_max - amount ? Reason::balance_out_of_range : Reason::none;
   }
 
@@ -393,13 +409,13 @@ class Model {
     if (asks) {
       if (const auto found = approval_for_.find({wallet, terms}); found != approval_for_.end()) {
         const ModelApproval& one = approvals[static_cast<std::size_t>(found->second)];
-        const bool denied = one.status == ApprovalStatus::denied;
-        const bool over = one.status == ApprovalStatus::used || now() >= one.expires;
-        if (denied || !over) approval = found->second;
+        if (one.status != ApprovalStatus::used && now() < one.expires) approval = found->second;
       }
       if (approval == nobody) {
+        if (!make_room_for_approval(wallet)) return no(Reason::too_many_approvals);
+        approvals_of_[wallet].push_back(static_cast<int>(approvals.size()));
         approval = static_cast<int>(approvals.size());
-        approvals.push_back({.wallet = wallet, .expires = now() + 24 * hour});
+        approvals.push_back({.wallet = wallet, .terms = terms, .expires = now() + 24 * hour});
         approval_for_[{wallet, terms}] = approval;
         wrote();
       }
@@ -414,19 +430,35 @@ class Model {
       approvals[static_cast<std::size_t>(approval)].status = ApprovalStatus::used;
       wrote();
     }
-    sweep(wallet);
+    sweep(wallet, ask.amount);
     return {};
+  }
+  /// Whether one more approval of the wallet can be kept: of a thousand the oldest that has ended goes.
+  bool make_room_for_approval(int wallet) {
+    std::vector<int>& kept = approvals_of_[wallet];
+    if (kept.size() < 1'000) return true;
+    const auto ended = std::find_if(kept.begin(), kept.end(), [&](int number) {
+      const ModelApproval& one = approvals[static_cast<std::size_t>(number)];
+      return one.status == ApprovalStatus::used || one.status == ApprovalStatus::denied ||
+             now() >= one.expires;
+    });
+    if (ended == kept.end()) return false;
+    ModelApproval& gone = approvals[static_cast<std::size_t>(*ended)];
+    gone.kept = false;
+    if (approval_for_[{wallet, gone.terms}] == *ended) approval_for_.erase({wallet, gone.terms});
+    kept.erase(ended);
+    return true;
   }
   Told pass_balance(int wallet, Micro amount) {
     if (at(wallet).balance + due(wallet) < amount)
       return {.reason = Reason::insufficient_balance,
               .word = core::wire_text(Money{at(wallet).balance + due(wallet)})};
-    sweep(wallet);
+    sweep(wallet, amount);
     return {};
   }
-  std::shared_ptr<Micro> send_out(int wallet, Micro amount) {
+  std::shared_ptr<Micro> send_out(int wallet, Micro amount, const Job* job = nullptr) {
     auto held = std::make_shared<Micro>(amount);
-    at(wallet).outflows.push_back({now(), held});
+    at(wallet).outflows.push_back({now(), held, job});
     return held;
   }
 
@@ -440,6 +472,7 @@ class Model {
     Job& job = jobs.emplace_back();
     job.payer = payer;
     job.id = id;
+    job.locked_as = ++order_;
     jobs_by_id[id].push_back(&job);
     return job;
   }
@@ -476,7 +509,7 @@ class Model {
       job.deadline = now() + *ask.expires_in_s * second;
       at(ask.wallet).timed.push_back(&job);
     }
-    job.out = send_out(ask.wallet, ask.amount);
+    job.out = send_out(ask.wallet, ask.amount, &job);
     entry(ask.wallet, -ask.amount);
     at(ask.wallet).held += ask.amount;
     wrote();
@@ -505,15 +538,24 @@ class Model {
       }
     if (locks.empty()) return no(burned ? Reason::job_burned : Reason::job_unknown);
     if (mine.empty()) return no(Reason::not_the_host);
-    if (mine.size() > 1) return no(Reason::job_ambiguous);
-    Job& job = *mine.front();
-    if (job.end == End::settled) {
+    const auto repeats = [&](const Job& job) {
       const Ask& before = job.settled_as;
-      const bool equal = before.wallet == ask.wallet && before.amount == ask.amount &&
-                         before.hash == ask.hash && before.gpu_model == ask.gpu_model &&
-                         before.seconds == ask.seconds;
-      return equal ? again(job.ended) : no(Reason::already_settled);
+      return job.end == End::settled && before.wallet == ask.wallet && before.amount == ask.amount &&
+             before.hash == ask.hash && before.gpu_model == ask.gpu_model && before.seconds == ask.seconds;
+    };
+    if (mine.size() > 1) {
+      // The same again is the first answer, if there was only this one to mean when it was given.
+      std::vector<Job*> same_again;
+      for (Job* job : mine)
+        if (repeats(*job)) same_again.push_back(job);
+      if (same_again.size() != 1) return no(Reason::job_ambiguous);
+      for (const Job* job : mine)
+        if (job != same_again.front() && job->locked_as < same_again.front()->settled_as_number)
+          return no(Reason::job_ambiguous);
+      return again(same_again.front()->ended);
     }
+    Job& job = *mine.front();
+    if (job.end == End::settled) return repeats(job) ? again(job.ended) : no(Reason::already_settled);
     if (job.end == End::released) return no(Reason::escrow_released);
     if (job.end == End::expired || (job.deadline && now() >= *job.deadline))
       return no(Reason::escrow_expired);
@@ -538,6 +580,7 @@ class Model {
     }
     wrote();
     job.settled_as = ask;
+    job.settled_as_number = ++order_;
     job.ended = {
         .amount = ask.amount, .fee = fee, .net = net, .balance = at(ask.wallet).balance, .slot = fresh()};
     return job.ended;
@@ -586,16 +629,23 @@ class Model {
         reason != Reason::none)
       return no(reason);
     const Used* before = used(ask.once);
+    const bool bound = before != nullptr;
     if (before == nullptr && !ask.text.empty())
       if (const auto found = references_.find({ask.wallet, ask.text}); found != references_.end())
         before = &found->second;
     if (before != nullptr) {
       const bool equal = before->ask.op == Op::topup && before->wallet == ask.wallet &&
                          before->ask.amount == ask.amount && before->ask.text == ask.text;
-      return equal ? again(before->first) : no(Reason::key_reused);
+      if (!equal) return no(Reason::key_reused);
+      const Told first = before->first;
+      if (!bound && !ask.once.empty()) {
+        keep(ask, first);
+        wrote();
+      }
+      return again(first);
     }
     if (const Reason reason = no_room(ask.wallet, ask.amount); reason != Reason::none) return no(reason);
-    if (outside > supply_max - ask.amount) return no(Reason::supply_out_of_range);
+    if (outside + paying_out > supply_max - ask.amount) return no(Reason::supply_out_of_range);
     entry(ask.wallet, ask.amount);
     outside += ask.amount;
     wrote();
@@ -690,9 +740,7 @@ class Model {
     if (status == WalletStatus::closed && changes) {
       bool empty = wallet.balance == 0 && wallet.held == 0;
       for (const int child : wallet.children) empty = empty && at(child).status == WalletStatus::closed;
-      // What is on its way out may come back.
-      for (const ModelPayout& payout : payouts)
-        if (payout.wallet == ask.wallet && payout.status == PayoutStatus::pending) empty = false;
+      if (wallet.paying_out != 0) empty = false;  // what is on its way out may come back
       if (!empty) return no(Reason::wallet_not_empty);
     }
     if (changes) {
@@ -755,16 +803,17 @@ class Model {
   Told decide(const Ask& ask, bool approve) {
     if (ask.number < 0) return no(Reason::approval_unknown);
     ModelApproval& approval = approvals[static_cast<std::size_t>(ask.number)];
+    if (!approval.kept) return no(Reason::approval_unknown);
     if (const Reason reason = may_manage(approval.wallet, false); reason != Reason::none) return no(reason);
     const ApprovalStatus wanted = approve ? ApprovalStatus::approved : ApprovalStatus::denied;
+    if (approval.status == ApprovalStatus::used) return no(Reason::approval_decided);
+    if (now() >= approval.expires) return no(Reason::approval_expired);
     if (approval.status != wanted) {
       if (approval.status != ApprovalStatus::pending) return no(Reason::approval_decided);
-      if (now() >= approval.expires) return no(Reason::approval_expired);
       approval.status = wanted;
       wrote();
     }
-    const bool waits = approval.status == ApprovalStatus::approved;
-    return {.word = waits && now() >= approval.expires ? "expired" : std::string(word(approval.status))};
+    return {.word = std::string(word(approval.status))};
   }
 
   Told request_payout(const Ask& ask) {
@@ -784,6 +833,8 @@ class Model {
     if (told.reason != Reason::none) return told;
     entry(ask.wallet, -ask.amount);
     outside -= ask.amount;
+    at(ask.wallet).paying_out += ask.amount;
+    paying_out += ask.amount;
     told = {.amount = ask.amount, .balance = at(ask.wallet).balance, .word = "pending", .slot = fresh()};
     payouts.push_back({.wallet = ask.wallet,
                        .amount = ask.amount,
@@ -795,27 +846,39 @@ class Model {
   }
   Told finish_payout(const Ask& ask, PayoutStatus outcome) {
     if (!is_operator_) return no(Reason::operator_only);
+    if (const Reason reason = bad_key(ask.once, true); reason != Reason::none) return no(reason);
     if (ask.number < 0) return no(Reason::payout_unknown);
     ModelPayout& payout = payouts[static_cast<std::size_t>(ask.number)];
-    if (payout.status != outcome) {
+    const bool replay = payout.status == outcome;
+    if (!replay) {
       if (payout.status != PayoutStatus::pending) return no(Reason::payout_decided);
       payout.status = outcome;
+      at(payout.wallet).paying_out -= payout.amount;
+      paying_out -= payout.amount;
       wrote();
       if (outcome == PayoutStatus::failed) {
         if (payout.out) *payout.out = 0;
         entry(payout.wallet, payout.amount);
         outside += payout.amount;
       }
+      payout.balance_after = at(payout.wallet).balance;
     }
-    return {
-        .amount = payout.amount, .balance = at(payout.wallet).balance, .word = std::string(word(outcome))};
+    return {.amount = payout.amount,
+            .balance = payout.balance_after,
+            .replayed = replay,
+            .word = std::string(word(outcome))};
   }
 
   Told grant(const Ask& ask) {
     if (const Reason reason =
-            first_of({may_read(ask.wallet), is_operator_ ? Reason::none : Reason::operator_only});
+            first_of({may_read(ask.wallet), is_operator_ ? Reason::none : Reason::operator_only,
+                      bad_key(ask.once, true)});
         reason != Reason::none)
       return no(reason);
+    if (const Used* before = used(ask.once)) {
+      const bool equal = before->ask.op == Op::grant && before->wallet == ask.wallet;
+      return equal ? again(before->first) : no(Reason::key_reused);
+    }
     ModelWallet& wallet = at(ask.wallet);
     if (wallet.type != OwnerType::human) return no(Reason::human_only);
     if (granted.contains(wallet.owner)) return no(Reason::grant_taken);
@@ -823,41 +886,65 @@ class Model {
     if (wallet.status != WalletStatus::active) return no(Reason::wallet_not_active);
     constexpr Micro twenty_dollars = 2'000'000'000;
     if (const Reason reason = no_room(ask.wallet, twenty_dollars); reason != Reason::none) return no(reason);
+    if (outside + paying_out > supply_max - twenty_dollars) return no(Reason::supply_out_of_range);
     granted.insert(wallet.owner);
     entry(ask.wallet, twenty_dollars);
     outside += twenty_dollars;
     wrote();
-    return {.amount = twenty_dollars,
-            .balance = wallet.balance,
-            .left = 50 - static_cast<std::int64_t>(granted.size()),
-            .slot = fresh()};
+    const Told told{.amount = twenty_dollars,
+                    .balance = wallet.balance,
+                    .left = 50 - static_cast<std::int64_t>(granted.size()),
+                    .slot = fresh()};
+    keep(ask, told);
+    return told;
   }
 
   Told join_waitlist(const Ask& ask) {
     if (!is_operator_) return no(Reason::operator_only);
     if (const Reason reason = bad_name(ask.text, 256); reason != Reason::none) return no(reason);
-    const auto waits = [](const ModelEntry& entry) {
-      return std::string(entry.approved ? "approved" : "waiting");
+    if (const Reason reason = bad_key(ask.once, true); reason != Reason::none) return no(reason);
+    const auto again_of = [](const ModelEntry& entry) {
+      return Told{
+          .replayed = true, .word = std::string(entry.approved ? "approved" : "waiting"), .slot = entry.slot};
     };
+    if (const Used* before = used(ask.once);
+        before != nullptr && (before->ask.op != Op::join_waitlist || before->ask.text != ask.text))
+      return no(Reason::key_reused);
     for (const ModelEntry& entry : waitlist)
-      if (entry.owner == ask.text) return {.replayed = true, .word = waits(entry), .slot = entry.slot};
+      if (entry.owner == ask.text) {
+        if (used(ask.once) == nullptr && !ask.once.empty()) {
+          keep(ask, {});
+          wrote();
+        }
+        return again_of(entry);
+      }
     waitlist.push_back({.owner = ask.text});
     wrote();
+    keep(ask, {});
     return {.word = "waiting", .slot = waitlist.back().slot};
   }
   Told approve_waitlist(const Ask& ask) {
     if (!is_operator_) return no(Reason::operator_only);
+    if (const Reason reason = bad_key(ask.once, true); reason != Reason::none) return no(reason);
     if (ask.number < 0) return no(Reason::waitlist_unknown);
+    if (const Used* before = used(ask.once)) {
+      const bool equal = before->ask.op == Op::approve_waitlist && before->ask.number == ask.number;
+      return equal ? again(before->first) : no(Reason::key_reused);
+    }
     ModelEntry& entry = waitlist[static_cast<std::size_t>(ask.number)];
     if (entry.approved) return no(Reason::waitlist_decided);
     entry.approved = true;
-    return add_wallet(OwnerType::human, entry.owner, nobody, {});
+    const Told told = add_wallet(OwnerType::human, entry.owner, nobody, {});
+    keep(ask, told);
+    return told;
   }
 
   Us last_at_ = 0;
   bool is_operator_ = true, is_human_ = false;
   int me_ = nobody;
   std::map<std::pair<int, std::string>, int> approval_for_;
+  std::map<int, std::vector<int>> approvals_of_;
+  std::uint64_t order_ = 0;
   std::map<std::pair<int, std::string>, Used> once_, references_;
 };
 
@@ -941,22 +1028,25 @@ class Asked {
       case Op::fail_payout: {
         const PayoutId id =
             ask.number < 0 ? PayoutId::make(0, 9'999'999, 7) : payouts_[static_cast<std::size_t>(ask.number)];
-        const auto done = ask.op == Op::confirm_payout ? session.confirm_payout(id) : session.fail_payout(id);
+        const auto done = ask.op == Op::confirm_payout ? session.confirm_payout(id, ask.once)
+                                                       : session.fail_payout(id, ask.once);
         if (!done.ok()) return error(done.error());
         return {.amount = done->amount.micro,
                 .balance = done->new_balance.micro,
+                .replayed = done->replayed,
                 .word = std::string(word(done->status))};
       }
       case Op::grant: {
-        const auto granted = session.grant(wallet(ask.wallet));
+        const auto granted = session.grant(wallet(ask.wallet), ask.once);
         if (!granted.ok()) return error(granted.error());
         return {.amount = granted->moved.amount.micro,
                 .balance = granted->moved.new_balance.micro,
+                .replayed = granted->moved.replayed,
                 .left = granted->remaining,
                 .id = granted->moved.txn.text()};
       }
       case Op::join_waitlist: {
-        const auto joined = session.join_waitlist(ask.text);
+        const auto joined = session.join_waitlist(ask.text, ask.once);
         if (!joined.ok()) return error(joined.error());
         if (!joined->replayed) entries_.push_back(joined->id);
         return {
@@ -965,7 +1055,7 @@ class Asked {
       case Op::approve_waitlist: {
         const WaitlistId id = ask.number < 0 ? WaitlistId::make(0, 9'999'999, 7)
                                              : entries_[static_cast<std::size_t>(ask.number)];
-        auto approved = session.approve_waitlist(id);
+        auto approved = session.approve_waitlist(id, ask.once);
         if (!approved.ok()) return error(approved.error());
         return created(Result<WalletCreated>(std::move(approved->created)));
       }
@@ -1434,18 +1524,24 @@ class Asker {
         ask.actor = dice_.chance(95) ? nobody : any_key();
         ask.number =
             count == 0 || dice_.below(40) == 0 ? nobody : count - 1 - dice_.below(std::min(count, 10));
+        ask.once = once();
         break;
       }
-      case Op::grant: ask.actor = dice_.chance(95) ? nobody : any_key(); break;
+      case Op::grant:
+        ask.actor = dice_.chance(95) ? nobody : any_key();
+        ask.once = once();
+        break;
       case Op::join_waitlist:
         ask.actor = dice_.chance(90) ? nobody : any_key();
         ask.text = dice_.below(20) == 0 ? "" : "waits-" + std::to_string(dice_.below(60));
+        ask.once = once();
         break;
       case Op::approve_waitlist:
         ask.actor = dice_.chance(90) ? nobody : any_key();
         ask.number = model_.waitlist.empty() || dice_.chance(10)
                          ? nobody
                          : dice_.below(static_cast<int>(model_.waitlist.size()));
+        ask.once = once();
         break;
       case Op::count: break;
     }
@@ -1540,6 +1636,17 @@ class Trial {
       compare(Ask{.op = Op::topup,
                   .wallet = i,
                   .amount = flavour_ == Flavour::rich ? amount_max - i % 2 : 400'000'000});
+    if (flavour_ != Flavour::crowd) return;
+    // One agent asks for more approvals than are kept while they wait.
+    Ask strict{.op = Op::change_wallet, .wallet = humans};
+    strict.rules = {.threshold = 0};
+    strict.set_rule = {false, false, true, false};
+    compare(strict);
+    for (int i = 0; i < 1'030; ++i) {
+      Ask nag{.op = Op::spend, .wallet = humans, .text = "nag-" + std::to_string(i), .amount = 1};
+      nag.gpu = "RTX 4090";
+      compare(nag);
+    }
   }
 
   void count(const Ask& ask, const Told& told) {

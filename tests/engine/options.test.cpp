@@ -449,7 +449,7 @@ TEST_CASE("one caller's stopped export takes no other's call with it") {
   CHECK(stopped > 0);
 }
 
-TEST_CASE("the host pays out: what it says is what the payout becomes") {
+TEST_CASE("the host pays out: what it says the payout becomes, and who asked is told that it is pending") {
   PayoutOutcome says = PayoutOutcome::pending;
   int calls = 0;
   Options options;
@@ -475,11 +475,51 @@ TEST_CASE("the host pays out: what it says is what the payout becomes") {
     PayoutRequest asked{.wallet = wallet, .amount = Money{100}, .destination = "iban"};
     asked.idempotency_key = "once-" + std::to_string(calls);
     const int before = calls;
-    CHECK(all.request_payout(asked).value().status == row.becomes);
+    const Money debited{all.wallet(wallet).value().balance.micro - 100};
+    const Payout first = all.request_payout(asked).value();
+    CHECK(first.status == PayoutStatus::pending);
+    CHECK(first.new_balance == debited);
+    CHECK(all.payout(first.id).value().status == row.becomes);
     CHECK(all.wallet(wallet).value().balance == Money{row.balance});
-    CHECK(all.request_payout(asked).value().replayed);
-    CHECK(calls == before + 1);  // a retry pays nobody twice
+    const Payout again = all.request_payout(asked).value();
+    CHECK(again.replayed);
+    CHECK(again.id == first.id);
+    CHECK(again.status == PayoutStatus::pending);
+    CHECK(again.new_balance == debited);
+    // What has its outcome is handed to nobody again; what is pending is, under the same id.
+    CHECK(calls == before + (row.becomes == PayoutStatus::pending ? 2 : 1));
   }
+}
+
+TEST_CASE(
+    "a pay_out that throws, or whose outcome cannot be written, leaves the payout pending for a retry") {
+  int calls = 0;
+  std::int64_t clock = 1'774'990'800'000'000;
+  std::vector<PayoutId> handed;
+  Options options;
+  options.now_us = [&] { return clock; };
+  options.pay_out = [&](const Payout& payout) {
+    handed.push_back(payout.id);
+    if (++calls == 1) throw std::runtime_error("the bank is closed");
+    if (calls == 2) clock = -1;  // so that the second write fails
+    return PayoutOutcome::confirmed;
+  };
+  Engine engine = Engine::open(options).value();
+  Session all = engine.as_operator();
+  const WalletId wallet =
+      all.create_wallet({.owner_type = OwnerType::human, .owner_id = "a"}).value().wallet.id;
+  all.topup({.wallet = wallet, .amount = Money{1'000}}).value();
+  const PayoutRequest asked{
+      .wallet = wallet, .amount = Money{100}, .destination = "iban", .idempotency_key = "once"};
+  const Payout first = all.request_payout(asked).value();
+  CHECK(first.status == PayoutStatus::pending);
+  CHECK(all.request_payout(asked).value().status == PayoutStatus::pending);
+  clock = 1'774'990'800'000'001;
+  CHECK(all.payout(first.id).value().status == PayoutStatus::pending);
+  CHECK(all.request_payout(asked).value().status == PayoutStatus::pending);
+  CHECK(all.payout(first.id).value().status == PayoutStatus::confirmed);
+  CHECK(handed == std::vector<PayoutId>{first.id, first.id, first.id});
+  CHECK(all.wallet(wallet).value().balance == Money{900});
 }
 
 TEST_CASE("issuer and fee are the market's from its first day") {

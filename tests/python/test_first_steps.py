@@ -269,8 +269,8 @@ def test_payouts_go_through_the_hosts_function(clock) -> None:
     with calyx.open(clock=clock, pay_out=pay_out) as market:
         host = market.create_wallet("human", "gpu-farm")
         market.topup(host, 100)
-        for where, status, balance in (("now", "confirmed", 90), ("never", "failed", 90), ("later", "pending", 80)):
-            assert host.payout(10, where).status == status
+        for where, balance in (("now", 90), ("never", 90), ("later", 80)):
+            assert host.payout(10, where).status == "pending"  # as it was debited; what became of it is read
             assert host.balance == balance
         assert [payout.destination for payout in told] == ["now", "never", "later"]
 

@@ -135,8 +135,8 @@ class Raw {
   explicit Raw(const std::string& path) {
     REQUIRE(sqlite3_open(path.c_str(), &db_) == SQLITE_OK);
     run("PRAGMA synchronous = OFF");
-    for (const char* table :
-         {"events", "entries", "locks", "resolutions", "requests", "receipts", "tiles", "checkpoints"})
+    for (const char* table : {"events", "entries", "locks", "resolutions", "zero_earnings", "requests",
+                              "receipts", "tiles", "checkpoints"})
       for (const char* change : {"UPDATE", "DELETE"})
         run("DROP TRIGGER IF EXISTS " + std::string(table) + "_no_" + change);
   }
@@ -321,6 +321,9 @@ TEST_CASE("the first thing that is wrong is named, whatever was edited") {
        "INSERT INTO receipts SELECT -1, seq, key, payload, signature FROM receipts WHERE leaf = 0",
        "receipt -1: stands before the first"},
 
+      {"a settlement of nothing too many", nullptr, "INSERT INTO zero_earnings VALUES (18, 3)",
+       "zero_earnings: account 18 at event 3 has a row, the event says nothing of it"},
+
       {"a tile", nullptr, "UPDATE tiles SET hash = zeroblob(32)",
        "tile 8/0: is not the hash of its receipts"},
       {"a tile taken out", nullptr, "DELETE FROM tiles", "tile 8/0: is missing"},
@@ -421,6 +424,8 @@ TEST_CASE("a chain that was made anew is still judged by the rules of the book")
        "its owner had the grant before"},
       {"a payout's end without the payout", EventKind::payout_failed, R"({"payout":1})",
        "its payout is unknown"},
+      {"a key bound to what is not there", EventKind::key_bound,
+       R"({"event":9007199254740991,"idempotency_key":"x"})", "it names no event before it"},
       {"a wallet out of turn", EventKind::wallet_created,
        R"({"owner_id":"x","owner_type":"human","wallet":77})", "its wallet is not the next"},
   };

@@ -71,6 +71,8 @@ void same_standing(const Book& a, const Book& b) {
   CHECK(a.signing_keys == b.signing_keys);
   CHECK(a.external == b.external);
   CHECK(a.fees == b.fees);
+  CHECK(a.paying_out == b.paying_out);
+  CHECK(a.grants == b.grants);
   CHECK(a.granted_owners == b.granted_owners);
   CHECK(a.waitlist_by_owner == b.waitlist_by_owner);
   CHECK(a.approval_by_terms == b.approval_by_terms);
@@ -88,6 +90,9 @@ void same_standing(const Book& a, const Book& b) {
     CHECK(x.deadlines == y.deadlines);
     CHECK(x.children == y.children);
     CHECK(x.keys == y.keys);
+    CHECK(x.paying_out == y.paying_out);
+    CHECK(x.payouts == y.payouts);
+    CHECK(x.approvals == y.approvals);
   }
   REQUIRE(a.locks.size() == b.locks.size());
   for (const auto& [seq, lock] : a.locks) {

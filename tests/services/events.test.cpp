@@ -74,6 +74,7 @@ std::vector<Fields> one_of_each(Dice& dice) {
       BurnEvent{wallet(), dice.text()},
       TransferEvent{wallet(), wallet(), dice.money(), dice.yes(), dice.text(), dice.text(), by()},
       TopUpEvent{wallet(), dice.money(), dice.text(), dice.text()},
+      KeyBoundEvent{seq(), dice.text(), by()},
       MarketCreated{hex_id, dice.text(), static_cast<std::int32_t>(dice.number(10'001))},
       WalletCreatedEvent{wallet(), dice.yes() ? OwnerType::human : OwnerType::agent, dice.text(), by(),
                          dice.policy(), dice.text(), by()},
@@ -85,12 +86,12 @@ std::vector<Fields> one_of_each(Dice& dice) {
                         seq()},
       ApprovalDecided{seq(), dice.yes(), by()},
       ApprovalUsed{seq()},
-      GrantEvent{wallet(), dice.money()},
+      GrantEvent{wallet(), dice.money(), dice.text()},
       PayoutEvent{wallet(), dice.money(), dice.text(), dice.yes(), dice.text(), by()},
       PayoutConfirmed{seq()},
       PayoutFailed{seq()},
-      WaitlistJoined{dice.text()},
-      WaitlistApprovedEvent{seq()},
+      WaitlistJoined{dice.text(), dice.text()},
+      WaitlistApprovedEvent{seq(), dice.text()},
       SigningKeyAdded{dice.text()},
   };
 }

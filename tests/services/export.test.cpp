@@ -43,6 +43,7 @@ struct Names {
       all.earn({.host = host, .job_id = job, .gross_amount = Money{3'230'001}, .gpu_model = "A100"}).value();
     }
     all.spend({.wallet = agent, .job_id = "stays:open", .amount = Money{5}}).value();
+    all.spend({.wallet = owner, .job_id = "stays:open", .amount = Money{7}}).value();
     all.spend({.wallet = agent, .job_id = "back", .amount = Money{6}}).value();
     all.release({.wallet = agent, .job_id = "back"}).value();
     all.release({.wallet = agent, .job_id = "never"}).value();
@@ -149,10 +150,12 @@ TEST_CASE("the CSV has one row an entry, sums to zero, and gives each wallet its
   CHECK(all_of_them == 0);
   for (const WalletId& id : {market.owner, market.agent, market.host})
     CHECK(sums[id.text()] == all.wallet(id).value().balance.micro);
-  CHECK(sums["escrow:stays:open"] == 5);
-  CHECK(sums["escrow:quo\"te,comma"] == 0);
+  CHECK(sums["escrow:" + market.agent.text() + ":stays:open"] == 5);
+  CHECK(sums["escrow:" + market.agent.text() + ":quo\"te,comma"] == 0);
   CHECK(sums["fees"] == 8 * 484'500);
-  CHECK(sums.size() == 3 + 10 + 2);
+  CHECK(sums["escrow:" + market.owner.text() + ":stays:open"] ==
+        7);  // another payer's lock is another account
+  CHECK(sums.size() == 3 + 11 + 2);
   CHECK(references["topup"] == "a,b\"c\";date:2020-99-99");
   CHECK(references["transfer"] == "[x]");
 }
@@ -220,7 +223,8 @@ TEST_CASE("hledger takes the journal, strictly, and comes to the same balances")
   for (const WalletId& id : {market.owner, market.agent, market.host})
     CHECK(balances["wallets:" + id.text()] == all.wallet(id).value().balance.micro);
   CHECK(balances["platform:fees"] == 8 * 484'500);
-  CHECK(balances["escrow:stays%3Aopen"] == 5);
+  CHECK(balances["escrow:" + market.agent.text() + ":stays%3Aopen"] == 5);
+  CHECK(balances["escrow:" + market.owner.text() + ":stays%3Aopen"] == 7);
   std::int64_t sum = 0;
   for (const auto& [account, amount] : balances) sum += amount;
   CHECK(sum == 0);

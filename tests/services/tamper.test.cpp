@@ -27,7 +27,7 @@ namespace fs = std::filesystem;
 namespace {
 
 constexpr std::int64_t flops = core::micro_per_flops;
-constexpr const char* tables[] = {"events",   "entries",  "locks", "resolutions",
+constexpr const char* tables[] = {"events",   "entries",  "locks", "resolutions", "zero_earnings",
                                   "requests", "receipts", "tiles", "checkpoints"};
 
 int rounds(int usual) { return testing::by_scale(usual / 8, usual, 20 * usual); }

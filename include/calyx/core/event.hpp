@@ -27,6 +27,7 @@ enum class EventKind : std::uint8_t {
   burn = 5,
   transfer = 6,
   topup = 7,
+  key_bound = 8,
   market_created = 32,
   wallet_created = 33,
   wallet_changed = 34,
@@ -55,6 +56,7 @@ constexpr std::string_view word(EventKind kind) noexcept {
     case EventKind::burn: return "burn";
     case EventKind::transfer: return "transfer";
     case EventKind::topup: return "topup";
+    case EventKind::key_bound: return "key_bound";
     case EventKind::market_created: return "market_created";
     case EventKind::wallet_created: return "wallet_created";
     case EventKind::wallet_changed: return "wallet_changed";

@@ -26,99 +26,101 @@ enum class Status : std::int32_t {
 };
 
 // One row a reason: its word, the status it belongs to, and the HTTP code it has on the wire.
-#define CALYX_REASONS(X)                \
-  X(none, ok, 200)                      \
-  /* The request's text. */             \
-  X(not_utf8, invalid, 400)             \
-  X(not_json, invalid, 400)             \
-  X(duplicate_key, invalid, 400)        \
-  X(too_deep, invalid, 400)             \
-  X(zero_character, invalid, 400)       \
-  X(trailing_bytes, invalid, 400)       \
-  X(malformed_header, invalid, 400)     \
-  X(malformed_target, invalid, 400)     \
-  X(too_large, invalid, 413)            \
-  /* The request's fields. */           \
-  X(field_missing, invalid, 422)        \
-  X(field_unknown, invalid, 422)        \
-  X(field_type, invalid, 422)           \
-  X(field_value, invalid, 422)          \
-  X(amount_malformed, invalid, 422)     \
-  X(amount_too_precise, invalid, 422)   \
-  X(amount_out_of_range, invalid, 422)  \
-  X(amount_negative, invalid, 422)      \
-  X(amount_zero, invalid, 422)          \
-  X(balance_out_of_range, invalid, 422) \
-  X(supply_out_of_range, invalid, 422)  \
-  X(gross_above_locked, invalid, 422)   \
-  X(agent_needs_parent, invalid, 422)   \
-  X(parent_not_human, invalid, 422)     \
-  X(human_has_parent, invalid, 422)     \
-  X(same_wallet, invalid, 422)          \
-  X(too_many_operations, invalid, 422)  \
-  X(wallet_not_empty, invalid, 422)     \
-  X(anchor_malformed, invalid, 422)     \
-  X(options_invalid, invalid, 422)      \
-  X(handle_invalid, invalid, 422)       \
-  /* Transfers. */                      \
-  X(legs_out_of_range, invalid, 422)    \
-  X(sum_not_zero, invalid, 422)         \
-  /* Rights, funds, policy. */          \
-  X(unauthorized, refused, 401)         \
-  X(insufficient_balance, refused, 402) \
-  X(not_your_wallet, refused, 403)      \
-  X(operator_only, refused, 403)        \
-  X(human_only, refused, 403)           \
-  X(not_the_host, refused, 403)         \
-  X(wallet_not_active, refused, 403)    \
-  X(gpu_not_allowed, refused, 403)      \
-  X(spend_cap_per_job, refused, 403)    \
-  X(spend_cap_per_hour, refused, 403)   \
-  X(approval_required, refused, 403)    \
-  /* Things that are not there. */      \
-  X(wallet_unknown, not_found, 404)     \
-  X(job_unknown, not_found, 404)        \
-  X(receipt_unknown, not_found, 404)    \
-  X(approval_unknown, not_found, 404)   \
-  X(key_unknown, not_found, 404)        \
-  X(payout_unknown, not_found, 404)     \
-  X(waitlist_unknown, not_found, 404)   \
-  X(checkpoint_unknown, not_found, 404) \
-  X(route_unknown, not_found, 404)      \
-  X(method_not_allowed, invalid, 405)   \
-  /* What stands already. */            \
-  X(job_id_reused, conflict, 409)       \
-  X(already_settled, conflict, 409)     \
-  X(escrow_released, conflict, 409)     \
-  X(job_burned, conflict, 409)          \
-  X(job_ambiguous, conflict, 409)       \
-  X(key_reused, conflict, 409)          \
-  X(approval_decided, conflict, 409)    \
-  X(payout_decided, conflict, 409)      \
-  X(waitlist_decided, conflict, 409)    \
-  X(grant_taken, conflict, 409)         \
-  X(grants_exhausted, conflict, 409)    \
-  X(escrow_expired, conflict, 410)      \
-  X(approval_expired, conflict, 410)    \
-  /* The store. */                      \
-  X(store_busy, unavailable, 503)       \
-  X(disk_full, unavailable, 503)        \
-  X(io_error, unavailable, 503)         \
-  X(no_memory, unavailable, 503)        \
-  X(signer_failed, unavailable, 503)    \
-  X(read_only, unsupported, 503)        \
-  X(forked, unavailable, 503)           \
-  X(closed, unavailable, 503)           \
-  X(outcome_unknown, unknown, 503)      \
-  X(path_refused, invalid, 422)         \
-  X(file_missing, not_found, 404)       \
-  X(keys_missing, unavailable, 503)     \
-  X(keys_foreign, corrupt, 500)         \
-  X(file_newer, unsupported, 503)       \
-  X(not_a_market, corrupt, 500)         \
-  X(corrupt, corrupt, 500)              \
-  X(stopped, stopped, 503)              \
-  X(unsupported, unsupported, 501)      \
+#define CALYX_REASONS(X)                  \
+  X(none, ok, 200)                        \
+  /* The request's text. */               \
+  X(not_utf8, invalid, 400)               \
+  X(not_json, invalid, 400)               \
+  X(duplicate_key, invalid, 400)          \
+  X(too_deep, invalid, 400)               \
+  X(zero_character, invalid, 400)         \
+  X(trailing_bytes, invalid, 400)         \
+  X(malformed_header, invalid, 400)       \
+  X(malformed_target, invalid, 400)       \
+  X(too_large, invalid, 413)              \
+  /* The request's fields. */             \
+  X(field_missing, invalid, 422)          \
+  X(field_unknown, invalid, 422)          \
+  X(field_type, invalid, 422)             \
+  X(field_value, invalid, 422)            \
+  X(amount_malformed, invalid, 422)       \
+  X(amount_too_precise, invalid, 422)     \
+  X(amount_out_of_range, invalid, 422)    \
+  X(amount_negative, invalid, 422)        \
+  X(amount_zero, invalid, 422)            \
+  X(balance_out_of_range, invalid, 422)   \
+  X(supply_out_of_range, invalid, 422)    \
+  X(gross_above_locked, invalid, 422)     \
+  X(agent_needs_parent, invalid, 422)     \
+  X(parent_not_human, invalid, 422)       \
+  X(human_has_parent, invalid, 422)       \
+  X(same_wallet, invalid, 422)            \
+  X(too_many_operations, invalid, 422)    \
+  X(wallet_not_empty, invalid, 422)       \
+  X(anchor_malformed, invalid, 422)       \
+  X(options_invalid, invalid, 422)        \
+  X(handle_invalid, invalid, 422)         \
+  /* Transfers. */                        \
+  X(legs_out_of_range, invalid, 422)      \
+  X(sum_not_zero, invalid, 422)           \
+  /* Rights, funds, policy. */            \
+  X(unauthorized, refused, 401)           \
+  X(insufficient_balance, refused, 402)   \
+  X(not_your_wallet, refused, 403)        \
+  X(operator_only, refused, 403)          \
+  X(human_only, refused, 403)             \
+  X(not_the_host, refused, 403)           \
+  X(wallet_not_active, refused, 403)      \
+  X(gpu_not_allowed, refused, 403)        \
+  X(spend_cap_per_job, refused, 403)      \
+  X(spend_cap_per_hour, refused, 403)     \
+  X(approval_required, refused, 403)      \
+  /* Things that are not there. */        \
+  X(wallet_unknown, not_found, 404)       \
+  X(job_unknown, not_found, 404)          \
+  X(receipt_unknown, not_found, 404)      \
+  X(approval_unknown, not_found, 404)     \
+  X(key_unknown, not_found, 404)          \
+  X(payout_unknown, not_found, 404)       \
+  X(waitlist_unknown, not_found, 404)     \
+  X(checkpoint_unknown, not_found, 404)   \
+  X(route_unknown, not_found, 404)        \
+  X(method_not_allowed, invalid, 405)     \
+  /* What stands already. */              \
+  X(job_id_reused, conflict, 409)         \
+  X(already_settled, conflict, 409)       \
+  X(escrow_released, conflict, 409)       \
+  X(job_burned, conflict, 409)            \
+  X(job_ambiguous, conflict, 409)         \
+  X(key_reused, conflict, 409)            \
+  X(approval_decided, conflict, 409)      \
+  X(payout_decided, conflict, 409)        \
+  X(waitlist_decided, conflict, 409)      \
+  X(grant_taken, conflict, 409)           \
+  X(grants_exhausted, conflict, 409)      \
+  X(escrow_expired, conflict, 410)        \
+  X(approval_expired, conflict, 410)      \
+  /* What must wait. */                   \
+  X(too_many_approvals, unavailable, 429) \
+  /* The store. */                        \
+  X(store_busy, unavailable, 503)         \
+  X(disk_full, unavailable, 503)          \
+  X(io_error, unavailable, 503)           \
+  X(no_memory, unavailable, 503)          \
+  X(signer_failed, unavailable, 503)      \
+  X(read_only, unsupported, 503)          \
+  X(forked, unavailable, 503)             \
+  X(closed, unavailable, 503)             \
+  X(outcome_unknown, unknown, 503)        \
+  X(path_refused, invalid, 422)           \
+  X(file_missing, not_found, 404)         \
+  X(keys_missing, unavailable, 503)       \
+  X(keys_foreign, corrupt, 500)           \
+  X(file_newer, unsupported, 503)         \
+  X(not_a_market, corrupt, 500)           \
+  X(corrupt, corrupt, 500)                \
+  X(stopped, stopped, 503)                \
+  X(unsupported, unsupported, 501)        \
   X(internal, internal, 500)
 
 /// What happened: one word for each way to fail.
