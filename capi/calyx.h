@@ -123,7 +123,8 @@ CALYX_API CALYX_CHECKED calyx_status calyx_response_next(calyx_response* respons
 CALYX_API void calyx_response_free(calyx_response* response) CALYX_NOEXCEPT;
 
 /* Mints an operator's API key for this market: who holds it may do everything. Shown this once. `label` is at
- * most 64 bytes without control characters.
+ * most 64 bytes without control characters. With that key GET /v1/keys lists all such keys with their ids, and
+ * DELETE /v1/keys/{id} revokes one.
  * Owns: *out, given back with calyx_text_free, which also wipes it. */
 CALYX_API CALYX_CHECKED calyx_status calyx_issue_operator_key(calyx_engine* engine, const char* label,
                                                               calyx_text* out) CALYX_NOEXCEPT;
@@ -134,7 +135,7 @@ CALYX_API CALYX_CHECKED calyx_status calyx_public_key(calyx_engine* engine, caly
 
 /* Judges a receipt, the JWS text or the JSON document that carries it, against a key set; each at most
  * 1048576 bytes. Needs no engine. *verified is 1 or 0; CALYX_OK with 0 is a receipt that does not hold, and
- * calyx_last_error says why. */
+ * calyx_last_error says why. Keys that cannot be read, or none that could sign, judge nothing: CALYX_INVALID. */
 CALYX_API CALYX_CHECKED calyx_status calyx_verify_receipt(const char* receipt, size_t size,
                                                           const char* jwks_json, size_t jwks_size,
                                                           int* verified) CALYX_NOEXCEPT;

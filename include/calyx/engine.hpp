@@ -42,7 +42,7 @@ struct Options {
   std::optional<std::array<std::uint8_t, 32>> sign_public_key{};
   /// Handed each payout after its debit is durable, outside every lock. Empty: payouts wait for
   /// `confirm_payout` or `fail_payout`.
-  std::function<PayoutOutcome(const Payout&)> pay_out;
+  std::function<PayoutOutcome(const Payout&)> pay_out{};
 
   /// For tests: the SQLite VFS that holds the file; empty is the system's. A VFS of its own has no gate
   /// and no key file: the market is for one process and its key is `random`'s.

@@ -54,7 +54,8 @@ Result<Payout> finish_payout(Transaction& tx, const Principal& principal, Payout
   CALYX_CHECK(operator_only(caller));
   const auto found = book.payouts.find(static_cast<Seq>(id.number()));
   if (found == book.payouts.end() || found->second.id != id)
-    return fail(Reason::payout_unknown, "no payout " + id.text());
+    return fail(Reason::payout_unknown, "no payout " + id.text(),
+                core::json::object({{"payout_id", id.text()}}));
   const PayoutState& payout = found->second;
   if (payout.status == outcome) return book.view(found->first, payout);  // said so before
   if (payout.status != PayoutStatus::pending)
@@ -109,7 +110,8 @@ Result<WaitlistApproved> approve_waitlist(Transaction& tx, const Principal& prin
   CALYX_CHECK(operator_only(caller));
   const auto found = book.waitlist.find(static_cast<Seq>(id.number()));
   if (found == book.waitlist.end() || found->second.id != id)
-    return fail(Reason::waitlist_unknown, "no waitlist entry " + id.text());
+    return fail(Reason::waitlist_unknown, "no waitlist entry " + id.text(),
+                core::json::object({{"entry_id", id.text()}}));
   if (found->second.status == WaitlistStatus::approved)
     return fail(Reason::waitlist_decided, "the entry was approved before",
                 json::object({{"status", "approved"}}));

@@ -27,8 +27,9 @@ struct Args {
   const char* label = "tests";
   const char* receipt = "a.b.c";
   std::size_t receipt_size = 5;
-  const char* jwks = "{\"keys\":[]}";
-  std::size_t jwks_size = 11;
+  const char* jwks =  // a key of RFC 8037
+      R"({"keys":[{"kty":"OKP","crv":"Ed25519","x":"11qYAYKxCrfVS_7TyWQHOg7hcvPapiMlrwIaaPcHURo"}]})";
+  std::size_t jwks_size = 90;
   const char* worker_options = "{}";
 };
 

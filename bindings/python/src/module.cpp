@@ -546,18 +546,9 @@ calyx::Operation operation_of(const py::tuple& values) {
 /// The micro-FLOPS that `text` spells; `field` is what an error names.
 std::int64_t read_money(Text text, Text field) {
   const core::MoneyReading reading = core::read_money(text);
-  const auto fault = [&](Reason reason, const char* message) {
-    return Failure(fail(reason, message, json::object({{"field", field}})));
-  };
-  switch (reading.fault) {
-    case core::MoneyFault::none: break;
-    case core::MoneyFault::malformed:
-      throw fault(Reason::amount_malformed, "is not written as a decimal number");
-    case core::MoneyFault::too_precise: throw fault(Reason::amount_too_precise, "has more than 6 decimals");
-    case core::MoneyFault::out_of_range:
-      throw fault(Reason::amount_out_of_range, "is more than 8000000000 FLOPS");
-    case core::MoneyFault::negative: throw fault(Reason::amount_negative, "is negative");
-  }
+  if (reading.fault != core::MoneyFault::none)
+    throw Failure(fail(core::reason_of(reading.fault), std::string(core::message_of(reading.fault)),
+                       json::object({{"field", field}})));
   return reading.money.micro;
 }
 
