@@ -23,6 +23,7 @@
 #include <calyx/receipts.hpp>
 #include <calyx/version.hpp>
 #include <cstdint>
+#include <memory>
 #include <optional>
 #include <span>
 
@@ -42,6 +43,13 @@ struct Principal {
 class CALYX_EXPORT Session {
  public:
   const Principal& principal() const noexcept { return principal_; }
+
+  /// The same principal, whose outgoing calls (spend, transfer, payout, alone or in bulk) are also judged by
+  /// `policy`: after replays, and each rule before the wallet's own and its parent's. Its hour cap counts the
+  /// wallet's own rolling hour, in which a call that it judged then counts; its threshold asks for the same
+  /// approvals. A refusal says "this session's" and `"owner": "session"` in the details. Of a session that is
+  /// narrowed already, both policies bind.
+  Session narrowed(const Policy& policy) const;
 
   // ── wallets ──
 
@@ -140,6 +148,7 @@ class CALYX_EXPORT Session {
   Session(Market& market, Principal principal) : market_(&market), principal_(principal) {}
   Market* market_;
   Principal principal_;
+  std::shared_ptr<const Policy> narrowing_{};  ///< Null: none.
 };
 
 }  // namespace calyx

@@ -82,6 +82,13 @@ struct Naming {
 
 }  // namespace
 
+Session Session::narrowed(const Policy& policy) const {
+  Session out = *this;
+  out.narrowing_ =
+      std::make_shared<const Policy>(narrowing_ == nullptr ? policy : core::tighter(*narrowing_, policy));
+  return out;
+}
+
 // ── wallets ──
 
 Result<WalletCreated> Session::create_wallet(const WalletCreate& asked) {
@@ -123,10 +130,12 @@ Result<Moved> Session::topup(const TopUp& asked) {
   return market_->write([&](Transaction& tx) { return services::topup(tx, principal_, asked); });
 }
 Result<Moved> Session::transfer(const WalletTransfer& asked) {
-  return market_->write([&](Transaction& tx) { return services::transfer(tx, principal_, asked); });
+  return market_->write(
+      [&](Transaction& tx) { return services::transfer(tx, principal_, asked, narrowing_.get()); });
 }
 Result<Spent> Session::spend(const Spend& asked) {
-  return market_->write([&](Transaction& tx) { return services::spend(tx, principal_, asked); });
+  return market_->write(
+      [&](Transaction& tx) { return services::spend(tx, principal_, asked, narrowing_.get()); });
 }
 Result<Earned> Session::earn(const Earn& asked) {
   return market_->write([&](Transaction& tx) { return services::earn(tx, principal_, asked); });
@@ -158,7 +167,7 @@ Result<std::vector<Outcome>> Session::bulk(std::span<const Operation> operations
     for (const Operation& operation : operations) {
       Result<Done> kept = Done{};
       if (const auto* one = std::get_if<Spend>(&operation))
-        kept = keep(services::spend(tx, principal_, *one));
+        kept = keep(services::spend(tx, principal_, *one, narrowing_.get()));
       else if (const auto* two = std::get_if<Earn>(&operation))
         kept = keep(services::earn(tx, principal_, *two));
       else if (const auto* three = std::get_if<Release>(&operation))
@@ -166,7 +175,8 @@ Result<std::vector<Outcome>> Session::bulk(std::span<const Operation> operations
       else if (const auto* four = std::get_if<TopUp>(&operation))
         kept = keep(services::topup(tx, principal_, *four));
       else
-        kept = keep(services::transfer(tx, principal_, std::get<WalletTransfer>(operation)));
+        kept =
+            keep(services::transfer(tx, principal_, std::get<WalletTransfer>(operation), narrowing_.get()));
       CALYX_CHECK(std::move(kept));
     }
     return outcomes;
@@ -378,8 +388,9 @@ Result<Approval> Session::deny(ApprovalId id) {
 }
 
 Result<Payout> Session::request_payout(const PayoutRequest& asked) {
-  CALYX_TRY(Payout payout,
-            market_->write([&](Transaction& tx) { return services::request_payout(tx, principal_, asked); }));
+  CALYX_TRY(Payout payout, market_->write([&](Transaction& tx) {
+    return services::request_payout(tx, principal_, asked, narrowing_.get());
+  }));
   const auto& pay_out = market_->options().pay_out;
   if (payout.replayed || !pay_out) return payout;
   const PayoutOutcome outcome = pay_out(payout);

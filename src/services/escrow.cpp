@@ -112,7 +112,8 @@ Error ended(Reason reason, std::string_view job_id) {
 
 }  // namespace
 
-Result<Spent> spend(Transaction& tx, const Principal& principal, const Spend& asked) {
+Result<Spent> spend(Transaction& tx, const Principal& principal, const Spend& asked,
+                    const Policy* narrowing) {
   CALYX_TRY(const Caller caller, authorize(tx.book(), principal));
   CALYX_TRY(const WalletState* wallet, spendable(tx.book(), caller, asked.wallet));
   CALYX_CHECK(check(asked));
@@ -142,6 +143,7 @@ Result<Spent> spend(Transaction& tx, const Principal& principal, const Spend& as
                                .job_id = asked.job_id,
                                .gpu_type = asked.gpu_type,
                                .judges_gpu = true,
+                               .narrowing = narrowing,
                                .terms = [&] { return terms_of(asked); }}));
   SpendEvent fields{.wallet = wallet->number,
                     .job_id = asked.job_id,

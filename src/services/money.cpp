@@ -10,11 +10,13 @@ constexpr std::int64_t approval_expires_in_s = 24 * 3600;
 Error refusal(const Book& book, const Outgoing& outgoing, const core::SpendVerdict& verdict) {
   const std::string needs = "needs " + say(outgoing.amount) + " FLOPS, ";
   const bool parents = verdict.owner == core::PolicyOwner::parent;
+  const bool sessions = verdict.owner == core::PolicyOwner::session;
   const WalletState* owner = parents ? book.wallet(outgoing.wallet->parent) : outgoing.wallet;
-  const std::string whose = parents ? "the parent's " : "the ";
+  const std::string whose = parents ? "the parent's " : sessions ? "this session's " : "the ";
   json::Object details;
   details.set("rule", word(verdict.reason));
   details.set("wallet_id", owner->id.text());
+  if (sessions) details.set("owner", "session");
   std::string message;
   switch (verdict.reason) {
     case Reason::wallet_not_active:
@@ -24,8 +26,8 @@ Error refusal(const Book& book, const Outgoing& outgoing, const core::SpendVerdi
       break;
     case Reason::gpu_not_allowed:
       details.set("gpu_type", outgoing.gpu_type ? json::Value(*outgoing.gpu_type) : json::Value());
-      message = (outgoing.gpu_type ? *outgoing.gpu_type : std::string("no gpu_type")) + " is not on " +
-                whose + "allowlist";
+      message = outgoing.gpu_type ? *outgoing.gpu_type + " is not on " + whose + "allowlist"
+                                  : "names no gpu_type, and " + whose + "allowlist asks for one";
       break;
     default:
       details.set("needed", number(outgoing.amount));
@@ -38,7 +40,8 @@ Error refusal(const Book& book, const Outgoing& outgoing, const core::SpendVerdi
         message =
             needs + whose + "cap an hour is " + say(verdict.limit) + " with " + say(verdict.room) + " left";
       else if (verdict.reason == Reason::approval_required)
-        message = needs + "above " + say(verdict.limit) + " a human must approve";
+        message = needs + "above " + (sessions ? whose : std::string()) + say(verdict.limit) +
+                  " a human must approve";
       else
         message = needs + "has " + say(verdict.room);
   }
@@ -111,8 +114,16 @@ Result<Done> pass_policy(Transaction& tx, const Outgoing& outgoing) {
     return facts;
   };
   core::SpendFacts facts;
-  CALYX_TRY(facts.wallet, facts_of(&wallet));
-  CALYX_TRY(facts.parent, facts_of(book.wallet(wallet.parent)));
+  if (outgoing.narrowing != nullptr) {
+    facts.session.policy = outgoing.narrowing;
+    if (outgoing.narrowing->spend_cap_per_hour) {
+      CALYX_TRY(facts.session.spent_in_hour, tx.spent_in_hour(wallet));
+    }
+  }
+  if (outgoing.by_wallet_rules) {
+    CALYX_TRY(facts.wallet, facts_of(&wallet));
+    CALYX_TRY(facts.parent, facts_of(book.wallet(wallet.parent)));
+  }
   facts.balance = Money{wallet.balance.micro + book.due(wallet, tx.now()).micro};
 
   std::optional<std::string_view> gpu;
@@ -158,6 +169,10 @@ Result<Done> pass_policy(Transaction& tx, const Outgoing& outgoing) {
   error.details.object()->set("approval_id", approval->id.text());
   error.details.object()->set("approval_status", word(approval->status));
   return error;
+}
+
+bool counts_in_hour(const Caller& caller, const Policy* narrowing) noexcept {
+  return caller.role == Role::agent || (narrowing != nullptr && narrowing->spend_cap_per_hour);
 }
 
 Result<Done> pass_balance(Transaction& tx, const WalletState& wallet, Money amount) {
@@ -208,7 +223,8 @@ Result<Moved> topup(Transaction& tx, const Principal& principal, const TopUp& as
   return Moved{tx.book().txn_id(event.seq, event.at), asked.amount, wallet->balance};
 }
 
-Result<Moved> transfer(Transaction& tx, const Principal& principal, const WalletTransfer& asked) {
+Result<Moved> transfer(Transaction& tx, const Principal& principal, const WalletTransfer& asked,
+                       const Policy* narrowing) {
   CALYX_TRY(const Caller caller, authorize(tx.book(), principal));
   CALYX_TRY(const WalletState* from, spendable(tx.book(), caller, asked.from));
   CALYX_CHECK(check_amount("/amount", asked.amount));
@@ -234,15 +250,20 @@ Result<Moved> transfer(Transaction& tx, const Principal& principal, const Wallet
 
   CALYX_CHECK(check_active(*from));
   CALYX_CHECK(check_room(*to, asked.amount));
-  const bool spends = caller.role == Role::agent;
-  if (spends) {
-    CALYX_CHECK(
-        pass_policy(tx, {.wallet = from, .operation = "transfer", .amount = asked.amount, .terms = [&] {
-                           return json::canonical(json::object({{"operation", "transfer"},
-                                                                {"to_wallet_id", asked.to.text()},
-                                                                {"amount", core::money_text(asked.amount)},
-                                                                {"reference", asked.reference}}));
-                         }}));
+  const bool spends = counts_in_hour(caller, narrowing);
+  if (caller.role == Role::agent || narrowing != nullptr) {
+    const auto terms = [&] {
+      return json::canonical(json::object({{"operation", "transfer"},
+                                           {"to_wallet_id", asked.to.text()},
+                                           {"amount", core::money_text(asked.amount)},
+                                           {"reference", asked.reference}}));
+    };
+    CALYX_CHECK(pass_policy(tx, {.wallet = from,
+                                 .operation = "transfer",
+                                 .amount = asked.amount,
+                                 .narrowing = narrowing,
+                                 .by_wallet_rules = caller.role == Role::agent,
+                                 .terms = terms}));
   } else {
     CALYX_CHECK(pass_balance(tx, *from, asked.amount));
   }

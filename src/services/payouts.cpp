@@ -4,7 +4,8 @@ namespace calyx::services {
 
 namespace json = core::json;
 
-Result<Payout> request_payout(Transaction& tx, const Principal& principal, const PayoutRequest& asked) {
+Result<Payout> request_payout(Transaction& tx, const Principal& principal, const PayoutRequest& asked,
+                              const Policy* narrowing) {
   const Book& book = tx.book();
   CALYX_TRY(const Caller caller, authorize(book, principal));
   CALYX_TRY(const WalletState* wallet, spendable(book, caller, asked.wallet));
@@ -27,14 +28,19 @@ Result<Payout> request_payout(Transaction& tx, const Principal& principal, const
   }
 
   CALYX_CHECK(check_active(*wallet));
-  const bool spends = caller.role == Role::agent;
-  if (spends) {
-    CALYX_CHECK(
-        pass_policy(tx, {.wallet = wallet, .operation = "payout", .amount = asked.amount, .terms = [&] {
-                           return json::canonical(json::object({{"operation", "payout"},
-                                                                {"amount", core::money_text(asked.amount)},
-                                                                {"destination", asked.destination}}));
-                         }}));
+  const bool spends = counts_in_hour(caller, narrowing);
+  if (caller.role == Role::agent || narrowing != nullptr) {
+    const auto terms = [&] {
+      return json::canonical(json::object({{"operation", "payout"},
+                                           {"amount", core::money_text(asked.amount)},
+                                           {"destination", asked.destination}}));
+    };
+    CALYX_CHECK(pass_policy(tx, {.wallet = wallet,
+                                 .operation = "payout",
+                                 .amount = asked.amount,
+                                 .narrowing = narrowing,
+                                 .by_wallet_rules = caller.role == Role::agent,
+                                 .terms = terms}));
   } else {
     CALYX_CHECK(pass_balance(tx, *wallet, asked.amount));
   }

@@ -1,8 +1,9 @@
 /// \file
 /// What a session may ask, each a function over one transaction: read, decide with core, append.
 ///
-/// The public headers say what each fails with and in which order. An error other than a refusal of the
-/// rules (the store's) ends the whole transaction.
+/// `narrowing` is the policy of the session that asks, null for none. The public headers say what each fails
+/// with and in which order. An error other than a refusal of the rules (the store's) ends the whole
+/// transaction.
 #pragma once
 
 #include <calyx/session.hpp>
@@ -19,10 +20,12 @@ Result<Wallet> change_wallet(Transaction& tx, const Principal& principal, Wallet
 
 // money.cpp
 Result<Moved> topup(Transaction& tx, const Principal& principal, const TopUp& asked);
-Result<Moved> transfer(Transaction& tx, const Principal& principal, const WalletTransfer& asked);
+Result<Moved> transfer(Transaction& tx, const Principal& principal, const WalletTransfer& asked,
+                       const Policy* narrowing = nullptr);
 
 // escrow.cpp
-Result<Spent> spend(Transaction& tx, const Principal& principal, const Spend& asked);
+Result<Spent> spend(Transaction& tx, const Principal& principal, const Spend& asked,
+                    const Policy* narrowing = nullptr);
 Result<Earned> earn(Transaction& tx, const Principal& principal, const Earn& asked);
 Result<Released> release(Transaction& tx, const Principal& principal, const Release& asked);
 
@@ -37,7 +40,8 @@ Result<KeyIssued> rotate_key(Transaction& tx, const Principal& principal, KeyId 
 Result<Approval> decide_approval(Transaction& tx, const Principal& principal, ApprovalId id, bool approved);
 
 // payouts.cpp
-Result<Payout> request_payout(Transaction& tx, const Principal& principal, const PayoutRequest& asked);
+Result<Payout> request_payout(Transaction& tx, const Principal& principal, const PayoutRequest& asked,
+                              const Policy* narrowing = nullptr);
 Result<Payout> finish_payout(Transaction& tx, const Principal& principal, PayoutId id, PayoutStatus outcome);
 Result<Granted> grant(Transaction& tx, const Principal& principal, WalletId wallet);
 Result<WaitlistEntry> join_waitlist(Transaction& tx, const Principal& principal, std::string_view owner_id);
@@ -63,12 +67,17 @@ struct Outgoing {
   std::string_view job_id;
   std::optional<std::string> gpu_type;
   bool judges_gpu = false;
+  const Policy* narrowing = nullptr;
+  bool by_wallet_rules = true;  ///< False: only `narrowing` and the balance judge.
   /// All that the call asked for, as canonical JSON: what an approval is for. Asked only when one is needed.
   std::function<std::string()> terms;
 };
 /// Judges `outgoing` and, when it may pass, appends what comes before it: the expiries due, the approval's
 /// use. When a human must approve, leaves the approval to ask for and fails with it.
 Result<Done> pass_policy(Transaction& tx, const Outgoing& outgoing);
+/// Whether a transfer or payout of `caller` is part of the wallet's rolling hour: what an hour was asked
+/// about is.
+bool counts_in_hour(const Caller& caller, const Policy* narrowing) noexcept;
 /// The same without a policy: is there enough? Appends the expiries due.
 Result<Done> pass_balance(Transaction& tx, const WalletState& wallet, Money amount);
 /// Appends the expiries of `wallet` that are due.

@@ -11,13 +11,15 @@ namespace {
 struct Outflow {
   AccountNumber wallet = 0;
   Money amount;
+  std::optional<std::int64_t> expires_in_s;
 };
 Outflow outflow_of(const Fields& fields) noexcept {
-  if (const auto* spend = std::get_if<SpendEvent>(&fields)) return {spend->wallet, spend->amount};
+  if (const auto* spend = std::get_if<SpendEvent>(&fields))
+    return {spend->wallet, spend->amount, spend->expires_in_s};
   if (const auto* transfer = std::get_if<TransferEvent>(&fields))
-    return transfer->spends ? Outflow{transfer->from, transfer->amount} : Outflow{};
+    return transfer->spends ? Outflow{transfer->from, transfer->amount, {}} : Outflow{};
   if (const auto* payout = std::get_if<PayoutEvent>(&fields))
-    return payout->spends ? Outflow{payout->wallet, payout->amount} : Outflow{};
+    return payout->spends ? Outflow{payout->wallet, payout->amount, {}} : Outflow{};
   return {};
 }
 
@@ -39,6 +41,7 @@ Return return_of(const Fields& fields) noexcept {
 void Windows::Window::add(const Item& item) {
   items.push_back(item);
   sum.micro += item.amount.micro;
+  if (item.deadline_us != 0) deadlines.emplace(item.deadline_us, item.seq);
 }
 
 void Windows::Window::settle_at(Seq seq, Money amount) {
@@ -47,26 +50,43 @@ void Windows::Window::settle_at(Seq seq, Money amount) {
   if (found == items.end() || found->seq != seq) return;  // it left the window, or never was in it
   sum.micro += amount.micro - found->amount.micro;
   found->amount = amount;
+  if (found->deadline_us != 0) deadlines.erase({found->deadline_us, seq});
 }
 
-void Windows::Window::drop_until(std::int64_t us) {
-  while (!items.empty() && items.front().at_us <= us) {
-    sum.micro -= items.front().amount.micro;
+void Windows::Window::move_to(Instant now) {
+  while (!items.empty() && items.front().at_us <= now.us - core::us_per_hour) {
+    const Item& item = items.front();
+    sum.micro -= item.amount.micro;
+    if (item.deadline_us != 0) deadlines.erase({item.deadline_us, item.seq});
     items.pop_front();
   }
+  while (!deadlines.empty() && deadlines.begin()->first <= now.us)
+    settle_at(deadlines.begin()->second, Money{});
+}
+
+template <class StillOpen>
+void Windows::Window::keep_deadlines(StillOpen still_open) {
+  for (auto at = deadlines.begin(); at != deadlines.end();)
+    at = still_open(at->second) ? std::next(at) : deadlines.erase(at);
 }
 
 void Windows::apply(Window& window, const Event& event) {
-  if (const Outflow out = outflow_of(event.fields); out.wallet != 0)
-    window.add({event.at.us, event.seq, out.amount});
+  if (const Outflow out = outflow_of(event.fields); out.wallet != 0) {
+    Item item{event.at.us, event.seq, out.amount, 0};
+    // A later deadline comes when the item is no longer in the window.
+    constexpr std::int64_t hour_s = core::us_per_hour / core::us_per_second;
+    if (out.expires_in_s && *out.expires_in_s < hour_s)
+      item.deadline_us = event.at.us + *out.expires_in_s * core::us_per_second;
+    window.add(item);
+  }
   if (const Return back = return_of(event.fields); back.seq != 0) window.settle_at(back.seq, back.stays);
 }
 
-Result<Money> Windows::spent(store::MarketStore& store, const WalletState& wallet, Instant now) {
-  const std::int64_t from = now.us - core::us_per_hour;
+Result<Money> Windows::spent(store::MarketStore& store, const Book& book, const WalletState& wallet,
+                             Instant now) {
   auto found = windows_.find(wallet.number);
   if (found == windows_.end()) {
-    CALYX_TRY(const Seq first, store.first_after(Instant{from}));
+    CALYX_TRY(const Seq first, store.first_after(Instant{now.us - core::us_per_hour}));
     std::vector<AccountNumber> accounts = wallet.children;
     accounts.push_back(wallet.number);
     std::vector<Event> events;
@@ -84,16 +104,21 @@ Result<Money> Windows::spent(store::MarketStore& store, const WalletState& walle
     std::sort(events.begin(), events.end(), [](const Event& a, const Event& b) { return a.seq < b.seq; });
     Window window;
     for (const Event& event : events) apply(window, event);
+    // A settlement that left nothing to bring back has no entry here.
+    window.keep_deadlines([&](Seq seq) { return book.locks.contains(seq); });
     found = windows_.emplace(wallet.number, std::move(window)).first;
   }
-  found->second.drop_until(from);
+  found->second.move_to(now);
   return found->second.sum;
 }
 
 void Windows::note(const Book& book, const Event& event, AccountNumber payer) {
   if (windows_.empty()) return;
   const auto note_for = [&](AccountNumber number) {
-    if (const auto found = windows_.find(number); found != windows_.end()) apply(found->second, event);
+    const auto found = windows_.find(number);
+    if (found == windows_.end()) return;
+    apply(found->second, event);
+    found->second.move_to(event.at);  // so that one that nobody asks about does not grow
   };
   if (const Outflow out = outflow_of(event.fields); out.wallet != 0) {
     note_for(out.wallet);

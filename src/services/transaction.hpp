@@ -6,6 +6,7 @@
 #pragma once
 
 #include <deque>
+#include <set>
 #include <unordered_map>
 
 #include "crypto/secret.hpp"
@@ -16,10 +17,13 @@ namespace calyx::services {
 
 /// What left each wallet in the rolling hour, exactly: kept for wallets whose policy caps it, loaded from the
 /// log when first asked, dropped when a batch fails.
+///
+/// That a lock's deadline has passed is a fact of time: what it held no longer counts then, whether or not an
+/// expiry was appended since. Time as a window was asked about does not run back.
 class Windows {
  public:
   /// What `wallet` (with its children) sent out in (now - 60 min, now], less what came back unspent.
-  Result<Money> spent(store::MarketStore& store, const WalletState& wallet, Instant now);
+  Result<Money> spent(store::MarketStore& store, const Book& book, const WalletState& wallet, Instant now);
   /// Takes note of an event that was appended to `book` just now. `payer` is whose money it brings back, or
   /// 0.
   void note(const Book& book, const Event& event, AccountNumber payer);
@@ -32,13 +36,19 @@ class Windows {
     std::int64_t at_us;
     Seq seq;
     Money amount;
+    std::int64_t deadline_us;  ///< 0: none, or not before the item is an hour old.
   };
   struct Window {
-    std::deque<Item> items;  ///< By seq, so by time.
+    std::deque<Item> items;                            ///< By seq, so by time.
+    std::set<std::pair<std::int64_t, Seq>> deadlines;  ///< Of the items that have one and have not ended.
     Money sum;
     void add(const Item& item);
     void settle_at(Seq seq, Money amount);  ///< Of what `seq` sent out only `amount` stays out.
-    void drop_until(std::int64_t us);
+    /// Forgets what is an hour old at `now`, and counts as nothing what is due by then.
+    void move_to(Instant now);
+    /// Forgets the deadline of what `still_open(seq)` says has ended.
+    template <class StillOpen>
+    void keep_deadlines(StillOpen still_open);
   };
   static void apply(Window& window, const Event& event);
   std::unordered_map<AccountNumber, Window> windows_;
@@ -84,7 +94,9 @@ class Transaction {
   /// Fails: the store; `corrupt`.
   Result<Placed> append(Fields fields);
 
-  Result<Money> spent_in_hour(const WalletState& wallet) { return windows_.spent(store_, wallet, now_); }
+  Result<Money> spent_in_hour(const WalletState& wallet) {
+    return windows_.spent(store_, book_, wallet, now_);
+  }
 
   /// The balance of `account` right after event `seq`.
   Result<Money> balance_at(AccountNumber account, Seq seq);

@@ -28,13 +28,15 @@ Policy rules_met_exactly() {
 struct Story {
   Policy wallet = rules_met_exactly();
   Policy parent = wallet;
+  Policy session = wallet;
   SpendAsked asked{.amount = flops(10), .gpu_type = rtx};
   bool wallet_active = true, parent_active = true, has_parent = true, approved = false;
-  Money wallet_spent = flops(20), parent_spent = flops(20);
+  Money session_spent = flops(20), wallet_spent = flops(20), parent_spent = flops(20);
   Money balance = flops(10);
 
   SpendVerdict verdict() const {
     SpendFacts facts;
+    facts.session = {.policy = &session, .spent_in_hour = session_spent};
     facts.wallet = {.policy = &wallet, .active = wallet_active, .spent_in_hour = wallet_spent};
     if (has_parent)
       facts.parent = {.policy = &parent, .active = parent_active, .spent_in_hour = parent_spent};
@@ -58,18 +60,26 @@ const Rule rules[] = {
      [](Story& of) { of.wallet_active = false; }},
     {"the parent is frozen", Reason::wallet_not_active, PolicyOwner::parent,
      [](Story& of) { of.parent_active = false; }},
+    {"the session's allowlist lacks the GPU", Reason::gpu_not_allowed, PolicyOwner::session,
+     [](Story& of) { of.session.allowed_gpu_types->pop_back(); }},
     {"the wallet's allowlist lacks the GPU", Reason::gpu_not_allowed, PolicyOwner::wallet,
      [](Story& of) { of.wallet.allowed_gpu_types->pop_back(); }},
     {"the parent's allowlist lacks the GPU", Reason::gpu_not_allowed, PolicyOwner::parent,
      [](Story& of) { of.parent.allowed_gpu_types->pop_back(); }},
+    {"one micro above the session's job cap", Reason::spend_cap_per_job, PolicyOwner::session,
+     [](Story& of) { --of.session.spend_cap_per_job->micro; }},
     {"one micro above the wallet's job cap", Reason::spend_cap_per_job, PolicyOwner::wallet,
      [](Story& of) { --of.wallet.spend_cap_per_job->micro; }},
     {"one micro above the parent's job cap", Reason::spend_cap_per_job, PolicyOwner::parent,
      [](Story& of) { --of.parent.spend_cap_per_job->micro; }},
+    {"one micro above the session's hour cap", Reason::spend_cap_per_hour, PolicyOwner::session,
+     [](Story& of) { ++of.session_spent.micro; }},
     {"one micro above the wallet's hour cap", Reason::spend_cap_per_hour, PolicyOwner::wallet,
      [](Story& of) { ++of.wallet_spent.micro; }},
     {"one micro above the parent's hour cap", Reason::spend_cap_per_hour, PolicyOwner::parent,
      [](Story& of) { ++of.parent_spent.micro; }},
+    {"one micro above the session's threshold", Reason::approval_required, PolicyOwner::session,
+     [](Story& of) { --of.session.approval_threshold->micro; }},
     {"one micro above the wallet's threshold", Reason::approval_required, PolicyOwner::wallet,
      [](Story& of) { --of.wallet.approval_threshold->micro; }},
     {"one micro above the parent's threshold", Reason::approval_required, PolicyOwner::parent,
@@ -116,7 +126,7 @@ TEST_CASE("of several broken rules the first in the promised order speaks") {
   }
 }
 
-TEST_CASE("an approval lifts the thresholds of wallet and parent, and nothing else") {
+TEST_CASE("an approval lifts the thresholds of session, wallet and parent, and nothing else") {
   for (const Rule& rule : rules) {
     CAPTURE(rule.says);
     Story story;
@@ -134,7 +144,7 @@ TEST_CASE("a wallet without a parent or without rules is bound by its balance al
   CHECK(alone.verdict().reason == Reason::none);
 
   Story free;
-  free.wallet = free.parent = Policy{};
+  free.session = free.wallet = free.parent = Policy{};
   free.asked = {.amount = core::amount_max};
   free.balance = core::amount_max;
   free.wallet_spent = free.parent_spent = core::supply_max;
@@ -167,6 +177,7 @@ TEST_CASE("an allowlist is read literally, and only by what rents a GPU") {
     CAPTURE(row.says);
     Story story;
     story.wallet.allowed_gpu_types = row.list;
+    story.session.allowed_gpu_types.reset();
     story.parent.allowed_gpu_types.reset();
     story.asked.gpu_type = row.gpu;
     story.asked.judges_gpu = row.judges_gpu;
@@ -176,6 +187,7 @@ TEST_CASE("an allowlist is read literally, and only by what rents a GPU") {
 
 TEST_CASE("a refusal tells the limit and the room that is left under it") {
   Story hour;
+  hour.session = Policy{};
   hour.wallet_spent = flops(28);
   SpendVerdict verdict = hour.verdict();
   CHECK(verdict.reason == Reason::spend_cap_per_hour);
@@ -186,6 +198,7 @@ TEST_CASE("a refusal tells the limit and the room that is left under it") {
 
   // A cap that was lowered below what went out already leaves no room, not less than none.
   Story lowered;
+  lowered.session = Policy{};
   lowered.wallet_spent = flops(31);
   CHECK(lowered.verdict().room == Money{});
 
@@ -204,8 +217,30 @@ TEST_CASE("a refusal tells the limit and the room that is left under it") {
 
   // The largest amounts do not overflow.
   Story large;
-  large.wallet = large.parent = Policy{.spend_cap_per_hour = core::amount_max};
+  large.session = large.wallet = large.parent = Policy{.spend_cap_per_hour = core::amount_max};
   large.wallet_spent = large.balance = core::supply_max;
   large.asked.amount = core::amount_max;
   CHECK(large.verdict().reason == Reason::spend_cap_per_hour);
+}
+
+TEST_CASE("of two policies the tighter allows what both allow") {
+  const Policy none;
+  const Policy some{.spend_cap_per_job = flops(3),
+                    .spend_cap_per_hour = flops(9),
+                    .approval_threshold = flops(2),
+                    .allowed_gpu_types = std::vector<std::string>{"A100", "H100"}};
+  const Policy other{.spend_cap_per_job = flops(4),
+                     .spend_cap_per_hour = flops(8),
+                     .approval_threshold = flops(2),
+                     .allowed_gpu_types = std::vector<std::string>{"H100", "RTX 4090"}};
+  CHECK(core::tighter(none, none) == none);
+  CHECK(core::tighter(none, some) == some);
+  CHECK(core::tighter(some, none) == some);
+  CHECK(core::tighter(some, some) == some);
+  const Policy both{.spend_cap_per_job = flops(3),
+                    .spend_cap_per_hour = flops(8),
+                    .approval_threshold = flops(2),
+                    .allowed_gpu_types = std::vector<std::string>{"H100"}};
+  CHECK(core::tighter(some, other) == both);
+  CHECK(core::tighter(other, some) == both);
 }

@@ -159,6 +159,7 @@ struct Job {
 struct Outflow {
   Us at;
   std::shared_ptr<Micro> amount;
+  const Job* job = nullptr;  ///< Null for what is no spend.
 };
 
 struct ModelWallet {
@@ -270,6 +271,11 @@ class Model {
     return sum;
   }
 
+  /// Whether a lock's deadline has passed, though nothing has ended it.
+  bool late(const Job* job) const {
+    return job != nullptr && job->end == End::open && job->deadline && now() >= *job->deadline;
+  }
+
   /// What the wallet and its children sent out in the last hour.
   Micro spent(int wallet) {
     Micro sum = 0;
@@ -278,7 +284,7 @@ class Model {
       // The model's own clock never goes back, so what is too old now stays so.
       while (!all.empty() && all.front().at <= last_at_ - hour) all.pop_front();
       for (const Outflow& one : all)
-        if (one.at > now() - hour) sum += *one.amount;
+        if (one.at > now() - hour && !late(one.job)) sum += *one.amount;
     };
     add(wallet);
     for (const int child : at(wallet).children) add(child);
@@ -422,9 +428,9 @@ class Model {
     sweep(wallet);
     return {};
   }
-  std::shared_ptr<Micro> send_out(int wallet, Micro amount) {
+  std::shared_ptr<Micro> send_out(int wallet, Micro amount, const Job* job = nullptr) {
     auto held = std::make_shared<Micro>(amount);
-    at(wallet).outflows.push_back({now(), held});
+    at(wallet).outflows.push_back({now(), held, job});
     return held;
   }
 
@@ -474,7 +480,7 @@ class Model {
       job.deadline = now() + *ask.expires_in_s * second;
       at(ask.wallet).timed.push_back(&job);
     }
-    job.out = send_out(ask.wallet, ask.amount);
+    job.out = send_out(ask.wallet, ask.amount, &job);
     entry(ask.wallet, -ask.amount);
     at(ask.wallet).held += ask.amount;
     wrote();

@@ -170,11 +170,12 @@ TEST_CASE("the rolling hour counts what went out, less what came back, to the mi
   CHECK(room() == "0.0");
   street.by_agent.release({.wallet = third.wallet, .job_id = third.job_id}).value();
   CHECK(room() == "3.0");
-  // Nor an expired one, once a write has brought it back.
+  // Nor an expired one, whether or not a write has brought it back.
   Spend fourth = street.job(flops(3));
   fourth.expires_in_s = 1;
   street.by_agent.spend(fourth).value();
   street.clock += 2 * second;
+  CHECK(room() == "3.0");
   street.all.release({.wallet = street.agent.wallet.id, .job_id = "sweeps"}).value();
   CHECK(room() == "3.0");
 
@@ -186,6 +187,58 @@ TEST_CASE("the rolling hour counts what went out, less what came back, to the mi
   // And what comes back of it then changes nothing.
   street.by_agent.release({.wallet = first.wallet, .job_id = first.job_id}).value();
   CHECK(room() == "7.0");
+}
+
+TEST_CASE("a lock leaves the hour at its deadline, though nothing has swept it") {
+  Street street;
+  const WalletId agent = street.agent.wallet.id, human = street.human.wallet.id;
+  const WalletCreated other = street.create_agent();
+  street.all.topup({.wallet = other.wallet.id, .amount = flops(100)}).value();
+  Session by_other = street.engine.session(other.api_key).value();
+  for (const bool parents : {false, true}) {
+    CAPTURE(parents);
+    street.rule(agent, {.spend_cap_per_hour = parents ? std::optional<Money>() : flops(10)});
+    street.rule(human, {.spend_cap_per_hour = parents ? flops(10) : std::optional<Money>()});
+    Session& asker = parents ? by_other : street.by_agent;
+    const auto ask = [&](Money amount) {
+      Spend asked = street.job(amount);
+      asked.wallet = parents ? other.wallet.id : agent;
+      return asker.spend(asked);
+    };
+    // Settled whole, a lock leaves no entry to its payer, and counts for all that.
+    Spend settled = street.job(flops(2)), late = street.job(flops(7));
+    settled.expires_in_s = late.expires_in_s = 60;
+    settled.host_wallet = street.host;
+    street.by_agent.spend(settled).value();
+    street.all
+        .earn({.host = street.host, .job_id = settled.job_id, .gross_amount = flops(2), .gpu_model = "x"})
+        .value();
+    if (parents) street.rule(human, {.spend_cap_per_hour = flops(10)});
+    street.by_agent.spend(late).value();
+    CHECK(ask(flops(2)).reason() == Reason::spend_cap_per_hour);
+    street.clock += 60 * second - 1;
+    CHECK(ask(flops(2)).reason() == Reason::spend_cap_per_hour);
+    street.clock += 1;
+    CHECK(ask(one_more(flops(8))).reason() == Reason::spend_cap_per_hour);
+    CHECK(ask(flops(8)).ok());
+    // The expiry that is appended later changes nothing.
+    street.all.release({.wallet = agent, .job_id = "sweeps" + std::to_string(parents)}).value();
+    CHECK(ask(Money{1}).reason() == Reason::spend_cap_per_hour);
+    street.clock += core::us_per_hour;
+  }
+}
+
+TEST_CASE("an hour that is first asked about after a whole settlement still counts it past the deadline") {
+  Street street;
+  Spend settled = street.job(flops(4));
+  settled.expires_in_s = 60;
+  settled.host_wallet = street.host;
+  street.by_agent.spend(settled).value();
+  street.all.earn({.host = street.host, .job_id = settled.job_id, .gross_amount = flops(4), .gpu_model = "x"})
+      .value();
+  street.rule(street.agent.wallet.id, {.spend_cap_per_hour = flops(5)});
+  street.clock += 61 * second;
+  CHECK(detail(street.spend(flops(2)).error(), "room") == "1.0");
 }
 
 TEST_CASE("an agent's transfers and payouts count in its hour, an allocation and the operator's don't") {
@@ -353,4 +406,76 @@ TEST_CASE("a payer who is its own host has one receipt, listed once") {
           .value();
   CHECK(earned.new_balance == Money{flops(100).micro - earned.platform_fee.micro});
   CHECK(street.by_agent.receipts(agent).value().items.size() == 1);
+}
+
+TEST_CASE("a narrowed session's own rules speak first, by name, and bind every call that sends money out") {
+  Street street;
+  const WalletId agent = street.agent.wallet.id, human = street.human.wallet.id;
+  street.rule(agent, {.spend_cap_per_job = flops(5), .approval_threshold = flops(1)});
+  Session narrow = street.by_agent.narrowed({.spend_cap_per_job = flops(3),
+                                             .spend_cap_per_hour = flops(40),
+                                             .allowed_gpu_types = std::vector<std::string>{"A100", "H100"}});
+  Spend asked = street.job(flops(6));
+  const auto says = [&](Session& session) {
+    const Result<Spent> spent = session.spend(asked);
+    return spent.ok() ? std::string("passed") : spent.error().message;
+  };
+  CHECK(says(narrow) == "names no gpu_type, and this session's allowlist asks for one");
+  asked.gpu_type = "RTX 4090";
+  CHECK(says(narrow) == "RTX 4090 is not on this session's allowlist");
+  asked.gpu_type = "A100";
+  CHECK(says(narrow) == "needs 6 FLOPS, this session's cap a job is 3");
+  CHECK(says(street.by_agent) == "needs 6 FLOPS, the cap a job is 5");
+  const Result<Spent> refused = narrow.spend(asked);
+  REQUIRE(refused.reason() == Reason::spend_cap_per_job);
+  CHECK(detail(refused.error(), "owner") == "session");
+  CHECK(detail(refused.error(), "wallet_id") == agent.text());
+  CHECK(detail(refused.error(), "room") == "3.0");
+
+  // Narrowed again, both bind.
+  Session narrower = narrow.narrowed(
+      {.spend_cap_per_job = flops(9), .allowed_gpu_types = std::vector<std::string>{"H100", "x"}});
+  CHECK(says(narrower) == "A100 is not on this session's allowlist");
+  asked.gpu_type = "H100";
+  CHECK(says(narrower) == "needs 6 FLOPS, this session's cap a job is 3");
+  Session careful = street.by_agent.narrowed({.approval_threshold = Money{}});
+  asked.amount = flops(1);
+  CHECK(says(careful) == "needs 1 FLOPS, above this session's 0 a human must approve");
+
+  // What was answered before is answered again, whoever asks.
+  street.by_agent.spend(asked).value();
+  CHECK(careful.spend(asked).value().replayed);
+
+  // Its hour is the wallet's own, whoever spent in it.
+  Session hourly = street.by_agent.narrowed({.spend_cap_per_hour = flops(2)});
+  CHECK(hourly.spend(street.job(one_more(flops(1)))).reason() == Reason::spend_cap_per_hour);
+  CHECK(hourly.spend(street.job(flops(1))).ok());
+
+  // A human's transfers and payouts are bound by it as well, by its wallet's own rules they aren't.
+  street.rule(human, {.spend_cap_per_job = flops(1)});
+  Session purse = street.by_human.narrowed({.spend_cap_per_job = flops(7), .spend_cap_per_hour = flops(10)});
+  const auto move = [&](Money amount) {
+    return purse.transfer({.from = human, .to = agent, .amount = amount}).reason();
+  };
+  CHECK(move(flops(8)) == Reason::spend_cap_per_job);
+  CHECK(purse.request_payout({.wallet = human, .amount = flops(8), .destination = "iban"}).reason() ==
+        Reason::spend_cap_per_job);
+  CHECK(move(flops(7)) == Reason::none);
+  CHECK(move(flops(2)) == Reason::spend_cap_per_hour);  // with what the agent spent: 2 and 7 are 9
+  CHECK(purse.request_payout({.wallet = human, .amount = flops(1), .destination = "iban"}).ok());
+  CHECK(street.by_human.transfer({.from = human, .to = agent, .amount = flops(8)}).ok());
+  const std::vector<Operation> many{WalletTransfer{.from = human, .to = agent, .amount = flops(8)}};
+  const auto outcomes = purse.bulk(many).value();
+  REQUIRE(std::holds_alternative<Error>(outcomes[0]));
+  CHECK(std::get<Error>(outcomes[0]).reason == Reason::spend_cap_per_job);
+}
+
+TEST_CASE("an allowlist that is asked for no GPU says what it misses") {
+  Street street;
+  street.rule(street.agent.wallet.id, {.allowed_gpu_types = std::vector<std::string>{"A100"}});
+  CHECK(street.spend(flops(1)).error().message == "names no gpu_type, and the allowlist asks for one");
+  street.rule(street.agent.wallet.id, {.allowed_gpu_types = std::optional<std::vector<std::string>>()});
+  street.rule(street.human.wallet.id, {.allowed_gpu_types = std::vector<std::string>{"A100"}});
+  CHECK(street.spend(flops(1)).error().message ==
+        "names no gpu_type, and the parent's allowlist asks for one");
 }

@@ -24,8 +24,26 @@ struct Policy {
 
 namespace core {
 
-/// Whose rule spoke: the wallet's own, or its parent's.
-enum class PolicyOwner : std::uint8_t { wallet, parent };
+/// Whose rule spoke: the session's that asked, the wallet's own, or its parent's.
+enum class PolicyOwner : std::uint8_t { session, wallet, parent };
+
+/// The policy that allows what both allow.
+inline Policy tighter(const Policy& a, const Policy& b) {
+  const auto lower = [](const std::optional<Money>& x, const std::optional<Money>& y) {
+    if (!x || !y) return x ? x : y;
+    return std::optional<Money>(std::min(*x, *y));
+  };
+  Policy out{.spend_cap_per_job = lower(a.spend_cap_per_job, b.spend_cap_per_job),
+             .spend_cap_per_hour = lower(a.spend_cap_per_hour, b.spend_cap_per_hour),
+             .approval_threshold = lower(a.approval_threshold, b.approval_threshold),
+             .allowed_gpu_types = a.allowed_gpu_types ? a.allowed_gpu_types : b.allowed_gpu_types};
+  if (a.allowed_gpu_types && b.allowed_gpu_types)
+    std::erase_if(*out.allowed_gpu_types, [&](const std::string& gpu) {
+      return std::find(b.allowed_gpu_types->begin(), b.allowed_gpu_types->end(), gpu) ==
+             b.allowed_gpu_types->end();
+    });
+  return out;
+}
 
 /// What a spend asks for.
 struct SpendAsked {
@@ -42,6 +60,7 @@ struct PolicyFacts {
 };
 
 struct SpendFacts {
+  PolicyFacts session{};  ///< Its hour is the wallet's.
   PolicyFacts wallet{};
   PolicyFacts parent{};
   bool approved = false;  ///< A human approved this very spend; it lifts thresholds only.
@@ -63,15 +82,16 @@ constexpr bool allows_gpu(const Policy& policy, std::optional<std::string_view> 
                      [&](const std::string& allowed) { return allowed == *gpu_type; });
 }
 
-/// Judges a spend in the promised order: active, GPU, job cap, hour cap, approval, balance; the wallet's
-/// own rule before its parent's.
+/// Judges a spend in the promised order: active, GPU, job cap, hour cap, approval, balance; the session's
+/// rule before the wallet's own, and that before its parent's.
 constexpr SpendVerdict judge(const SpendAsked& asked, const SpendFacts& facts) {
-  const PolicyFacts* const both[] = {&facts.wallet, &facts.parent};
+  const PolicyFacts* const all[] = {&facts.session, &facts.wallet, &facts.parent};
   const auto owner = [&](const PolicyFacts* of) {
+    if (of == &facts.session) return PolicyOwner::session;
     return of == &facts.wallet ? PolicyOwner::wallet : PolicyOwner::parent;
   };
   const auto each = [&](auto rule) -> SpendVerdict {
-    for (const PolicyFacts* of : both)
+    for (const PolicyFacts* of : all)
       if (of->policy != nullptr)
         if (SpendVerdict verdict = rule(*of); verdict.reason != Reason::none) {
           verdict.owner = owner(of);
