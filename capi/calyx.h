@@ -68,10 +68,13 @@ typedef struct calyx_text {
  *
  * The callbacks are made from any thread that calls calyx, more than one at a time, as long as the engine is
  * open or a call on it runs; they give 0 for done and anything else for failed (now_us gives the time). They
- * must not throw, jump out, or call calyx: a call from inside a callback is CALYX_INVALID. */
+ * must not throw or jump out. Inside one, every call of calyx is CALYX_INVALID (or 0 or NULL), on whichever
+ * engine, but for those that give back: calyx_close, calyx_response_free, calyx_worker_stop, calyx_text_free.
+ * An engine that is closed there ends with the call that made the callback. calyx_last_error, calyx_version and
+ * calyx_abi_version may be asked too. */
 typedef struct calyx_options {
   size_t struct_size;           /* 8 to 4096, and no cut inside a field */
-  const char* path;             /* or NULL: in memory, gone with the engine */
+  const char* path;             /* or NULL: in memory, gone with the engine; else 1 to 4000 bytes, and 500 once resolved */
   uint64_t busy_timeout_ms;     /* how long to wait for other processes that hold the market */
   uint64_t flags;               /* CALYX_READ_ONLY; an unknown bit is CALYX_INVALID */
   const char* issuer;           /* or NULL: "calyx". 1 to 128 bytes, fixed when the market is created */

@@ -23,9 +23,9 @@ namespace calyx {
 enum class PayoutOutcome : std::uint8_t { pending, confirmed, failed };
 
 struct Options {
-  /// The market file; created when absent. Empty: in memory, gone with the engine, an ephemeral key. Beside
-  /// it live `<path>-wal`, `<path>-shm`, `<path>-gate` and `<path>-keys` (0600: never copy it with the
-  /// market).
+  /// The market file, at most 4000 bytes and 500 once resolved; created when absent. Empty: in memory, gone
+  /// with the engine, an ephemeral key. Beside it live `<path>-wal`, `<path>-shm`, `<path>-gate` and
+  /// `<path>-keys` (0600: never copy it with the market).
   std::string path{};
   bool read_only = false;
   std::uint64_t busy_timeout_ms = 5000;
