@@ -267,6 +267,8 @@ Result<Done> verify(const char* receipt, std::size_t size, const char* jwks_json
   CALYX_TRY(const std::string_view text, text_at("receipt", receipt, size, receipt_bytes_max));
   CALYX_TRY(const std::string_view jwks, text_at("jwks_json", jwks_json, jwks_size, receipt_bytes_max));
   const ReceiptVerdict verdict = verify_receipt(text, jwks);
+  // Keys that cannot be read judge nothing: that is no word against the receipt.
+  if (verdict.reason == "jwks") return fail(Reason::field_value, "jwks_json is no JSON Web Key Set");
   verified = verdict.valid ? 1 : 0;
   if (!verdict.valid) set_last_error(verdict.reason, "the receipt does not hold");
   return Done{};

@@ -25,6 +25,7 @@
 namespace {
 
 using calyx::core::money_text;
+using namespace calyx::literals;  // 12.40_flops
 namespace json = calyx::core::json;
 namespace packing = calyx::kernels::packing;
 
@@ -33,10 +34,6 @@ void say(const char* step, const std::string& what) { std::printf("%-16s %s\n", 
 /// The step did not hold, so the job is not done.
 void need(bool held, const char* what) {
   if (!held) throw std::runtime_error(what);
-}
-
-constexpr calyx::Money flops(std::int64_t whole, std::int64_t hundredths = 0) {
-  return {whole * calyx::core::micro_per_flops + hundredths * calyx::core::micro_per_flops / 100};
 }
 
 void write_file(const std::filesystem::path& path, std::string_view bytes) {
@@ -87,7 +84,7 @@ void first_job(const std::filesystem::path& folder) {
   say("Create a wallet", "alice, a human: " + alice.wallet.id.text());
 
   const calyx::Moved bought =
-      market.topup({.wallet = alice.wallet.id, .amount = flops(2000), .reference = "invoice-1"}).value();
+      market.topup({.wallet = alice.wallet.id, .amount = 2000.00_flops, .reference = "invoice-1"}).value();
   say("Top up",
       money_text(bought.amount) + " FLOPS, which is USD 20; alice has " + money_text(bought.new_balance));
 
@@ -96,24 +93,24 @@ void first_job(const std::filesystem::path& folder) {
   const calyx::WalletCreate an_agent{.owner_type = calyx::OwnerType::agent,
                                      .owner_id = "research-agent-v1",
                                      .parent = alice.wallet.id,
-                                     .policy = {.spend_cap_per_job = flops(5),
-                                                .approval_threshold = flops(20),
+                                     .policy = {.spend_cap_per_job = 5.00_flops,
+                                                .approval_threshold = 20.00_flops,
                                                 .allowed_gpu_types = {{"CPU", "RTX 4090", "A100"}}}};
   const calyx::WalletCreated agent = as_alice.create_wallet(an_agent).value();
-  as_alice.transfer({.from = alice.wallet.id, .to = agent.wallet.id, .amount = flops(12, 40)}).value();
+  as_alice.transfer({.from = alice.wallet.id, .to = agent.wallet.id, .amount = 12.40_flops}).value();
   say("Fund an agent", "research-agent-v1 gets 12.40 and may lock 5.00 a job: " + agent.wallet.id.text());
 
   calyx::Session as_agent = engine.session(agent.api_key).value();
   calyx::Spend spend{.wallet = agent.wallet.id,
                      .job_id = "job-441",
-                     .amount = flops(6),
+                     .amount = 6.00_flops,
                      .gpu_type = "CPU",
                      .host_wallet = host.wallet.id};
   const calyx::Result<calyx::Spent> too_much = as_agent.spend(spend);
   need(too_much.reason() == calyx::Reason::spend_cap_per_job, "a cap was not enforced");
   say("Stay in bounds", "6.00 is refused: " + too_much.error().message);
 
-  spend.amount = flops(4);
+  spend.amount = 4.00_flops;
   const calyx::Spent locked = as_agent.spend(spend).value();
   say("Lock escrow", money_text(locked.amount_locked) + " for job-441; the agent has " +
                          money_text(locked.new_balance) + " left");
@@ -132,7 +129,7 @@ void first_job(const std::filesystem::path& folder) {
   calyx::Session as_host = engine.session(host.api_key).value();
   const calyx::Earn settle{.host = host.wallet.id,
                            .job_id = "job-441",
-                           .gross_amount = flops(3, 80),
+                           .gross_amount = 3.80_flops,
                            .output_hash = output_hash,
                            .gpu_model = "CPU",
                            .duration_seconds = lasted.count()};
@@ -161,8 +158,7 @@ void first_job(const std::filesystem::path& folder) {
   const calyx::Money left[] = {market.wallet(alice.wallet.id).value().balance,
                                market.wallet(agent.wallet.id).value().balance,
                                market.wallet(host.wallet.id).value().balance};
-  need(left[0] == flops(1987, 60) && left[1] == flops(8, 60) && left[2] == flops(3, 23),
-       "a balance is wrong");
+  need(left[0] == 1987.60_flops && left[1] == 8.60_flops && left[2] == 3.23_flops, "a balance is wrong");
   say("Balances", "alice " + money_text(left[0]) + ", the agent " + money_text(left[1]) + ", the host " +
                       money_text(left[2]) + ", fees " + money_text(earned.platform_fee));
 

@@ -5,7 +5,7 @@
 
 RECEIPT is a file with the receipt's JWS (RFC 7515) or the JSON document around it, KEYS one with the issuer's JSON
 Web Key Set, as GET /v1/receipts/keys serves it; take it from where you trust it. Prints what was signed. Exit
-status: 0 when the receipt is good, 1 when it is not, 2 when there is nothing to judge.
+status: 0 when the receipt is good, 1 when it is not, 2 when there is nothing to judge, or no key to judge it by.
 """
 
 import base64
@@ -43,8 +43,11 @@ def verify(jws: str, keys: dict) -> dict:
     # Of a header only this is taken: an extension would have to be understood.
     if header.get("alg") != "EdDSA" or header.get("typ") != "calyx-receipt+jws" or len(header) != 3:
         raise NotGood("the header is not a receipt's")
-    for key in keys["keys"]:
-        if key.get("kid") == header.get("kid") and (key.get("kty"), key.get("crv")) == ("OKP", "Ed25519"):
+    able = [key for key in keys["keys"] if (key.get("kty"), key.get("crv")) == ("OKP", "Ed25519") and key.get("x")]
+    if not able:
+        raise ValueError("no Ed25519 key is among the keys")  # whoever has no key cannot tell
+    for key in able:
+        if key.get("kid") == header.get("kid"):
             break
     else:
         raise NotGood(f"nobody known signed it: {header.get('kid')}")
@@ -79,7 +82,7 @@ def main() -> int:
     except NotGood as fault:
         print(f"verify_receipt.py: {fault}", file=sys.stderr)
         return 1
-    except (OSError, ValueError, KeyError, TypeError, AttributeError) as fault:
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as fault:
         print(f"verify_receipt.py: this is no receipt, or these are no keys: {fault}", file=sys.stderr)
         return 2
     print(json.dumps(payload, indent=2, ensure_ascii=False))

@@ -380,6 +380,7 @@ int run(const Settings& settings) {
     const auto issued = engine->issue_operator_key("gateway");
     if (!issued) return complain(issued.error().message);
     say("operator key: " + issued->api_key);
+    say("operator key's id: " + issued->key.id.text());
   }
   std::thread serving([&gateway] { gateway.serve(); });
   say("listening on http://" + settings.host + ":" + std::to_string(*port));

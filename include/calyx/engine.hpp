@@ -23,9 +23,9 @@ namespace calyx {
 enum class PayoutOutcome : std::uint8_t { pending, confirmed, failed };
 
 struct Options {
-  /// The market file; created when absent. Empty: in memory, gone with the engine, an ephemeral key. Beside
-  /// it live `<path>-wal`, `<path>-shm`, `<path>-gate` and `<path>-keys` (0600: never copy it with the
-  /// market).
+  /// The market file, at most 4000 bytes and 500 once resolved; created when absent. Empty: in memory, gone
+  /// with the engine, an ephemeral key. Beside it live `<path>-wal`, `<path>-shm`, `<path>-gate` and
+  /// `<path>-keys` (0600: never copy it with the market).
   std::string path{};
   bool read_only = false;
   std::uint64_t busy_timeout_ms = 5000;
@@ -44,7 +44,7 @@ struct Options {
   /// commit. It may be handed the same payout again (a retry finds it pending still, when that commit did not
   /// come about), also on two threads at once: answer by `Payout::id` and pay once. What throws says
   /// `pending`. Empty: payouts wait for `confirm_payout` or `fail_payout`.
-  std::function<PayoutOutcome(const Payout&)> pay_out;
+  std::function<PayoutOutcome(const Payout&)> pay_out{};
 
   /// For tests: the SQLite VFS that holds the file; empty is the system's. A VFS of its own has no gate
   /// and no key file: the market is for one process and its key is `random`'s.

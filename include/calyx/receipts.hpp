@@ -24,7 +24,9 @@ struct Receipt {
 
 struct ReceiptVerdict {
   bool valid = false;
-  std::string reason{};  ///< Empty when valid: else `malformed`, `alg`, `header`, `key`, `signature`, …
+  /// Empty when valid: else `malformed`, `alg`, `header`, `key`, `signature`, … With `jwks` nothing was
+  /// judged: the keys cannot be read, or there is no Ed25519 key among them.
+  std::string reason{};
   core::json::Value payload{};  ///< What was signed, when it could be read.
 };
 

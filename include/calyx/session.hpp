@@ -109,6 +109,8 @@ class CALYX_EXPORT Session {
 
   // ── keys ──
 
+  /// The operators' keys, revoked ones too, oldest first (operator). Fails: `field_value`.
+  Result<Listed<ApiKey>> operator_keys(const Page& page = {});
   /// Issues one more key for `wallet` (operator; a human for itself and its agents). `label`: at most 64
   /// bytes of UTF-8 without controls. Fails: `field_value`, `key_reused`.
   Result<KeyIssued> issue_key(WalletId wallet, std::string_view label, const IdempotencyKey& once = {});

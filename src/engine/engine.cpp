@@ -28,7 +28,7 @@ ReceiptVerdict judge(std::string_view receipt, std::span<const core::TrustedKey>
 ReceiptVerdict verify_receipt(std::string_view receipt, std::string_view jwks) {
   const Result<core::json::Value> value = read_json(jwks);
   const auto keys = value.ok() ? core::read_jwks(*value, crypto::Sha256{}) : std::nullopt;
-  if (!keys) return {false, "jwks", {}};
+  if (!keys || keys->empty()) return {false, "jwks", {}};  // whoever has no key cannot tell
   return judge(receipt, *keys);
 }
 

@@ -410,6 +410,17 @@ Result<Listed<Payout>> Session::payouts(WalletId id, const Page& page) {
   });
 }
 
+Result<Listed<ApiKey>> Session::operator_keys(const Page& page) {
+  return market_->read([&](const Book& book, Instant) -> Result<Listed<ApiKey>> {
+    CALYX_TRY(const Caller caller, services::authorize(book, principal_));
+    CALYX_CHECK(services::operator_only(caller));
+    std::vector<std::int64_t> numbers;
+    for (std::size_t i = 0; i < book.keys.size(); ++i)
+      if (book.keys[i].wallet == 0) numbers.push_back(static_cast<std::int64_t>(i) + 1);
+    return page_of<ApiKey>(page, numbers, [&](std::int64_t number) { return book.view(*book.key(number)); });
+  });
+}
+
 Result<Listed<Receipt>> Session::receipts(WalletId wallet, const Page& page) {
   CALYX_TRY(const Subject of, subject(*market_, principal_, wallet));
   CALYX_TRY(const std::int64_t after, cursor(page));
@@ -601,7 +612,10 @@ struct Located {
   Caller caller;
 };
 
-Error no_receipt(ReceiptId id) { return fail(Reason::receipt_unknown, "no receipt " + id.text()); }
+Error no_receipt(ReceiptId id) {
+  return fail(Reason::receipt_unknown, "no receipt " + id.text(),
+              core::json::object({{"receipt_id", id.text()}}));
+}
 
 /// The stored receipt `id`, for a caller who is one of its parties (or above one).
 Result<store::MarketStore::OwnedReceipt> find_receipt(Market& market, const Principal& principal,

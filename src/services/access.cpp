@@ -45,7 +45,8 @@ Result<Caller> authorize(const Book& book, const Principal& principal) {
 
 Result<Done> operator_only(const Caller& caller) {
   if (caller.is_operator()) return Done{};
-  return fail(Reason::operator_only, "only an operator's key may do this");
+  return fail(Reason::operator_only, "only an operator's key may do this",
+              json::object({{"role", caller.role == Role::human ? "human" : "agent"}}));
 }
 
 Result<const WalletState*> readable(const Book& book, const Caller& caller, const WalletId& id) {
@@ -64,9 +65,12 @@ Result<const WalletState*> spendable(const Book& book, const Caller& caller, con
 Result<const WalletState*> manageable(const Book& book, const Caller& caller, const WalletId& id, Own own) {
   CALYX_TRY(const WalletState* wallet, readable(book, caller, id));
   if (caller.is_operator()) return wallet;
-  if (caller.role != Role::human) return fail(Reason::human_only, "an agent's key may not do this");
+  if (caller.role != Role::human)
+    return fail(Reason::human_only, "an agent's key may not do this",
+                json::object({{"role", "agent"}, {"wallet_id", id.text()}}));
   if (wallet->number == caller.wallet && own == Own::refused)
-    return fail(Reason::operator_only, "for a human's own wallet only an operator may do this");
+    return fail(Reason::operator_only, "for a human's own wallet only an operator may do this",
+                json::object({{"role", "human"}, {"wallet_id", id.text()}}));
   return wallet;
 }
 

@@ -7,7 +7,8 @@ Result<Approval> decide_approval(Transaction& tx, const Principal& principal, Ap
   CALYX_TRY(const Caller caller, authorize(book, principal));
   const auto found = book.approvals.find(static_cast<Seq>(id.number()));
   if (found == book.approvals.end() || found->second.id != id)
-    return fail(Reason::approval_unknown, "no approval " + id.text());
+    return fail(Reason::approval_unknown, "no approval " + id.text(),
+                core::json::object({{"approval_id", id.text()}}));
   const ApprovalState& approval = found->second;
   CALYX_TRY(const WalletState* wallet,
             manageable(book, caller, book.wallet(approval.wallet)->id, Own::refused));

@@ -3,6 +3,10 @@
 namespace calyx::services {
 namespace {
 
+Error no_key(const KeyId& id) {
+  return fail(Reason::key_unknown, "no key " + id.text(), core::json::object({{"key_id", id.text()}}));
+}
+
 /// Appends a fresh key and answers with it; the secret exists only in that answer.
 Result<KeyIssued> append_key(Transaction& tx, const Caller& caller, AccountNumber wallet,
                              std::string_view label, std::int64_t replaces, const IdempotencyKey& once) {
@@ -31,11 +35,10 @@ KeyIssued again(const Book& book, const KeyIssuedEvent& before) {
 
 Result<const KeyState*> manageable_key(const Book& book, const Caller& caller, const KeyId& id) {
   const KeyState* key = book.find(id);
-  if (key == nullptr) return fail(Reason::key_unknown, "no key " + id.text());
+  if (key == nullptr) return no_key(id);
   if (caller.is_operator()) return key;
   const WalletState* wallet = book.wallet(key->wallet);
-  if (wallet == nullptr)
-    return fail(Reason::key_unknown, "no key " + id.text());  // an operator's: not theirs to see
+  if (wallet == nullptr) return no_key(id);  // an operator's: not theirs to see
   CALYX_TRY(const WalletState* managed, manageable(book, caller, wallet->id, Own::allowed));
   static_cast<void>(managed);
   return key;
@@ -90,7 +93,9 @@ Result<KeyIssued> rotate_key(Transaction& tx, const Principal& principal, KeyId 
     if (before->replaces != old) return reused(Reason::key_reused, "key_id");
     return again(book, *before);
   }
-  if (key->revoked_at) return fail(Reason::key_unknown, "the key is revoked: issue another");
+  if (key->revoked_at)
+    return fail(Reason::key_unknown, "the key is revoked: issue another",
+                core::json::object({{"key_id", id.text()}}));
   const AccountNumber wallet = key->wallet;
   const std::string label = key->label;
   CALYX_CHECK(tx.append(KeyRevokedEvent{.key = old, .by = caller.wallet}));

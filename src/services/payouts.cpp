@@ -62,7 +62,8 @@ Result<PayoutAnswer> finish_payout(Transaction& tx, const Principal& principal, 
   CALYX_CHECK(check_key_text("Idempotency-Key", once, Empty::allowed));  // the payout's state is the key
   const auto found = book.payouts.find(static_cast<Seq>(id.number()));
   if (found == book.payouts.end() || found->second.id != id)
-    return fail(Reason::payout_unknown, "no payout " + id.text());
+    return fail(Reason::payout_unknown, "no payout " + id.text(),
+                core::json::object({{"payout_id", id.text()}}));
   const PayoutState& payout = found->second;
   if (payout.status == outcome) {  // said so before
     PayoutAnswer out{book.view(found->first, payout), payout.ended};
@@ -147,7 +148,8 @@ Result<WaitlistApproved> approve_waitlist(Transaction& tx, const Principal& prin
   CALYX_CHECK(check_key_text("Idempotency-Key", once, Empty::allowed));
   const auto found = book.waitlist.find(static_cast<Seq>(id.number()));
   if (found == book.waitlist.end() || found->second.id != id)
-    return fail(Reason::waitlist_unknown, "no waitlist entry " + id.text());
+    return fail(Reason::waitlist_unknown, "no waitlist entry " + id.text(),
+                core::json::object({{"entry_id", id.text()}}));
   const WaitlistState& state = found->second;
   CALYX_TRY(const std::optional<Event> first, replayed(tx, caller, once));
   if (first) {

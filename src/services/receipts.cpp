@@ -106,8 +106,10 @@ Result<ConsistencyProof> consistency_proof(store::MarketStore& store, const Book
   proof.new_root = core::merkle::tree_root(crypto::Sha256{}, new_size, subtrees);
   if (subtrees.failed()) return *subtrees.failed();
   if (!path)
-    return fail(Reason::checkpoint_unknown, "the old log has " + std::to_string(old_size) +
-                                                " leaves, the new one " + std::to_string(new_size));
+    return fail(
+        Reason::checkpoint_unknown,
+        "the old log has " + std::to_string(old_size) + " leaves, the new one " + std::to_string(new_size),
+        core::json::object({{"old_size", old_size}, {"new_size", new_size}}));
   proof.path = *std::move(path);
   return proof;
 }

@@ -25,28 +25,6 @@ Error wrong_type(std::string_view pointer, const json::Value& value, std::string
                      "is " + std::string(kind_word(value.kind())) + ", must be " + std::string(takes));
 }
 
-Reason reason_of(core::MoneyFault fault) noexcept {
-  switch (fault) {
-    case core::MoneyFault::none: return Reason::none;
-    case core::MoneyFault::malformed: return Reason::amount_malformed;
-    case core::MoneyFault::too_precise: return Reason::amount_too_precise;
-    case core::MoneyFault::out_of_range: return Reason::amount_out_of_range;
-    case core::MoneyFault::negative: return Reason::amount_negative;
-  }
-  return Reason::internal;
-}
-
-const char* message_of(core::MoneyFault fault) noexcept {
-  switch (fault) {
-    case core::MoneyFault::none: break;
-    case core::MoneyFault::malformed: return "is not written as a decimal number";
-    case core::MoneyFault::too_precise: return "has more than 6 decimals";
-    case core::MoneyFault::out_of_range: return "is more than 8000000000 FLOPS";
-    case core::MoneyFault::negative: return "is negative";
-  }
-  return "";
-}
-
 }  // namespace
 
 std::string pointer_to(std::string_view name) {
@@ -168,7 +146,8 @@ void Fields::read_present(std::string_view name, const json::Value& value, Money
     return;
   }
   if (reading.fault != core::MoneyFault::none)
-    fault(field_fault(reason_of(reading.fault), pointer_to(name), message_of(reading.fault)));
+    fault(field_fault(core::reason_of(reading.fault), pointer_to(name),
+                      std::string(core::message_of(reading.fault))));
   out = reading.money;
 }
 

@@ -17,7 +17,15 @@ Result<Done> check_target(std::string_view target) {
   return Done{};
 }
 
-Response not_allowed(std::string_view method, unsigned allow) {
+/// What was asked for, as far as an answer may repeat it: never the query, which may hold anything.
+json::Object asked_for(std::string_view method, std::string_view path) {
+  json::Object details;
+  if (const auto said = wire::sayable(method)) details.set("method", *said);
+  if (const auto said = wire::sayable(path)) details.set("path", *said);
+  return details;
+}
+
+Response not_allowed(std::string_view method, std::string_view path, unsigned allow) {
   std::string words;
   for (std::size_t i = 0; i < wire::methods; ++i) {
     if ((allow >> i & 1) == 0) continue;
@@ -27,11 +35,13 @@ Response not_allowed(std::string_view method, unsigned allow) {
   constexpr std::size_t method_said_max = 16;
   const bool sayable = method.size() <= method_said_max &&
                        std::all_of(method.begin(), method.end(), [](char c) { return c >= 'A' && c <= 'Z'; });
+  json::Object details = asked_for(method, path);
+  details.set("allow", std::string_view(words));
   Response out = wire::error_response(fail(Reason::method_not_allowed,
                                            (sayable ? std::string(method) : std::string("this method")) +
                                                " is not answered here, " + words +
                                                (words.find(',') == std::string::npos ? " is" : " are"),
-                                           json::object({{"allow", words}})));
+                                           std::move(details)));
   out.headers.push_back({"Allow", std::move(words)});
   return out;
 }
@@ -57,14 +67,18 @@ Result<Response> answer(Engine& engine, const Request& request) {
     decoded = *wire::percent_decoded(found.id, wire::Plus::literal);
     call.id = decoded;
   }
-  if (found.allow == 0) return fail(Reason::route_unknown, "nothing is answered at this path");
-  if (found.route == nullptr) return not_allowed(request.method, found.allow);
+  if (found.allow == 0)
+    return fail(Reason::route_unknown, "nothing is answered at this path",
+                asked_for(request.method, call.path));
+  if (found.route == nullptr) return not_allowed(request.method, call.path, found.allow);
 
   if (found.route->access != wire::Access::anyone) {
     CALYX_TRY(const std::string_view key, wire::api_key(request));
     CALYX_TRY(Session session, engine.session(key));
     if (found.route->access == wire::Access::operator_ && session.principal().role != Role::operator_)
-      return fail(Reason::operator_only, "only an operator's key may do this");
+
+      return fail(Reason::operator_only, "only an operator's key may do this",
+                  json::object({{"role", session.principal().role == Role::human ? "human" : "agent"}}));
     call.session = std::move(session);
   }
   return found.route->handle(call);

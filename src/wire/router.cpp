@@ -27,6 +27,7 @@ constexpr Route route_table[] = {
     {Method::get, "/v1/wallets/{id}/keys", Access::key, list_keys},
     {Method::post, "/v1/wallets/{id}/keys", Access::key, issue_key},
     {Method::get, "/v1/wallets/{id}/receipts", Access::key, list_receipts},
+    {Method::get, "/v1/keys", Access::operator_, list_operator_keys},
     {Method::delete_, "/v1/keys/{id}", Access::key, revoke_key},
     {Method::post, "/v1/keys/{id}/rotate", Access::key, rotate_key},
     {Method::post, "/v1/approvals/{id}/approve", Access::key, approve},
@@ -139,10 +140,15 @@ std::string_view without_blanks(std::string_view text) noexcept {
 }
 
 template <class Id>
-Result<Id> id_in_path(const Call& call, Reason unknown, std::string_view kind) {
+Result<Id> id_in_path(const Call& call, Reason unknown, std::string_view kind, std::string_view name) {
   if (const std::optional<Id> id = Id::read(call.id)) return *id;
-  return fail(unknown, "no " + std::string(kind) + " has such an id");
+  json::Object details;
+  if (const auto said = sayable(call.id)) details.set(std::string(name), *said);
+  return fail(unknown, "no " + std::string(kind) + " has such an id", std::move(details));
 }
+
+/// Where a key belongs: what a caller without one must know.
+json::Value key_places() { return json::object({{"headers", json::array({"X-API-Key", "Authorization"})}}); }
 
 }  // namespace
 
@@ -202,6 +208,17 @@ Result<std::optional<std::string_view>> header(const Request& request, std::stri
   return found;
 }
 
+std::optional<std::string_view> sayable(std::string_view text) noexcept {
+  constexpr std::size_t said_max = 128;
+  constexpr std::string_view secrets[] = {"cyx_", "flk_", "fls_", "x402c_"};
+  if (text.size() > said_max) return std::nullopt;
+  if (!std::all_of(text.begin(), text.end(), [](char c) { return c > 0x20 && c < 0x7F; }))
+    return std::nullopt;
+  for (const std::string_view secret : secrets)
+    if (text.find(secret) != std::string_view::npos) return std::nullopt;
+  return text;
+}
+
 Result<std::string_view> api_key(const Request& request) {
   // All of a kind, so that neither a proxy's view of the order nor ours decides who is asking.
   std::string_view key;
@@ -220,9 +237,10 @@ Result<std::string_view> api_key(const Request& request) {
         take(without_blanks(value.substr(bearer.size())));
     }
   }
-  if (differ) return fail(Reason::unauthorized, "two different API keys are given");
+  if (differ) return fail(Reason::unauthorized, "two different API keys are given", key_places());
   if (key.empty())
-    return fail(Reason::unauthorized, "an API key is needed, in X-API-Key or Authorization: Bearer");
+    return fail(Reason::unauthorized, "an API key is needed, in X-API-Key or Authorization: Bearer",
+                key_places());
   return key;
 }
 
@@ -251,10 +269,11 @@ void append_error(std::string& out, const Error& error) {
   out += word(error.reason);
   out += R"(","message":)";
   json::append_string(out, error.message);
-  if (!error.details.is_null()) {
-    out += R"(,"details":)";
+  out += R"(,"details":)";
+  if (error.details.object() != nullptr)
     json::append_text(out, error.details);
-  }
+  else
+    out += "{}";
   out += "}}";
 }
 
@@ -279,30 +298,37 @@ Error first_fault(Session& session, WalletId wallet, Right right, Error fault) {
                   json::object({{"wallet_id", wallet.text()}}));
     case Right::manage:
     case Right::manage_own:
-      if (principal.role != Role::human) return fail(Reason::human_only, "an agent's key may not do this");
+      if (principal.role != Role::human)
+        return fail(Reason::human_only, "an agent's key may not do this",
+                    json::object({{"role", "agent"}, {"wallet_id", wallet.text()}}));
       if (own && right == Right::manage)
-        return fail(Reason::operator_only, "for a human's own wallet only an operator may do this");
+        return fail(Reason::operator_only, "for a human's own wallet only an operator may do this",
+                    json::object({{"role", "human"}, {"wallet_id", wallet.text()}}));
       return fault;
-    case Right::operate: return fail(Reason::operator_only, "only an operator's key may do this");
+    case Right::operate:
+      return fail(Reason::operator_only, "only an operator's key may do this",
+                  json::object({{"role", principal.role == Role::human ? "human" : "agent"}}));
   }
   return fault;
 }
 
 Result<WalletId> wallet_id(const Call& call) {
-  return id_in_path<WalletId>(call, Reason::wallet_unknown, "wallet");
+  return id_in_path<WalletId>(call, Reason::wallet_unknown, "wallet", "wallet_id");
 }
-Result<KeyId> key_id(const Call& call) { return id_in_path<KeyId>(call, Reason::key_unknown, "key"); }
+Result<KeyId> key_id(const Call& call) {
+  return id_in_path<KeyId>(call, Reason::key_unknown, "key", "key_id");
+}
 Result<ApprovalId> approval_id(const Call& call) {
-  return id_in_path<ApprovalId>(call, Reason::approval_unknown, "approval");
+  return id_in_path<ApprovalId>(call, Reason::approval_unknown, "approval", "approval_id");
 }
 Result<PayoutId> payout_id(const Call& call) {
-  return id_in_path<PayoutId>(call, Reason::payout_unknown, "payout");
+  return id_in_path<PayoutId>(call, Reason::payout_unknown, "payout", "payout_id");
 }
 Result<WaitlistId> waitlist_id(const Call& call) {
-  return id_in_path<WaitlistId>(call, Reason::waitlist_unknown, "waitlist entry");
+  return id_in_path<WaitlistId>(call, Reason::waitlist_unknown, "waitlist entry", "entry_id");
 }
 Result<ReceiptId> receipt_id(const Call& call) {
-  return id_in_path<ReceiptId>(call, Reason::receipt_unknown, "receipt");
+  return id_in_path<ReceiptId>(call, Reason::receipt_unknown, "receipt", "receipt_id");
 }
 
 }  // namespace calyx::wire

@@ -65,6 +65,10 @@ std::optional<std::string> percent_decoded(std::string_view text, Plus plus);
 /// is that value. Fails: `malformed_header` when two values differ.
 Result<std::optional<std::string_view>> header(const Request& request, std::string_view name);
 
+/// `text`, a piece of a request, where an answer may repeat it: short, printable, and with nothing in it that
+/// looks like an API key.
+std::optional<std::string_view> sayable(std::string_view text) noexcept;
+
 /// The caller's key. Fails: `unauthorized` when there is none, or two that differ.
 Result<std::string_view> api_key(const Request& request);
 /// The header `Idempotency-Key`, or an empty key. Fails: `malformed_header`, `field_value` when it is empty;
@@ -74,7 +78,7 @@ Result<IdempotencyKey> idempotency_key(const Request& request);
 enum class Replay : bool { first, again };
 /// A JSON answer; a replay says so in a header.
 Response json_response(int status, std::string body, Replay replay = Replay::first);
-/// `{"error": {"code", "message", "details"}}` with the status of the reason.
+/// `{"error": {"code", "message", "details"}}` with the status of the reason; details are always an object.
 Response error_response(const Error& error);
 void append_error(std::string& out, const Error& error);
 
@@ -128,6 +132,7 @@ Result<Response> grant(Call& call);
 
 // routes_keys.cpp
 Result<Response> list_keys(Call& call);
+Result<Response> list_operator_keys(Call& call);
 Result<Response> issue_key(Call& call);
 Result<Response> revoke_key(Call& call);
 Result<Response> rotate_key(Call& call);

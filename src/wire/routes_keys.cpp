@@ -36,6 +36,12 @@ Result<Response> list_keys(Call& call) {
   return json_response(200, page_text(listed));
 }
 
+Result<Response> list_operator_keys(Call& call) {
+  CALYX_TRY(const Page page, read_page(call));
+  CALYX_TRY(const Listed<ApiKey> listed, call.session->operator_keys(page));
+  return json_response(200, page_text(listed));
+}
+
 Result<Response> issue_key(Call& call) {
   CALYX_TRY(const WalletId id, wallet_id(call));
   const Result<IssueAsked> asked = read_issue(call.request);

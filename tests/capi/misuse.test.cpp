@@ -27,8 +27,9 @@ struct Args {
   const char* label = "tests";
   const char* receipt = "a.b.c";
   std::size_t receipt_size = 5;
-  const char* jwks = "{\"keys\":[]}";
-  std::size_t jwks_size = 11;
+  const char* jwks =  // a key of RFC 8037
+      R"({"keys":[{"kty":"OKP","crv":"Ed25519","x":"11qYAYKxCrfVS_7TyWQHOg7hcvPapiMlrwIaaPcHURo"}]})";
+  std::size_t jwks_size = 90;
   const char* worker_options = "{}";
 };
 
@@ -316,7 +317,8 @@ TEST_CASE("a text is not NULL, is UTF-8 and has a longest length, in every funct
       CHECK(call.zeroed(outs));
     }
     Outs outs;
-    CHECK(made_with("", 0, outs) == CALYX_OK);
+    // No text is a receipt that does not hold, and no keys judge none.
+    CHECK(made_with("", 0, outs) == (text.letters == &Args::jwks ? CALYX_INVALID : CALYX_OK));
     CHECK(outs.verified == 0);
   }
 }

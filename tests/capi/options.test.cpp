@@ -314,5 +314,13 @@ TEST_CASE(
     CHECK(verified == row.verified);
     CHECK((std::string(calyx_last_error()) == "") == (row.verified == 1));
   }
+  // Keys that say nothing are no word against the receipt.
+  for (const std::string broken : {"{", "{}", "[]", R"({"keys":[]})", R"({"keys":[{"kty":"OKP"}]})"}) {
+    CAPTURE(broken);
+    int verified = 7;
+    CHECK(calyx_verify_receipt(jws.data(), jws.size(), broken.data(), broken.size(), &verified) ==
+          CALYX_INVALID);
+    CHECK(verified == 0);
+  }
   calyx_text_free(&keys);
 }

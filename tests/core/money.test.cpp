@@ -150,3 +150,35 @@ TEST_CASE("every amount is exact in a double") {
   CHECK(static_cast<std::int64_t>(static_cast<double>(amount_max.micro)) == amount_max.micro);
   CHECK(amount_max.micro < std::int64_t{1} << 53);
 }
+
+TEST_CASE("an amount that a program knows is read when it is compiled") {
+  static_assert(12.40_flops == Money{12'400'000});
+  static_assert(2000_flops == Money{2'000'000'000});
+  static_assert(1e-6_flops == Money{1});
+  static_assert(0_flops == Money{});
+}
+
+TEST_CASE("an amount that a program is given is read, or its fault is an error that says so") {
+  CHECK(read_flops("3.80").value() == 3.80_flops);
+  struct Row {
+    std::string text;
+    Reason reason;
+    std::string message;
+  };
+  const Row rows[] = {
+      {"", Reason::amount_malformed, "the amount is not written as a decimal number"},
+      {"4,00", Reason::amount_malformed, "4,00 is not written as a decimal number"},
+      {"4 ", Reason::amount_malformed, "the amount is not written as a decimal number"},
+      {"0.0000001", Reason::amount_too_precise, "0.0000001 has more than 6 decimals"},
+      {"8000000001", Reason::amount_out_of_range, "8000000001 is more than 8000000000 FLOPS"},
+      {"-1", Reason::amount_negative, "-1 is negative"},
+      {std::string(33, '9'), Reason::amount_out_of_range, "the amount is more than 8000000000 FLOPS"},
+  };
+  for (const Row& row : rows) {
+    CAPTURE(row.text);
+    const Result<Money> read = read_flops(row.text);
+    REQUIRE(!read.ok());
+    CHECK(read.error().reason == row.reason);
+    CHECK(read.error().message == row.message);
+  }
+}

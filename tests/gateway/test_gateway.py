@@ -36,6 +36,7 @@ class Gateway:
         if not first.startswith("operator key: "):
             raise AssertionError(first + self.process.communicate()[1])
         self.key = first.removeprefix("operator key: ")
+        self.key_id = self.process.stdout.readline().strip().removeprefix("operator key's id: ")
         self.url = self.process.stdout.readline().strip().removeprefix("listening on ")
         self.port = int(self.url.rsplit(":", 1)[1])
 
@@ -366,3 +367,14 @@ def test_a_market_or_a_port_that_cannot_be_had_says_why(gateway, tmp_path):
         assert done.returncode == 1
         assert done.stderr.startswith("calyx_gateway: ")
         assert done.stdout == ""
+
+
+def test_the_operators_key_is_listed_and_can_be_revoked():
+    gateway = Gateway()
+    try:
+        assert gateway.key_id in [key["id"] for key in gateway.ask("GET", "/v1/keys")[1]["items"]]
+        assert gateway.ask("DELETE", f"/v1/keys/{gateway.key_id}")[0] == 200
+        status, said, _ = gateway.ask("GET", "/v1/keys")
+        assert (status, said["error"]["code"], said["error"]["details"]) == (401, "unauthorized", {})
+    finally:
+        gateway.stop()

@@ -99,3 +99,75 @@ def test_help_and_version_are_there() -> None:
         assert command in shown
         assert run(command, "--help").returncode == 0
     assert run().returncode == 2
+
+
+def test_an_export_never_writes_over_the_market(path: Path, receipt: calyx.Receipt) -> None:
+    link, hard, folder = path.with_name("link"), path.with_name("hard"), path.with_name("folder")
+    link.symlink_to(path)
+    folder.symlink_to(path.parent, target_is_directory=True)
+    dangling = path.with_name("dangling")
+    dangling.symlink_to(f"{path}-journal")  # a name that SQLite would use, and that is not there yet
+    before = {file: file.read_bytes() for file in path.parent.glob("market.db*")}
+    targets = [path, link, folder / path.name, dangling]
+    targets += [Path(f"{path}{suffix}") for suffix in ("-wal", "-shm", "-journal", "-gate", "-keys")]
+    targets.append(folder / f"{path.name}-keys")
+    for target in targets:
+        refused = run("export", path, "--format", "csv", "-o", target)
+        assert (refused.returncode, refused.stdout) == (2, ""), target
+        assert refused.stderr.startswith("calyx: path_refused"), refused.stderr
+    assert path.read_bytes() == before[path]
+    assert Path(f"{path}-keys").read_bytes() == before[Path(f"{path}-keys")]
+    assert not Path(f"{path}-journal").exists()
+    with calyx.open(path) as market:
+        assert market.audit()
+        hard.hardlink_to(path)  # another name of the same file, which is seen by device and inode alone
+        with pytest.raises(calyx.Invalid, match="path_refused"):
+            market.export("csv", hard)
+        hard.unlink()
+
+
+def test_an_export_that_fails_leaves_what_was_there(path: Path, receipt: calyx.Receipt, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    out.mkdir()
+    kept = out / "ledger.csv"
+    kept.write_text("what was there")
+    kept.chmod(0o640)
+    pointed = out / "link.csv"
+    pointed.symlink_to(kept)
+    with calyx.open(path) as market:
+        stranger = market.create_wallet("human", "eve").api_key
+        with pytest.raises(calyx.Refused):
+            market.session(stranger).export("csv", kept)
+        with pytest.raises(IsADirectoryError):
+            market.export("csv", out)
+        with pytest.raises(FileNotFoundError):
+            market.export("csv", out / "none" / "ledger.csv")
+        with pytest.raises(calyx.Invalid):
+            market.export("csv", 3)
+        assert kept.read_text() == "what was there"
+        assert sorted(one.name for one in out.iterdir()) == ["ledger.csv", "link.csv"]
+        market.export("csv", str(pointed))
+        assert pointed.is_symlink() and kept.read_text(encoding="utf-8") == "".join(market.export("csv"))
+        assert kept.stat().st_mode & 0o777 == 0o640
+        assert sorted(one.name for one in out.iterdir()) == ["ledger.csv", "link.csv"]
+
+
+def test_keys_that_are_none_are_not_a_verdict(path: Path, receipt: calyx.Receipt) -> None:
+    for name, text in (("none.json", None), ("broken.json", "{"), ("empty.json", '{"keys": []}')):
+        if text is not None:
+            path.with_name(name).write_text(text)
+        told = run("verify", path.with_name("receipt.jws"), "--jwks", path.with_name(name))
+        assert (told.returncode, told.stdout) == (2, ""), name
+        assert told.stderr.startswith("calyx: "), told.stderr
+
+
+def test_operators_keys_are_listed_and_revoked(path: Path) -> None:
+    key = run("operator-key", path, "--label", "lost").stdout.strip()
+    listed = run("operator-keys", path)
+    assert listed.returncode == 0, listed.stderr
+    assert "lost" in listed.stdout and key[-4:] in listed.stdout and key not in listed.stdout
+    ended = run("operator-keys", path, "--revoke", listed.stdout.split()[0])
+    assert ended.returncode == 0 and "revoked" in ended.stdout
+    with calyx.open(path) as market, pytest.raises(calyx.Refused):
+        market.session(key)
+    assert run("operator-keys", path, "--revoke", "key_" + "0" * 26).returncode == 2

@@ -37,6 +37,7 @@ def test_a_status_is_a_class(status: str, kind: type[calyx.Error], also: type[Ex
         {"room": 5},
     )
     assert str(error) == "a_reason: needs 6 FLOPS"
+    assert str(errors.of(status, "field_type", "is 5", {"field": "/amount"})) == "field_type: /amount: is 5"
     again = pickle.loads(pickle.dumps(error))
     assert (type(again), again.reason, again.details) == (kind, "a_reason", {"room": 5})
 
@@ -86,7 +87,8 @@ def test_a_refusal_holds_the_numbers(they) -> None:
         they.agent.spend("job-1", 6, gpu_type="A100")
     details = refused.value.details
     assert (details["needed"], details["limit"], details["room"], details["shortfall"]) == (6, 5, 5, 1)
-    assert not any(isinstance(value, float) for value in details.values())
+    assert {str(details[name]) for name in ("needed", "limit", "room", "shortfall")} == {"6.00", "5.00", "1.00"}
+    assert all(type(details[name]) is calyx.Flops for name in ("needed", "limit", "room", "shortfall"))
     assert "needs 6 FLOPS" in refused.value.message
 
 
@@ -96,6 +98,8 @@ def test_the_file_says_what_is_wrong_with_it(tmp_path: Path) -> None:
         (calyx.NotFound, "file_missing", lambda: calyx.open(tmp_path / "none.db", read_only=True)),
         (calyx.Corrupt, "not_a_market", lambda: calyx.open(tmp_path / "other.db")),
         (calyx.Invalid, "path_refused", lambda: calyx.open("")),
+        (calyx.Invalid, "options_invalid", lambda: calyx.open(3)),
+        (calyx.Invalid, "options_invalid", lambda: calyx.open(True)),
         (calyx.Invalid, "options_invalid", lambda: calyx.open(fee_basis_points=10_001)),
         (calyx.Invalid, "options_invalid", lambda: calyx.open(clock=5)),
         (calyx.Invalid, "options_invalid", lambda: calyx.open(busy_timeout_ms=-1)),
@@ -118,3 +122,34 @@ def test_a_market_opened_for_reading_is_not_written(path: Path) -> None:
             market.topup(owner, 5)
         assert unsupported.value.reason == "read_only"
         assert market.audit()
+
+
+def test_every_amount_in_an_errors_details_is_flops(market: calyx.Market, they) -> None:
+    settle(they, "job-0")
+    they.agent.spend("job-1", 4, gpu_type="A100")
+    they.agent.set_policy(spend_cap_per_job=None, spend_cap_per_hour=10.5)
+    calls = [
+        lambda: they.agent.spend("job-2", "6.25", gpu_type="A100"),
+        lambda: they.host.spend("job-2", 5000),
+        lambda: they.host.transfer(they.owner, 5000),
+        lambda: they.host.payout(5000, "bank"),
+        lambda: they.host.earn("job-1", 4.01, OUTPUT_HASH, "A100", 1),
+    ]
+    outcomes = [market.bulk([calyx.Spend(they.host, "job-3", 5000)])[0].details]
+    for call in calls:
+        with pytest.raises(calyx.Error) as raised:
+            call()
+        outcomes.append(raised.value.details)
+    from decimal import Decimal
+
+    for details in outcomes:
+        amounts = [value for value in details.values() if isinstance(value, (float, Decimal))]
+        assert amounts and all(type(amount) is calyx.Flops for amount in amounts), details
+
+
+def test_a_strange_id_is_named_and_details_are_always_a_dictionary(market: calyx.Market) -> None:
+    for call in (lambda: market.wallet("no id"), lambda: market.revoke_key("k"), lambda: market.session("cyx_live_x")):
+        with pytest.raises(calyx.Error) as raised:
+            call()
+        assert isinstance(raised.value.details, dict)
+        assert "cyx_" not in str(raised.value)

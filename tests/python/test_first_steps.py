@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import copy
+import dataclasses
 import os
+import pickle
 from decimal import Decimal
 from pathlib import Path
 
@@ -80,6 +83,61 @@ def test_a_wallet_is_opened_by_its_key_as_the_sdk_shows(path: Path, monkeypatch:
         wallet.submit(image="pytorch/pytorch:2.3", command="python train.py", gpu_type="A100", max_budget=4.00)
     # Another wallet of the same file shares its engine: the first one's writes are there at once.
     assert calyx.Wallet(api_key=key).balance == Decimal("8.40")
+
+
+def test_a_key_alone_makes_no_market(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("CALYX_MARKET", str(tmp_path / "none.db"))
+    for market in (None, tmp_path / "none.db"):
+        with pytest.raises(calyx.NotFound) as missing:
+            calyx.Wallet(api_key="cyx_live_x", market=market)
+        assert missing.value.reason == "file_missing"
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_what_a_wallet_tightens_is_judged_where_the_policy_is(market: calyx.Market, they) -> None:
+    loose = calyx.Wallet(they.agent.api_key, market=market)
+    loose.spend("job-1", 4, gpu_type="A100")
+    tight = calyx.Wallet(they.agent.api_key, spend_cap_per_job=2, allowed_gpus=["RTX 4090"], market=market)
+    # A replay comes before the rules, as it does for the policy's own.
+    assert tight.spend("job-1", 4, gpu_type="A100").replayed
+    with pytest.raises(calyx.Conflict):
+        tight.spend("job-1", 5, gpu_type="A100")
+    # And the wallet's state before the rules.
+    they.agent.freeze()
+    with pytest.raises(calyx.Refused) as refused:
+        tight.spend("job-2", 3, gpu_type="H100")
+    assert refused.value.reason == "wallet_not_active"
+    they.agent.unfreeze()
+    for call, reason in (
+        (lambda: tight.spend("job-2", 3, gpu_type="RTX 4090"), "spend_cap_per_job"),
+        (lambda: tight.spend("job-2", 3, gpu_type="A100"), "gpu_not_allowed"),
+        (lambda: tight.transfer(they.owner, 2.01), "spend_cap_per_job"),
+        (lambda: tight.payout(2.01, "bank"), "spend_cap_per_job"),
+    ):
+        with pytest.raises(calyx.Refused) as refused:
+            call()
+        assert refused.value.reason == reason
+        assert refused.value.details["owner"] == "session"
+
+
+def test_a_narrowed_session_binds_all_that_goes_out_through_it(market: calyx.Market, they) -> None:
+    session = market.session(they.agent.api_key).narrowed(spend_cap_per_job=3).narrowed(spend_cap_per_hour=4)
+    own = session.own
+    assert (own.spend_cap_per_job, own.spend_cap_per_hour) == (3, 4)
+    assert own.state().spend_cap_per_hour is None
+    first, second, third = session.bulk(
+        [
+            calyx.Spend(own, "a", 3.5, gpu_type="A100"),
+            calyx.Spend(own, "b", 3, gpu_type="A100"),
+            calyx.Transfer(own, they.owner, 1.5),
+        ]
+    )
+    assert (first.reason, third.reason) == ("spend_cap_per_job", "spend_cap_per_hour")
+    assert isinstance(second, calyx.Spent)
+    assert session.narrowed(allowed_gpu_types=[]).own.allowed_gpu_types == []
+    with pytest.raises(calyx.Invalid) as invalid:
+        session.narrowed(spend_cap_per_job=-1)
+    assert invalid.value.details["field"] == "/spend_cap_per_job"
 
 
 def test_what_a_wallets_arguments_say_never_loosens_its_policy(market: calyx.Market, they) -> None:
@@ -337,3 +395,90 @@ def test_what_a_sink_raises_ends_the_export_and_comes_out(market: calyx.Market, 
     with pytest.raises(OSError, match="no space"):
         market.export("csv", Full())
     assert they.agent.balance  # the market goes on
+
+
+def test_bulk_takes_whatever_can_be_walked_once(market: calyx.Market, they) -> None:
+    def one(at: int) -> calyx.TopUp:
+        return calyx.TopUp(they.owner, 1, reference=f"r{at}")
+
+    assert [type(outcome) for outcome in market.bulk(one(at) for at in range(3))] == [calyx.Moved] * 3
+    assert len(market.bulk((one(3), one(4)))) == 2
+    assert len(market.bulk(iter([one(5)]))) == 1
+    assert market.bulk([]) == market.bulk(iter(())) == []
+    for nothing in (None, 5, "text", {}, one(6)):
+        with pytest.raises(TypeError, match="Spend, Earn, Release, TopUp and Transfer"):
+            market.bulk(nothing)
+    assert len([entry for entry in they.owner.entries() if entry.kind == "topup"]) == 1 + 6
+
+
+def test_answers_can_be_copied_sent_and_taken_apart(market: calyx.Market, they) -> None:
+    earned = settle(they)
+    issued = they.agent.issue_key("k")
+    approved = market.approve_waitlist(market.join_waitlist("carol"))
+    for record in (earned, issued, they.agent.state(), approved, calyx.Spend(they.agent, "j", 1)):
+        dataclasses.asdict(record)
+        assert copy.deepcopy(record) == copy.copy(record) == record
+    assert set(dataclasses.asdict(earned)) == {
+        "txn_id",
+        "gross_amount",
+        "platform_fee",
+        "net_payout",
+        "new_balance",
+        "receipt_id",
+        "replayed",
+    }
+    for record in (earned, issued, they.agent.state()):
+        again = pickle.loads(pickle.dumps(record))
+        assert again == record and repr(again) == repr(record)
+    assert earned.receipt.verified
+    for lost in (copy.copy(earned), copy.deepcopy(earned), pickle.loads(pickle.dumps(earned))):
+        with pytest.raises(calyx.Invalid, match=earned.receipt_id):
+            assert lost.receipt
+    assert market.bulk([calyx.Earn(they.host, "job-441", 3.80, OUTPUT_HASH, "RTX 4090", 10082)])[0].receipt.verified
+    for keep in (copy.copy(calyx.KEEP), copy.deepcopy(calyx.KEEP), pickle.loads(pickle.dumps(calyx.KEEP))):
+        assert keep is calyx.KEEP
+    for live in (market, market.session(they.agent.api_key), they.agent):
+        with pytest.raises(TypeError, match="pickled"):
+            pickle.dumps(live)
+
+
+def test_things_say_what_they_are_and_take_no_slips(path: Path) -> None:
+    with calyx.open(path) as market:
+        owner = market.create_wallet("human", "alice")
+        session = market.session(owner.api_key)
+        assert repr(market) == f"<Market {str(path)!r}, open>"
+        assert repr(session) == f"<Session of human {owner.id} in {str(path)!r}>"
+        assert repr(calyx.open()) == "<Market in memory, open>"
+        assert "cyx_" not in repr(market) + repr(session) + repr(owner)
+        for thing, slip in ((owner, "spend_cap_per_jobs"), (owner, "spend_cap_per_job"), (market, "issuers")):
+            with pytest.raises(AttributeError):
+                setattr(thing, slip, 5)
+    assert repr(market).endswith("closed>") and repr(session).endswith("closed>")
+
+
+def test_operators_keys_can_be_seen_and_ended(market: calyx.Market, they) -> None:
+    first, second = market.issue_operator_key("first"), market.issue_operator_key("second")
+    assert [key.label for key in market.operator_keys()] == ["first", "second"]
+    assert [key.id for key in market.operator_keys(limit=1)] == [first.id]
+    market.revoke_key(second.id)
+    assert [key.revoked_at is None for key in market.operator_keys()] == [True, False]
+    with pytest.raises(calyx.Refused):
+        market.session(they.owner.api_key).operator_keys()
+
+
+@pytest.mark.parametrize("what", [KeyboardInterrupt, SystemExit])
+def test_an_interrupt_in_pay_out_comes_out_when_the_payout_is_recorded(clock, what: type[BaseException]) -> None:
+    told = []
+
+    def pay_out(payout: calyx.Payout) -> str | None:
+        told.append(payout)
+        raise what
+
+    with calyx.open(clock=clock, pay_out=pay_out) as market:
+        host = market.create_wallet("human", "gpu-farm")
+        market.topup(host, 100)
+        with pytest.raises(what):
+            host.payout(10, "bank")
+        assert host.balance == 90  # raised once, and recorded
+        assert told[0].status == "pending"
+        assert market.confirm_payout(told[0]).status == "confirmed"

@@ -131,7 +131,71 @@ def test_a_changed_receipt_is_not_valid(market: calyx.Market, they) -> None:
         assert not market.verify(nonsense)
         with pytest.raises(calyx.Invalid):
             calyx.Receipt.load(nonsense, keys)
-    assert calyx.verify_receipt(receipt, "no key set").reason == "jwks"
+
+@pytest.mark.parametrize("keys", ["no key set", "", "{}", b"\xff", '{"keys": []}', {"keys": [{"kty": "RSA"}]}, 7])
+def test_keys_that_are_none_are_no_word_against_a_receipt(market: calyx.Market, they, keys) -> None:
+    receipt = settle(they).receipt
+    with pytest.raises(calyx.Invalid) as invalid:
+        calyx.verify_receipt(receipt, keys)
+    assert invalid.value.details == {"field": "keys"}
+    with pytest.raises(calyx.Invalid):
+        assert calyx.Receipt.load(receipt, keys).verified
+
+
+def signed_like(payload: str | bytes) -> str:
+    octets = payload.encode() if isinstance(payload, str) else payload
+    return ".".join([base64url(b'{"alg":"EdDSA"}'), base64url(octets), base64url(b"x" * 64)])
+
+
+PROPERTIES = [name for name, value in vars(calyx.Receipt).items() if isinstance(value, property)]
+
+
+@pytest.mark.parametrize(
+    "payload",
+    [
+        "{}",
+        '{"amount": 5, "id": 7, "issued_at": "yesterday", "duration_seconds": "long", "gpu_model": []}',
+        '{"amount": {"gross": [], "net": "many", "platform_fee": null}, "duration_seconds": true, "issued_at": 1}',
+        '{"amount": {"gross": 3.8}, "issued_at": "2026-99-99T00:00:00Z", "id": null, "duration_seconds": 1.5}',
+    ],
+)
+def test_a_strangers_receipt_gives_values_or_invalid_and_nothing_else(market: calyx.Market, payload: str) -> None:
+    receipt = calyx.Receipt.load(signed_like(payload), market.public_keys())
+    assert receipt.verified is False
+    assert "Receipt" in repr(receipt)
+    refused = set()
+    for name in PROPERTIES:
+        try:
+            getattr(receipt, name)
+        except calyx.Invalid as invalid:
+            assert invalid.details.get("field")
+            refused.add(name)
+    assert {"id", "flops_spent", "duration_seconds", "issued_at", "gpu_model"} <= refused
+
+
+def test_a_strangers_nesting_ends_in_invalid(market: calyx.Market) -> None:
+    keys = market.public_keys()
+    deep = "[" * 100_000
+    nested: dict[str, object] = {}
+    for _ in range(5_000):
+        nested = {"a": nested}
+    round_and_round: dict[str, object] = {}
+    round_and_round["itself"] = round_and_round
+    for form in (signed_like('{"a":' * 100_000), '{"jws": ' + deep, deep, nested, round_and_round, {"a": object()}):
+        with pytest.raises(calyx.Invalid):
+            calyx.Receipt.load(form, keys)
+        try:
+            assert not market.verify(form)
+            assert not calyx.verify_receipt(form, keys)
+        except calyx.Invalid as invalid:
+            assert invalid.details["field"] == "receipt"
+    for depth in (100, 400, 900):  # read here, too deep for a market
+        try:
+            receipt = calyx.Receipt.load(signed_like('{"a":' * depth + "1" + "}" * depth), keys)
+            assert not receipt.verified
+            receipt.to_json()
+        except calyx.Invalid:
+            pass
 
 
 def test_a_new_signing_key_signs_and_the_old_one_still_verifies(market: calyx.Market, they) -> None:

@@ -165,6 +165,7 @@ TEST_CASE("who may do what: principals against routes") {
       {"GET", "/v1/receipts/keys", "", {200, 200, 200, 200, 200, 200}},
       {"POST", "/v1/receipts/verify", "x", {200, 200, 200, 200, 200, 200}},
       {"GET", "/v1/audit", "", {200, 403, 403, 403, 403, 401}},
+      {"GET", "/v1/keys", "", {200, 403, 403, 403, 403, 401}},
       {"POST", "/v1/audit", "{}", {200, 403, 403, 403, 403, 401}},
       {"POST", "/v1/audit", "{", {400, 403, 403, 403, 403, 401}},
       {"GET", "/v1/export?format=csv", "", {200, 403, 403, 403, 403, 401}},
@@ -196,11 +197,65 @@ TEST_CASE("what may come right later says when to ask again") {
   CHECK(std::any_of(busy.headers.begin(), busy.headers.end(), [](const calyx::HeaderField& field) {
     return field.name == "Retry-After" && field.value == "1";
   }));
-  CHECK(busy.body ==
-        R"({"error":{"code":"store_busy","message":"another writer held the gate for 5000 ms"}})");
+  CHECK(
+      busy.body ==
+      R"({"error":{"code":"store_busy","message":"another writer held the gate for 5000 ms","details":{}}})");
   const calyx::Response conflict = wire::error_response(calyx::fail(calyx::Reason::key_reused, "x"));
   CHECK(std::none_of(conflict.headers.begin(), conflict.headers.end(),
                      [](const calyx::HeaderField& field) { return field.name == "Retry-After"; }));
+}
+
+TEST_CASE("an error's details are an object that helps, and never repeat what may be a secret") {
+  Market market;
+  const Owner alice = market.human("alice");
+  const std::string stranger = "key_" + std::string(26, '0');
+  struct Row {
+    const char* says;
+    std::string method, target, key;
+    int status;
+    std::string details;
+  };
+  const Row rows[] = {
+      {"a path that leads nowhere", "GET", "/v1/nothing?x=1", alice.key, 404,
+       R"({"method":"GET","path":"/v1/nothing"})"},
+      {"a method that is not answered", "PUT", "/v1/wallets", alice.key, 405,
+       R"({"method":"PUT","path":"/v1/wallets","allow":"GET, POST"})"},
+      {"a key in the path is not said again", "GET", "/v1/" + alice.key, alice.key, 404,
+       R"({"method":"GET"})"},
+      {"nor one in the place of an id", "DELETE", "/v1/keys/" + alice.key, alice.key, 404, "{}"},
+      {"a key that is not there", "DELETE", "/v1/keys/" + stranger, market.op, 404,
+       R"({"key_id":")" + stranger + "\"}"},
+      {"an id of no shape", "DELETE", "/v1/keys/mine", market.op, 404, R"({"key_id":"mine"})"},
+      {"no key", "GET", "/v1/wallets", "", 401, R"({"headers":["X-API-Key","Authorization"]})"},
+      {"a bad key", "GET", "/v1/wallets", "cyx_live_x", 401, "{}"},
+      {"a human where an operator is needed", "GET", "/v1/audit", alice.key, 403, R"({"role":"human"})"},
+      {"a target of no shape", "GET", "v1", alice.key, 400, "{}"},
+  };
+  for (const Row& row : rows) {
+    CAPTURE(row.says);
+    const Answer answer = market.send(row.method, row.target, row.key, "");
+    CHECK(answer.status == row.status);
+    CHECK(answer.at("error.details") == row.details);
+    CHECK(answer.body.find("cyx_") == std::string::npos);
+  }
+}
+
+TEST_CASE("operators' keys are listed with their ids and without their secrets, and one of them is revoked") {
+  Market market;
+  const Owner alice = market.human("alice");
+  const calyx::KeyIssued second = market.engine().issue_operator_key("second").value();
+  const Answer listed = market.send("GET", "/v1/keys", market.op, "");
+  CHECK(listed.status == 200);
+  CHECK(listed.body.find(second.key.id.text()) != std::string::npos);
+  CHECK(listed.body.find("\"second\"") != std::string::npos);
+  CHECK(listed.body.find("cyx_") == std::string::npos);
+  CHECK(listed.body.find(alice.id) == std::string::npos);
+  CHECK(market.send("GET", "/v1/keys?limit=1", market.op, "").at("next") != "null");
+  CHECK(market.send("GET", "/v1/keys?limit=0", market.op, "").status == 422);
+  CHECK(market.send("GET", "/v1/keys", alice.key, "").status == 403);
+  CHECK(market.send("DELETE", "/v1/keys/" + second.key.id.text(), market.op, "").status == 200);
+  CHECK(market.send("GET", "/v1/keys", second.api_key, "").status == 401);
+  CHECK(market.engine().as_operator().operator_keys().value().items.back().revoked_at.has_value());
 }
 
 TEST_CASE("a header given twice counts when both say the same") {

@@ -12,7 +12,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from . import Error, Flops, __version__, open as open_market, verify_receipt
+from . import Error, __version__, open as open_market, verify_receipt
 
 
 def _read(path: str) -> str:
@@ -28,14 +28,14 @@ def operator_key(arguments: argparse.Namespace) -> int:
 
 
 def verify(arguments: argparse.Namespace) -> int:
-    verdict = verify_receipt(_read(arguments.receipt), _read(arguments.jwks))
+    verdict = verify_receipt(_read(arguments.receipt), _read(arguments.jwks))  # raises when there are no keys
     if not verdict.valid or verdict.payload is None:
         print(f"not valid: {verdict.reason}")
         return 1
     said = [str(verdict.payload[name]) for name in ("id", "gpu_model", "output_hash") if name in verdict.payload]
     amount = verdict.payload.get("amount")
-    if isinstance(amount, dict) and "gross" in amount:
-        said.insert(1, f"{Flops(amount['gross'])} FLOPS")
+    if isinstance(amount, dict) and isinstance(amount.get("gross"), str):
+        said.insert(1, f"{amount['gross']} FLOPS")
     print(f"valid: {', '.join(said)}")
     return 0
 
@@ -61,8 +61,17 @@ def export(arguments: argparse.Namespace) -> int:
             market.export(arguments.format, sys.stdout.buffer)
             sys.stdout.buffer.flush()
         else:
-            with Path(arguments.output).open("wb") as file:
-                market.export(arguments.format, file)
+            market.export(arguments.format, arguments.output)
+    return 0
+
+
+def operator_keys(arguments: argparse.Namespace) -> int:
+    with open_market(arguments.market, read_only=arguments.revoke is None) as market:
+        if arguments.revoke is not None:
+            market.revoke_key(arguments.revoke)
+        for key in market.operator_keys():
+            ended = "" if key.revoked_at is None else f", revoked {key.revoked_at:%Y-%m-%d}"
+            print(f"{key.id}  ...{key.last4}  {key.created_at:%Y-%m-%d}{ended}  {key.label}".rstrip())
     return 0
 
 
@@ -91,6 +100,16 @@ def parser() -> argparse.ArgumentParser:
     one.set_defaults(run=operator_key)
 
     one = commands.add_parser(
+        "operator-keys",
+        help="list the operators' API keys, or revoke one",
+        description="Lists the operators' API keys: id, last letters, day of issue, label. The keys themselves are "
+        "nowhere to be read.",
+    )
+    one.add_argument("market", help="the market file")
+    one.add_argument("--revoke", metavar="ID", help="end this key for ever (key_...), then list")
+    one.set_defaults(run=operator_keys)
+
+    one = commands.add_parser(
         "verify",
         help="verify a receipt, with no market at hand",
         description="Judges a receipt by the issuer's public keys alone.",
@@ -114,7 +133,7 @@ def parser() -> argparse.ArgumentParser:
     )
     one.add_argument("market", help="the market file")
     one.add_argument("--format", required=True, choices=("csv", "jsonl", "hledger"), help="how it is written")
-    one.add_argument("-o", "--output", metavar="FILE", help="where to")
+    one.add_argument("-o", "--output", metavar="FILE", help="where to: replaced when all is written, and as it was when that fails")
     one.set_defaults(run=export)
 
     one = commands.add_parser(

@@ -7,7 +7,7 @@ happened; ``details`` holds the numbers.
 ...     agent.spend("job-442", 6)
 ... except calyx.Refused as no:
 ...     print(no.reason, no.details["room"])
-spend_cap_per_job 5.0
+spend_cap_per_job 5.00
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ class Error(Exception):
     """A call that gave no value. The subclasses are all there are; catch this one for any of them.
 
     ``status`` is the word for what to do next, ``reason`` the word for what happened, ``message`` one line
-    with the numbers in it, ``details`` a dictionary of those numbers (amounts are ``Decimal``).
+    with the numbers in it (its text also names the field at fault), ``details`` a dictionary of those numbers (amounts are ``Flops``).
     """
 
     status: str = "internal"
@@ -48,7 +48,8 @@ class Error(Exception):
         self.details = {} if details is None else details
 
     def __str__(self) -> str:
-        return f"{self.reason}: {self.message}"
+        field = self.details.get("field")
+        return f"{self.reason}: {field}: {self.message}" if field else f"{self.reason}: {self.message}"
 
 
 class Invalid(Error, ValueError):

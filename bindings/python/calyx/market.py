@@ -6,16 +6,20 @@ Start at :func:`open`.
 from __future__ import annotations
 
 import codecs
+import errno
 import io
 import json
 import os
+import secrets
+import stat
 import tempfile
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import datetime
 from decimal import Decimal
 from types import TracebackType
-from typing import IO, Any, Union
+from typing import IO, Any, NoReturn, Union
 
 from . import _native
 from .errors import Error, Invalid, Refused
@@ -28,6 +32,7 @@ from .wallet import (
     Earned,
     IssuedKey,
     Moved,
+    Narrowing,
     Operation,
     Payout,
     Release,
@@ -184,9 +189,15 @@ class Session:
     (``wallet_unknown``). Those are not repeated below.
     """
 
-    def __init__(self, engine: _native.Engine, native: _native.Session, market: Market | None) -> None:
+    __slots__ = ("__weakref__", "_engine", "_market", "_narrowing", "_native", "_path")
+
+    def __init__(
+        self, engine: _native.Engine, native: _native.Session, market: Market | None, path: str | None
+    ) -> None:
         self._engine = engine
         self._native = native
+        self._path = path  # resolved when it was opened; None in memory
+        self._narrowing = Narrowing()
         self._market = market  # kept, so that a market opened by its path ends with its last wallet
 
     @property
@@ -206,6 +217,40 @@ class Session:
         if wallet_id is None:
             raise Refused("human_only", "an operator has no wallet of its own")
         return Wallet._of(self, wallet_id)
+
+    def narrowed(
+        self,
+        *,
+        spend_cap_per_job: Amount | None = None,
+        spend_cap_per_hour: Amount | None = None,
+        approval_threshold: Amount | None = None,
+        allowed_gpu_types: Sequence[str] | None = None,
+    ) -> Session:
+        """The same rights, whose outgoing calls (spend, transfer, payout, alone or in bulk) these rules judge too.
+
+        They are judged by the engine, after replays and each before the wallet's own rule of that kind, and bind
+        what is done through the session that comes back. One that is narrowed again is bound by both.
+
+        >>> careful = market.session(api_key).narrowed(spend_cap_per_job=2)
+        """
+        gpu_types = gpu_types_in(allowed_gpu_types, "/allowed_gpu_types")
+        micros = (
+            maybe_micro_in(spend_cap_per_job, "/spend_cap_per_job"),
+            maybe_micro_in(spend_cap_per_hour, "/spend_cap_per_hour"),
+            maybe_micro_in(approval_threshold, "/approval_threshold"),
+        )
+        market = self if isinstance(self, Market) else self._market
+        session = Session(self._engine, self._native.narrowed(*micros, gpu_types), market, self._path)
+        amounts = [None if one is None else Flops.from_micro(one) for one in micros]
+        session._narrowing = self._narrowing.and_also(Narrowing(*amounts, gpu_types))
+        return session
+
+    def __repr__(self) -> str:
+        whose = self.role if self.wallet_id is None else f"{self.role} {self.wallet_id}"
+        return f"<Session of {whose} in {_where(self._path)}{', closed' if self._engine.closed else ''}>"
+
+    def __reduce__(self) -> NoReturn:
+        raise TypeError("a session belongs to an open market and cannot be pickled")
 
     # Wallets.
 
@@ -275,7 +320,7 @@ class Session:
         """
         return Moved(**self._native.topup(*TopUp(wallet, amount, reference, idempotency_key)._arguments()))
 
-    def bulk(self, operations: Sequence[Operation]) -> list[Spent | Earned | Released | Moved | Error]:
+    def bulk(self, operations: Iterable[Operation]) -> list[Spent | Earned | Released | Moved | Error]:
         """Up to 1,000 operations in one commit, judged in order, each with its own outcome.
 
         A refusal stops nothing: it stands in the list as the exception that the call by itself would have
@@ -283,6 +328,11 @@ class Session:
 
         >>> market.bulk([calyx.Spend(agent, "job-1", 4), calyx.Spend(agent, "job-2", 4)])
         """
+        if isinstance(operations, (str, bytes, Mapping)) or not isinstance(operations, Iterable):
+            raise TypeError(
+                f"takes a list of Spend, Earn, Release, TopUp and Transfer, not {type(operations).__name__}"
+            )
+        operations = list(operations)  # walked twice below, which an iterator can be once
         tuples = []
         for at, operation in enumerate(operations):
             name = _name_of.get(type(operation))
@@ -302,7 +352,7 @@ class Session:
             if isinstance(raw, Error):
                 outcomes.append(raw)
             elif isinstance(operation, Earn):
-                outcomes.append(Earned(**raw, _session=self))
+                outcomes.append(Earned._of(raw, self))
             else:
                 outcomes.append(_record_of[type(operation)](**raw))
         return outcomes
@@ -320,6 +370,10 @@ class Session:
     def deny(self, approval: Approval | str) -> Approval:
         """Refuses the call that asked. Raises as :meth:`approve`."""
         return Approval(**self._native.deny(_id_in(approval, "approval")))
+
+    def operator_keys(self, limit: int | None = None) -> Iterator[ApiKey]:
+        """The operators' keys without their secrets, revoked ones too, oldest first (operator)."""
+        return pages(self._native.operator_keys, lambda raw: ApiKey(**raw), limit)
 
     def revoke_key(self, key: ApiKey | IssuedKey | str) -> ApiKey:
         """Ends a key for ever. Raises ``NotFound`` (``key_unknown``)."""
@@ -389,14 +443,25 @@ class Session:
         """
         return AuditReport(**self._native.audit("" if anchor is None else _text_of(anchor), bool(deep)))
 
-    def export(self, format: str, file: IO[str] | IO[bytes] | None = None) -> Iterator[str] | None:
+    def export(
+        self, format: str, file: IO[str] | IO[bytes] | str | os.PathLike[str] | None = None
+    ) -> Iterator[str] | None:
         """The ledger as ``csv``, ``jsonl`` or ``hledger`` (operator).
 
-        With a ``file``, of text or bytes, it is written there piece by piece. Without, an iterator of its
+        With a ``file``, of text or bytes, it is written there piece by piece. With a path, the file there is
+        replaced when all is written, and stays as it was when anything fails. Without, an iterator of its
         lines comes back; the export is complete by then, and what is large lies in a temporary file.
+
+        Raises ``Invalid`` (``path_refused``) for a path that is one of the market's own files.
         """
         text_in(format, "format")
+        if isinstance(file, (str, os.PathLike)):
+            with _replacing(os.fspath(file), self._path) as opened:
+                self._native.export_ledger(format, opened.write)
+            return None
         if file is not None:
+            if not callable(getattr(file, "write", None)):
+                raise Invalid("field_type", f"takes a file or a path, not {type(file).__name__}", {"field": "file"})
             self._native.export_ledger(format, _writer(file))
             return None
         spool = tempfile.SpooledTemporaryFile(max_size=1 << 20)
@@ -422,8 +487,16 @@ class Market(Session):
     a forked child must open its own. A call that moved money returns after the bytes are on disk.
     """
 
-    def __init__(self, engine: _native.Engine) -> None:
-        super().__init__(engine, engine.as_operator(), None)
+    __slots__ = ()
+
+    def __init__(self, engine: _native.Engine, path: str | None = None) -> None:
+        super().__init__(engine, engine.as_operator(), None, path)
+
+    def __repr__(self) -> str:
+        return f"<Market {_where(self._path)}, {'closed' if self.closed else 'open'}>"
+
+    def __reduce__(self) -> NoReturn:
+        raise TypeError("an open market cannot be pickled: send its path")
 
     def __enter__(self) -> Market:
         return self
@@ -452,7 +525,7 @@ class Market(Session):
 
     def session(self, api_key: str) -> Session:
         """What the holder of ``api_key`` may do. Raises ``Refused`` (``unauthorized``)."""
-        return Session(self._engine, self._engine.session(text_in(api_key, "api_key")), self)
+        return Session(self._engine, self._engine.session(text_in(api_key, "api_key")), self, self._path)
 
     def issue_operator_key(self, label: str = "") -> IssuedKey:
         """Mints an operator's API key, for the wire and for :meth:`session`. Shown this once."""
@@ -529,7 +602,8 @@ def open(
     key file; ``pay_out`` is handed each payout once its debit is on disk and answers ``confirmed``, ``failed`` or
     None for not yet. These three may be asked in any thread's call for another's sake, and ``random`` and
     ``sign`` must not call calyx; so what they raise goes to ``sys.unraisablehook``, the call that needed them
-    fails with nothing written, and a payout stays pending.
+    fails with nothing written, and a payout stays pending. An interrupt among it (``KeyboardInterrupt``,
+    ``SystemExit``) is raised by the call that was under way on that thread, once what it did is recorded.
 
     Raises ``Invalid`` (``options_invalid``, ``path_refused``), ``NotFound`` (``file_missing``, read-only),
     ``Unavailable`` (``keys_missing``, ``store_busy``, ``disk_full``, ``io_error``), ``Corrupt`` (``keys_foreign``,
@@ -538,6 +612,8 @@ def open(
     if path is None:
         where = b""
     else:
+        if not isinstance(path, (str, bytes, os.PathLike)):
+            raise Invalid("options_invalid", f"path takes text or a path, not {type(path).__name__}")
         where = os.fsencode(path)
         if not where:
             raise Invalid("path_refused", "the path is empty; a market in memory is open(None)")
@@ -569,8 +645,61 @@ def open(
             sign,
             sign_public_key,
             hand_out,
-        )
+        ),
+        None if path is None else os.path.realpath(os.fsdecode(where)),
     )
+
+
+def _where(path: str | None) -> str:
+    return "in memory" if path is None else repr(path)
+
+
+def _is_of_market(path: str, market: str) -> bool:
+    """Whether ``path`` is the market's file or one beside it, by any name, whether it is there or not."""
+    real = os.path.realpath(path)
+    for suffix in ("", "-wal", "-shm", "-journal", "-gate", "-keys"):
+        own = market + suffix
+        if real == os.path.realpath(own):
+            return True
+        with suppress(OSError):  # one of them is not there
+            if os.path.samefile(real, own):
+                return True
+        # The same name in the same folder, by whatever way one comes there.
+        with suppress(OSError):
+            folders = os.path.dirname(real), os.path.dirname(own)
+            if os.path.basename(real) == os.path.basename(own) and os.path.samefile(*folders):
+                return True
+    return False
+
+
+@contextmanager
+def _replacing(path: str, market: str | None) -> Iterator[IO[bytes]]:
+    """A file to write, which takes the place of ``path`` when all is well; else nothing is left of it."""
+    if market is not None and _is_of_market(path, market):
+        raise Invalid("path_refused", f"{path!r} is a file of the market itself", {"field": "path", "path": path})
+    target = os.path.realpath(path)  # a link stays one
+    mode = None
+    if os.path.exists(target):
+        mode = os.stat(target).st_mode
+        if stat.S_ISDIR(mode):
+            raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), path)
+        if not stat.S_ISREG(mode):  # a terminal or a pipe has no place to be taken
+            with io.open(target, "wb") as file:
+                yield file
+            return
+    beside = f"{target}.{secrets.token_hex(8)}.part"
+    try:
+        with io.open(os.open(beside, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o666), "wb") as file:
+            if mode is not None:
+                os.fchmod(file.fileno(), stat.S_IMODE(mode))
+            yield file
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(beside, target)
+    except BaseException:
+        with suppress(FileNotFoundError):
+            os.unlink(beside)
+        raise
 
 
 _Named = Union[Approval, ApiKey, IssuedKey, Payout, WaitlistEntry, Receipt, str]

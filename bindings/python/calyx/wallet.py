@@ -14,7 +14,7 @@ from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any, NoReturn, TypeVar, Union
 
 from . import _native
-from .errors import Invalid, Refused, Unsupported
+from .errors import Invalid, NotFound, Unsupported
 from .money import Amount, Flops, micro
 from .receipt import Receipt
 
@@ -208,13 +208,28 @@ class Earned:
     new_balance: Flops
     receipt_id: str
     replayed: bool
-    _session: Any = field(repr=False, compare=False, default=None)
+
+    @classmethod
+    def _of(cls, raw: dict[str, Any], session: Session) -> Earned:
+        earned = cls(**raw)
+        object.__setattr__(earned, "_session", session)  # no field: what is copied or sent elsewhere leaves it behind
+        return earned
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {name: value for name, value in self.__dict__.items() if name != "_session"}
 
     @property
     def receipt(self) -> Receipt:
-        """The signed receipt, read from the market."""
-        receipt: Receipt = self._session.receipt(self.receipt_id)
-        return receipt
+        """The signed receipt, read from the market.
+
+        Raises ``Invalid`` (``handle_invalid``) on a copy of the answer, which has no market at hand.
+        """
+        session: Session | None = self.__dict__.get("_session")
+        if session is None:
+            raise Invalid(
+                "handle_invalid", f"this is a copy without its market: ask market.receipt('{self.receipt_id}')"
+            )
+        return session.receipt(self.receipt_id)
 
 
 @dataclass(frozen=True)
@@ -302,6 +317,7 @@ class IssuedKey:
 
     @property
     def id(self) -> str:
+        """The key's id, by which it is revoked."""
         return self.key.id
 
 
@@ -323,6 +339,33 @@ class Payout:
     new_balance: Flops
     created_at: datetime
     replayed: bool
+
+
+@dataclass(frozen=True)
+class Narrowing:
+    """What a session tightens; None is no rule."""
+
+    spend_cap_per_job: Flops | None = None
+    spend_cap_per_hour: Flops | None = None
+    approval_threshold: Flops | None = None
+    allowed_gpu_types: list[str] | None = None
+
+    def and_also(self, more: Narrowing) -> Narrowing:
+        """Both, which is what the engine makes of a session narrowed twice."""
+        return Narrowing(
+            _tighter(self.spend_cap_per_job, more.spend_cap_per_job),
+            _tighter(self.spend_cap_per_hour, more.spend_cap_per_hour),
+            _tighter(self.approval_threshold, more.approval_threshold),
+            _both(self.allowed_gpu_types, more.allowed_gpu_types),
+        )
+
+
+def _tighter(one: Flops | None, other: Flops | None) -> Flops | None:
+    return other if one is None else one if other is None else min(one, other)
+
+
+def _both(one: list[str] | None, other: list[str] | None) -> list[str] | None:
+    return other if one is None else one if other is None else [gpu for gpu in other if gpu in one]
 
 
 # What many of can be done in one commit: see Session.bulk.
@@ -428,7 +471,12 @@ Operation = Union[Spend, Earn, Release, TopUp, Transfer]
 
 
 class _Keep:
+    __slots__ = ()
+
     def __repr__(self) -> str:
+        return "KEEP"
+
+    def __reduce__(self) -> str:  # by its name, so that a copy of it is itself
         return "KEEP"
 
 
@@ -445,12 +493,15 @@ class Wallet:
         wallet = calyx.Wallet(api_key="cyx_live_…", spend_cap_per_job=5.00, allowed_gpus=["RTX 4090", "A100"])
 
     ``market`` is an open :class:`Market`, the path of a market file, or None for the file that the environment
-    variable ``CALYX_MARKET`` names. The other arguments can only tighten what the wallet's policy allows, and
-    bind this object alone.
+    variable ``CALYX_MARKET`` names; a file that is not there is ``NotFound`` (``file_missing``), and is not made.
+    The other arguments can only tighten what the wallet's policy allows, and bind this object alone: the engine
+    judges by them as by the policy itself (see :meth:`Session.narrowed`).
 
     The properties are live: each asks the market. :meth:`state` gives all of them as of one instant.
     Any thread may use a wallet at any time.
     """
+
+    __slots__ = ("__weakref__", "_session", "api_key", "id", "replayed")
 
     #: ``wlt_…``
     id: str
@@ -467,33 +518,33 @@ class Wallet:
         allowed_gpus: Sequence[str] | None = None,
         market: Market | str | os.PathLike[str] | None = None,
     ) -> None:
-        cap = maybe_micro_in(spend_cap_per_job, "spend_cap_per_job")
+        cap = None if spend_cap_per_job is None else Flops.from_micro(micro(spend_cap_per_job, "spend_cap_per_job"))
         gpus = gpu_types_in(allowed_gpus, "allowed_gpus")
         session = _market_of(market).session(api_key)
+        if cap is not None or gpus is not None:
+            session = session.narrowed(spend_cap_per_job=cap, allowed_gpu_types=gpus)
         wallet_id = session.wallet_id
         if wallet_id is None:
             raise Invalid("field_value", "is an operator's key, which has no wallet", {"field": "api_key"})
-        self._begin(session, wallet_id, cap, gpus)
+        self._begin(session, wallet_id)
         self.api_key = api_key
 
-    def _begin(self, session: Session, wallet_id: str, cap: int | None, gpus: list[str] | None) -> None:
+    def _begin(self, session: Session, wallet_id: str) -> None:
         self.id = wallet_id
         self.api_key = None
         self.replayed = False
         self._session = session
-        self._cap = cap
-        self._gpus = gpus
 
     @classmethod
     def _of(cls, session: Session, wallet_id: str) -> Wallet:
         wallet = cls.__new__(cls)
-        wallet._begin(session, wallet_id, None, None)
+        wallet._begin(session, wallet_id)
         return wallet
 
     # What it is.
 
     def state(self) -> WalletState:
-        """All of the wallet as it stands now; the policy is the market's, without what this object tightens."""
+        """All of the wallet as it stands now; the policy is the market's, without what this session tightens."""
         return state_of(self._session._native.wallet(self.id))
 
     @property
@@ -538,55 +589,25 @@ class Wallet:
 
     @property
     def spend_cap_per_job(self) -> Flops | None:
-        """Most that one job may lock: the market's rule or this object's, whichever is tighter."""
-        cap = self.state().spend_cap_per_job
-        if self._cap is None:
-            return cap
-        own = Flops.from_micro(self._cap)
-        return own if cap is None else min(cap, own)
+        """Most that one job may lock: the market's rule or this session's, whichever is tighter."""
+        return _tighter(self.state().spend_cap_per_job, self._session._narrowing.spend_cap_per_job)
 
     @property
     def spend_cap_per_hour(self) -> Flops | None:
-        """Most that may go out in a rolling 60 minutes."""
-        return self.state().spend_cap_per_hour
+        """Most that may go out in a rolling 60 minutes, by the market's rule or this session's."""
+        return _tighter(self.state().spend_cap_per_hour, self._session._narrowing.spend_cap_per_hour)
 
     @property
     def approval_threshold(self) -> Flops | None:
-        """Above it a human must approve; at it none need."""
-        return self.state().approval_threshold
+        """Above it a human must approve, by the market's rule or this session's; at it none need."""
+        return _tighter(self.state().approval_threshold, self._session._narrowing.approval_threshold)
 
     @property
     def allowed_gpu_types(self) -> list[str] | None:
-        """The GPUs that may be rented by the market's rule and this object's; None is all, an empty list none."""
-        allowed = self.state().allowed_gpu_types
-        if self._gpus is None:
-            return allowed
-        return [gpu for gpu in self._gpus if allowed is None or gpu in allowed]
+        """The GPUs that may be rented by the market's rule and this session's; None is all, an empty list none."""
+        return _both(self.state().allowed_gpu_types, self._session._narrowing.allowed_gpu_types)
 
     # Money.
-
-    def _tighten(self, amount: int, gpu_type: str | None, *, judges_gpu: bool) -> None:
-        """The rules of this object, in the market's order and words."""
-        if judges_gpu and self._gpus is not None and gpu_type not in self._gpus:
-            raise Refused(
-                "gpu_not_allowed",
-                f"{'no gpu_type' if gpu_type is None else gpu_type} is not on the allowlist",
-                {"rule": "gpu_not_allowed", "wallet_id": self.id, "gpu_type": gpu_type},
-            )
-        if self._cap is not None and amount > self._cap:
-            needed, cap = Flops.from_micro(amount), Flops.from_micro(self._cap)
-            raise Refused(
-                "spend_cap_per_job",
-                f"needs {needed} FLOPS, the cap a job is {cap}",
-                {
-                    "rule": "spend_cap_per_job",
-                    "wallet_id": self.id,
-                    "needed": needed,
-                    "limit": cap,
-                    "room": cap,
-                    "shortfall": Flops.from_micro(amount - self._cap),
-                },
-            )
 
     def spend(
         self,
@@ -607,7 +628,6 @@ class Wallet:
         ``approval_required`` with ``details["approval_id"]``, ``insufficient_balance``).
         """
         arguments = Spend(self, job_id, amount, gpu_type, host, expires_in)._arguments()
-        self._tighten(arguments[2], arguments[3], judges_gpu=True)
         return Spent(**self._session._native.spend(*arguments))
 
     def earn(
@@ -631,7 +651,7 @@ class Wallet:
         ``escrow_expired``); ``Invalid`` (``gross_above_locked``); ``Refused`` (``wallet_not_active``).
         """
         arguments = Earn(self, job_id, gross_amount, output_hash, gpu_model, duration_seconds, payer)._arguments()
-        return Earned(**self._session._native.earn(*arguments), _session=self._session)
+        return Earned._of(self._session._native.earn(*arguments), self._session)
 
     def release(self, job_id: str) -> Released:
         """Gives back the whole lock of ``job_id``; one never seen is burned, so that no late spend can use it.
@@ -656,7 +676,6 @@ class Wallet:
         ``approval_required``, ``insufficient_balance``) or ``Conflict`` (``key_reused``).
         """
         arguments = Transfer(self, to, amount, reference, idempotency_key)._arguments()
-        self._tighten(arguments[2], None, judges_gpu=False)
         return Moved(**self._session._native.transfer(*arguments))
 
     def fund(
@@ -676,7 +695,6 @@ class Wallet:
         Raises as :meth:`transfer`.
         """
         asked = micro(amount)
-        self._tighten(asked, None, judges_gpu=False)
         return Payout(
             **self._session._native.request_payout(
                 self.id,
@@ -770,6 +788,15 @@ class Wallet:
     def _change(self, fields: dict[str, Any]) -> WalletState:
         return state_of(self._session._native.change_wallet(self.id, fields))
 
+    def __copy__(self) -> Wallet:
+        return self
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> Wallet:
+        return self  # it holds nothing but the way to its market
+
+    def __reduce__(self) -> NoReturn:
+        raise TypeError("a wallet belongs to an open market and cannot be pickled: send its id")
+
     def __eq__(self, other: object) -> bool:
         return self.id == other.id if isinstance(other, Wallet) else NotImplemented
 
@@ -797,6 +824,8 @@ def _market_of(market: Market | str | os.PathLike[str] | None) -> Market:
             "the environment variable CALYX_MARKET names no market file, and no market was given",
             {"field": "market"},
         )
+    if not os.path.exists(path):  # a key of a market that is not there opens nothing, so none is made for it
+        raise NotFound("file_missing", f"there is no market at {os.fspath(path)!r}", {"path": os.fspath(path)})
     key = (os.getpid(), os.path.realpath(path))  # a forked child opens its own
     with _by_path_lock:
         known = _by_path.get(key)

@@ -20,6 +20,7 @@
 #include <chrono>
 #include <cstring>
 #include <thread>
+#include <utility>
 
 namespace py = pybind11;
 
@@ -122,7 +123,11 @@ void at_exit(pid_t owner) {
     if (const OpenPtr open = one.lock()) open->close();
 }
 
-/// Runs `work(engine)` without the GIL and gives what it answered.
+/// What a callback raised on this thread that is nobody's to swallow (an interrupt, an exit): the call that
+/// is under way on the thread raises it, once what it did is recorded.
+thread_local std::exception_ptr interrupted;
+
+/// Runs `work(engine)` without the GIL and gives what it answered, or raises what interrupted it.
 template <class Work>
 auto outside(const OpenPtr& open, Work work) {
   std::shared_ptr<calyx::Engine> engine = open->take();
@@ -132,6 +137,7 @@ auto outside(const OpenPtr& open, Work work) {
     answer.emplace(work(*engine));
     engine.reset();  // after a `close` meanwhile this is its end, which may take its time
   }
+  if (interrupted) std::rethrow_exception(std::exchange(interrupted, nullptr));
   return *std::move(answer);
 }
 
@@ -182,7 +188,9 @@ py::object out(calyx::Instant instant) {
   if (made == nullptr) throw py::error_already_set();
   return py::reinterpret_steal<py::object>(made);
 }
-py::object out(const json::Value& value) {
+/// What a number with decimals is: in an error's details an amount, elsewhere anything.
+enum class Reals : std::uint8_t { decimals, amounts };
+py::object out(const json::Value& value, Reals reals = Reals::decimals) {
   switch (value.kind()) {
     case json::Kind::null: return py::none();
     case json::Kind::boolean: return py::bool_(*value.boolean());
@@ -190,17 +198,21 @@ py::object out(const json::Value& value) {
     case json::Kind::real: {  // by its digits: an amount in an error's details is never a float
       std::string digits;
       json::append_text(digits, value);
+      const bool negative = !digits.empty() && digits[0] == '-';
+      const core::MoneyReading amount = core::read_money(std::string_view(digits).substr(negative ? 1 : 0));
+      if (reals == Reals::amounts && amount.fault == core::MoneyFault::none)
+        return out(negative ? -amount.money : amount.money);
       return known().decimal(digits);
     }
     case json::Kind::string: return out(*value.string());
     case json::Kind::array: {
       py::list items;
-      for (const json::Value& item : *value.array()) items.append(out(item));
+      for (const json::Value& item : *value.array()) items.append(out(item, reals));
       return items;
     }
     case json::Kind::object: {
       py::dict members;
-      for (const json::Member& member : *value.object()) members[out(member.key)] = out(member.value);
+      for (const json::Member& member : *value.object()) members[out(member.key)] = out(member.value, reals);
       return members;
     }
   }
@@ -399,7 +411,8 @@ py::object out(const calyx::Response& response) {
 }
 
 py::object exception_of(const Error& error) {
-  return known().error_of(word(error.status()), word(error.reason), error.message, out(error.details));
+  return known().error_of(word(error.status()), word(error.reason), error.message,
+                          out(error.details, Reals::amounts));
 }
 py::object out(const calyx::Outcome& outcome) {
   return std::visit(
@@ -546,18 +559,9 @@ calyx::Operation operation_of(const py::tuple& values) {
 /// The micro-FLOPS that `text` spells; `field` is what an error names.
 std::int64_t read_money(Text text, Text field) {
   const core::MoneyReading reading = core::read_money(text);
-  const auto fault = [&](Reason reason, const char* message) {
-    return Failure(fail(reason, message, json::object({{"field", field}})));
-  };
-  switch (reading.fault) {
-    case core::MoneyFault::none: break;
-    case core::MoneyFault::malformed:
-      throw fault(Reason::amount_malformed, "is not written as a decimal number");
-    case core::MoneyFault::too_precise: throw fault(Reason::amount_too_precise, "has more than 6 decimals");
-    case core::MoneyFault::out_of_range:
-      throw fault(Reason::amount_out_of_range, "is more than 8000000000 FLOPS");
-    case core::MoneyFault::negative: throw fault(Reason::amount_negative, "is negative");
-  }
+  if (reading.fault != core::MoneyFault::none)
+    throw Failure(fail(core::reason_of(reading.fault), std::string(core::message_of(reading.fault)),
+                       json::object({{"field", field}})));
   return reading.money.micro;
 }
 
@@ -574,7 +578,8 @@ class Function {
         }) {}
 
   /// `read(answer)` of what the function answers to `arguments`, or `otherwise` when it raises: there is
-  /// nobody here to raise to, so Python is told through `sys.unraisablehook`.
+  /// nobody here to raise to, so Python is told through `sys.unraisablehook`. What is no `Exception` waits in
+  /// `interrupted` for the end of the call.
   template <class T, class Read, class... Arguments>
   T ask(T otherwise, Read read, const Arguments&... arguments) const {
     if (!interpreter_alive()) return otherwise;
@@ -583,7 +588,10 @@ class Function {
     try {
       return read(function(out(arguments)...));
     } catch (py::error_already_set& error) {
-      error.discard_as_unraisable(function);
+      if (error.matches(PyExc_Exception))
+        error.discard_as_unraisable(function);
+      else
+        interrupted = std::current_exception();
     } catch (const std::exception& error) {
       PyErr_SetString(PyExc_TypeError, error.what());
       PyErr_WriteUnraisable(function.ptr());
@@ -686,6 +694,7 @@ OpenPtr open_market(std::string path, bool read_only, std::uint64_t busy_timeout
     const Outside none;
     engine.emplace(calyx::Engine::open(std::move(options)));
   }
+  if (interrupted) std::rethrow_exception(std::exchange(interrupted, nullptr));
   auto kept = std::make_unique<calyx::Engine>(std::move(*engine).value());
   open->engine = {kept.release(), [owner = getpid()](calyx::Engine* last) {
                     if (getpid() == owner) delete last;
@@ -880,6 +889,18 @@ PYBIND11_MODULE(_native, module) {
                              [](const PySession& self) { return out(self.session.principal().wallet); })
       .def_property_readonly("key_id",
                              [](const PySession& self) { return out(self.session.principal().key); })
+      .def(
+          "narrowed",
+          [](const PySession& self, MaybeMicro cap_per_job, MaybeMicro cap_per_hour, MaybeMicro threshold,
+             std::optional<std::vector<std::string>> gpu_types) {
+            const calyx::Policy policy{.spend_cap_per_job = money_of(cap_per_job),
+                                       .spend_cap_per_hour = money_of(cap_per_hour),
+                                       .approval_threshold = money_of(threshold),
+                                       .allowed_gpu_types = std::move(gpu_types)};
+            return PySession{self.open, self.session.narrowed(policy)};
+          },
+          arg("spend_cap_per_job"), arg("spend_cap_per_hour"), arg("approval_threshold"),
+          arg("allowed_gpu_types"))
 
       .def(
           "create_wallet",
@@ -995,6 +1016,12 @@ PYBIND11_MODULE(_native, module) {
           },
           arg("wallet"), arg("after"), arg("limit"))
 
+      .def(
+          "operator_keys",
+          [](PySession& self, Text after, std::uint32_t limit) {
+            return self.ask([&](Session& session) { return session.operator_keys({after, limit}); });
+          },
+          arg("after"), arg("limit"))
       .def(
           "issue_key",
           [](PySession& self, Text wallet, Text label, Text idempotency_key) {

@@ -1,9 +1,12 @@
 /// \file
 /// Money: integer micro-FLOPS, read from digits and printed as digits, never through a double.
 ///
+/// Start at `12.40_flops` for an amount that the program knows, and at `read_flops` for one that it is given.
+///
 /// 1 FLOPS = 1,000,000 micro = USD 0.01; 1 atomic unit of USDC (six decimals) = 100 micro.
 #pragma once
 
+#include <calyx/core/result.hpp>
 #include <compare>
 #include <cstdint>
 #include <optional>
@@ -113,6 +116,29 @@ constexpr MoneyReading read_money(std::string_view text) noexcept {
   return {Money{static_cast<std::int64_t>(value)}, MoneyFault::none};
 }
 
+/// The reason that an error has for `fault`.
+constexpr Reason reason_of(MoneyFault fault) noexcept {
+  switch (fault) {
+    case MoneyFault::none: return Reason::none;
+    case MoneyFault::malformed: return Reason::amount_malformed;
+    case MoneyFault::too_precise: return Reason::amount_too_precise;
+    case MoneyFault::out_of_range: return Reason::amount_out_of_range;
+    case MoneyFault::negative: return Reason::amount_negative;
+  }
+  return Reason::internal;
+}
+/// What an error says of `fault`, after the name of the field or the amount itself.
+constexpr std::string_view message_of(MoneyFault fault) noexcept {
+  switch (fault) {
+    case MoneyFault::none: break;
+    case MoneyFault::malformed: return "is not written as a decimal number";
+    case MoneyFault::too_precise: return "has more than 6 decimals";
+    case MoneyFault::out_of_range: return "is more than 8000000000 FLOPS";
+    case MoneyFault::negative: return "is negative";
+  }
+  return "";
+}
+
 /// Appends `money` with at least `decimals_min` decimals and no zero beyond them.
 inline void append_money(std::string& out, Money money, int decimals_min) {
   std::uint64_t magnitude = static_cast<std::uint64_t>(money.micro);
@@ -154,4 +180,32 @@ constexpr Money from_usdc_atomic(std::int64_t atomic) noexcept {
 }
 
 }  // namespace core
+
+/// The amount that the digits of `text` spell. Units: FLOPS.
+/// Fails: `amount_malformed`, `amount_too_precise`, `amount_out_of_range`, `amount_negative`.
+inline Result<Money> read_flops(std::string_view text) {
+  const core::MoneyReading reading = core::read_money(text);
+  if (reading.fault == core::MoneyFault::none) return reading.money;
+  // What was given may be long, or no text at all, so it is said only where it is short and printable.
+  constexpr std::size_t said_max = 32;
+  bool sayable = text.size() <= said_max;
+  for (const char c : text) sayable = sayable && c > 0x20 && c < 0x7F;
+  std::string message = sayable && !text.empty() ? std::string(text) : std::string("the amount");
+  message += ' ';
+  message += core::message_of(reading.fault);
+  return fail(core::reason_of(reading.fault), std::move(message));
+}
+
+inline namespace literals {
+
+/// `12.40_flops`: an amount, read from its digits while the program is compiled. Digits that are no amount do
+/// not compile. Units: FLOPS.
+consteval Money operator""_flops(const char* digits) {
+  const core::MoneyReading reading = core::read_money(digits);
+  if (reading.fault != core::MoneyFault::none)
+    throw "these digits are no amount of FLOPS";  // never at run time
+  return reading.money;
+}
+
+}  // namespace literals
 }  // namespace calyx
