@@ -1,10 +1,10 @@
 #include <calyx/core/event.hpp>
-#include <cstdlib>
 #include <random>
 #include <set>
 #include <string>
 
 #include "crypto_for_tests.hpp"
+#include "testing.hpp"
 
 using namespace calyx;
 using core::EventHead;
@@ -85,7 +85,7 @@ EventKind a_kind(std::mt19937_64& random) {
 }  // namespace
 
 TEST_CASE("an event's document is the canonical JSON of all its fields, whatever they are") {
-  const int rounds = std::getenv("CALYX_TEST_SCALE") != nullptr ? 5'000 : 50'000;
+  const int rounds = testing::by_scale(5'000, 50'000, 5'000'000);
   std::mt19937_64 random(20261123);
   int wrong = 0;
   std::string first_wrong;

@@ -2,9 +2,10 @@
 
 #include <algorithm>
 #include <calyx/core/fee.hpp>
-#include <cstdlib>
 #include <random>
 #include <string>
+
+#include "testing.hpp"
 
 using namespace calyx;
 using core::FeeSplit;
@@ -52,8 +53,7 @@ TEST_CASE("the fee is fifteen percent rounded half-even to the micro") {
 }
 
 TEST_CASE("fee and net sum to gross for a million amounts, at every rate that is asked") {
-  const bool small = std::getenv("CALYX_TEST_SCALE") != nullptr;
-  const int rounds = small ? 50'000 : 1'000'000;
+  const int rounds = testing::by_scale(50'000, 1'000'000, 50'000'000);
   std::mt19937_64 random(20261123);
   std::uniform_int_distribution<std::int64_t> any(0, core::amount_max.micro);
   std::uniform_int_distribution<std::int32_t> any_rate(0, core::basis_points_whole);

@@ -3,7 +3,6 @@
 #include <atomic>
 #include <calyx/engine.hpp>
 #include <chrono>
-#include <cstdlib>
 #include <memory>
 #include <random>
 #include <string>
@@ -12,6 +11,7 @@
 
 #include "store/gate.hpp"
 #include "store/scratch.hpp"
+#include "testing.hpp"
 
 using namespace calyx;
 using store::in_child;
@@ -21,7 +21,6 @@ using store::wait_for;
 
 namespace {
 
-bool small_scale() { return std::getenv("CALYX_TEST_SCALE") != nullptr; }
 void pause_ms(int ms) { std::this_thread::sleep_for(std::chrono::milliseconds(ms)); }
 
 constexpr std::int64_t each = 1'000'000;  // what every wallet begins with, in micro
@@ -109,7 +108,7 @@ TEST_CASE("eight callers at once lose and make no money, and a reader never sees
     threads.emplace_back([&, i] {
       // Half of the callers use another engine on the same file.
       Session all = (i % 2 == 0 ? engine : beside).as_operator();
-      const int steps = small_scale() ? 60 : 800;
+      const int steps = testing::by_scale(60, 800, 20'000);
       if (!business(all, wallets, i, steps)) ++bad_answers;
       // Two in one commit: nobody may ever see one of them.
       for (int n = 0; n < 10; ++n) {
@@ -315,7 +314,7 @@ TEST_CASE("engines come and go while others write") {
     for (std::uint64_t i = 0; !done.load(); ++i)
       if (!business(engine.as_operator(), wallets, i, 10)) good = false;
   });
-  for (int i = 0; i < (small_scale() ? 5 : 20); ++i) {
+  for (int i = 0; i < testing::by_scale(5, 20, 500); ++i) {
     Options options = at(path);
     options.read_only = i % 2 == 0;
     Engine visitor = Engine::open(options).value();

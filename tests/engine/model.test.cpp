@@ -21,6 +21,8 @@
 #include <thread>
 #include <vector>
 
+#include "testing.hpp"
+
 using namespace calyx;
 
 namespace {
@@ -1667,12 +1669,9 @@ static_assert(static_cast<int>(End::open) == static_cast<int>(EscrowState::open)
 }  // namespace
 
 TEST_CASE("a million random questions get from the engine what the documents promise") {
-  const char* scale = std::getenv("CALYX_TEST_SCALE");
-  const bool small = scale != nullptr && std::string(scale) == "small";
   const char* one = std::getenv("CALYX_TEST_SEED");
-  constexpr std::uint64_t questions_a_seed = 25'000;
-  const std::uint64_t seeds = small ? 3 : 40;
-  const std::uint64_t questions = small ? 17'000 : questions_a_seed;
+  const auto seeds = testing::by_scale<std::uint64_t>(3, 40, 2'000);
+  const auto questions = testing::by_scale<std::uint64_t>(17'000, 25'000, 25'000);
   Reach reach;
   std::mutex mutex;
   std::string first_divergence;
@@ -1709,12 +1708,14 @@ TEST_CASE("a million random questions get from the engine what the documents pro
               std::to_string(reach.refused[static_cast<std::size_t>(reason)].load()) + ", ";
   MESSAGE(reach.asked.load(), " questions, seeds 0 to ", seeds - 1, ": ", counts, "replays ",
           reach.replays.load(), ", expiries ", reach.expiries.load());
+  testing::told("model operations", reach.asked.load());
+  testing::told("model seeds", one != nullptr ? std::string(one) : "0 to " + std::to_string(seeds - 1));
   CHECK_MESSAGE(first_divergence.empty(), first_divergence);
   if (!first_divergence.empty() || one != nullptr) return;
 
   // What was never asked was never compared.
-  CHECK(reach.asked.load() >= (small ? 50'000 : 1'000'000));
-  const std::uint64_t least = small ? 1 : 100;
+  CHECK(reach.asked.load() >= testing::by_scale(50'000U, 1'000'000U, 50'000'000U));
+  const auto least = testing::by_scale<std::uint64_t>(1, 100, 100);
   for (std::size_t i = 0; i < ops; ++i) {
     CAPTURE(op_words[i]);
     if (static_cast<Op>(i) != Op::too_many) CHECK(reach.done[i].load() >= least);

@@ -86,6 +86,8 @@ TEST_CASE("the power may go at any write, sync, truncate and delete, and nothing
     recoveries += found.distinct;
   }
   MESSAGE("power cuts in all: ", cuts, " cuts, ", recoveries, " recoveries");
+  testing::told("power cuts", cuts);
+  testing::told("recoveries after power cuts", recoveries);
 }
 
 }  // namespace calyx::faults

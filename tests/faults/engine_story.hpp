@@ -34,41 +34,16 @@
 #include "crypto/sha256.hpp"
 #include "fault_vfs.hpp"
 #include "json/reader.hpp"
+#include "testing.hpp"
 
 namespace calyx::faults {
 
 inline constexpr const char* market_file = "/mem/market.db";
 
-/// How much of a loop a run can pay for: `CALYX_TEST_SCALE` is `small`, unset or `soak`.
-enum class Scale : std::uint8_t { small, usual, soak };
-inline Scale test_scale() {
-  const char* wanted = std::getenv("CALYX_TEST_SCALE");
-  if (wanted == nullptr) return Scale::usual;
-  return std::string_view(wanted) == "small"  ? Scale::small
-         : std::string_view(wanted) == "soak" ? Scale::soak
-                                              : Scale::usual;
-}
-template <class T>
-T by_scale(T small, T usual, T soak) {
-  return test_scale() == Scale::small ? small : test_scale() == Scale::soak ? soak : usual;
-}
-
-/// A small generator whose numbers are the same everywhere.
-class Dice {
- public:
-  explicit Dice(std::uint64_t seed) noexcept : state_(seed) {}
-  std::uint64_t next() noexcept {
-    state_ += 0x9e3779b97f4a7c15ULL;
-    std::uint64_t z = state_;
-    z = (z ^ (z >> 30)) * 0xbf58476d1ce4e5b9ULL;
-    z = (z ^ (z >> 27)) * 0x94d049bb133111ebULL;
-    return z ^ (z >> 31);
-  }
-  std::uint64_t below(std::uint64_t limit) noexcept { return limit == 0 ? 0 : next() % limit; }
-
- private:
-  std::uint64_t state_;
-};
+using testing::by_scale;
+using testing::Dice;
+using testing::Scale;
+using testing::test_scale;
 
 inline constexpr Money flops(std::int64_t whole, std::int64_t micro = 0) {
   return Money{whole * core::micro_per_flops + micro};
@@ -793,6 +768,19 @@ struct Played {
   std::vector<Told> told;
   Trace trace;
 };
+
+/// The story of `tell_story` on a disk that never fails, whose images the cases of a test start from.
+inline const Played& undisturbed() {
+  static const Played played = [] {
+    Played made;
+    made.story = tell_story();
+    Disk disk;
+    Stage stage(disk);
+    made.told = play(stage, made.story, 20);
+    return made;
+  }();
+  return played;
+}
 
 struct Cuts {
   std::uint64_t cuts = 0;

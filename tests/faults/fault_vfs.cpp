@@ -10,6 +10,7 @@
 #include <utility>
 
 #include "fault_alloc.hpp"
+#include "testing.hpp"
 
 namespace calyx::faults {
 
@@ -61,25 +62,7 @@ const char* name_of(DamageKind kind) noexcept {
 
 namespace {
 
-/// A small generator whose numbers are the same everywhere, which the standard distributions are not.
-class Random {
- public:
-  explicit Random(std::uint64_t seed) noexcept : state_(seed) {}
-
-  std::uint64_t next() noexcept {
-    // The splitmix64 step: one addition and a mixing of the bits.
-    state_ += 0x9e3779b97f4a7c15ULL;
-    std::uint64_t z = state_;
-    z = (z ^ (z >> 30)) * 0xbf58476d1ce4e5b9ULL;
-    z = (z ^ (z >> 27)) * 0x94d049bb133111ebULL;
-    return z ^ (z >> 31);
-  }
-  std::uint64_t below(std::uint64_t limit) noexcept { return limit == 0 ? 0 : next() % limit; }
-  bool coin() noexcept { return (next() >> 63) != 0; }
-
- private:
-  std::uint64_t state_;
-};
+using Random = testing::Dice;
 
 void put(Bytes& file, std::uint64_t offset, const std::uint8_t* data, std::uint64_t count) {
   if (count == 0) return;

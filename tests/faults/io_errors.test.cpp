@@ -40,19 +40,6 @@ std::string describe(const Plan& plan, std::uint64_t n) {
          std::to_string(n) + (plan.persistent ? " and after" : "");
 }
 
-/// The undisturbed story, whose images the cases start from.
-const Played& undisturbed() {
-  static const Played played = [] {
-    Played made;
-    made.story = tell_story();
-    Disk disk;
-    Stage stage(disk);
-    made.told = play(stage, made.story, 20);
-    return made;
-  }();
-  return played;
-}
-
 /// Looks at what `image` holds, on a disk of its own.
 std::string fault_in(const Image& image, Look look, DiskOptions medium = {}) {
   Disk disk(medium);
@@ -159,6 +146,7 @@ TEST_CASE("every call of the file system may fail in every step, and callers are
       std::chrono::duration_cast<std::chrono::milliseconds>(std::chrono::steady_clock::now() - begun).count();
   MESSAGE("I/O errors in steps: ", counts.cases, " cases, ", counts.answered, " answered, ",
           counts.unavailable, " unavailable, ", counts.unknown, " unknown, ", ms, " ms");
+  testing::told("I/O faults in steps", counts.cases);
   // A kind of answer that never came was never tried.
   CHECK(counts.answered > 0);
   CHECK(counts.unavailable > 100);
@@ -225,6 +213,7 @@ TEST_CASE("every call of the file system may fail as a market is opened or close
       std::chrono::duration_cast<std::chrono::milliseconds>(std::chrono::steady_clock::now() - begun).count();
   MESSAGE("I/O errors at opening and closing: ", cases, " cases, ", refused, " openings refused, ", ms,
           " ms");
+  testing::told("I/O faults at opening and closing", cases);
   CHECK(refused > 100);
 }
 
@@ -356,6 +345,8 @@ TEST_CASE(
     CHECK_MESSAGE(fault.empty(), fault);
   }
   MESSAGE("failed syncs: ", cases, " cases, ", unknown, " told unknown, ", recoveries, " recoveries");
+  testing::told("failed syncs", cases);
+  testing::told("recoveries after failed syncs", recoveries);
   CHECK(unknown >= by_scale<std::uint64_t>(5, 50, 50));
 }
 

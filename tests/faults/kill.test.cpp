@@ -286,6 +286,8 @@ TEST_CASE("processes that share a market may be killed at any moment") {
   MESSAGE("kills: ", tally.kills, " processes killed in ", markets, " markets, ", tally.answered,
           " answers kept, ", tally.under_way, " acts under way, of which ", tally.stood, " stood, ", ms,
           " ms");
+  testing::told("processes killed", tally.kills);
+  testing::told("answers kept over kills", tally.answered);
   CHECK(tally.kills >= by_scale<std::uint64_t>(20, 200, 20'000));
   CHECK(tally.answered > 0);
   CHECK(tally.under_way > 0);

@@ -16,18 +16,6 @@
 namespace calyx::faults {
 namespace {
 
-const Played& undisturbed() {
-  static const Played played = [] {
-    Played made;
-    made.story = tell_story();
-    Disk disk;
-    Stage stage(disk);
-    made.told = play(stage, made.story, 20);
-    return made;
-  }();
-  return played;
-}
-
 struct Tally {
   std::uint64_t cases = 0, threw = 0, no_memory = 0, unknown = 0, answered = 0;
 };
@@ -154,6 +142,7 @@ TEST_CASE("memory may run out at any allocation of any step, and nothing is half
       std::chrono::duration_cast<std::chrono::milliseconds>(std::chrono::steady_clock::now() - begun).count();
   MESSAGE("out of memory in steps: ", tally.cases, " cases, ", tally.threw, " threw, ", tally.no_memory,
           " said no_memory, ", tally.unknown, " unknown, ", tally.answered, " answered, ", ms, " ms");
+  testing::told("points where memory ran out in steps", tally.cases);
   CHECK(tally.no_memory > 1000);
 }
 
@@ -273,6 +262,7 @@ TEST_CASE("memory may run out as a market is read, opened or closed") {
       std::chrono::duration_cast<std::chrono::milliseconds>(std::chrono::steady_clock::now() - begun).count();
   MESSAGE("out of memory in reading, opening, closing: ", tally.cases, " cases, ", tally.threw, " threw, ",
           tally.no_memory, " said no_memory, ", tally.answered, " answered, ", ms, " ms");
+  testing::told("points where memory ran out in reading, opening and closing", tally.cases);
 }
 
 TEST_CASE("memory may run out under callers who share commits, and each gets an answer that is true") {
@@ -364,6 +354,7 @@ TEST_CASE("memory may run out under callers who share commits, and each gets an 
       std::chrono::duration_cast<std::chrono::milliseconds>(std::chrono::steady_clock::now() - begun).count();
   MESSAGE("out of memory among callers: ", rounds, " rounds, memory ran out in ", fired, ", ", starved,
           " starved, ", through, " through, ", untrue, " untrue, ", ms, " ms");
+  testing::told("callers' batches in which memory ran out", fired);
 }
 
 }  // namespace calyx::faults

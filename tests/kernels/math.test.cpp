@@ -7,22 +7,11 @@
 #include <cstdint>
 #include <limits>
 
+#include "testing.hpp"
+
 namespace {
 
 namespace math = calyx::kernels::math;
-
-/// A fixed stream of numbers: a step of splitmix64, so that a failure can be replayed.
-std::uint64_t next(std::uint64_t& state) {
-  state += 0x9e3779b97f4a7c15ULL;
-  std::uint64_t mixed = state;
-  mixed = (mixed ^ (mixed >> 30)) * 0xbf58476d1ce4e5b9ULL;
-  mixed = (mixed ^ (mixed >> 27)) * 0x94d049bb133111ebULL;
-  return mixed ^ (mixed >> 31);
-}
-
-double uniform(std::uint64_t& state, double low, double high) {
-  return low + (high - low) * (static_cast<double>(next(state) >> 11) * 0x1p-53);
-}
 
 /// How far `value` is from `exact`, in units of the last place of `exact`.
 double units_off(double value, long double exact) {
@@ -38,7 +27,7 @@ double units_off(double value, long double exact) {
 
 TEST_CASE("sine and cosine are within one unit of the last place, near and far") {
   if (LDBL_MANT_DIG <= DBL_MANT_DIG) {
-    MESSAGE("skipped: accuracy of sine and cosine (long double is no wider than double here)");
+    calyx::testing::skipped("accuracy of sine and cosine", "long double is no wider than double here");
     return;
   }
   struct Row {
@@ -52,12 +41,12 @@ TEST_CASE("sine and cosine are within one unit of the last place, near and far")
       {"a million radians", 1e6, 1.0},
       {"beyond any sensible angle", 1e15, 1.0},
   };
-  std::uint64_t state = 1;
+  calyx::testing::Dice dice(1);
   for (const Row& row : rows) {
     CAPTURE(row.says);
     double worst = 0.0;
     for (int i = 0; i < 100000; ++i) {
-      const double angle = uniform(state, -row.largest, row.largest);
+      const double angle = dice.uniform(-row.largest, row.largest);
       const math::Unit unit = math::direction(angle);
       worst = std::fmax(worst, units_off(unit.x, std::cos(static_cast<long double>(angle))));
       worst = std::fmax(worst, units_off(unit.y, std::sin(static_cast<long double>(angle))));
@@ -67,11 +56,11 @@ TEST_CASE("sine and cosine are within one unit of the last place, near and far")
 }
 
 TEST_CASE("every magnitude of double has its sine, up to the largest") {
-  std::uint64_t state = 2;
+  calyx::testing::Dice dice(2);
   double worst = 0.0;
   for (std::uint64_t exponent = 1; exponent < 2047; ++exponent) {
     for (int i = 0; i < 20; ++i) {
-      const double angle = math::double_of((exponent << 52) | (next(state) >> 12));
+      const double angle = math::double_of((exponent << 52) | (dice.next() >> 12));
       const math::Unit unit = math::direction(angle);
       worst = std::fmax(worst, units_off(unit.x, std::cos(static_cast<long double>(angle))));
       worst = std::fmax(worst, units_off(unit.y, std::sin(static_cast<long double>(angle))));
@@ -115,12 +104,12 @@ TEST_CASE("zero and tiny angles come back as they are") {
 }
 
 TEST_CASE("the angle of a vector is within one and a half units of the last place") {
-  std::uint64_t state = 3;
+  calyx::testing::Dice dice(3);
   double worst = 0.0;
   for (int i = 0; i < 200000; ++i) {
-    const double scale = math::double_of((next(state) % 400 + 823) << 52);
-    const double x = uniform(state, -1.0, 1.0) * scale;
-    const double y = uniform(state, -1.0, 1.0) * (i % 3 == 0 ? scale : scale * uniform(state, 0.0, 1e-6));
+    const double scale = math::double_of((dice.next() % 400 + 823) << 52);
+    const double x = dice.uniform(-1.0, 1.0) * scale;
+    const double y = dice.uniform(-1.0, 1.0) * (i % 3 == 0 ? scale : scale * dice.uniform(0.0, 1e-6));
     worst = std::fmax(worst, units_off(math::angle_of(x, y),
                                        std::atan2(static_cast<long double>(y), static_cast<long double>(x))));
     worst = std::fmax(worst, units_off(math::angle_of(y, x),
@@ -155,11 +144,11 @@ TEST_CASE("the angle of an axis or a diagonal is the nearest double") {
 }
 
 TEST_CASE("a product and what it rounds away are exact together") {
-  std::uint64_t state = 4;
+  calyx::testing::Dice dice(4);
   for (int i = 0; i < 10000; ++i) {
     // Factors of 26 and 30 bits: their exact product fits an integer, which is the oracle.
-    const auto left = static_cast<std::int64_t>(next(state) >> 34);
-    const auto right = static_cast<std::int64_t>(next(state) >> 31);
+    const auto left = static_cast<std::int64_t>(dice.next() >> 34);
+    const auto right = static_cast<std::int64_t>(dice.next() >> 31);
     const math::Sum sum = math::product(static_cast<double>(left), static_cast<double>(right));
     CHECK(static_cast<std::int64_t>(sum.high) + static_cast<std::int64_t>(sum.low) == left * right);
     CHECK(sum.high == static_cast<double>(left) * static_cast<double>(right));

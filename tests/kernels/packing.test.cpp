@@ -16,6 +16,7 @@
 
 #include "calyx_kernels/backend.hpp"
 #include "calyx_kernels/packing_sample.hpp"
+#include "testing.hpp"
 
 namespace {
 
@@ -167,18 +168,6 @@ std::vector<double> all_candidates() {
   return all;
 }
 
-std::uint64_t next(std::uint64_t& state) {
-  state += 0x9e3779b97f4a7c15ULL;
-  std::uint64_t mixed = state;
-  mixed = (mixed ^ (mixed >> 30)) * 0xbf58476d1ce4e5b9ULL;
-  mixed = (mixed ^ (mixed >> 27)) * 0x94d049bb133111ebULL;
-  return mixed ^ (mixed >> 31);
-}
-
-double uniform(std::uint64_t& state, double low, double high) {
-  return low + (high - low) * (static_cast<double>(next(state) >> 11) * 0x1p-53);
-}
-
 }  // namespace
 
 TEST_CASE("the verdict agrees with the challenge's scorer, as given and rounded") {
@@ -188,7 +177,7 @@ TEST_CASE("the verdict agrees with the challenge's scorer, as given and rounded"
 TEST_CASE("the verdict agrees on the best packings that others published") {
   const char* extra = std::getenv("CALYX_EXTRA_VECTORS");
   if (extra == nullptr || *extra == '\0') {
-    MESSAGE("skipped: packing best-known candidates (CALYX_EXTRA_VECTORS is not set)");
+    calyx::testing::skipped("packing best-known candidates", "CALYX_EXTRA_VECTORS is not set");
     return;
   }
   CHECK(check_file(std::string(extra) + "/packing/eval.json") == 78);
@@ -225,16 +214,16 @@ TEST_CASE("the four ways to pair the halves of two disks add up to the lens of t
     piece.facing = {-piece.facing.x, -piece.facing.y};
     return piece;
   };
-  std::uint64_t state = 5;
+  calyx::testing::Dice dice(5);
   double worst_sum = 0.0;
   double worst_order = 0.0;
   for (int round = 0; round < 60000; ++round) {
-    const double off = std::pow(10.0, -uniform(state, 5.0, 17.0)) * (next(state) % 2 == 0 ? 1.0 : -1.0);
-    double a_angle = uniform(state, -4.0, 4.0);
-    double b_angle = uniform(state, -4.0, 4.0);
-    double way = uniform(state, -4.0, 4.0);
-    double distance = uniform(state, 0.0, 2.05);
-    const auto quarters = [&] { return kernels::math::half_pi * static_cast<double>(next(state) % 4); };
+    const double off = std::pow(10.0, -dice.uniform(5.0, 17.0)) * (dice.next() % 2 == 0 ? 1.0 : -1.0);
+    double a_angle = dice.uniform(-4.0, 4.0);
+    double b_angle = dice.uniform(-4.0, 4.0);
+    double way = dice.uniform(-4.0, 4.0);
+    double distance = dice.uniform(0.0, 2.05);
+    const auto quarters = [&] { return kernels::math::half_pi * static_cast<double>(dice.next() % 4); };
     switch (round % 8) {
       case 1: distance = 2.0 + off; break;                 // arcs touch
       case 2: distance = std::fabs(off); break;            // one disk, nearly
@@ -246,7 +235,7 @@ TEST_CASE("the four ways to pair the halves of two disks add up to the lens of t
         break;  // flat sides on one line
       case 7:
         a_angle = 0.0, b_angle = quarters(), way = quarters();
-        distance = 0.5 * static_cast<double>(next(state) % 5) + (next(state) % 2 == 0 ? off : 0.0);
+        distance = 0.5 * static_cast<double>(dice.next() % 5) + (dice.next() % 2 == 0 ? off : 0.0);
         break;
       default: break;
     }
@@ -274,15 +263,15 @@ TEST_CASE("the four ways to pair the halves of two disks add up to the lens of t
 
 TEST_CASE("no circle of all that touch two or three pieces is smaller than the smallest") {
   // The answer touches two or three of each piece's arc and corners; here every such circle is tried.
-  std::uint64_t state = 6;
+  calyx::testing::Dice dice(6);
   for (int round = 0; round < 24; ++round) {
     CAPTURE(round);
     const double scales[] = {3.0, 1.0, 10.0, 0.01, 1e-6, 100.0};
     const double scale = scales[round % 6];
     Piece piece[packing::pieces];
     for (std::uint32_t i = 0; i < packing::pieces; ++i) {
-      const double y = round % 4 == 1 ? 0.0 : uniform(state, -scale, scale);
-      piece[i] = packing::piece_at(uniform(state, -scale, scale), y, uniform(state, -4.0, 4.0));
+      const double y = round % 4 == 1 ? 0.0 : dice.uniform(-scale, scale);
+      piece[i] = packing::piece_at(dice.uniform(-scale, scale), y, dice.uniform(-4.0, 4.0));
     }
     // Many alike: a support then has several equals to choose from.
     if (round % 5 == 2)
@@ -429,11 +418,11 @@ TEST_CASE("six decimals are rounded as the decimal says, ties to even") {
 }
 
 TEST_CASE("rounding agrees with the C library's decimal printing") {
-  std::uint64_t state = 7;
+  calyx::testing::Dice dice(7);
   for (int i = 0; i < 20000; ++i) {
-    double number = uniform(state, -1.0, 1.0) * std::pow(10.0, uniform(state, -8.0, 10.2));
+    double number = dice.uniform(-1.0, 1.0) * std::pow(10.0, dice.uniform(-8.0, 10.2));
     // Every third is an exact tie: an odd multiple of 1 / 128.
-    if (i % 3 == 0) number = (2.0 * std::floor(uniform(state, -1e6, 1e6)) + 1.0) / 128.0;
+    if (i % 3 == 0) number = (2.0 * std::floor(dice.uniform(-1e6, 1e6)) + 1.0) / 128.0;
     char text[64];
     std::snprintf(text, sizeof text, "%.6f", number);
     CAPTURE(text);

@@ -12,6 +12,7 @@
 
 #include "json/reader.hpp"
 #include "store/scratch.hpp"
+#include "testing.hpp"
 
 using namespace calyx;
 
@@ -192,8 +193,11 @@ TEST_CASE("whoever has the JSON Lines and SHA-256 can check the chain") {
   CHECK(prev == report.head);
 }
 
-TEST_CASE("hledger takes the journal, strictly, and comes to the same balances" *
-          doctest::skip(std::system("hledger --version >/dev/null 2>&1") != 0)) {
+TEST_CASE("hledger takes the journal, strictly, and comes to the same balances") {
+  if (std::system("hledger --version >/dev/null 2>&1") != 0) {
+    REQUIRE(testing::may_lack("hledger takes the journal", "hledger"));
+    return;
+  }
   Names market;
   const store::Scratch scratch;
   const std::string file = scratch / "ledger.journal";

@@ -2,10 +2,11 @@
 
 #include <calyx/core/money.hpp>
 #include <calyx/engine.hpp>
-#include <cstdlib>
 #include <random>
 #include <string>
 #include <vector>
+
+#include "testing.hpp"
 
 using namespace calyx;
 
@@ -23,8 +24,7 @@ std::int64_t micro_at(const core::json::Value& amounts, const char* name) {
 }  // namespace
 
 TEST_CASE("whatever is locked and settled, at whatever fee, no micro is made or lost") {
-  const bool small = std::getenv("CALYX_TEST_SCALE") != nullptr;
-  const std::int64_t rounds = small ? 4 : 20;
+  const std::int64_t rounds = testing::by_scale<std::int64_t>(4, 20, 400);
   constexpr std::int64_t pairs = 250;
   for (const std::int32_t rate : {0, 1, 1500, 3333, 9999, 10'000}) {
     CAPTURE(rate);

@@ -18,6 +18,7 @@
 #include "services/audit.hpp"
 #include "services/events.hpp"
 #include "store/scratch.hpp"
+#include "testing.hpp"
 
 using namespace calyx;
 namespace fs = std::filesystem;
@@ -28,10 +29,7 @@ constexpr std::int64_t flops = core::micro_per_flops;
 constexpr const char* tables[] = {"events",   "entries",  "locks", "resolutions",
                                   "requests", "receipts", "tiles", "checkpoints"};
 
-int rounds(int usual) {
-  const char* scale = std::getenv("CALYX_TEST_SCALE");
-  return scale != nullptr && std::string(scale) == "small" ? usual / 8 : usual;
-}
+int rounds(int usual) { return testing::by_scale(usual / 8, usual, 20 * usual); }
 
 std::string bytes_of(const std::string& path) {
   std::ifstream in(path, std::ios::binary);
@@ -195,10 +193,9 @@ Verdict judge_file(const std::string& path, const Anchor& anchor, AuditDepth dep
   return {Verdict::Kind::passed, {}};
 }
 
-void print_counts(const char* title, const std::map<std::string, int>& counts) {
-  std::string line = title;
-  for (const auto& [kind, count] : counts) line += "\n  " + std::to_string(count) + "  " + kind;
-  MESSAGE(line);
+void print_counts(const std::string& title, const std::map<std::string, int>& counts) {
+  for (const auto& [kind, count] : counts)
+    testing::told(title + " " + kind, static_cast<std::uint64_t>(count));
 }
 
 }  // namespace

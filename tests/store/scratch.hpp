@@ -2,11 +2,13 @@
 /// A folder of a test's own, and children to share its files with.
 #pragma once
 
+#include <sys/mman.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
 #include <cstdlib>
 #include <filesystem>
+#include <new>
 #include <stdexcept>
 #include <string>
 
@@ -31,6 +33,25 @@ class Scratch {
 
  private:
   std::string folder_;
+};
+
+/// A value that parent and children see alike.
+template <class T>
+class Shared {
+ public:
+  Shared() {
+    void* mapped = ::mmap(nullptr, sizeof(T), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+    if (mapped == MAP_FAILED) throw std::runtime_error("no shared memory");
+    value_ = new (mapped) T();
+  }
+  Shared(const Shared&) = delete;
+  Shared& operator=(const Shared&) = delete;
+  ~Shared() { ::munmap(value_, sizeof(T)); }
+  T* operator->() const noexcept { return value_; }
+  T& operator*() const noexcept { return *value_; }
+
+ private:
+  T* value_;
 };
 
 /// Starts `work` in a child process, whose exit code is what it returns; 99 for an exception. The child

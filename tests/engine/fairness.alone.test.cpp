@@ -1,18 +1,16 @@
 #include <doctest/doctest.h>
-#include <sys/mman.h>
 
 #include <algorithm>
 #include <array>
 #include <atomic>
 #include <calyx/engine.hpp>
 #include <chrono>
-#include <new>
-#include <stdexcept>
 #include <string>
 #include <thread>
 
 #include "store/gate.hpp"
 #include "store/scratch.hpp"
+#include "testing.hpp"
 
 using namespace calyx;
 using store::monotonic_us;
@@ -23,7 +21,7 @@ using store::wait_for;
 namespace {
 
 constexpr std::size_t processes = 4;
-constexpr std::int64_t contest_us = 2'000'000;
+const std::int64_t contest_us = testing::by_scale<std::int64_t>(2'000'000, 2'000'000, 60'000'000);
 
 /// What the children tell, in memory that they share with the test.
 struct Contest {
@@ -31,24 +29,6 @@ struct Contest {
   std::atomic<bool> go{false};
   std::array<std::atomic<std::int64_t>, processes> commits{};
   std::array<std::atomic<std::int64_t>, processes> longest_wait_us{};
-};
-
-class SharedContest {
- public:
-  SharedContest() {
-    void* mapped =
-        ::mmap(nullptr, sizeof(Contest), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
-    if (mapped == MAP_FAILED) throw std::runtime_error("no shared memory");
-    contest_ = new (mapped) Contest();
-  }
-  SharedContest(const SharedContest&) = delete;
-  SharedContest& operator=(const SharedContest&) = delete;
-  ~SharedContest() { ::munmap(contest_, sizeof(Contest)); }
-  Contest* operator->() const noexcept { return contest_; }
-  Contest& operator*() const noexcept { return *contest_; }
-
- private:
-  Contest* contest_;
 };
 
 void pause_ms(int ms) { std::this_thread::sleep_for(std::chrono::milliseconds(ms)); }
@@ -92,7 +72,7 @@ TEST_CASE("four processes that spend as fast as they can each get their share of
       wallet = all.create_wallet({.owner_type = OwnerType::human, .owner_id = "alice"}).value().wallet.id;
       all.topup({.wallet = wallet, .amount = Money{1'000'000'000}}).value();
     }
-    const SharedContest contest;
+    const store::Shared<Contest> contest;
     std::array<pid_t, processes> children{};
     for (std::size_t i = 0; i < processes; ++i)
       children[i] = start_child([&] { return contend(*contest, i, path, wallet); });
@@ -112,7 +92,8 @@ TEST_CASE("four processes that spend as fast as they can each get their share of
       longest_wait_us = std::max(longest_wait_us, contest->longest_wait_us[i].load());
       shares += std::to_string(static_cast<int>(share + 0.5)) + " % ";
     }
-    MESSAGE(all, " commits, shares ", shares, ", longest wait ", longest_wait_us, " us");
+    testing::told("fairness of spends", std::to_string(all) + " commits, shares " + shares + "longest wait " +
+                                            std::to_string(longest_wait_us) + " us");
 
     // Nobody's spend was lost or counted twice.
     Options options;
