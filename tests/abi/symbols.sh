@@ -1,10 +1,12 @@
 #!/bin/sh
-# What libcalyx.so shows equals symbols.txt for C, and is in namespace calyx for C++.
-#   sh symbols.sh <libcalyx.so> <symbols.txt> [nm]
+# What libcalyx.so shows equals symbols.txt for C and symbols_cpp.txt, demangled, for C++; nothing of C++ is outside
+# namespace calyx.
+#   sh symbols.sh <libcalyx.so> <symbols.txt> <symbols_cpp.txt> [nm]
 set -eu
 library=$1
 expected=$2
-nm=${3:-nm}
+expected_cpp=$3
+nm=${4:-nm}
 
 shown=$("$nm" -D --defined-only --format=posix "$library" | cut -d ' ' -f 1 | sed 's/@.*//' | LC_ALL=C sort -u)
 [ -n "$shown" ] || { echo "$library shows nothing"; exit 1; }
@@ -13,6 +15,15 @@ c_names=$(printf '%s\n' "$shown" | grep -v '^_Z' || true)
 if [ "$c_names" != "$(LC_ALL=C sort -u "$expected")" ]; then
   echo "the C names differ from $expected (<: only in the library, >: only in the list):"
   printf '%s\n' "$c_names" | diff - "$expected" || true
+  exit 1
+fi
+
+# In lists of their own, because a C++ name says its arguments too: a changed signature is another name.
+cpp_names=$("$nm" -DC --defined-only "$library" | cut -d ' ' -f 3- | grep '^calyx::\|^[a-z ]* for calyx::' |
+  LC_ALL=C sort -u)
+if [ "$cpp_names" != "$(LC_ALL=C sort -u "$expected_cpp")" ]; then
+  echo "the C++ names differ from $expected_cpp (<: only in the library, >: only in the list):"
+  printf '%s\n' "$cpp_names" | diff - "$expected_cpp" || true
   exit 1
 fi
 
