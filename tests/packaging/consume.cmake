@@ -32,10 +32,13 @@ else()
   endif()
   execute_process(COMMAND ${CXX} -std=c++20 -Wall -Wextra -Werror ${flags} ${source}/in_cpp.cpp -o ${WORK}/in_cpp
     ${libraries} COMMAND_ERROR_IS_FATAL ANY)
+  execute_process(COMMAND ${CXX} -std=c++20 -Wall -Wextra -Werror ${flags} ${source}/in_core.cpp -o ${WORK}/in_core
+    COMMAND_ERROR_IS_FATAL ANY)
   execute_process(COMMAND ${CC} -std=c99 -Wall -Wextra -Werror ${flags} ${source}/in_c.c -o ${WORK}/in_c ${libraries}
     COMMAND_ERROR_IS_FATAL ANY)
 endif()
 
+execute_process(COMMAND ${WORK}/in_core COMMAND_ERROR_IS_FATAL ANY)
 foreach(program IN ITEMS in_cpp in_c)
   execute_process(COMMAND ${WORK}/${program} WORKING_DIRECTORY ${WORK} OUTPUT_VARIABLE said COMMAND_ERROR_IS_FATAL ANY)
   if(NOT said STREQUAL "calyx ${VERSION}\n")

@@ -1,0 +1,27 @@
+"""The installed package: it comes from the prefix, says its version, and pays for a job.
+
+    imported.py PREFIX
+"""
+
+import sys
+from pathlib import Path
+
+import calyx
+
+prefix = Path(sys.argv[1]).resolve()
+for module in (calyx, calyx._native):
+    if prefix not in Path(module.__file__).resolve().parents:
+        sys.exit(f"{module.__name__} came from {module.__file__}, not from {prefix}")
+for file in ("py.typed", "_native.pyi"):
+    if not (Path(calyx.__file__).parent / file).is_file():
+        sys.exit(f"{file} is not in the package")
+
+with calyx.open(None) as market:
+    payer = market.create_wallet(owner_type="human", owner_id="payer")
+    host = market.create_wallet(owner_type="human", owner_id="host")
+    market.topup(payer, 10)
+    payer.spend(job_id="job-1", amount=4, host_wallet=host)
+    earned = host.earn(job_id="job-1", gross_amount="3.80", gpu_model="A100")
+    if not earned.receipt.verified or str(payer.balance) != "6.20":
+        sys.exit(f"a job came out wrong: {earned}, {payer.balance}")
+print(f"calyx {calyx.__version__} works from {prefix}")
