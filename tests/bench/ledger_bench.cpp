@@ -27,8 +27,10 @@
 
 #include "baseline.hpp"
 #include "measure.hpp"
+#include "pairs.hpp"
 #include "pgledger.hpp"
 #include "subject.hpp"
+#include "wire.hpp"
 
 extern char** environ;
 
@@ -113,22 +115,6 @@ class Opened {
   std::unique_ptr<Subject> subject_;
 };
 
-/// A job's id is new in every market, as long as calyx's own ids, and sorts by when it was asked for.
-std::string new_job() {
-  static std::atomic<std::uint64_t> next{0};
-  char text[40];
-  std::snprintf(text, sizeof text, "job_%026llu", static_cast<unsigned long long>(next.fetch_add(1)));
-  return text;
-}
-
-/// Which buyer the n-th pair of a caller has: callers start apart and each goes round all of them.
-unsigned buyer_of(unsigned caller, std::uint64_t pair, const Market& market) {
-  return static_cast<unsigned>((caller * 13u + pair) % market.buyers);
-}
-unsigned host_of(std::uint64_t pair, const Market& market) {
-  return static_cast<unsigned>(pair % market.hosts);
-}
-
 /// Runs `work(caller)` in as many threads as there are callers; it gives how many operations it did.
 template <class Work>
 std::uint64_t in_threads(unsigned callers, const Work& work) {
@@ -156,24 +142,6 @@ void durable_pair(Subject& subject, unsigned caller, std::uint64_t pair, const M
   const std::string job = new_job();
   subject.spend(caller, {Operation::Kind::spend, buyer_of(caller, pair, market), job, market.locked_micro});
   subject.earn(caller, {Operation::Kind::earn, host_of(pair, market), job, market.gross_micro});
-}
-
-/// Operations for a bulk, and the texts that they point to.
-struct Batch {
-  std::vector<std::string> jobs;
-  std::vector<Operation> operations;
-};
-
-Batch pairs_batch(std::size_t pairs, unsigned caller, const Market& market) {
-  Batch batch;
-  batch.jobs.reserve(pairs);
-  for (std::size_t i = 0; i < pairs; ++i) {
-    const std::string& job = batch.jobs.emplace_back(new_job());
-    batch.operations.push_back(
-        {Operation::Kind::spend, buyer_of(caller, i, market), job, market.locked_micro});
-    batch.operations.push_back({Operation::Kind::earn, host_of(i, market), job, market.gross_micro});
-  }
-  return batch;
 }
 
 Batch spends_batch(std::size_t spends, const Market& market) {
@@ -327,14 +295,7 @@ class Bench {
     report("sign_rate", series[2], figure::rate, series[0], Ratio::value_over_peer);
     report("sign_rate", series[3], figure::rate, series[0], Ratio::value_over_peer);
 
-    Series floor{"bare signature + bare insert of four rows", {}};
-    for (std::size_t i = 0; i < series[0].samples.size(); ++i) {
-      Sample both{};
-      both.wall_s = (series[0].samples[i].wall_us() + series[1].samples[i].wall_us()) * 1e-6;
-      both.cpu_s = (series[0].samples[i].cpu_us() + series[1].samples[i].cpu_us()) * 1e-6;
-      both.operations = 1;
-      floor.samples.push_back(both);
-    }
+    const Series floor = sum_of("bare signature + bare insert of four rows", series[0], series[1]);
     report("cpu_a_pair", series[0], figure::cpu);
     report("cpu_a_pair", series[1], figure::cpu);
     report("cpu_a_pair", floor, figure::cpu);
@@ -557,6 +518,54 @@ class Bench {
     run_again("--report-open-memory", file);
   }
 
+  /// What an open of the long history takes: CPU of one core, and memory in a process of its own.
+  void open_memory() {
+    const Folder folder = copy_of(history(options_.entries));
+    const fs::path file = folder.file();
+    const Case opening{our_name_ + ", open at " + std::to_string(options_.entries) + " entries", [&] {
+                         go_on_or_throw();
+                         const std::unique_ptr<Subject> subject = make_calyx();
+                         const Sample sample = timed([&] {
+                           subject->open(file);
+                           return 1;
+                         });
+                         subject->close();
+                         return sample;
+                       }};
+    report("open_memory", interleave({opening}, options_.rounds)[0], figure::cpu);
+    run_again("--report-open-memory", file);
+  }
+
+  /// What a request of the wire costs above the typed call that it comes to, and lookups of one core.
+  void wire() {
+    WireMarket market;
+    const unsigned count = options_.quick ? 500 : 5000;
+    const auto round = [&](Sample (WireMarket::*ask)(unsigned)) {
+      return [&market, ask, count] {
+        go_on_or_throw();
+        return (market.*ask)(count);
+      };
+    };
+    const auto series = interleave({{our_name_ + ", spend, typed", round(&WireMarket::typed_spends)},
+                                    {our_name_ + ", spend, wire", round(&WireMarket::wire_spends)},
+                                    {our_name_ + ", wallet, typed", round(&WireMarket::typed_gets)},
+                                    {our_name_ + ", GET /v1/wallets/{id}", round(&WireMarket::wire_gets)}},
+                                   options_.rounds);
+    for (const std::size_t wire : {std::size_t{1}, std::size_t{3}}) {
+      report("wire", series[wire - 1], figure::cpu);
+      report("wire", series[wire], figure::cpu, series[wire - 1], Ratio::value_over_peer);
+      Line line{};
+      line.question = "wire";
+      const std::string name = series[wire].name + ", above the typed call";
+      line.name = name;
+      line.unit = "cpu_us";
+      line.value = spread_of(above(series[wire], series[wire - 1]));
+      line.rounds = series[wire].samples.size();
+      print(line);
+    }
+    report("wire", series[3], figure::cpu_rate);
+  }
+
   void file_bytes() {
     history(options_.entries);
     const double bytes = long_history_bytes_a_pair_;
@@ -753,6 +762,8 @@ constexpr Question questions[] = {
     {"spend_history", &Bench::spend_history},
     {"balance", &Bench::balance},
     {"rebuild", &Bench::rebuild},
+    {"open_memory", &Bench::open_memory},
+    {"wire", &Bench::wire},
     {"file_bytes", &Bench::file_bytes},
 };
 

@@ -69,6 +69,7 @@ struct Sample {
   double per_second() const { return operations / wall_s; }
   double wall_us() const { return wall_s * 1e6 / operations; }
   double cpu_us() const { return cpu_s * 1e6 / operations; }
+  double per_cpu_second() const { return operations / cpu_s; }
 };
 
 /// Runs `work`, which returns how many operations it did, and times it.
@@ -129,6 +130,7 @@ namespace figure {
 inline constexpr Figure rate{"1/s", &Sample::per_second};
 inline constexpr Figure wall{"us", &Sample::wall_us};
 inline constexpr Figure cpu{"cpu_us", &Sample::cpu_us};
+inline constexpr Figure cpu_rate{"1/cpu_s", &Sample::per_cpu_second};
 }  // namespace figure
 
 /// One line of output. A case without a peer has no ratio.
@@ -226,6 +228,27 @@ inline double ratio_of(const Series& value, const Series& peer, const Figure& fi
   for (std::size_t i = 0; i < ours.size() && i < theirs.size(); ++i)
     ratios.push_back(way == Ratio::value_over_peer ? ours[i] / theirs[i] : theirs[i] / ours[i]);
   return spread_of(ratios).median;
+}
+
+/// What an operation of `value` costs above one of `peer`, round by round. Units: microseconds of CPU.
+inline std::vector<double> above(const Series& value, const Series& peer) {
+  std::vector<double> differences;
+  for (std::size_t i = 0; i < value.samples.size() && i < peer.samples.size(); ++i)
+    differences.push_back(value.samples[i].cpu_us() - peer.samples[i].cpu_us());
+  return differences;
+}
+
+/// A round's bare costs together: what a pair cannot be cheaper than. Units: one operation a sample.
+inline Series sum_of(std::string name, const Series& one, const Series& other) {
+  Series both{std::move(name), {}};
+  for (std::size_t i = 0; i < one.samples.size() && i < other.samples.size(); ++i) {
+    Sample sample{};
+    sample.wall_s = (one.samples[i].wall_us() + other.samples[i].wall_us()) * 1e-6;
+    sample.cpu_s = (one.samples[i].cpu_us() + other.samples[i].cpu_us()) * 1e-6;
+    sample.operations = 1;
+    both.samples.push_back(sample);
+  }
+  return both;
 }
 
 /// Prints a case that others are compared with, or that stands alone.
