@@ -11,6 +11,8 @@
 #include <utility>
 #include <vector>
 
+#include "pointer.hpp"
+
 namespace calyx {
 namespace {
 
@@ -46,19 +48,10 @@ struct Place {
 void append_pointer(std::string& out, const Place* place) {
   if (place == nullptr || place->parent == nullptr) return;  // the root has the empty pointer
   append_pointer(out, place->parent);
-  out.push_back('/');
-  if (place->in_array) {
-    out += std::to_string(place->index);
-    return;
-  }
-  for (const char c : place->key) {
-    if (c == '~')
-      out += "~0";
-    else if (c == '/')
-      out += "~1";
-    else
-      out.push_back(c);
-  }
+  if (place->in_array)
+    append_pointer_step(out, std::to_string(place->index));
+  else
+    append_pointer_step(out, place->key);
 }
 
 Error fail_at(Reason reason, std::string message, const Place& place) {

@@ -4,6 +4,7 @@
 #include <charconv>
 #include <utility>
 
+#include "json/pointer.hpp"
 #include "json/reader.hpp"
 
 namespace calyx::wire {
@@ -33,15 +34,8 @@ std::string pointer_to(std::string_view name) {
     while (end > 0 && (static_cast<unsigned char>(name[end]) & 0xC0) == 0x80) --end;
     name = name.substr(0, end);
   }
-  std::string out = "/";
-  for (const char c : name) {
-    if (c == '~')
-      out += "~0";
-    else if (c == '/')
-      out += "~1";
-    else
-      out.push_back(c);
-  }
+  std::string out;
+  append_pointer_step(out, name);
   return out;
 }
 

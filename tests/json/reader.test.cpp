@@ -11,6 +11,8 @@
 #include <string_view>
 #include <vector>
 
+#include "json/pointer.hpp"
+
 using calyx::read_json;
 using calyx::ReadLimits;
 using calyx::Reason;
@@ -351,4 +353,10 @@ TEST_CASE("a mutated text is read whole or refused for a reason, and what was re
     }
   }
   CHECK(accepted > 5000);
+}
+
+TEST_CASE("a step of a pointer escapes its own two characters and no others") {
+  std::string pointer;
+  for (const char* name : {"a/b", "~", "~1", "", "\"\xC3\xA9"}) calyx::append_pointer_step(pointer, name);
+  CHECK(pointer == "/a~1b/~0/~01//\"\xC3\xA9");
 }

@@ -20,8 +20,10 @@ with calyx.open(None) as market:
     payer = market.create_wallet(owner_type="human", owner_id="payer")
     host = market.create_wallet(owner_type="human", owner_id="host")
     market.topup(payer, 10)
-    payer.spend(job_id="job-1", amount=4, host_wallet=host)
-    earned = host.earn(job_id="job-1", gross_amount="3.80", gpu_model="A100")
+    payer.spend(job_id="job-1", amount=4, host=host)
+    earned = host.earn(
+        job_id="job-1", gross_amount="3.80", output_hash="a" * 64, gpu_model="A100", duration_seconds=12
+    )
     if not earned.receipt.verified or str(payer.balance) != "6.20":
         sys.exit(f"a job came out wrong: {earned}, {payer.balance}")
 print(f"calyx {calyx.__version__} works from {prefix}")
