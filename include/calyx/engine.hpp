@@ -7,6 +7,8 @@
 /// Units: instants are microseconds since 1970-01-01 UTC.
 /// Threads: any, at any time. Processes: any number may open the same file; a forked child must open its
 /// own (calls on a parent's engine answer `forked`).
+/// Callbacks: `now_us`, `random` and `sign` run inside a call, so they must not call the engine that called
+/// them: it answers `handle_invalid`. `pay_out` and an export's sink run outside every lock and may.
 #pragma once
 
 #include <calyx/core/result.hpp>
@@ -34,9 +36,11 @@ struct Options {
   /// The fee, fixed when the market is created. Units: hundredths of a percent, 0 to 10,000.
   std::int32_t fee_basis_points = 1500;
 
-  std::function<std::int64_t()> now_us{};                     ///< Empty: the system's clock.
-  std::function<bool(void* out, std::size_t size)> random{};  ///< Empty: the system's generator.
-  /// Signs for key `kid`; must not call calyx; what is late (5 s) or false rolls back. Empty: the key file.
+  std::function<std::int64_t()> now_us{};  ///< Empty: the system's clock. Must not call the engine.
+  std::function<bool(void* out, std::size_t size)>
+      random{};  ///< Empty: the system's. Must not call the engine.
+  /// Signs for key `kid`; must not call calyx. False rolls the batch back, and so does being late: all
+  /// receipts of a batch together have 5 s. Empty: the newest key in the key file signs.
   std::function<bool(std::string_view kid, std::string_view message, std::uint8_t out[64])> sign{};
   /// The public half of the host's signing key; needed with `sign`.
   std::optional<std::array<std::uint8_t, 32>> sign_public_key{};
@@ -65,7 +69,9 @@ struct EngineStats {
 
 class CALYX_EXPORT Engine {
  public:
-  /// Opens or creates a market. Fails: `options_invalid`, `path_refused`, `file_missing` (read-only),
+  /// Opens or creates a market. A market whose file is gone while its log or its key file stands is not begun
+  /// anew (`file_missing`), and what is no market is left with nothing beside it. Fails: `options_invalid`,
+  /// `path_refused`, `file_missing`,
   /// `keys_missing`, `keys_foreign`, `not_a_market`, `file_newer`, `store_busy`, `disk_full`, `io_error`,
   /// `corrupt`. Each message says what to do.
   static Result<Engine> open(Options options);
@@ -76,14 +82,16 @@ class CALYX_EXPORT Engine {
   Engine& operator=(const Engine&) = delete;
   ~Engine();  ///< Waits for no one: no call may be under way.
 
-  /// The principal behind an API key. Fails: `unauthorized`, for any key that is not good.
+  /// The principal behind an API key. Fails: `unauthorized`, for any key that is not good; `keys_missing`,
+  /// for a reader without the key file, which cannot tell.
   Result<Session> session(std::string_view api_key);
   /// Trusted, in process: everything is allowed.
   Session as_operator();
 
   /// Mints an operator's API key, shown this once. `label` as in `Session::issue_key`.
   Result<KeyIssued> issue_operator_key(std::string_view label);
-  /// The signing keys, old and new, as a JSON Web Key Set (RFC 7517).
+  /// The signing keys, old and new, as a JSON Web Key Set (RFC 7517). Empty in a forked child and in a
+  /// callback.
   std::string public_keys() const;
   /// Adds a new signing key; receipts are signed with it from now on and old ones still verify.
   Result<std::string> rotate_signing_key();
@@ -94,7 +102,7 @@ class CALYX_EXPORT Engine {
   Result<Done> backup(const std::string& path);
 
   EngineStats stats() const noexcept;
-  std::string issuer() const;
+  std::string issuer() const;  ///< Empty in a forked child and in a callback.
 
  private:
   explicit Engine(std::unique_ptr<Market> market);

@@ -62,4 +62,27 @@ Result<Signature> CallbackSigner::sign(std::string_view message) const {
   return signature;
 }
 
+DeadlineSigner::DeadlineSigner(std::shared_ptr<const Signer> signer, std::chrono::milliseconds together)
+    : Signer(signer->public_key()), signer_(std::move(signer)), together_(together) {}
+
+Result<Done> DeadlineSigner::in_time() const {
+  using namespace std::chrono;
+  const std::int64_t now_us = duration_cast<microseconds>(steady_clock::now().time_since_epoch()).count();
+  std::int64_t first_us = 0;
+  if (first_us_.compare_exchange_strong(first_us, now_us)) return Done{};
+  const auto took = duration_cast<milliseconds>(microseconds(now_us - first_us));
+  if (took <= together_) return Done{};
+  return fail(Reason::signer_failed,
+              "the signatures took " + std::to_string(took.count()) + " ms together, they have " +
+                  std::to_string(together_.count()),
+              core::json::object({{"took_ms", took.count()}, {"deadline_ms", together_.count()}}));
+}
+
+Result<Signature> DeadlineSigner::sign(std::string_view message) const {
+  CALYX_CHECK(in_time());
+  CALYX_TRY(const Signature signature, signer_->sign(message));
+  CALYX_CHECK(in_time());
+  return signature;
+}
+
 }  // namespace calyx::crypto

@@ -4,6 +4,7 @@
 /// Start at `Signer`.
 #pragma once
 
+#include <atomic>
 #include <calyx/core/result.hpp>
 #include <chrono>
 #include <cstdint>
@@ -79,6 +80,22 @@ class CallbackSigner final : public Signer {
  private:
   SignCallback callback_;
   std::chrono::milliseconds deadline_;
+};
+
+/// Signs with another signer while all signatures together have taken no longer than `together`, counted from
+/// the first: what many callers wait for must not be late by one deadline a signature.
+class DeadlineSigner final : public Signer {
+ public:
+  DeadlineSigner(std::shared_ptr<const Signer> signer, std::chrono::milliseconds together);
+
+  Result<Signature> sign(std::string_view message) const override;
+
+ private:
+  Result<Done> in_time() const;
+
+  std::shared_ptr<const Signer> signer_;
+  std::chrono::milliseconds together_;
+  mutable std::atomic<std::int64_t> first_us_{0};  ///< When the first was asked for; 0 before.
 };
 
 }  // namespace calyx::crypto

@@ -46,6 +46,7 @@ Result<Engine> Engine::open(Options options) {
 
 Result<Session> Engine::session(std::string_view api_key) {
   return market_->read([&](const services::Book& book, Instant) -> Result<Session> {
+    CALYX_CHECK(market_->can_check_keys());
     const core::Digest hash = crypto::api_key_hash(*market_->seams().hash_key, api_key);
     const auto found = book.key_by_hash.find(hash);
     const services::KeyState* key = found == book.key_by_hash.end() ? nullptr : book.key(found->second);
@@ -69,11 +70,16 @@ Result<KeyIssued> Engine::issue_operator_key(std::string_view label) {
   });
 }
 
-std::string Engine::public_keys() const { return core::json::text(core::jwks(market_->trusted_keys())); }
+std::string Engine::public_keys() const {
+  if (!market_->usable().ok()) return {};
+  return core::json::text(core::jwks(market_->trusted_keys()));
+}
 
 Result<std::string> Engine::rotate_signing_key() { return market_->rotate_signing_key(); }
 
 ReceiptVerdict Engine::verify(std::string_view receipt) const {
+  if (const Result<Done> usable = market_->usable(); !usable.ok())
+    return {false, std::string(word(usable.reason())), {}};
   return judge(receipt, market_->trusted_keys());
 }
 
@@ -81,6 +87,9 @@ Result<Done> Engine::backup(const std::string& path) { return market_->backup(pa
 
 EngineStats Engine::stats() const noexcept { return market_->stats(); }
 
-std::string Engine::issuer() const { return market_->issuer(); }
+std::string Engine::issuer() const {
+  if (!market_->usable().ok()) return {};
+  return market_->issuer();
+}
 
 }  // namespace calyx

@@ -25,10 +25,22 @@ namespace {
 
 /// Calls that share a commit at most; the rest waits for the next.
 constexpr std::size_t batch_calls_max = 256;
-/// How long a batch goes on taking in calls. Units: microseconds.
-constexpr std::int64_t batch_us_max = 5'000;
+/// How long a batch goes on taking in calls; the shorter time while another engine waits for the gate. Asked
+/// between calls: one that is long itself, a bulk, is not cut. Units: microseconds.
+constexpr std::int64_t batch_us_max = 10'000;
+constexpr std::int64_t batch_us_when_wanted = 5'000;
 /// WAL frames after which what is committed is copied into the file. Units: frames of one page.
 constexpr int checkpoint_frames = 2'000;
+/// WAL frames after which readers are held back for a moment so that the log can start anew: what is copied
+/// while they overlap lets it grow on. Units: frames of one page.
+constexpr int restart_frames = 4 * checkpoint_frames;
+/// How long the log's restart waits for readers, and readers for it.
+constexpr std::uint64_t restart_wait_ms = 50;
+constexpr std::chrono::milliseconds log_wait_max{200};
+/// Events of others that are applied at a time, between which readers get in.
+constexpr std::size_t stretch_events_max = 512;
+/// So many events behind, the leader fetches them before it takes the gate.
+constexpr services::Seq early_events = 64;
 /// Receipts that make it worth while to wake a second thread to sign.
 constexpr std::size_t receipts_to_share = 4;
 constexpr std::size_t readers_kept = 16;
@@ -44,8 +56,10 @@ std::int64_t system_now_us() {
 
 // What a host's callback throws must not pass through a batch, where others wait: a clock that throws tells
 // no time, and a source that throws gives nothing.
-std::function<std::int64_t()> clock_of(std::function<std::int64_t()> host) {
-  return [host = std::move(host)]() -> std::int64_t {
+// Nor may it ask the market that waits for it, which `InCallback` lets it refuse.
+std::function<std::int64_t()> clock_of(const void* market, std::function<std::int64_t()> host) {
+  return [market, host = std::move(host)]() -> std::int64_t {
+    const engine::InCallback inside(market);
     try {
       return host();
     } catch (...) {
@@ -53,14 +67,22 @@ std::function<std::int64_t()> clock_of(std::function<std::int64_t()> host) {
     }
   };
 }
-crypto::RandomSource random_of(std::function<bool(void*, std::size_t)> host) {
-  return [host = std::move(host)](void* out, std::size_t size) {
+crypto::RandomSource random_of(const void* market, std::function<bool(void*, std::size_t)> host) {
+  return [market, host = std::move(host)](void* out, std::size_t size) {
+    const engine::InCallback inside(market);
     try {
       return host(out, size);
     } catch (...) {
       return false;
     }
   };
+}
+crypto::SignCallback sign_of(const void* market, crypto::SignCallback host) {
+  return
+      [market, host = std::move(host)](std::string_view kid, std::string_view message, std::uint8_t out[64]) {
+        const engine::InCallback inside(market);
+        return host(kid, message, out);  // what it throws, the signer answers
+      };
 }
 
 Result<Event> read_event(const store::EventRow& row) {
@@ -120,9 +142,15 @@ Market::Waiter::Signal Market::Waiter::wait() {
 Market::Market(Options options) : options_(std::move(options)) {}
 Market::~Market() {
   if (pid_ == getpid()) {
-    // A file that is closed in peace is left with an empty log, unless somebody else is at it.
+    // A file that is closed in peace is left with an empty log, so that it alone is the market, unless
+    // somebody else is at it.
     try {
-      if (Result<store::GateHold> hold = store::GateHold::take(gate_, 0); hold.ok()) checkpoint_when_due(1);
+      readers_.clear();
+      if (!writer_ || options_.read_only || options_.path.empty() || fenced_) return;
+      const Result<store::GateHold> hold = store::GateHold::take(gate_, 0);
+      if (!hold.ok() || gate_.wanted_by_others()) return;
+      if (!writer_->connection.empty_log_if_idle().ok())
+        static_cast<void>(writer_->connection.checkpoint_passive());
     } catch (const std::bad_alloc&) {  // no memory to say that somebody is
     }
     return;
@@ -154,29 +182,60 @@ Result<std::unique_ptr<Market>> Market::open(Options options) {
 
 Result<Done> Market::start() {
   pid_ = getpid();
-  seams_.now_us = options_.now_us ? clock_of(options_.now_us) : system_now_us;
-  seams_.random = options_.random ? random_of(options_.random) : crypto::system_random();
+  seams_.now_us = options_.now_us ? clock_of(this, options_.now_us) : system_now_us;
+  seams_.random = options_.random ? random_of(this, options_.random) : crypto::system_random();
   seams_.hash_key = &hash_key_;
 
   const bool plain_file = !options_.path.empty() && options_.vfs.empty();
   if (plain_file) {
     CALYX_TRY(path_, store::real_market_path(options_.path));
+    CALYX_CHECK(look_before_opening());
   } else {
     path_ = options_.path;
   }
   const std::string sidecars = plain_file ? path_ : options_.sidecars;
   if (!sidecars.empty()) {
     if (options_.read_only) {
-      if (plain_file && access(path_.c_str(), F_OK) != 0)
-        return fail(Reason::file_missing, "no market at " + path_);
       gate_ = store::Gate::open_for_reading(store::gate_path(sidecars));
     } else {
       CALYX_TRY(gate_, store::Gate::open(store::gate_path(sidecars), options_.busy_timeout_ms));
     }
   }
-
   CALYX_TRY(const store::GateHold hold, store::GateHold::take(gate_, options_.busy_timeout_ms));
   static_cast<void>(hold);
+  Result<Done> started = start_under_gate();
+  if (started.reason() == Reason::not_a_market || started.reason() == Reason::file_missing) gate_.withdraw();
+  return started;
+}
+
+Result<Done> Market::look_before_opening() {
+  // The key file first: whoever is making the market just now makes it after the file.
+  const bool keys_stand = access(store::keys_path(path_).c_str(), F_OK) == 0;
+  if (keys_stand) blank_ = store::Blank::refused;
+  CALYX_TRY(const store::Standing standing, store::look_at(path_));
+  switch (standing) {
+    case store::Standing::plausible: return Done{};
+    case store::Standing::no_market:
+      return fail(Reason::not_a_market, path_ + " is not a market: give a market's path");
+    case store::Standing::lost:
+      return fail(Reason::file_missing,
+                  path_ + " is missing or empty, and " + path_ +
+                      "-wal holds what was committed: put the market's file back beside "
+                      "it, or move the -wal away to begin a new market");
+    case store::Standing::missing:
+    case store::Standing::blank: break;
+  }
+  if (keys_stand)
+    return fail(Reason::file_missing,
+                "no market at " + path_ + ", and its key file " + path_ +
+                    "-keys stands: put the market's file and its -wal back, or move the "
+                    "key file away to begin a new market");
+  if (!options_.read_only) return Done{};
+  if (access(path_.c_str(), F_OK) != 0) return fail(Reason::file_missing, "no market at " + path_);
+  return fail(Reason::not_a_market, path_ + " is empty, and was opened to be read only");
+}
+
+Result<Done> Market::start_under_gate() {
   CALYX_TRY(Writer writer, open_connection(!options_.read_only));
   writer_.emplace(std::move(writer));
   {
@@ -187,8 +246,8 @@ Result<Done> Market::start() {
   }
   CALYX_CHECK(create_or_load_keys(working_));
   committed_ = working_;
-  gate_.publish(static_cast<std::uint64_t>(committed_.seq));
-  checkpoint_when_due(checkpoint_frames);
+  gate_.begin_at(static_cast<std::uint64_t>(committed_.seq));
+  checkpoint_when_due();
   if (!options_.path.empty()) {
     CALYX_TRY(std::unique_ptr<Reader> reader, take_reader());
     give_reader(std::move(reader));
@@ -204,7 +263,7 @@ Result<Market::Writer> Market::open_connection(bool writes) const {
                                      .vfs = options_.vfs.empty() ? nullptr : options_.vfs.c_str(),
                                      .busy_timeout_ms = options_.busy_timeout_ms,
                                      .synchronous_full = !options_.synchronous_normal}));
-  CALYX_CHECK(store::migrate(connection, !writes));
+  CALYX_CHECK(store::migrate(connection, !writes, blank_));
   connection.seal();
   CALYX_TRY(store::MarketStore store, store::MarketStore::make(connection, writes));
   return Writer{std::move(connection), std::move(store)};
@@ -213,8 +272,7 @@ Result<Market::Writer> Market::open_connection(bool writes) const {
 // A market's birth is three steps, and a crash between any two is mended by the next opening: the id in
 // the log, the key file that names the id, the log's word for the key.
 Result<Done> Market::create_or_load_keys(Book& book) {
-  const bool in_file = !options_.path.empty() && (options_.vfs.empty() || !options_.sidecars.empty());
-  if (!in_file) {  // an ephemeral key; drawn first, so that a seeded source gives the same one again
+  if (!in_file()) {  // an ephemeral key; drawn first, so that a seeded source gives the same one again
     CALYX_TRY(hash_key_, crypto::SecretBytes::random(crypto::hash_key_bytes, seams_.random));
     CALYX_TRY(crypto::SecretBytes seed, crypto::SecretBytes::random(crypto::seed_bytes, seams_.random));
     ephemeral_seeds_.push_back(std::move(seed));
@@ -228,6 +286,10 @@ Result<Done> Market::create_or_load_keys(Book& book) {
   };
   if (book.seq == 0) {
     if (options_.read_only) return fail(Reason::not_a_market, "the file holds no market yet");
+    if (blank_ == store::Blank::refused)
+      return fail(
+          Reason::file_missing,
+          "the market's log is empty, and its key file stands: put the market's file and its -wal back");
     std::array<std::uint8_t, 16> id{};
     if (!seams_.random(id.data(), id.size()))
       return fail(Reason::io_error, "the random source gives nothing");
@@ -236,7 +298,7 @@ Result<Done> Market::create_or_load_keys(Book& book) {
     CALYX_CHECK(
         append(services::MarketCreated{std::move(market), options_.issuer, options_.fee_basis_points}));
   }
-  if (in_file) {
+  if (in_file()) {
     const std::string file = store::keys_path(options_.vfs.empty() ? path_ : options_.sidecars);
     if (book.signing_keys.empty() && !options_.read_only && access(file.c_str(), F_OK) != 0)
       CALYX_CHECK(crypto::create_key_file(file, book.market, Instant{seams_.now_us()}, seams_.random));
@@ -244,7 +306,9 @@ Result<Done> Market::create_or_load_keys(Book& book) {
     if (keys.ok())
       hash_key_ = std::move(keys->hash_key);
     else if (!options_.read_only)
-      return std::move(keys).error();  // a reader signs nothing
+      return std::move(keys).error();
+    else
+      keys_error_ = std::move(keys).error();  // a reader signs nothing
   }
   CALYX_CHECK(load_signers(book));
   if (options_.read_only) return Done{};
@@ -257,7 +321,7 @@ Result<Done> Market::create_or_load_keys(Book& book) {
   };
   if (options_.sign) {
     want(*options_.sign_public_key);
-  } else if (in_file) {
+  } else if (in_file()) {
     const std::string file = store::keys_path(options_.vfs.empty() ? path_ : options_.sidecars);
     CALYX_TRY(const crypto::KeyFile keys, crypto::load_key_file(file, book.market));
     for (const crypto::SigningSeed& seed : keys.seeds) {
@@ -275,24 +339,28 @@ Result<Done> Market::create_or_load_keys(Book& book) {
 }
 
 Result<Done> Market::load_signers(const Book& book) {
-  std::vector<std::unique_ptr<crypto::Signer>> known;
-  if (options_.sign)
-    known.push_back(std::make_unique<crypto::CallbackSigner>(*options_.sign_public_key, options_.sign,
-                                                             std::chrono::milliseconds(sign_deadline_ms)));
-  for (const crypto::SecretBytes& seed : ephemeral_seeds_) {
-    CALYX_TRY(auto signer, crypto::Ed25519Signer::from_seed(seed));
-    known.push_back(std::move(signer));
-  }
-  const bool in_file = !options_.path.empty() && (options_.vfs.empty() || !options_.sidecars.empty());
-  if (in_file && !options_.read_only) {
+  // Those that are here already, in case that the key file cannot be read just now.
+  std::vector<std::shared_ptr<const crypto::Signer>> known = signers_;
+  if (options_.sign) {
+    if (known.empty())
+      known.push_back(std::make_shared<crypto::CallbackSigner>(*options_.sign_public_key,
+                                                               sign_of(this, options_.sign),
+                                                               std::chrono::milliseconds(sign_deadline_ms)));
+  } else if (in_file() && !options_.read_only) {
     const std::string file = store::keys_path(options_.vfs.empty() ? path_ : options_.sidecars);
-    CALYX_TRY(const crypto::KeyFile keys, crypto::load_key_file(file, book.market));
-    for (const crypto::SigningSeed& seed : keys.seeds) {
-      CALYX_TRY(auto signer, crypto::Ed25519Signer::from_seed(seed.seed));
+    const Result<crypto::KeyFile> keys = crypto::load_key_file(file, book.market);
+    for (std::size_t i = 0; keys.ok() && i < keys->seeds.size(); ++i) {
+      CALYX_TRY(auto signer, crypto::Ed25519Signer::from_seed(keys->seeds[i].seed));
       known.push_back(std::move(signer));
     }
   }
-  std::vector<std::unique_ptr<crypto::Signer>> signers(book.signing_keys.size());
+  for (const crypto::SecretBytes& seed : ephemeral_seeds_) {
+    if (options_.sign) break;  // the host signs with its own key alone
+    CALYX_TRY(auto signer, crypto::Ed25519Signer::from_seed(seed));
+    known.push_back(std::move(signer));
+  }
+  std::vector<std::shared_ptr<const crypto::Signer>> signers(book.signing_keys.size());
+  int place = -1;
   std::vector<std::string> headers;
   for (std::size_t i = 0; i < book.signing_keys.size(); ++i) {
     const auto bytes = core::unbase64url(book.signing_keys[i]);
@@ -301,17 +369,23 @@ Result<Done> Market::load_signers(const Book& book) {
       return fail(Reason::corrupt,
                   "a signing key in the log is not 32 bytes; keep the file and run an audit");
     headers.push_back(core::base64url(core::receipt_header(crypto::key_id(*key))));
-    for (auto& signer : known)
-      if (signer != nullptr && signer->public_key() == *key) signers[i] = std::move(signer);
+    for (const auto& signer : known)
+      if (signer != nullptr && signer->public_key() == *key) signers[i] = signer;
+    if (signers[i] != nullptr) place = static_cast<int>(i);
   }
   const std::unique_lock lock(signers_mutex_);
   signers_ = std::move(signers);
   signing_headers_ = std::move(headers);
+  signing_place_ = place;
+  seams_.can_sign = place >= 0;
   return Done{};
 }
 
 Result<Done> Market::usable() const {
   if (pid_ != getpid()) return fail(Reason::forked, "this process was forked: open the market in it anew");
+  if (engine::InCallback::of(this))
+    return fail(Reason::handle_invalid,
+                "a callback must not call the engine that called it: it runs inside a call already");
   return Done{};
 }
 
@@ -361,6 +435,7 @@ void Market::run_batch() {
   std::vector<Call*> batch;
   std::optional<store::GateHold> hold;
   Result<Done> done = out_of_memory();  // unless it comes to something else; no exception may pass the others
+  catch_up_early();
   try {
     Result<store::GateHold> taken = store::GateHold::take(gate_, options_.busy_timeout_ms);
     if (taken.ok()) {
@@ -372,7 +447,7 @@ void Market::run_batch() {
   } catch (const std::bad_alloc&) {
   }
   answer(batch, done);
-  if (done.ok()) checkpoint_when_due(checkpoint_frames);
+  if (done.ok()) checkpoint_when_due();
 }
 
 Result<Done> Market::decide_batch(std::vector<Call*>& batch) {
@@ -439,7 +514,13 @@ Result<Done> Market::ready_books() {
     }
     working_stale_ = false;
   }
-  CALYX_CHECK(catch_up(working_, writer_->store, &windows_));
+  for (;;) {
+    CALYX_TRY(const Seq last, writer_->store.last_seq());
+    if (last == working_.seq) break;
+    CALYX_TRY(const Stretch stretch, read_on(mark_of(working_), writer_->store));
+    CALYX_CHECK(move_on(working_, stretch, &windows_));
+    CALYX_CHECK(show(stretch));  // at once: after the commit there is only this batch to show
+  }
   {
     const std::shared_lock lock(committed_mutex_);
     if (!committed_stale_) return Done{};
@@ -451,49 +532,41 @@ Result<Done> Market::ready_books() {
 }
 
 Result<Done> Market::fill(Transaction& tx, std::vector<Call*>& batch) {
+  // Only the leader loads signers, so the batch's stays as it is. What a host signs has one deadline for all.
+  batch_signer_ = signing_place_ < 0 ? nullptr : signers_[static_cast<std::size_t>(signing_place_)];
+  if (options_.sign && batch_signer_ != nullptr)
+    batch_signer_ =
+        std::make_shared<crypto::DeadlineSigner>(batch_signer_, std::chrono::milliseconds(sign_deadline_ms));
   sign_pool_.open([this](services::PendingReceipt& receipt) -> Result<Done> {
-    const std::shared_lock lock(signers_mutex_);
-    const crypto::Signer* signer = signers_.empty() ? nullptr : signers_.back().get();
-    if (signer == nullptr)
-      return fail(Reason::keys_missing, "the seed of the market's signing key is not in its key file");
+    if (batch_signer_ == nullptr) return fail(Reason::internal, "a receipt without a key to sign it");
     try {
-      return services::sign_receipt(receipt, *signer, signing_headers_.back());
+      return services::sign_receipt(receipt, *batch_signer_,
+                                    signing_headers_[static_cast<std::size_t>(signing_place_)]);
     } catch (const std::bad_alloc&) {  // whoever helps has a call of its own, which must go on
       return out_of_memory();
     }
   });
-  const std::int64_t begun = store::monotonic_us();
+  const std::int64_t begun_us = store::monotonic_us();
   // Asked once: the C library reads a file to know.
   static const unsigned cores = std::max(1U, std::thread::hardware_concurrency());
   std::size_t shared = 0, helpers = 0;
   const auto take_in = [&]() -> Result<Done> {
-    for (std::size_t next = 0;;) {
-      if (next == batch.size()) {
+    for (;;) {
+      {
         const std::lock_guard lock(queue_mutex_);
-        // The first look is owed to the leader, whose own call is in the queue, however long it was kept
+        // The first look is owed to the leader, whose own call is the first, however long it was kept
         // waiting.
-        const bool late = next != 0 && store::monotonic_us() - begun > batch_us_max;
-        if (late || batch.size() >= batch_calls_max) return Done{};
-        while (!queue_.empty() && batch.size() < batch_calls_max) {
-          batch.push_back(queue_.front());
-          queue_.pop_front();
-        }
-        if (next == batch.size()) return Done{};
+        if (queue_.empty() || batch.size() >= batch_calls_max || (!batch.empty() && late(begun_us)))
+          return Done{};
+        batch.push_back(queue_.front());
+        queue_.pop_front();
       }
-      Call& call = *batch[next++];
+      Call& call = *batch.back();
       if (!call.decide(tx)) return call.failure();
       std::deque<services::PendingReceipt>& receipts = tx.receipts();
       for (; shared < receipts.size(); ++shared) sign_pool_.add(receipts[shared]);
-      if (shared / receipts_to_share > helpers && helpers + 1 < cores && helpers + 1 < batch.size()) {
-        // Whoever waits in this batch can sign; the leader itself has no waiter.
-        std::size_t skip = helpers;
-        for (Call* other : batch)
-          if (other->waiter != nullptr && skip-- == 0) {
-            other->waiter->wake(Waiter::Signal::help);
-            ++helpers;
-            break;
-          }
-      }
+      if (shared / receipts_to_share > helpers && helpers + 1 < cores && wake_helper(batch, helpers))
+        ++helpers;
     }
   };
   Result<Done> filled = out_of_memory();
@@ -506,9 +579,28 @@ Result<Done> Market::fill(Transaction& tx, std::vector<Call*>& batch) {
   return all_signed;
 }
 
+bool Market::late(std::int64_t begun_us) const noexcept {
+  const std::int64_t took_us = store::monotonic_us() - begun_us;
+  return took_us > batch_us_max || (took_us > batch_us_when_wanted && gate_.wanted_by_others());
+}
+
+bool Market::wake_helper(const std::vector<Call*>& batch, std::size_t helpers) {
+  // Whoever waits can sign, decided or not; the leader itself has no waiter.
+  const std::lock_guard lock(queue_mutex_);
+  const auto wake_in = [&](const auto& calls) {
+    for (Call* other : calls)
+      if (other->waiter != nullptr && helpers-- == 0) {
+        other->waiter->wake(Waiter::Signal::help);
+        return true;
+      }
+    return false;
+  };
+  return wake_in(batch) || wake_in(queue_);
+}
+
 Result<Done> Market::log_receipts(Transaction& tx) {
   // The key that signed this batch; one that was added in it signs the next.
-  const int key = static_cast<int>(signing_headers_.size()) - 1;
+  const int key = signing_place_;
   for (const services::PendingReceipt& receipt : tx.receipts()) {
     CALYX_CHECK(tx.store().append_receipt({.leaf = receipt.leaf,
                                            .seq = receipt.seq,
@@ -524,7 +616,8 @@ Result<Done> Market::log_receipts(Transaction& tx) {
     CALYX_CHECK(std::move(kept));
     const core::merkle::Frontier& log = working_.receipt_log;
     if (log.size() % (std::uint64_t{1} << store::tile_levels) != 0) continue;
-    CALYX_TRY(const std::string note, checkpoint_note({log.size(), log.root(crypto::Sha256{})}));
+    CALYX_TRY(const std::string note, services::sign_checkpoint({log.size(), log.root(crypto::Sha256{})},
+                                                                working_.issuer, *batch_signer_));
     CALYX_CHECK(tx.store().append_checkpoint(log.size(), note));
   }
   return Done{};
@@ -602,40 +695,153 @@ void Market::publish(const Transaction& tx) {
   gate_.publish(static_cast<std::uint64_t>(working_.seq));
 }
 
-void Market::checkpoint_when_due(int frames) {
+void Market::checkpoint_when_due() {
   if (!writer_ || options_.read_only || options_.path.empty()) return;
-  if (writer_->connection.wal_frames() < frames) return;
-  // A reader may be in the way, a full disk or the end of memory too: the log waits for the next time.
+  const int frames = writer_->connection.wal_frames();
+  if (frames < frames_seen_ || checkpoint_due_ == 0) {  // the log has started anew
+    checkpoint_due_ = checkpoint_frames;
+    restart_due_ = restart_frames;
+  }
+  frames_seen_ = frames;
+  if (frames < checkpoint_due_) return;
+  // A reader may be in the way, a full disk or the end of memory too: the log waits for the next time, which
+  // is not the next commit.
+  checkpoint_due_ = frames + checkpoint_frames;
   try {
-    if (writer_->connection.checkpoint_passive().ok()) checkpoints_.fetch_add(1, std::memory_order_relaxed);
+    bool done = false;
+    if (frames >= restart_due_) {
+      restart_due_ = frames + restart_frames;
+      done = restart_log().ok();
+    }
+    if (done || writer_->connection.checkpoint_passive().ok())
+      checkpoints_.fetch_add(1, std::memory_order_relaxed);
   } catch (const std::bad_alloc&) {
+  }
+}
+
+Result<Done> Market::restart_log() {
+  log_restarts_.store(true, std::memory_order_relaxed);
+  const auto let_in = [&] {
+    {
+      const std::lock_guard lock(log_mutex_);
+      log_restarts_.store(false, std::memory_order_relaxed);
+    }
+    log_ready_.notify_all();
+  };
+  try {
+    Result<Done> done = writer_->connection.restart_log(restart_wait_ms);
+    let_in();
+    return done;
+  } catch (const std::bad_alloc&) {
+    let_in();
+    return out_of_memory();
   }
 }
 
 // ── reading ──
 
-Result<Done> Market::catch_up(Book& book, store::MarketStore& store, services::Windows* windows) const {
-  CALYX_TRY(const Seq last, store.last_seq());
-  if (last == book.seq) return Done{};
-  if (last < book.seq)
-    return fail(Reason::corrupt, "the file ends at event " + std::to_string(last) + ", before event " +
-                                     std::to_string(book.seq) +
-                                     " that this engine has seen: it was put back to an older copy");
+void Market::wait_for_log() {
+  if (!log_restarts_.load(std::memory_order_relaxed)) return;
+  std::unique_lock lock(log_mutex_);
+  log_ready_.wait_for(lock, log_wait_max, [&] { return !log_restarts_.load(std::memory_order_relaxed); });
+}
+
+Market::Mark Market::mark_of(const Book& book) {
+  return {book.seq, book.head, book.receipt_log.size(), book.signing_keys};
+}
+
+Result<Market::Stretch> Market::read_on(const Mark& from, store::MarketStore& store) {
+  Stretch stretch{.first_leaf = from.leaves};
+  Book names;  // of which only the keys are asked
+  names.signing_keys = from.keys;
+  std::uint64_t leaves = from.leaves;
+  Digest head = from.head;
   std::string scratch;
-  CALYX_CHECK(store.events_from(book.seq + 1, [&](const store::EventRow& row) -> Result<bool> {
-    CALYX_TRY(const Event event, read_event(row));
-    const core::EventHead head{
-        .seq = row.seq, .at = row.at, .kind = static_cast<core::EventKind>(row.kind), .prev = book.head};
-    if (core::event_hash(crypto::Sha256{}, head, row.fields, scratch) != row.hash)
+  CALYX_CHECK(store.events_from(from.seq + 1, [&](const store::EventRow& row) -> Result<bool> {
+    CALYX_TRY(Event event, read_event(row));
+    const core::EventHead at{
+        .seq = row.seq, .at = row.at, .kind = static_cast<core::EventKind>(row.kind), .prev = head};
+    if (core::event_hash(crypto::Sha256{}, at, row.fields, scratch) != row.hash)
       return fail(Reason::corrupt,
                   "event " + std::to_string(row.seq) + " does not carry on the chain; run an audit");
-    const core::AccountNumber payer = services::Windows::payer_of(book, event.fields);
-    CALYX_CHECK(book.apply(event, row.hash));
-    if (windows != nullptr)
-      windows->note(book, event, payer);  // what others spent counts in the hour as well
-    return true;
+    head = row.hash;
+    if (const auto* earn = std::get_if<services::EarnEvent>(&event.fields))
+      leaves = static_cast<std::uint64_t>(earn->leaf) + 1;
+    if (const auto* added = std::get_if<services::SigningKeyAdded>(&event.fields))
+      names.signing_keys.push_back(added->public_key);
+    stretch.events.push_back({std::move(event), row.hash});
+    return stretch.events.size() < stretch_events_max;
   }));
-  return services::catch_up_receipt_log(store, book);
+  if (stretch.events.empty()) {
+    CALYX_TRY(const Seq last, store.last_seq());
+    if (last == from.seq) return stretch;
+    return fail(Reason::corrupt, "the file ends at event " + std::to_string(last) + ", before event " +
+                                     std::to_string(from.seq) +
+                                     " that this engine has seen: it was put back to an older copy");
+  }
+  if (leaves > from.leaves)
+    CALYX_CHECK(store.receipts_from(static_cast<std::int64_t>(from.leaves),
+                                    [&](const store::ReceiptRow& row) -> Result<bool> {
+                                      if (static_cast<std::uint64_t>(row.leaf) >= leaves) return false;
+                                      CALYX_TRY(const Digest leaf, services::leaf_of(names, row));
+                                      stretch.leaves.push_back(leaf);
+                                      return true;
+                                    }));
+  if (stretch.leaves.size() != leaves - from.leaves)
+    return fail(Reason::corrupt, "receipts are missing after leaf " +
+                                     std::to_string(from.leaves + stretch.leaves.size()) + "; run an audit");
+  return stretch;
+}
+
+Result<Done> Market::move_on(Book& book, const Stretch& stretch, services::Windows* windows) {
+  for (const Transaction::Appended& each : stretch.events) {
+    if (each.event.seq <= book.seq) continue;  // somebody was here first
+    const core::AccountNumber payer = services::Windows::payer_of(book, each.event.fields);
+    CALYX_CHECK(book.apply(each.event, each.hash));
+    if (windows != nullptr)
+      windows->note(book, each.event, payer);  // what others spent counts in the hour as well
+  }
+  for (std::size_t i = 0; i < stretch.leaves.size(); ++i)
+    if (stretch.first_leaf + i >= book.receipt_log.size())
+      book.receipt_log.append(crypto::Sha256{}, stretch.leaves[i]);
+  return Done{};
+}
+
+Result<Done> Market::show(const Stretch& stretch) {
+  const std::unique_lock lock(committed_mutex_);
+  // An error half way leaves a book that is neither before nor after.
+  if (std::exchange(committed_stale_, true)) return Done{};
+  CALYX_CHECK(move_on(committed_, stretch, nullptr));
+  committed_stale_ = false;
+  return Done{};
+}
+
+void Market::catch_up_early() {
+  if (options_.path.empty() || options_.read_only || working_stale_ || fenced_) return;
+  const std::optional<std::uint64_t> seen = gate_.committed_seq();
+  if (!seen || static_cast<Seq>(*seen) <= working_.seq + early_events) return;
+  const auto fetch = [&]() -> Result<Done> {
+    CALYX_TRY(std::unique_ptr<Reader> reader, take_reader());
+    Result<Done> done = [&]() -> Result<Done> {
+      while (working_.seq < static_cast<Seq>(*seen)) {
+        wait_for_log();
+        CALYX_TRY(const store::ReadTransaction snapshot, store::ReadTransaction::begin(reader->connection));
+        static_cast<void>(snapshot);
+        CALYX_TRY(const Stretch stretch, read_on(mark_of(working_), reader->store));
+        if (stretch.events.empty()) return Done{};
+        CALYX_CHECK(move_on(working_, stretch, &windows_));
+        CALYX_CHECK(show(stretch));
+      }
+      return Done{};
+    }();
+    if (!reader->connection.broken()) give_reader(std::move(reader));
+    return done;
+  };
+  try {
+    if (!fetch().ok()) undo();
+  } catch (const std::bad_alloc&) {
+    undo();
+  }
 }
 
 Result<Done> Market::refresh() {
@@ -650,19 +856,38 @@ Result<Done> Market::refresh() {
   // In memory the leader's connection is the only one, and the leader mends the book as it begins.
   if (options_.path.empty()) return write([](Transaction&) -> Result<Done> { return Done{}; });
   CALYX_TRY(std::unique_ptr<Reader> reader, take_reader());
-  Result<Done> done = [&]() -> Result<Done> {
+  // One stretch, in a snapshot and under the lock for no longer than that takes; false when there is no more.
+  const auto step = [&](Seq& goal) -> Result<bool> {
+    wait_for_log();
     CALYX_TRY(const store::ReadTransaction snapshot, store::ReadTransaction::begin(reader->connection));
     static_cast<void>(snapshot);
-    const std::unique_lock lock(committed_mutex_);
-    CALYX_TRY(const Seq last, reader->store.last_seq());
-    if (!committed_stale_ && last <= committed_.seq) return Done{};
-    // An error half way leaves a book that is neither before nor after.
-    if (std::exchange(committed_stale_, true)) {
-      CALYX_TRY(committed_, load_book(reader->store));
-    } else {
-      CALYX_CHECK(catch_up(committed_, reader->store, nullptr));
+    if (goal == 0) {
+      CALYX_TRY(goal, reader->store.last_seq());
     }
-    committed_stale_ = false;
+    bool stale = false;
+    Mark mark;
+    {
+      const std::shared_lock lock(committed_mutex_);
+      stale = committed_stale_;
+      if (!stale && goal <= committed_.seq) return false;
+      if (!stale) mark = mark_of(committed_);
+    }
+    if (stale) {
+      CALYX_TRY(Book fresh, load_book(reader->store));
+      const std::unique_lock lock(committed_mutex_);
+      if (std::exchange(committed_stale_, false)) committed_ = std::move(fresh);
+      return true;
+    }
+    CALYX_TRY(const Stretch stretch, read_on(mark, reader->store));
+    CALYX_CHECK(show(stretch));
+    return true;
+  };
+  Result<Done> done = [&]() -> Result<Done> {
+    const std::lock_guard one(refresh_mutex_);
+    Seq goal = 0;
+    for (bool more = true; more;) {
+      CALYX_TRY(more, step(goal));
+    }
     return Done{};
   }();
   if (!reader->connection.broken()) give_reader(std::move(reader));
@@ -705,6 +930,11 @@ std::string Market::jws(const store::MarketStore::OwnedReceipt& row) const {
   return out;
 }
 
+Result<Done> Market::can_check_keys() const {
+  if (!keys_error_) return Done{};
+  return fail(Reason::keys_missing, "no API key can be checked: " + keys_error_->message);
+}
+
 std::vector<core::TrustedKey> Market::trusted_keys() const {
   std::vector<core::TrustedKey> keys;
   const std::shared_lock lock(committed_mutex_);
@@ -717,8 +947,12 @@ std::vector<core::TrustedKey> Market::trusted_keys() const {
 }
 
 Result<std::string> Market::checkpoint_note(const core::merkle::Head& head) {
-  const std::shared_lock lock(signers_mutex_);
-  const crypto::Signer* signer = signers_.empty() ? nullptr : signers_.back().get();
+  CALYX_CHECK(usable());
+  std::shared_ptr<const crypto::Signer> signer;
+  {
+    const std::shared_lock lock(signers_mutex_);
+    if (signing_place_ >= 0) signer = signers_[static_cast<std::size_t>(signing_place_)];
+  }
   if (signer == nullptr)
     return fail(Reason::keys_missing,
                 "the seed of the market's signing key is not here: open the market for writing");
@@ -728,10 +962,9 @@ Result<std::string> Market::checkpoint_note(const core::merkle::Head& head) {
 Result<std::string> Market::rotate_signing_key() {
   if (options_.sign || options_.read_only)
     return fail(Reason::unsupported, "this engine does not hold the signing key");
-  const bool in_file = !options_.path.empty() && (options_.vfs.empty() || !options_.sidecars.empty());
   return write([&](Transaction& tx) -> Result<std::string> {
     crypto::PublicKey key{};
-    if (in_file) {
+    if (in_file()) {
       const std::string file = store::keys_path(options_.vfs.empty() ? path_ : options_.sidecars);
       CALYX_TRY(const crypto::KeyFile keys,
                 crypto::add_signing_seed(file, tx.book().market, tx.now(), seams_.random));

@@ -17,9 +17,12 @@
 
 #include "crypto/key_file.hpp"
 #include "crypto/signer.hpp"
+#include "engine/callback.hpp"
 #include "engine/sign_pool.hpp"
+#include "engine/turnstile.hpp"
 #include "services/services.hpp"
 #include "store/gate.hpp"
+#include "store/market_store.hpp"
 
 namespace calyx {
 
@@ -29,6 +32,10 @@ class Market {
   ~Market();
   Market(const Market&) = delete;
   Market& operator=(const Market&) = delete;
+
+  /// What every call asks first, before it touches a lock. Fails: `forked`; `handle_invalid` inside a
+  /// callback of this very market.
+  Result<Done> usable() const;
 
   /// Runs `decide(Transaction&)` as one call of a batch and returns what it answered once that is durable.
   template <class Decide>
@@ -49,6 +56,9 @@ class Market {
   /// The receipt as it was signed. `row` is as stored.
   std::string jws(const store::MarketStore::OwnedReceipt& row) const;
   std::vector<core::TrustedKey> trusted_keys() const;
+  /// Whether an API key can be told from a wrong one. Fails: `keys_missing`, for a reader without the key
+  /// file.
+  Result<Done> can_check_keys() const;
   /// The head of the receipt log as a signed note.
   Result<std::string> checkpoint_note(const core::merkle::Head& head);
 
@@ -89,10 +99,15 @@ class Market {
 
   explicit Market(Options options);
   Result<Done> start();
+  /// What stands at the path, before anything is made beside it.
+  Result<Done> look_before_opening();
+  Result<Done> start_under_gate();
+  bool in_file() const noexcept {
+    return !options_.path.empty() && (options_.vfs.empty() || !options_.sidecars.empty());
+  }
   Result<Done> create_or_load_keys(services::Book& book);
   Result<Done> load_signers(const services::Book& book);
 
-  Result<Done> usable() const;
   void submit(Call& call);
   void lead();
   void run_batch();
@@ -102,23 +117,54 @@ class Market {
   void answer(const std::vector<Call*>& batch, const Result<Done>& done);
   /// Brings the writer's book, and the readers' where it was left unfit, to what the file says.
   Result<Done> ready_books();
+  /// Brings the writer's book near to what others have committed before the gate is taken, so that nobody
+  /// waits for that. What fails here is met again under the gate.
+  void catch_up_early();
   /// Decides the calls; fills `batch`. An error ends the batch.
   Result<Done> fill(services::Transaction& tx, std::vector<Call*>& batch);
+  /// Whether the batch that began at `begun_us` should take in no more.
+  bool late(std::int64_t begun_us) const noexcept;
+  /// Wakes one more of those who wait, if there is one, to help to sign. `helpers` have been woken before.
+  bool wake_helper(const std::vector<Call*>& batch, std::size_t helpers);
   Result<Done> log_receipts(services::Transaction& tx);
   Result<Done> commit(services::Transaction& tx, store::WriteTransaction& transaction);
   void publish(const services::Transaction& tx);
   /// Gives up what a batch did to the writer's book; the next batch makes it anew.
   void undo() noexcept;
-  /// Copies the log into the file when it has `frames` or more. Under the gate.
-  void checkpoint_when_due(int frames);
+  /// Copies the log into the file when it has grown enough since the last time, and starts it anew when it
+  /// has grown far beyond that because readers overlap. Under the gate.
+  void checkpoint_when_due();
+  Result<Done> restart_log();
   Result<Done> need_writer();
 
   Result<Writer> open_connection(bool writes) const;
   Result<std::unique_ptr<Reader>> take_reader();
   void give_reader(std::unique_ptr<Reader> reader);
-  /// Applies what other processes committed since `book` was last moved on.
-  /// `windows` belong to `book` and move on with it; null where nobody keeps any.
-  Result<Done> catch_up(services::Book& book, store::MarketStore& store, services::Windows* windows) const;
+  /// Waits for the short moment in which the log is started anew.
+  void wait_for_log();
+
+  /// How far a book is.
+  struct Mark {
+    services::Seq seq = 0;
+    core::Digest head;
+    std::uint64_t leaves = 0;
+    std::vector<std::string> keys;
+  };
+  static Mark mark_of(const services::Book& book);
+  /// A stretch of the log as others committed it, checked against the hash before it.
+  struct Stretch {
+    std::vector<services::Transaction::Appended> events;
+    std::uint64_t first_leaf = 0;
+    std::vector<core::Digest> leaves;
+  };
+  /// What stands in `store` after `from`, up to a limit. Fails: `corrupt`, also when the file ends before
+  /// `from`; the store.
+  static Result<Stretch> read_on(const Mark& from, store::MarketStore& store);
+  /// Moves `book` over what it has not seen of `stretch`. `windows` belong to `book` and move on with it;
+  /// null where nobody keeps any.
+  static Result<Done> move_on(services::Book& book, const Stretch& stretch, services::Windows* windows);
+  /// Moves the committed book over `stretch`, under its lock.
+  Result<Done> show(const Stretch& stretch);
   Result<Done> refresh();
 
   Options options_;
@@ -126,13 +172,17 @@ class Market {
   std::int64_t pid_ = 0;
   services::Seams seams_;
   crypto::SecretBytes hash_key_;
+  std::optional<Error> keys_error_;  ///< Why a reader has no `hash_key_`.
   std::vector<crypto::SecretBytes> ephemeral_seeds_;
+  store::Blank blank_ = store::Blank::becomes_a_market;
   store::Gate gate_;
 
   mutable std::shared_mutex signers_mutex_;
-  std::vector<std::unique_ptr<crypto::Signer>>
+  std::vector<std::shared_ptr<const crypto::Signer>>
       signers_;                               ///< By place; null for a key whose seed is not here.
   std::vector<std::string> signing_headers_;  ///< By place: base64url of the protected header.
+  /// The newest key whose seed is here, which signs; -1 for none.
+  int signing_place_ = -1;
 
   std::mutex queue_mutex_;
   std::deque<Call*> queue_;
@@ -146,9 +196,13 @@ class Market {
   bool working_stale_ = false;  ///< A batch failed: `working_` is not what is committed.
   services::Windows windows_;
   engine::SignPool sign_pool_;
+  std::shared_ptr<const crypto::Signer> batch_signer_;
   std::size_t last_batch_ = 0;
+  /// The log's frames when it was last looked at, and where the next checkpoint and the next restart are due.
+  int frames_seen_ = 0, checkpoint_due_ = 0, restart_due_ = 0;
 
-  mutable std::shared_mutex committed_mutex_;
+  std::mutex refresh_mutex_;  ///< One reader at a time fetches what others committed.
+  mutable engine::Turnstile committed_mutex_;
   services::Book committed_;
   bool committed_stale_ = false;  ///< Memory or disk failed as it moved on: it must be read from the file.
   std::atomic<bool> fenced_{false};
@@ -156,12 +210,17 @@ class Market {
   std::mutex readers_mutex_;
   std::vector<std::unique_ptr<Reader>> readers_;
 
+  std::mutex log_mutex_;
+  std::condition_variable log_ready_;
+  std::atomic<bool> log_restarts_{false};  ///< New read transactions are held back.
+
   std::atomic<std::uint64_t> commits_{0}, calls_{0}, checkpoints_{0};
 };
 
 /// Whether an error of one call is a matter of that call alone, or of the store under all of them.
 constexpr bool is_refusal(Reason reason) noexcept {
-  if (reason == Reason::too_many_approvals) return true;  // a rule's word, though time alone mends it
+  // A rule's word, though time alone mends it; and what concerns only the settlement that needs a signature.
+  if (reason == Reason::too_many_approvals || reason == Reason::keys_missing) return true;
   const Status status = facts(reason).status;
   return status == Status::invalid || status == Status::not_found || status == Status::conflict ||
          status == Status::refused || status == Status::stopped || status == Status::unsupported;
@@ -216,6 +275,7 @@ auto Market::history(Look look) -> std::invoke_result_t<Look&, store::MarketStor
   if (options_.path.empty())  // one connection, which is the leader's
     return write([&](services::Transaction& tx) { return look(tx.store()); });
   CALYX_TRY(std::unique_ptr<Reader> reader, take_reader());
+  wait_for_log();
   auto answer = [&]() -> std::invoke_result_t<Look&, store::MarketStore&> {
     CALYX_TRY(const store::ReadTransaction snapshot, store::ReadTransaction::begin(reader->connection));
     static_cast<void>(snapshot);

@@ -1,7 +1,6 @@
 #include <algorithm>
 #include <calyx/session.hpp>
 #include <charconv>
-#include <exception>
 
 #include "crypto/sha256.hpp"
 #include "engine/market.hpp"
@@ -722,20 +721,14 @@ Result<Done> Session::export_ledger(ExportFormat format, const ExportSink& sink)
     CALYX_TRY(const Caller caller, services::authorize(book, principal_));
     return services::operator_only(caller);
   }));
-  // What the sink throws is its caller's, but must not pass through a transaction that others may be in.
-  std::exception_ptr thrown;
-  const ExportSink careful = [&](std::string_view piece) {
-    try {
-      return sink(piece);
-    } catch (...) {
-      thrown = std::current_exception();
-      return false;
-    }
-  };
-  Result<Done> done = market_->history(
-      [&](store::MarketStore& store) { return services::export_ledger(store, format, careful); });
-  if (thrown) std::rethrow_exception(thrown);
-  return done;
+  // The sink is called between two reads and not within one: it may take its time, throw, or ask the market.
+  services::LedgerExport ledger(format);
+  for (;;) {
+    CALYX_TRY(const std::string piece,
+              market_->history([&](store::MarketStore& store) { return ledger.next(store); }));
+    if (piece.empty()) return Done{};
+    if (!sink(piece)) return fail(Reason::stopped, "the export's receiver asked for no more");
+  }
 }
 
 }  // namespace calyx

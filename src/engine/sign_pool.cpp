@@ -22,10 +22,12 @@ void SignPool::add(services::PendingReceipt& receipt) {
 bool SignPool::sign_next(std::unique_lock<std::mutex>& lock) {
   if (next_ == tasks_.size()) return false;
   services::PendingReceipt& task = *tasks_[next_++];
-  lock.unlock();
-  Result<Done> signed_now = sign_(task);
-  lock.lock();
-  if (!signed_now.ok() && !failed_) failed_ = std::move(signed_now).error();
+  if (!failed_) {  // of a batch that fails nothing more need be signed
+    lock.unlock();
+    Result<Done> signed_now = sign_(task);
+    lock.lock();
+    if (!signed_now.ok() && !failed_) failed_ = std::move(signed_now).error();
+  }
   if (++done_ == tasks_.size() && closed_) changed_.notify_all();
   return true;
 }

@@ -444,12 +444,18 @@ class Audit {
     using Step = Result<bool> (Audit::*)();
     constexpr Step steps[] = {&Audit::read_standing, &Audit::read_checkpoints, &Audit::walk_events,
                               &Audit::end_receipts,  &Audit::compare_tables,   &Audit::compare_tiles,
-                              &Audit::look_up_each,  &Audit::judge_anchor};
+                              &Audit::look_up_each,  &Audit::judge_anchor,     &Audit::compare_schema};
     for (const Step step : steps) {
       CALYX_TRY(const bool good, (this->*step)());
       if (!good) return false;
     }
     return true;
+  }
+
+  /// A trigger that is gone lets rows change, and one that was added may do anything at the next write.
+  Result<bool> compare_schema() {
+    CALYX_TRY(const std::string difference, store_.schema_fault());
+    return difference.empty() || fault("schema: " + difference);
   }
 
   // ── what must be known before the events ──

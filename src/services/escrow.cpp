@@ -234,6 +234,9 @@ Result<Earned> earn(Transaction& tx, const Principal& principal, const Earn& ask
   }
   const core::FeeSplit split = core::split_fee(asked.gross_amount, book.fee_basis_points);
   CALYX_CHECK(check_room(*host, split.net));
+  if (!tx.seams().can_sign)
+    return fail(Reason::keys_missing,
+                "no signing key of the market is here to sign the receipt: put the key file back");
 
   CALYX_CHECK(sweep(tx, *book.wallet(found->payer)));
   const EarnEvent fields{.lock = found->seq,

@@ -4,18 +4,31 @@
 #include "services/book.hpp"
 
 namespace calyx::services {
-namespace {
-
-constexpr std::size_t piece_bytes = 64 * 1024;
 
 /// One event as the formats see it, with the book that stands before it.
-struct Line {
+struct ExportLine {
   const Book& book;
   const Event& event;
   const core::Legs& legs;
   const store::EventRow& row;
   const core::Digest& prev;
 };
+
+/// A format: what stands before the first line, and what an event becomes.
+class LedgerExport::Format {
+ public:
+  virtual ~Format() = default;
+  virtual void begin(std::string& out) = 0;
+  virtual void write(std::string& out, const ExportLine& line) = 0;
+};
+
+namespace {
+
+using Line = ExportLine;
+
+constexpr std::size_t piece_bytes = 64 * 1024;
+/// Events read in one transaction at most, once there is something to hand over.
+constexpr std::size_t piece_events_max = 4'096;
 
 /// The lock that an event opens, ends or burns. The view is into the event or the book.
 struct LockName {
@@ -79,15 +92,7 @@ void append_escrow_of(std::string& out, const Line& line, AccountNumber payer) {
   out.push_back(':');
 }
 
-/// A format: what stands before the first line, and what an event becomes.
-class Format {
- public:
-  virtual ~Format() = default;
-  virtual void begin(std::string& out) = 0;
-  virtual void write(std::string& out, const Line& line) = 0;
-};
-
-class Csv final : public Format {
+class Csv final : public LedgerExport::Format {
  public:
   void begin(std::string& out) override { out += "seq,at,kind,txn_id,account,amount,job_id,reference\n"; }
 
@@ -124,7 +129,7 @@ class Csv final : public Format {
   }
 };
 
-class JsonLines final : public Format {
+class JsonLines final : public LedgerExport::Format {
  public:
   void begin(std::string&) override {}
 
@@ -139,7 +144,7 @@ class JsonLines final : public Format {
   }
 };
 
-class Journal final : public Format {
+class Journal final : public LedgerExport::Format {
  public:
   void begin(std::string& out) override {
     out +=
@@ -202,37 +207,36 @@ class Journal final : public Format {
 
 }  // namespace
 
-Result<Done> export_ledger(store::MarketStore& store, ExportFormat format, const ExportSink& sink) {
-  Csv csv;
-  JsonLines lines;
-  Journal journal;
-  Format* writer = &csv;
-  if (format == ExportFormat::jsonl) writer = &lines;
-  if (format == ExportFormat::hledger) writer = &journal;
+LedgerExport::LedgerExport(ExportFormat format) : book_(std::make_unique<Book>()) {
+  if (format == ExportFormat::csv) format_ = std::make_unique<Csv>();
+  if (format == ExportFormat::jsonl) format_ = std::make_unique<JsonLines>();
+  if (format == ExportFormat::hledger) format_ = std::make_unique<Journal>();
+}
+LedgerExport::~LedgerExport() = default;
 
+Result<std::string> LedgerExport::next(store::MarketStore& store) {
+  Book& book = *book_;
   std::string piece;
+  if (!last_) {
+    CALYX_TRY(last_, store.last_seq());
+    format_->begin(piece);
+  }
+  if (book.seq >= *last_) return piece;
   piece.reserve(piece_bytes + 4096);
-  const auto hand_over = [&]() -> Result<Done> {
-    const bool go_on = piece.empty() || sink(piece);
-    piece.clear();
-    if (!go_on) return fail(Reason::stopped, "the export's receiver asked for no more");
-    return Done{};
-  };
-
-  Book book;
-  writer->begin(piece);
-  CALYX_CHECK(store.events_from(1, [&](const store::EventRow& row) -> Result<bool> {
+  std::size_t events = 0;
+  CALYX_CHECK(store.events_from(book.seq + 1, [&](const store::EventRow& row) -> Result<bool> {
     CALYX_TRY(Fields fields, read_fields(static_cast<EventKind>(row.kind), row.fields));
     const Event event{row.seq, row.at, std::move(fields)};
     if (const auto* created = std::get_if<MarketCreated>(&event.fields); created != nullptr && row.seq == 1)
       book.head = crypto::Sha256{}(created->market);
     CALYX_TRY(const core::Legs legs, book.legs(event));
-    writer->write(piece, {book, event, legs, row, book.head});
+    format_->write(piece, {book, event, legs, row, book.head});
     CALYX_CHECK(book.apply(event, row.hash));
-    if (piece.size() >= piece_bytes) CALYX_CHECK(hand_over());
-    return true;
+    if (row.seq >= *last_ || piece.size() >= piece_bytes) return false;
+    // Events that moved nothing leave no line in most formats: the piece ends with something to hand over.
+    return ++events < piece_events_max || piece.empty();
   }));
-  return hand_over();
+  return piece;
 }
 
 }  // namespace calyx::services

@@ -6,13 +6,16 @@
 #pragma once
 
 #include <calyx/ledger.hpp>
+#include <memory>
+#include <optional>
 
+#include "services/book.hpp"
 #include "store/market_store.hpp"
 
 namespace calyx::services {
 
-/// Writes the market in `store`, inside a read transaction, to `sink` in pieces of about 64 KiB, none of
-/// which splits a line.
+/// One export, read piece by piece, so that no read transaction waits for whoever takes the pieces. It ends
+/// with the event that was the last when it began.
 ///
 /// - `csv`: a header, then a row for each entry, by event:
 /// `seq,at,kind,txn_id,account,amount,job_id,reference`.
@@ -23,8 +26,23 @@ namespace calyx::services {
 /// - `hledger`: a journal with a transaction for each event that moved money, every account and the
 ///   commodity declared, so that it also passes strict checks. What is not a letter, a digit, `-`, `_` or `.`
 ///   is written as `%` and two hex digits where hledger would give it a meaning.
-///
-/// Fails: `stopped` when `sink` gives false; `corrupt`; the store.
-Result<Done> export_ledger(store::MarketStore& store, ExportFormat format, const ExportSink& sink);
+class LedgerExport {
+ public:
+  explicit LedgerExport(ExportFormat format);
+  ~LedgerExport();
+  LedgerExport(const LedgerExport&) = delete;
+  LedgerExport& operator=(const LedgerExport&) = delete;
+
+  /// The next piece, of about 64 KiB and whole lines, read in a read transaction of its own; empty at the
+  /// end. After an error the export cannot go on. Fails: `corrupt`; the store.
+  Result<std::string> next(store::MarketStore& store);
+
+  class Format;  ///< What makes lines of events.
+
+ private:
+  std::unique_ptr<Format> format_;
+  std::unique_ptr<Book> book_;
+  std::optional<Seq> last_;  ///< Where it ends, known once it began.
+};
 
 }  // namespace calyx::services

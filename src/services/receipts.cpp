@@ -78,15 +78,6 @@ Result<core::merkle::Frontier> load_receipt_log(store::MarketStore& store, const
   return log;
 }
 
-Result<Done> catch_up_receipt_log(store::MarketStore& store, Book& book) {
-  return store.receipts_from(static_cast<std::int64_t>(book.receipt_log.size()),
-                             [&](const store::ReceiptRow& row) -> Result<bool> {
-                               CALYX_TRY(const core::Digest leaf, leaf_of(book, row));
-                               book.receipt_log.append(crypto::Sha256{}, leaf);
-                               return true;
-                             });
-}
-
 Result<core::merkle::Path> inclusion_path(store::MarketStore& store, const Book& book, std::uint64_t leaf,
                                           std::uint64_t size) {
   const Subtrees subtrees(store, book);

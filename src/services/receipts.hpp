@@ -18,8 +18,6 @@ Result<core::Digest> leaf_of(const Book& book, const store::ReceiptRow& row);
 
 /// The frontier of the log that `store` holds.
 Result<core::merkle::Frontier> load_receipt_log(store::MarketStore& store, const Book& book);
-/// Appends to the book's log what the store holds beyond it.
-Result<Done> catch_up_receipt_log(store::MarketStore& store, Book& book);
 
 /// The hash of a complete subtree, from the tiles that are kept and the leaves below them.
 Result<core::Digest> subtree(store::MarketStore& store, const Book& book, unsigned level,

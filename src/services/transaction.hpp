@@ -68,6 +68,7 @@ struct Seams {
   std::function<std::int64_t()> now_us;
   std::function<bool(void*, std::size_t)> random;
   const crypto::SecretBytes* hash_key = nullptr;
+  bool can_sign = true;  ///< Whether a signing key is here; without one nothing settles.
 };
 
 /// Where an event came to stand.

@@ -1,12 +1,14 @@
 #include "store/database.hpp"
 
 #include <fcntl.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include <algorithm>
 #include <atomic>
 #include <cerrno>
 #include <chrono>
+#include <cstring>
 #include <iterator>
 #include <thread>
 
@@ -374,6 +376,45 @@ Connection& Connection::operator=(Connection&& other) noexcept {
 }
 Connection::~Connection() = default;
 
+Result<Standing> look_at(const std::string& path) {
+  constexpr std::size_t head_bytes = 105;  // the header, and of the first tree what it is and has
+  CALYX_CHECK(check_path(path));
+  // The log first: whoever is making the market just now has made the file before it.
+  struct stat facts;
+  const bool logged = ::stat((path + "-wal").c_str(), &facts) == 0 && facts.st_size > 0;
+  const bool stands = ::stat(path.c_str(), &facts) == 0;
+  if (!stands && errno != ENOENT) return system_error(errno, "the market's file cannot be looked at");
+  if (!stands || facts.st_size == 0) return logged ? Standing::lost : Standing::missing;
+  if (facts.st_size < static_cast<off_t>(head_bytes)) return Standing::no_market;
+
+  sqlite3* db = nullptr;
+  const int code = sqlite3_open_v2(
+      path.c_str(), &db,
+      SQLITE_OPEN_NOMUTEX | SQLITE_OPEN_EXRESCODE | SQLITE_OPEN_NOFOLLOW | SQLITE_OPEN_READONLY, nullptr);
+  const std::unique_ptr<sqlite3, decltype(&sqlite3_close)> closing(db, &sqlite3_close);
+  if (code != SQLITE_OK) return store_error(db, code, "looking at the market");
+  sqlite3_file* file = nullptr;
+  unsigned char head[head_bytes] = {};
+  if (sqlite3_file_control(db, "main", SQLITE_FCNTL_FILE_POINTER, &file) != SQLITE_OK || file == nullptr ||
+      file->pMethods == nullptr)
+    return Standing::plausible;
+  const int got = file->pMethods->xRead(file, head, static_cast<int>(head_bytes), 0);
+  if (got == SQLITE_IOERR_SHORT_READ) return Standing::no_market;
+  if (got != SQLITE_OK) return store_error(db, got, "looking at the market");
+
+  // https://www.sqlite.org/fileformat2.html, 1.3 and 1.6.
+  constexpr std::size_t write_version_at = 18, application_at = 68, tree_at = 100, cells_at = 103;
+  constexpr unsigned char wal_version = 2, leaf_of_table = 0x0D;
+  if (std::memcmp(head, "SQLite format 3", 16) != 0 || head[write_version_at] != wal_version)
+    return Standing::no_market;
+  if (logged) return Standing::plausible;  // it says more than the file
+  const bool named = (head[application_at] | head[application_at + 1] | head[application_at + 2] |
+                      head[application_at + 3]) != 0;
+  const bool holds = head[tree_at] != leaf_of_table || (head[cells_at] | head[cells_at + 1]) != 0;
+  if (!holds && !named) return Standing::blank;
+  return named ? Standing::plausible : Standing::no_market;
+}
+
 Result<Connection> Connection::open(const OpenOptions& options) {
   if (sqlite3_libversion_number() < sqlite_version_min || sqlite3_threadsafe() == 0)
     return fail(Reason::unsupported,
@@ -444,6 +485,25 @@ Result<Done> Connection::empty_log() {
   if (code != SQLITE_OK) return error(code, "emptying the log");
   inside_->frames = 0;
   return Done{};
+}
+
+Result<Done> Connection::checkpoint_waiting(int mode, std::uint64_t wait_ms, const char* doing) {
+  const std::int64_t usual_us =
+      std::exchange(inside_->busy_timeout_us, static_cast<std::int64_t>(wait_ms) * 1000);
+  int frames = 0;
+  const int code = sqlite3_wal_checkpoint_v2(db_, nullptr, mode, &frames, nullptr);
+  inside_->busy_timeout_us = usual_us;
+  if (code != SQLITE_OK) return error(code, doing);
+  inside_->frames = mode == SQLITE_CHECKPOINT_TRUNCATE ? 0 : std::max(frames, 0);
+  return Done{};
+}
+
+Result<Done> Connection::restart_log(std::uint64_t wait_ms) {
+  return checkpoint_waiting(SQLITE_CHECKPOINT_RESTART, wait_ms, "starting the log anew");
+}
+
+Result<Done> Connection::empty_log_if_idle() {
+  return checkpoint_waiting(SQLITE_CHECKPOINT_TRUNCATE, 0, "emptying the log");
 }
 
 int Connection::wal_frames() const noexcept { return inside_->frames; }

@@ -52,6 +52,20 @@ struct OpenOptions {
   std::size_t cache_kib = 16384;         ///< Pages kept in memory.
 };
 
+/// What can be told of a market's file and its log by looking, before anything is made beside them.
+enum class Standing : std::uint8_t {
+  missing,    ///< No file, or an empty one, and no log.
+  lost,       ///< No file, or an empty one, and a log that holds what was in it.
+  blank,      ///< A database in which nothing was made, and no log.
+  plausible,  ///< A database that may be a market: SQLite has to open it.
+  no_market,  ///< Something else.
+};
+
+/// Looks at the file at `path` (absolute, from `real_market_path`) and at its log, and leaves both as they
+/// are. The file is opened and closed through SQLite, so that no lock of this process is lost by it.
+/// Fails: `io_error`, `no_memory`, as the store.
+Result<Standing> look_at(const std::string& path);
+
 /// What a checkpoint found and did. Units: WAL frames, of one page each.
 struct CheckpointCount {
   int frames = 0;  ///< In the log.
@@ -97,6 +111,14 @@ class Connection {
   /// build on sand. Only under the gate. Fails: `store_busy`, `io_error`, `disk_full`, `corrupt`.
   Result<Done> empty_log();
 
+  /// As `checkpoint_passive`, and waits `wait_ms` at most until no reader is left in the log, which then
+  /// begins anew with the next commit. Only under the gate. Fails: `store_busy` when readers stayed; as the
+  /// store.
+  Result<Done> restart_log(std::uint64_t wait_ms);
+
+  /// As `empty_log`, without waiting. For the last who closes a market in peace. Only under the gate.
+  Result<Done> empty_log_if_idle();
+
   /// The frames that were in the log after this connection's last commit or checkpoint.
   int wal_frames() const noexcept;
 
@@ -124,6 +146,7 @@ class Connection {
   friend class WriteTransaction;
   friend class ReadTransaction;
   struct Inside;
+  Result<Done> checkpoint_waiting(int mode, std::uint64_t wait_ms, const char* doing);
   explicit Connection(std::unique_ptr<Inside> inside) noexcept;
   std::unique_ptr<Inside> inside_;  // its address is known to SQLite, so it never moves
   sqlite3* db_ = nullptr;

@@ -14,6 +14,7 @@
 #include <cstring>
 #include <thread>
 #include <utility>
+#include <vector>
 
 namespace calyx::store {
 namespace {
@@ -56,7 +57,10 @@ class Descriptor {
  public:
   explicit Descriptor(int number) noexcept : number_(number) {}
   Descriptor(Descriptor&& other) noexcept : number_(std::exchange(other.number_, -1)) {}
-  Descriptor& operator=(Descriptor&&) = delete;
+  Descriptor& operator=(Descriptor&& other) noexcept {
+    std::swap(number_, other.number_);
+    return *this;
+  }
   ~Descriptor() {
     if (number_ >= 0) ::close(number_);
   }
@@ -103,6 +107,43 @@ Result<bool> is_made(int descriptor) {
   return magic == magic_word && facts.st_size >= static_cast<off_t>(page_bytes);
 }
 
+/// The gate's file, opened; `made` says whether by this very call.
+struct Opened {
+  Descriptor descriptor;
+  bool made = false;
+};
+
+Result<Opened> open_file(const std::string& path) {
+  constexpr int flags = O_RDWR | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK;
+  for (;;) {
+    Descriptor standing(::open(path.c_str(), flags));
+    if (standing.get() >= 0) return Opened{std::move(standing), false};
+    if (errno != ENOENT) return gate_error("cannot be opened", errno);
+    Descriptor made(::open(path.c_str(), flags | O_CREAT | O_EXCL, 0600));
+    if (made.get() >= 0) return Opened{std::move(made), true};
+    if (errno != EEXIST) return gate_error("cannot be made", errno);
+  }
+}
+
+/// Fills a file that is not whole. Real bytes, not a hole: a store to a mapped hole on a full disk would end
+/// the process. Somebody may have made the file while we waited for its lock, so what stands is written only
+/// where it is not whole. Under the lock.
+Result<Done> fill_file(int descriptor) {
+  CALYX_TRY(const bool made_meanwhile, is_made(descriptor));
+  if (made_meanwhile) return Done{};
+  char bytes[page_bytes] = {};
+  CALYX_CHECK(write_all(descriptor, bytes, page_bytes, 0));
+  std::memcpy(bytes, &magic_word, sizeof magic_word);
+  return write_all(descriptor, bytes, sizeof magic_word, 0);
+}
+
+Result<Page*> map_page(int descriptor, bool writable) {
+  void* mapped =
+      ::mmap(nullptr, page_bytes, writable ? PROT_READ | PROT_WRITE : PROT_READ, MAP_SHARED, descriptor, 0);
+  if (mapped == MAP_FAILED) return gate_error("cannot be mapped", errno);
+  return static_cast<Page*>(mapped);
+}
+
 }  // namespace
 
 std::int64_t monotonic_us() noexcept {
@@ -125,35 +166,44 @@ std::int64_t Jitter::next_us() noexcept {
 }
 
 struct Gate::Inside {
-  explicit Inside(Descriptor opened) noexcept : descriptor(std::move(opened)) {}
+  Inside(std::string where, Descriptor opened) : path(std::move(where)), descriptor(std::move(opened)) {}
+  Inside(const Inside&) = delete;
+  Inside& operator=(const Inside&) = delete;
   ~Inside() {
-    if (page != nullptr) ::munmap(page, page_bytes);
+    for (Page* each : mapped) ::munmap(each, page_bytes);
   }
 
+  std::string path;
   Descriptor descriptor;
-  Page* page = nullptr;
+  std::atomic<Page*> page{nullptr};
+  std::vector<Page*> mapped;  ///< Every page that was ever looked at: a reader may be looking still.
   bool writable = true;
+  bool page_stands = false;  ///< `page` is of the file that is open.
+  bool made = false;         ///< By this gate, in its folder.
   pid_t owner = ::getpid();
   Jitter jitter;
   std::atomic<bool> held{false};
   std::atomic<std::int64_t> own_stamp_us{0};  // what this gate last wrote into last_wanted_us
   std::int64_t stand_aside_until_us = 0;
 
+  Page& shared() const noexcept { return *page.load(std::memory_order_acquire); }
+
   /// Tells the holder that somebody waits.
   void want(std::int64_t now_us) noexcept {
-    if (!writable || page == nullptr) return;
+    if (!writable || page.load(std::memory_order_relaxed) == nullptr) return;
     own_stamp_us.store(now_us, std::memory_order_relaxed);
-    page->last_wanted_us.store(now_us, std::memory_order_relaxed);
+    shared().last_wanted_us.store(now_us, std::memory_order_relaxed);
   }
 
   /// A stamp that is our own means that nobody has tried since we did.
   bool wanted_by_others() const noexcept {
-    const std::int64_t stamp_us = page->last_wanted_us.load(std::memory_order_relaxed);
+    const std::int64_t stamp_us = shared().last_wanted_us.load(std::memory_order_relaxed);
     if (stamp_us == own_stamp_us.load(std::memory_order_relaxed)) return false;
     const std::int64_t age_us = monotonic_us() - stamp_us;
     return age_us >= 0 && age_us < wanted_window_us;
   }
 
+  /// Locks the file that bears the gate's name.
   Result<Done> lock(std::uint64_t timeout_ms) {
     const std::int64_t began_us = monotonic_us();
     // Beyond a day it is all the same, and the sum below must not overflow.
@@ -163,14 +213,55 @@ struct Gate::Inside {
     if (aside_us > 0) sleep_us(aside_us);
     for (;;) {
       const Try tried = try_lock(descriptor.get());
-      if (tried == Try::taken) return Done{};
       if (tried == Try::failed) return gate_error("cannot be locked", errno);
+      if (tried == Try::taken) {
+        Result<Done> ours = replaced() ? open_again() : page_stands ? Result<Done>(Done{}) : make_page();
+        if (ours.ok() && page_stands) return ours;
+        ::flock(descriptor.get(), LOCK_UN);  // of the new file, where there is one, nothing is locked yet
+        if (!ours.ok()) return ours;
+        continue;
+      }
       const std::int64_t now_us = monotonic_us();
       want(now_us);
       const std::int64_t left_us = began_us + timeout_us - now_us;
       if (left_us <= 0) return busy(now_us - began_us);
       sleep_us(std::min(jitter.next_us(), left_us));
     }
+  }
+
+  /// Whether another file, or none, bears the name of the one that is open. Who cannot write the folder can
+  /// only stay with what it has.
+  bool replaced() const noexcept {
+    struct stat ours, named;
+    if (::fstat(descriptor.get(), &ours) != 0) return false;
+    if (::lstat(path.c_str(), &named) != 0) return errno == ENOENT && writable;
+    return ours.st_ino != named.st_ino || ours.st_dev != named.st_dev;
+  }
+
+  /// Goes over to the file that bears the name now; makes it where there is none. The old one's lock goes
+  /// with its descriptor.
+  Result<Done> open_again() {
+    if (writable) {
+      CALYX_TRY(Opened opened, open_file(path));
+      descriptor = std::move(opened.descriptor);
+      made = opened.made;
+    } else {
+      Descriptor opened(::open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK));
+      if (opened.get() < 0) return gate_error("cannot be opened", errno);
+      descriptor = std::move(opened);
+    }
+    page_stands = false;
+    return Done{};
+  }
+
+  /// Makes the file whole and maps it. Under the lock.
+  Result<Done> make_page() {
+    CALYX_TRY(const bool whole, is_made(descriptor.get()));
+    if (!whole) {
+      if (!writable) return gate_error("is not whole", EIO);
+      CALYX_CHECK(fill_file(descriptor.get()));
+    }
+    return map();
   }
 
   void unlock() noexcept {
@@ -180,10 +271,11 @@ struct Gate::Inside {
   }
 
   Result<Done> map() {
-    void* mapped = ::mmap(nullptr, page_bytes, writable ? PROT_READ | PROT_WRITE : PROT_READ, MAP_SHARED,
-                          descriptor.get(), 0);
-    if (mapped == MAP_FAILED) return gate_error("cannot be mapped", errno);
-    page = static_cast<Page*>(mapped);
+    mapped.reserve(mapped.size() + 1);
+    CALYX_TRY(Page* const fresh, map_page(descriptor.get(), writable));
+    mapped.push_back(fresh);
+    page.store(fresh, std::memory_order_release);
+    page_stands = true;
     return Done{};
   }
 };
@@ -195,27 +287,16 @@ Gate& Gate::operator=(Gate&&) noexcept = default;
 Gate::~Gate() = default;
 
 Result<Gate> Gate::open(const std::string& path, std::uint64_t timeout_ms) {
-  Descriptor descriptor(::open(path.c_str(), O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK, 0600));
-  if (descriptor.get() < 0) return gate_error("cannot be opened or made", errno);
-  auto inside = std::make_unique<Inside>(std::move(descriptor));
-  CALYX_TRY(const bool made, is_made(inside->descriptor.get()));
-  if (!made) {
-    CALYX_CHECK(inside->lock(timeout_ms));
-    const int file = inside->descriptor.get();
-    // Real bytes, not a hole: a store to a mapped hole on a full disk would end the process. Somebody may
-    // have made the file while we waited, so what stands is written only where it is not whole.
-    auto done = [&]() -> Result<Done> {
-      CALYX_TRY(const bool made_meanwhile, is_made(file));
-      if (made_meanwhile) return Done{};
-      char bytes[page_bytes] = {};
-      CALYX_CHECK(write_all(file, bytes, page_bytes, 0));
-      std::memcpy(bytes, &magic_word, sizeof magic_word);
-      return write_all(file, bytes, sizeof magic_word, 0);
-    }();
-    ::flock(file, LOCK_UN);
-    if (!done.ok()) return std::move(done).error();
+  CALYX_TRY(Opened opened, open_file(path));
+  auto inside = std::make_unique<Inside>(path, std::move(opened.descriptor));
+  inside->made = opened.made;
+  CALYX_TRY(const bool whole, is_made(inside->descriptor.get()));
+  if (whole) {
+    CALYX_CHECK(inside->map());
+  } else {
+    CALYX_CHECK(inside->lock(timeout_ms));  // which makes it whole
+    ::flock(inside->descriptor.get(), LOCK_UN);
   }
-  CALYX_CHECK(inside->map());
   return Gate(std::move(inside));
 }
 
@@ -226,7 +307,7 @@ Gate Gate::open_for_reading(const std::string& path) noexcept {
     if (descriptor.get() < 0) return Gate();
     const auto made = is_made(descriptor.get());
     if (!made.ok() || !*made) return Gate();
-    auto inside = std::make_unique<Inside>(std::move(descriptor));
+    auto inside = std::make_unique<Inside>(path, std::move(descriptor));
     inside->writable = false;
     if (!inside->map().ok()) return Gate();
     return Gate(std::move(inside));
@@ -241,9 +322,15 @@ Result<Done> Gate::lock(std::uint64_t timeout_ms) {
     return fail(Reason::forked, "the market was opened before a fork: open it again in the child");
   if (inside_->held.exchange(true, std::memory_order_acquire))
     return fail(Reason::internal, "the market's gate was taken twice by one engine");
-  auto locked = inside_->lock(timeout_ms);
-  if (!locked.ok()) inside_->held.store(false, std::memory_order_release);
-  return locked;
+  try {
+    Result<Done> locked = inside_->lock(timeout_ms);
+    if (!locked.ok()) inside_->held.store(false, std::memory_order_release);
+    return locked;
+  } catch (...) {  // no memory for a page or for words
+    ::flock(inside_->descriptor.get(), LOCK_UN);
+    inside_->held.store(false, std::memory_order_release);
+    throw;
+  }
 }
 
 void Gate::unlock() noexcept {
@@ -259,15 +346,26 @@ bool Gate::wanted_by_others() const noexcept { return inside_ && inside_->wanted
 
 void Gate::publish(std::uint64_t seq) noexcept {
   if (!inside_ || !inside_->writable) return;
-  std::atomic<std::uint64_t>& word = inside_->page->committed_seq;
+  std::atomic<std::uint64_t>& word = inside_->shared().committed_seq;
   std::uint64_t stands = word.load(std::memory_order_relaxed);
   while (stands < seq && !word.compare_exchange_weak(stands, seq, std::memory_order_release)) {
   }
 }
 
+void Gate::begin_at(std::uint64_t seq) noexcept {
+  if (!held() || !inside_->writable) return;
+  inside_->shared().committed_seq.store(seq, std::memory_order_release);
+}
+
+void Gate::withdraw() noexcept {
+  if (!held() || !inside_->made || inside_->owner != ::getpid()) return;
+  ::unlink(inside_->path.c_str());
+  inside_->made = false;
+}
+
 std::optional<std::uint64_t> Gate::committed_seq() const noexcept {
   if (!inside_) return std::nullopt;
-  return inside_->page->committed_seq.load(std::memory_order_acquire);
+  return inside_->shared().committed_seq.load(std::memory_order_acquire);
 }
 
 }  // namespace calyx::store

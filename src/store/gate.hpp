@@ -5,8 +5,9 @@
 /// Start at `Gate::open`. SQLite's own locks are not enough: the host cancels them by closing any
 /// descriptor of the market's file, and the SQLite of today's distributions can lose commits when a
 /// checkpoint meets a writer. So every write transaction, checkpoint, opening, migration and backup
-/// holds the gate. It is `flock` on a file of its own, `<db>-gate`, which nobody else opens and nobody
-/// removes (removing it would let in a second holder).
+/// holds the gate. It is `flock` on a file of its own, `<db>-gate`, which nobody else opens. Nobody removes
+/// it but who made it for what turned out to be no market; who locks a file that no longer bears the gate's
+/// name starts over with the one that does.
 ///
 /// Owns: the descriptor and a mapping of the file's first page; both go with the gate.
 /// Threads: one at a time (the engine's leader); `wanted_by_others` and `committed_seq` from any thread.
@@ -57,6 +58,9 @@ class Gate {
   Gate& operator=(Gate&&) noexcept;
   ~Gate();
 
+  /// Removes the file again if this gate made it: what it was to stand beside is no market. Only while held.
+  void withdraw() noexcept;
+
   /// Whether a file stands behind it.
   bool has_file() const noexcept { return inside_ != nullptr; }
 
@@ -77,6 +81,10 @@ class Gate {
   /// Tells all processes that `seq` is committed. To be called after the commit and before anyone is told
   /// of it, and once at opening. A smaller number than the one that stands changes nothing.
   void publish(std::uint64_t seq) noexcept;
+
+  /// The same for an engine that opens the market and has read it: a page that was left by a market that
+  /// is gone, or by a younger copy, must not stay above it. Only while held, when nobody else can be ahead.
+  void begin_at(std::uint64_t seq) noexcept;
 
   /// The last `seq` that any process published, or nothing without a file. A hint: a reader who knows less
   /// has something to read, but a writer reads the market itself.

@@ -1,6 +1,7 @@
 #include "store/market_store.hpp"
 
 #include <algorithm>
+#include <map>
 
 #include "store/receipt_text.hpp"
 
@@ -135,13 +136,59 @@ Result<bool> read_receipt(Statement& row, ReceiptRow& out, std::string& text) {
   return true;
 }
 
+std::string trigger_sql(const std::string& table, const char* change) {
+  return "CREATE TRIGGER " + table + "_no_" + change + " BEFORE " + change + " ON " + table +
+         " BEGIN SELECT RAISE(ABORT, '" + table + " is append-only'); END";
+}
+
+constexpr const char* schema_text = "SELECT type, name, sql FROM sqlite_schema";
+constexpr const char* schema_doing = "reading the schema";
+
+/// The type and name of what `sql` makes: the words before its first bracket or third space.
+std::string made_by(std::string_view sql) {
+  sql.remove_prefix(std::string_view("CREATE ").size());
+  std::string type(sql.substr(0, sql.find(' ')));
+  std::string_view name = sql.substr(type.size() + 1);
+  name = name.substr(0, name.find_first_of(" ("));
+  for (char& letter : type) letter = static_cast<char>(letter - 'A' + 'a');
+  return type.append(" ").append(name);
+}
+
+/// The first difference between the rows of `statement` and what this build makes; empty for none.
+Result<std::string> schema_difference(Statement& statement) {
+  std::map<std::string, std::string> expected;
+  for (const char* sql : schema) expected.emplace(made_by(sql), sql);
+  for (const char* table : tables)
+    for (const char* change : {"UPDATE", "DELETE"}) {
+      std::string sql = trigger_sql(table, change);
+      std::string name = made_by(sql);
+      expected.emplace(std::move(name), std::move(sql));
+    }
+  for (;;) {
+    CALYX_TRY(const bool more, statement.step());
+    if (!more) break;
+    const std::string name =
+        std::string(statement.column_text(0)).append(" ").append(statement.column_text(1));
+    const auto found = expected.find(name);
+    if (found == expected.end()) return name + " was added";
+    if (found->second != statement.column_text(2)) return name + " was changed";
+    expected.erase(found);
+  }
+  return expected.empty() ? std::string() : expected.begin()->first + " is missing";
+}
+
 }  // namespace
 
-Result<Done> migrate(Connection& connection, bool read_only) {
+Result<Done> migrate(Connection& connection, bool read_only, Blank blank) {
   CALYX_TRY(const std::int64_t application, pragma(connection, "PRAGMA application_id"));
   CALYX_TRY(const std::int64_t version, pragma(connection, "PRAGMA user_version"));
   CALYX_TRY(const std::int64_t objects, pragma(connection, "SELECT count(*) FROM sqlite_schema"));
-  if (application == application_id && version == schema_version) return Done{};
+  if (application == application_id && version == schema_version) {
+    CALYX_TRY(Statement statement, connection.prepare(schema_text, schema_doing));
+    CALYX_TRY(const std::string difference, schema_difference(statement));
+    if (difference.empty()) return Done{};
+    return fail(Reason::corrupt, "the market's schema is not its own, " + difference + ": keep the file");
+  }
   if (application == application_id && version > schema_version) {
     if (read_only) return Done{};
     return fail(Reason::file_newer,
@@ -151,17 +198,18 @@ Result<Done> migrate(Connection& connection, bool read_only) {
   }
   if (objects != 0 || application != 0 || version != 0)
     return fail(Reason::not_a_market, "the file is an SQLite database that calyx did not make");
+  if (blank == Blank::refused)
+    return fail(
+        Reason::file_missing,
+        "the file holds no market, and a key file stands beside it: put the market's file and its -wal "
+        "back, or move the -keys away to begin a new market");
   if (read_only) return fail(Reason::not_a_market, "the file is empty and read-only");
 
   CALYX_TRY(WriteTransaction transaction, WriteTransaction::begin(connection));
   for (const char* sql : schema) CALYX_CHECK(connection.exec(sql));
   for (const char* table : tables)
-    for (const char* change : {"UPDATE", "DELETE"}) {
-      const std::string sql = std::string("CREATE TRIGGER ") + table + "_no_" + change + " BEFORE " + change +
-                              " ON " + table + " BEGIN SELECT RAISE(ABORT, '" + table +
-                              " is append-only'); END";
-      CALYX_CHECK(connection.exec(sql.c_str()));
-    }
+    for (const char* change : {"UPDATE", "DELETE"})
+      CALYX_CHECK(connection.exec(trigger_sql(table, change).c_str()));
   CALYX_CHECK(connection.exec(("PRAGMA application_id = " + std::to_string(application_id)).c_str()));
   CALYX_CHECK(connection.exec(("PRAGMA user_version = " + std::to_string(schema_version)).c_str()));
   return transaction.commit();
@@ -195,6 +243,7 @@ Result<MarketStore> MarketStore::make(Connection& connection, bool writes) {
        "keeping a checkpoint"},
   };
   const Text read_texts[] = {
+      {store.schema_, schema_text, schema_doing},
       {store.last_seq_, "SELECT max(seq) FROM events", "reading the log's end"},
       {store.find_lock_, "SELECT seq FROM locks WHERE job_id = ?1 AND payer = ?2", "looking up a job"},
       {store.find_locks_, "SELECT payer, seq FROM locks WHERE job_id = ?1 LIMIT 1000", "looking up a job"},
@@ -308,6 +357,10 @@ Result<Done> MarketStore::append_checkpoint(std::uint64_t size, std::string_view
   return run->bind(1, static_cast<std::int64_t>(size)).bind(2, note).execute();
 }
 
+Result<std::string> MarketStore::schema_fault() {
+  const Statement::Run run(schema_);
+  return schema_difference(*run);
+}
 Result<Seq> MarketStore::last_seq() {
   const Statement::Run run(last_seq_);
   CALYX_TRY(const std::optional<Seq> seq, one_seq(*run));

@@ -30,9 +30,14 @@ inline constexpr int schema_version = 1;
 inline constexpr std::int64_t application_id = 0x43594C58;  ///< "CYLX"
 inline constexpr unsigned tile_levels = 8;                  ///< Every 8th level of the receipt tree is kept.
 
-/// Makes the tables in an empty file, or checks that the file is a market this build can use. Under the gate.
-/// Fails: `not_a_market`, `file_newer` (unless `read_only`), `corrupt`, the store.
-Result<Done> migrate(Connection& connection, bool read_only);
+/// What `migrate` does with a database in which nothing was made.
+enum class Blank : std::uint8_t { becomes_a_market, refused };
+
+/// Makes the tables in an empty file, or checks that the file is a market this build can use, with every
+/// table, index and trigger as this build makes them and nothing beside. Under the gate.
+/// Fails: `not_a_market`, `file_missing` for a blank one that is refused, `file_newer` (unless `read_only`),
+/// `corrupt`, the store.
+Result<Done> migrate(Connection& connection, bool read_only, Blank blank = Blank::becomes_a_market);
 
 struct EventRow {
   Seq seq = 0;
@@ -84,6 +89,8 @@ class MarketStore {
   Result<Done> append_checkpoint(std::uint64_t size, std::string_view note);
 
   // ── looking up ──
+  /// What is missing, changed or added in the schema, by name; empty when it is as this build makes it.
+  Result<std::string> schema_fault();
   Result<Seq> last_seq();
   Result<std::optional<Seq>> find_lock(std::string_view job_id, AccountNumber payer);
   Result<std::vector<LockRow>> find_locks(std::string_view job_id);
@@ -159,7 +166,7 @@ class MarketStore {
   MarketStore() = default;
   Statement append_event_, append_entry_, append_lock_, append_resolution_, append_zero_earning_,
       append_request_, append_receipt_, append_tile_, append_checkpoint_;
-  Statement last_seq_, find_lock_, find_locks_, find_resolution_, find_request_, event_, receipt_,
+  Statement schema_, last_seq_, find_lock_, find_locks_, find_resolution_, find_request_, event_, receipt_,
       receipt_count_, tile_, sum_between_, sum_, last_checkpoint_, at_of_;
   Statement events_from_, standing_events_, entries_of_, sums_, sum_of_fees_, open_locks_, receipts_from_,
       all_entries_, all_locks_, all_resolutions_, zero_earnings_of_, all_zero_earnings_, all_requests_,

@@ -135,15 +135,31 @@ class Raw {
   explicit Raw(const std::string& path) {
     REQUIRE(sqlite3_open(path.c_str(), &db_) == SQLITE_OK);
     run("PRAGMA synchronous = OFF");
-    for (const char* table : {"events", "entries", "locks", "resolutions", "zero_earnings", "requests",
-                              "receipts", "tiles", "checkpoints"})
-      for (const char* change : {"UPDATE", "DELETE"})
-        run("DROP TRIGGER IF EXISTS " + std::string(table) + "_no_" + change);
+    drop_triggers();
   }
-  ~Raw() { sqlite3_close(db_); }
+  /// The triggers stand again when the editor is closed: an engine opens no market without them.
+  ~Raw() {
+    for (const std::string& trigger : triggers_)
+      sqlite3_exec(db_, trigger.c_str(), nullptr, nullptr, nullptr);
+    sqlite3_close(db_);
+  }
   Raw(const Raw&) = delete;
   Raw& operator=(const Raw&) = delete;
 
+  void drop_triggers() {
+    std::vector<std::string> names;
+    const auto keep = [](void* out, int, char** row, char**) {
+      static_cast<std::vector<std::string>*>(out)->emplace_back(row[0]);
+      return 0;
+    };
+    for (auto [what, out] : {std::pair{"sql", &triggers_}, std::pair{"name", &names}})
+      REQUIRE(sqlite3_exec(
+                  db_,
+                  ("SELECT " + std::string(what) + " FROM sqlite_schema WHERE type = 'trigger' ORDER BY name")
+                      .c_str(),
+                  keep, out, nullptr) == SQLITE_OK);
+    for (const std::string& name : names) run("DROP TRIGGER " + name);
+  }
   void run(const std::string& sql) {
     CAPTURE(sql);
     REQUIRE(sqlite3_exec(db_, sql.c_str(), nullptr, nullptr, nullptr) == SQLITE_OK);
@@ -160,6 +176,7 @@ class Raw {
 
  private:
   sqlite3* db_ = nullptr;
+  std::vector<std::string> triggers_;
 };
 
 Result<AuditReport> audit_file(const std::string& path, const Anchor& anchor = {},

@@ -8,6 +8,7 @@
 #include <algorithm>
 #include <atomic>
 #include <chrono>
+#include <filesystem>
 #include <fstream>
 #include <string>
 #include <thread>
@@ -283,4 +284,53 @@ TEST_CASE("a hold gives the gate back on every way out") {
     CHECK(gate.held());
   }
   CHECK_FALSE(gate.held());
+}
+
+TEST_CASE("who locks a gate whose file was replaced starts over with the one that bears the name") {
+  const Scratch scratch;
+  const std::string path = scratch / "m.db-gate";
+  Gate old = Gate::open(path).value();
+  REQUIRE(old.lock(0).ok());
+  old.publish(7);
+  old.unlock();
+  std::filesystem::remove(path);
+  Gate fresh = Gate::open(path).value();
+  REQUIRE(fresh.lock(0).ok());
+  CHECK(old.lock(0).reason() == Reason::store_busy);  // else two would hold one market
+  fresh.publish(3);
+  fresh.unlock();
+  REQUIRE(old.lock(0).ok());
+  CHECK(old.committed_seq() == 3);
+  CHECK(fresh.lock(0).reason() == Reason::store_busy);
+  old.unlock();
+  // Removed, and nobody made another: the next to lock does.
+  std::filesystem::remove(path);
+  REQUIRE(old.lock(0).ok());
+  CHECK(std::filesystem::exists(path));
+  CHECK(old.committed_seq() == 0);
+  old.unlock();
+}
+
+TEST_CASE("a gate begins at what its market says, and only its maker takes it back") {
+  const Scratch scratch;
+  const std::string path = scratch / "m.db-gate";
+  Gate maker = Gate::open(path).value();
+  Gate other = Gate::open(path).value();
+  maker.publish(9);
+  maker.begin_at(2);  // not held
+  CHECK(other.committed_seq() == 9);
+  REQUIRE(maker.lock(0).ok());
+  maker.begin_at(2);
+  CHECK(other.committed_seq() == 2);
+  maker.unlock();
+  REQUIRE(other.lock(0).ok());
+  other.withdraw();
+  other.unlock();
+  CHECK(std::filesystem::exists(path));
+  maker.withdraw();  // not held
+  CHECK(std::filesystem::exists(path));
+  REQUIRE(maker.lock(0).ok());
+  maker.withdraw();
+  maker.unlock();
+  CHECK_FALSE(std::filesystem::exists(path));
 }
