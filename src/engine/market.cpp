@@ -149,7 +149,8 @@ Market::~Market() {
       if (!writer_ || options_.read_only || options_.path.empty() || fenced_) return;
       const Result<store::GateHold> hold = store::GateHold::take(gate_, 0);
       if (!hold.ok() || gate_.wanted_by_others()) return;
-      if (!writer_->connection.empty_log_if_idle().ok())
+      // Without a gate nothing keeps another engine's commit out of the moment in which the log is cut.
+      if (!gate_.held() || !writer_->connection.empty_log_if_idle().ok())
         static_cast<void>(writer_->connection.checkpoint_passive());
     } catch (const std::bad_alloc&) {  // no memory to say that somebody is
     }

@@ -128,6 +128,8 @@ Result<bool> read_receipt(Statement& row, ReceiptRow& out, std::string& text) {
   out.leaf = row.column_int(0);
   out.seq = row.column_int(1);
   out.key = static_cast<int>(row.column_int(2));
+  // Nothing would read as the first key.
+  if (row.is_null(2)) return damaged("receipts", out.leaf, "it names no signing key");
   text.clear();
   if (!append_unpacked(text, chars_of(row.column_blob(3))))
     return damaged("receipts", out.leaf, "its payload cannot be unpacked");

@@ -5,6 +5,7 @@
 
 #include <doctest/doctest.h>
 
+#include <algorithm>
 #include <calyx/core/receipt.hpp>
 #include <calyx/engine.hpp>
 #include <cstdlib>
@@ -251,6 +252,14 @@ TEST_CASE("a flipped bit in the database is found, or nothing that is read has c
       continue;
     }
     const Logical after = read_all(copy);
+    if (after.rows && *after.rows != *before.rows) {
+      const auto at = static_cast<std::size_t>(
+          std::mismatch(after.rows->begin(), after.rows->end(), before.rows->begin(), before.rows->end())
+              .first -
+          after.rows->begin());
+      MESSAGE(before.rows->substr(at - std::min<std::size_t>(at, 60), 120), " became ",
+              after.rows->substr(at - std::min<std::size_t>(at, 60), 120));
+    }
     CHECK(after == before);  // else something that calyx reads was changed behind its back
     if (after.schema != before.schema)
       ++counts["benign: the wording of the tables or triggers, which hold the same rows"];
