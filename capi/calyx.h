@@ -70,11 +70,12 @@ typedef struct calyx_text {
  * open or a call on it runs; they give 0 for done and anything else for failed (now_us gives the time). They
  * must not throw or jump out. Inside one, every call of calyx is CALYX_INVALID (or 0 or NULL), on whichever
  * engine, but for those that give back: calyx_close, calyx_response_free, calyx_worker_stop, calyx_text_free.
- * An engine that is closed there ends with the call that made the callback. calyx_last_error, calyx_version and
- * calyx_abi_version may be asked too. */
+ * An engine that is closed there ends with the call that made the callback. calyx_last_error, calyx_version
+ * and calyx_abi_version may be asked too. */
 typedef struct calyx_options {
-  size_t struct_size;           /* 8 to 4096, and no cut inside a field */
-  const char* path;             /* or NULL: in memory, gone with the engine; else 1 to 4000 bytes, and 500 once resolved */
+  size_t struct_size; /* 8 to 4096, and no cut inside a field */
+  const char*
+      path; /* or NULL: in memory, gone with the engine; else 1 to 4000 bytes, and 500 once resolved */
   uint64_t busy_timeout_ms;     /* how long to wait for other processes that hold the market */
   uint64_t flags;               /* CALYX_READ_ONLY; an unknown bit is CALYX_INVALID */
   const char* issuer;           /* or NULL: "calyx". 1 to 128 bytes, fixed when the market is created */
@@ -126,9 +127,8 @@ CALYX_API CALYX_CHECKED calyx_status calyx_response_next(calyx_response* respons
 CALYX_API void calyx_response_free(calyx_response* response) CALYX_NOEXCEPT;
 
 /* Mints an operator's API key for this market: who holds it may do everything. Shown this once. `label` is at
- * most 64 bytes without control characters. With that key GET /v1/keys lists all such keys with their ids, and
- * DELETE /v1/keys/{id} revokes one.
- * Owns: *out, given back with calyx_text_free, which also wipes it. */
+ * most 64 bytes without control characters. With that key GET /v1/keys lists all such keys with their ids,
+ * and DELETE /v1/keys/{id} revokes one. Owns: *out, given back with calyx_text_free, which also wipes it. */
 CALYX_API CALYX_CHECKED calyx_status calyx_issue_operator_key(calyx_engine* engine, const char* label,
                                                               calyx_text* out) CALYX_NOEXCEPT;
 
@@ -138,7 +138,8 @@ CALYX_API CALYX_CHECKED calyx_status calyx_public_key(calyx_engine* engine, caly
 
 /* Judges a receipt, the JWS text or the JSON document that carries it, against a key set; each at most
  * 1048576 bytes. Needs no engine. *verified is 1 or 0; CALYX_OK with 0 is a receipt that does not hold, and
- * calyx_last_error says why. Keys that cannot be read, or none that could sign, judge nothing: CALYX_INVALID. */
+ * calyx_last_error says why. Keys that cannot be read, or none that could sign, judge nothing: CALYX_INVALID.
+ */
 CALYX_API CALYX_CHECKED calyx_status calyx_verify_receipt(const char* receipt, size_t size,
                                                           const char* jwks_json, size_t jwks_size,
                                                           int* verified) CALYX_NOEXCEPT;

@@ -206,7 +206,8 @@ TEST_CASE("memory may run out as a market is read, opened or closed") {
   CHECK(standing(stage.engine()) == end.standing);
   stage.close();
 
-  // Openings allocate by the thousand: where memory does not come back not each is tried unless there is time.
+  // Openings allocate by the thousand: where memory does not come back not each is tried unless there is
+  // time.
   const std::uint64_t stride = by_scale<std::uint64_t>(97, 13, 1);
   for (const bool birth : {true, false})
     for (const bool persistent : {false, true})
