@@ -9,15 +9,13 @@ namespace calyx::engine {
 /// Stands while a callback of `market` runs; markets whose callbacks call each other make a chain.
 class InCallback {
  public:
-  explicit InCallback(const void* market) noexcept : market_(market), outer_(innermost_) {
-    innermost_ = this;
-  }
+  explicit InCallback(const void* market) noexcept : market_(market), outer_(innermost) { innermost = this; }
   InCallback(const InCallback&) = delete;
   InCallback& operator=(const InCallback&) = delete;
-  ~InCallback() { innermost_ = outer_; }
+  ~InCallback() { innermost = outer_; }
 
   static bool of(const void* market) noexcept {
-    for (const InCallback* each = innermost_; each != nullptr; each = each->outer_)
+    for (const InCallback* each = innermost; each != nullptr; each = each->outer_)
       if (each->market_ == market) return true;
     return false;
   }
@@ -25,7 +23,7 @@ class InCallback {
  private:
   const void* market_;
   const InCallback* outer_;
-  static inline thread_local const InCallback* innermost_ = nullptr;
+  static inline thread_local const InCallback* innermost = nullptr;
 };
 
 }  // namespace calyx::engine
