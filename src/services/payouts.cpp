@@ -171,7 +171,10 @@ Result<WaitlistApproved> approve_waitlist(Transaction& tx, const Principal& prin
   CALYX_CHECK(keep_key(tx, caller, once, event.seq));
   CALYX_TRY(WalletCreated created,
             create_wallet(tx, principal, {.owner_type = OwnerType::human, .owner_id = state.owner_id}));
-  return WaitlistApproved{{state.id, state.owner_id, state.status, state.created_at}, std::move(created)};
+  WaitlistApproved out;
+  out.entry = {state.id, state.owner_id, state.status, state.created_at};
+  out.created = std::move(created);
+  return out;
 }
 
 }  // namespace calyx::services
