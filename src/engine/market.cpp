@@ -538,11 +538,11 @@ Result<Done> Market::fill(Transaction& tx, std::vector<Call*>& batch) {
   if (options_.sign && batch_signer_ != nullptr)
     batch_signer_ =
         std::make_shared<crypto::DeadlineSigner>(batch_signer_, std::chrono::milliseconds(sign_deadline_ms));
-  sign_pool_.open([this](services::PendingReceipt& receipt) -> Result<Done> {
+  sign_pool_.open([this](services::PendingReceipt& receipt, std::string& scratch) -> Result<Done> {
     if (batch_signer_ == nullptr) return fail(Reason::internal, "a receipt without a key to sign it");
     try {
       return services::sign_receipt(receipt, *batch_signer_,
-                                    signing_headers_[static_cast<std::size_t>(signing_place_)]);
+                                    signing_headers_[static_cast<std::size_t>(signing_place_)], scratch);
     } catch (const std::bad_alloc&) {  // whoever helps has a call of its own, which must go on
       return out_of_memory();
     }
@@ -607,7 +607,7 @@ Result<Done> Market::log_receipts(Transaction& tx) {
                                            .seq = receipt.seq,
                                            .key = key,
                                            .payload = receipt.payload,
-                                           .signature = receipt.signature}));
+                                           .signature = core::chars(receipt.signature)}));
     Result<Done> kept = Done{};
     working_.receipt_log.append(crypto::Sha256{}, receipt.leaf_hash,
                                 [&](unsigned level, std::uint64_t index, const Digest& hash) {

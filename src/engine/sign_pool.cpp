@@ -19,12 +19,12 @@ void SignPool::add(services::PendingReceipt& receipt) {
   changed_.notify_one();
 }
 
-bool SignPool::sign_next(std::unique_lock<std::mutex>& lock) {
+bool SignPool::sign_next(std::unique_lock<std::mutex>& lock, std::string& scratch) {
   if (next_ == tasks_.size()) return false;
   services::PendingReceipt& task = *tasks_[next_++];
   if (!failed_) {  // of a batch that fails nothing more need be signed
     lock.unlock();
-    Result<Done> signed_now = sign_(task);
+    Result<Done> signed_now = sign_(task, scratch);
     lock.lock();
     if (!signed_now.ok() && !failed_) failed_ = std::move(signed_now).error();
   }
@@ -33,19 +33,21 @@ bool SignPool::sign_next(std::unique_lock<std::mutex>& lock) {
 }
 
 void SignPool::help() {
+  std::string scratch;
   std::unique_lock lock(mutex_);
   for (;;) {
-    if (sign_next(lock)) continue;
+    if (sign_next(lock, scratch)) continue;
     if (closed_) return;
     changed_.wait(lock, [&] { return closed_ || next_ < tasks_.size(); });
   }
 }
 
 Result<Done> SignPool::finish() {
+  std::string scratch;
   std::unique_lock lock(mutex_);
   closed_ = true;
   changed_.notify_all();
-  while (sign_next(lock)) {
+  while (sign_next(lock, scratch)) {
   }
   changed_.wait(lock, [&] { return done_ == tasks_.size(); });
   if (failed_) return *failed_;

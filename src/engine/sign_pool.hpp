@@ -17,8 +17,8 @@ namespace calyx::engine {
 
 class SignPool {
  public:
-  /// Signs one receipt in place.
-  using Sign = std::function<Result<Done>(services::PendingReceipt&)>;
+  /// Signs one receipt in place; the text is room to write in, kept from one to the next.
+  using Sign = std::function<Result<Done>(services::PendingReceipt&, std::string&)>;
 
   /// Opens the pool for a batch; nobody is in it.
   void open(Sign sign);
@@ -30,7 +30,7 @@ class SignPool {
   Result<Done> finish();
 
  private:
-  bool sign_next(std::unique_lock<std::mutex>& lock);
+  bool sign_next(std::unique_lock<std::mutex>& lock, std::string& scratch);
 
   std::mutex mutex_;
   std::condition_variable changed_;

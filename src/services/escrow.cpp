@@ -69,7 +69,8 @@ std::string terms_of(const Spend& asked) {
 struct Found {
   Seq seq = 0;
   AccountNumber payer = 0;
-  std::optional<SpendEvent> spend;  ///< Absent: the id was burned.
+  bool burned = false;  ///< By a release that came first: no host, no money, no end.
+  std::optional<AccountNumber> host;
   Instant locked_at;
   core::LockFacts facts;
   std::optional<Event> end;
@@ -79,19 +80,18 @@ Result<Found> look_up(Transaction& tx, AccountNumber payer, Seq seq) {
   Found found{.seq = seq, .payer = payer};
   if (const auto open = tx.book().locks.find(seq); open != tx.book().locks.end()) {
     const OpenLock& lock = open->second;
-    found.spend = SpendEvent{.wallet = lock.payer, .job_id = lock.job_id, .amount = lock.amount};
-    if (lock.host != 0) found.spend->host = lock.host;
+    if (lock.host != 0) found.host = lock.host;
     found.locked_at = lock.at;
     found.facts = {.locked = lock.amount, .deadline = lock.deadline};
     return found;
   }
   CALYX_TRY(Event event, event_at(tx.store(), seq));
   found.locked_at = event.at;
-  if (auto* spend = std::get_if<SpendEvent>(&event.fields))
-    found.spend = std::move(*spend);
-  else
-    return found;
-  found.facts.locked = found.spend->amount;
+  const auto* spend = std::get_if<SpendEvent>(&event.fields);
+  found.burned = spend == nullptr;
+  if (found.burned) return found;
+  found.host = spend->host;
+  found.facts.locked = spend->amount;
   CALYX_TRY(const std::optional<Seq> end, tx.store().find_resolution(seq));
   if (!end)
     return fail(Reason::corrupt, "lock " + std::to_string(seq) + " is neither open nor ended; run an audit");
@@ -195,12 +195,12 @@ Result<Earned> earn(Transaction& tx, const Principal& principal, const Earn& ask
     if (book.wallet(row.payer) == nullptr)
       return fail(Reason::corrupt, "a lock names a payer that is not there; run an audit");
     CALYX_TRY(Found one, look_up(tx, row.payer, row.seq));
-    if (!one.spend) {
+    if (one.burned) {
       ++burned;
       continue;
     }
     ++locks;
-    const bool mine = one.spend->host ? *one.spend->host == host->number : caller.is_operator();
+    const bool mine = one.host ? *one.host == host->number : caller.is_operator();
     if (!mine) continue;
     candidates.push_back(std::move(one));
   }
@@ -288,11 +288,11 @@ Result<Released> release(Transaction& tx, const Principal& principal, const Rele
     return Released{book.txn_id(event.seq, event.at), asked.job_id, Money{}, wallet->balance, true};
   }
   CALYX_TRY(const Found found, look_up(tx, wallet->number, *seq));
-  if (!found.spend ||
+  if (found.burned ||
       found.facts.state == core::LockState::released) {  // done before: the first answer again
-    const Seq first = found.spend ? found.end->seq : found.seq;
-    const Instant at = found.spend ? found.end->at : found.locked_at;
-    return Released{book.txn_id(first, at), asked.job_id, found.facts.locked, {}, !found.spend, true};
+    const Seq first = found.burned ? found.seq : found.end->seq;
+    const Instant at = found.burned ? found.locked_at : found.end->at;
+    return Released{book.txn_id(first, at), asked.job_id, found.facts.locked, {}, found.burned, true};
   }
   if (const Reason reason = core::judge_release(found.facts, tx.now()); reason != Reason::none)
     return ended(reason, asked.job_id);

@@ -73,9 +73,8 @@ class Writer {
 
  private:
   void name(std::string_view key) {
-    if (!first_) out_.push_back(',');
+    out_ += first_ ? "\"" : ",\"";
     first_ = false;
-    out_.push_back('"');
     out_ += key;
     out_ += "\":";
   }

@@ -104,7 +104,7 @@ class Csv final : public LedgerExport::Format {
     for (const core::Entry& leg : line.legs.all()) {
       core::json::append_integer(out, line.event.seq);
       out.push_back(',');
-      out += core::iso_text(line.event.at);
+      core::append_iso(out, line.event.at);
       out.push_back(',');
       out += core::word(kind_of(line.event.fields));
       out.push_back(',');

@@ -29,12 +29,12 @@ class Subtrees {
 
 }  // namespace
 
-Result<Done> sign_receipt(PendingReceipt& receipt, const crypto::Signer& signer, std::string_view header) {
-  std::string jws;
+Result<Done> sign_receipt(PendingReceipt& receipt, const crypto::Signer& signer, std::string_view header,
+                          std::string& jws) {
+  jws.clear();
   core::append_signing_input(jws, header, receipt.payload);
-  CALYX_TRY(const crypto::Signature signature, signer.sign(jws));
-  receipt.signature.assign(core::chars(signature));
-  core::append_signature(jws, signature);
+  CALYX_TRY(receipt.signature, signer.sign(jws));
+  core::append_signature(jws, receipt.signature);
   receipt.leaf_hash = core::merkle::leaf_hash(crypto::Sha256{}, jws);
   return Done{};
 }

@@ -59,8 +59,8 @@ struct PendingReceipt {
   std::int64_t leaf = 0;
   Seq seq = 0;
   std::string payload;
-  std::string signature;   ///< 64 bytes, once signed.
-  core::Digest leaf_hash;  ///< Of the JWS, once signed.
+  core::Signature signature{};  ///< Once signed.
+  core::Digest leaf_hash;       ///< Of the JWS, once signed.
 };
 
 /// What the market keeps beside its file, and its seams to the outside.

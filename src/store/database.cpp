@@ -312,6 +312,8 @@ Result<Done> Connection::Inside::configure(const OpenOptions& options) {
   CALYX_CHECK(set("PRAGMA recursive_triggers=ON"));
   CALYX_CHECK(set("PRAGMA cell_size_check=ON"));
   CALYX_CHECK(set("PRAGMA temp_store=MEMORY"));
+  // Nothing is ever deleted; without this some distributions' SQLite wipes what a page split leaves behind.
+  CALYX_CHECK(set("PRAGMA secure_delete=OFF"));
   CALYX_CHECK(set("PRAGMA mmap_size=0"));
 #ifdef __APPLE__
   // A plain fsync leaves the bytes in the drive's cache there.

@@ -52,7 +52,7 @@ class Members {
   Members& instant(std::string_view name, Instant value) {
     begin(name);
     out_.push_back('"');
-    out_ += core::iso_text(value);
+    core::append_iso(out_, value);
     out_.push_back('"');
     return *this;
   }

@@ -34,12 +34,13 @@ std::optional<std::array<std::uint8_t, N>> octets(std::string_view bytes) noexce
 inline constexpr std::string_view hex_digits = "0123456789abcdef";
 
 inline void append_hex(std::string& out, std::string_view bytes) {
-  std::size_t at = out.size();
-  out.resize(at + 2 * bytes.size());
+  const std::size_t start = out.size();
+  out.resize(start + 2 * bytes.size());
+  char* to = out.data() + start;
   for (const char c : bytes) {
     const auto octet = static_cast<unsigned char>(c);
-    out[at++] = hex_digits[octet >> 4];
-    out[at++] = hex_digits[octet & 15];
+    *to++ = hex_digits[octet >> 4];
+    *to++ = hex_digits[octet & 15];
   }
 }
 inline std::string hex(std::string_view bytes) {
@@ -51,23 +52,34 @@ inline std::string hex(std::string_view bytes) {
 /// Which letters `unhex` takes.
 enum class HexCase : std::uint8_t { lower, either };
 
+/// What each character is worth as a hex digit; above 15 for one that is none.
+constexpr std::array<std::uint8_t, 256> hex_values(HexCase letters) noexcept {
+  std::array<std::uint8_t, 256> values{};
+  for (std::uint8_t& value : values) value = 255;
+  for (std::uint8_t i = 0; i < 16; ++i) {
+    const auto digit = static_cast<unsigned char>(hex_digits[i]);
+    values[digit] = i;
+    if (letters == HexCase::either && i > 9) values[digit - 'a' + 'A'] = i;
+  }
+  return values;
+}
+inline constexpr std::array<std::uint8_t, 256> hex_values_lower = hex_values(HexCase::lower);
+inline constexpr std::array<std::uint8_t, 256> hex_values_either = hex_values(HexCase::either);
+
 /// Reads the octets that `text` spells into `out`; false, with `out` half written, when they are not as many.
 inline bool unhex_into(std::span<std::uint8_t> out, std::string_view text,
                        HexCase letters = HexCase::lower) noexcept {
   if (text.size() != 2 * out.size()) return false;
-  const auto value = [letters](char c) {
-    if (c >= '0' && c <= '9') return c - '0';
-    if (c >= 'a' && c <= 'f') return c - 'a' + 10;
-    if (c >= 'A' && c <= 'F' && letters == HexCase::either) return c - 'A' + 10;
-    return -1;
-  };
-  for (std::size_t i = 0; i < out.size(); ++i) {
-    const int high = value(text[2 * i]);
-    const int low = value(text[2 * i + 1]);
-    if (high < 0 || low < 0) return false;
-    out[i] = static_cast<std::uint8_t>(high * 16 + low);
+  const auto& values = letters == HexCase::lower ? hex_values_lower : hex_values_either;
+  const auto* from = reinterpret_cast<const unsigned char*>(text.data());
+  unsigned all = 0;  // of the values, so that one that is above 15 shows in the end
+  for (std::uint8_t& octet : out) {
+    const unsigned high = values[*from++];
+    const unsigned low = values[*from++];
+    all |= high | low;
+    octet = static_cast<std::uint8_t>(high << 4 | (low & 15));
   }
-  return true;
+  return all <= 15;
 }
 /// The bytes that `text` spells, or nothing.
 inline std::optional<std::string> unhex(std::string_view text, HexCase letters = HexCase::lower) {
@@ -82,10 +94,12 @@ struct Base64Form {
   std::string_view letters;
   bool padded;
   std::array<std::int8_t, 256> values;
+  std::array<std::array<char, 2>, 4096> pairs;  ///< The two letters of each twelve bits.
 };
 constexpr Base64Form base64_form(std::string_view letters, bool padded) noexcept {
-  Base64Form form{letters, padded, {}};
+  Base64Form form{letters, padded, {}, {}};
   for (std::int8_t& value : form.values) value = -1;
+  for (std::size_t i = 0; i < form.pairs.size(); ++i) form.pairs[i] = {letters[i >> 6], letters[i & 63]};
   for (std::size_t i = 0; i < letters.size(); ++i)
     form.values[static_cast<unsigned char>(letters[i])] = static_cast<std::int8_t>(i);
   return form;
@@ -106,10 +120,8 @@ inline void append_base64(std::string& out, std::string_view bytes, const Base64
   char* to = out.data() + start;
   for (std::size_t i = bytes.size() / 3; i > 0; --i, in += 3, to += 4) {
     const std::uint32_t three = (std::uint32_t{in[0]} << 16) | (std::uint32_t{in[1]} << 8) | in[2];
-    to[0] = letters[three >> 18];
-    to[1] = letters[three >> 12 & 63];
-    to[2] = letters[three >> 6 & 63];
-    to[3] = letters[three & 63];
+    std::memcpy(to, form.pairs[three >> 12].data(), 2);
+    std::memcpy(to + 2, form.pairs[three & 4095].data(), 2);
   }
   if (rest == 0) return;
   const std::uint32_t three =

@@ -84,19 +84,23 @@ struct EventHead {
   Digest prev;
 };
 
+/// The quote that ends the string whose text starts at `at`, or the end of `fields`.
+constexpr std::size_t skip_string(std::string_view fields, std::size_t at) noexcept {
+  for (std::size_t from = at; (from = fields.find('"', from)) != std::string_view::npos; ++from) {
+    std::size_t slashes = 0;
+    while (from - slashes > at && fields[from - slashes - 1] == '\\') ++slashes;
+    if (slashes % 2 == 0) return from;
+  }
+  return fields.size();
+}
+
 /// The end of the JSON value that starts at `at`; `fields` is canonical, as this engine wrote it.
 constexpr std::size_t skip_value(std::string_view fields, std::size_t at) noexcept {
   std::size_t depth = 0;
-  bool quoted = false;
   for (; at < fields.size(); ++at) {
     const char c = fields[at];
-    if (quoted) {
-      if (c == '\\')
-        ++at;
-      else if (c == '"')
-        quoted = false;
-    } else if (c == '"') {
-      quoted = true;
+    if (c == '"') {
+      at = skip_string(fields, at + 1);
     } else if (c == '{' || c == '[') {
       ++depth;
     } else if (c == '}' || c == ']') {

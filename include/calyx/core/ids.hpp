@@ -53,7 +53,7 @@ struct Id {
   constexpr std::uint32_t tag() const noexcept { return static_cast<std::uint32_t>(low); }
 
   void append_to(std::string& out) const {
-    out += core::prefix(K);
+    char digits[core::id_digits];
     for (std::size_t i = 0; i < core::id_digits; ++i) {
       const unsigned shift = static_cast<unsigned>(5 * (core::id_digits - 1 - i));  // of 130 bits, 2 unused
       std::uint64_t five;
@@ -63,8 +63,10 @@ struct Id {
         five = (high << (64 - shift)) | (low >> shift);
       else
         five = low >> shift;
-      out.push_back(core::crockford[five & 31]);
+      digits[i] = core::crockford[five & 31];
     }
+    out += core::prefix(K);
+    out.append(digits, core::id_digits);
   }
   std::string text() const {
     std::string out;

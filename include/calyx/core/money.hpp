@@ -142,22 +142,18 @@ constexpr std::string_view message_of(MoneyFault fault) noexcept {
 /// Appends `money` with at least `decimals_min` decimals and no zero beyond them.
 inline void append_money(std::string& out, Money money, int decimals_min) {
   std::uint64_t magnitude = static_cast<std::uint64_t>(money.micro);
-  if (money.micro < 0) {
-    out.push_back('-');
-    magnitude = 0 - magnitude;
+  if (money.micro < 0) magnitude = 0 - magnitude;
+  char text[24];
+  char* const end = text + sizeof text;
+  char* begin = end;  // the text is written from its end
+  int place = 0;      // of the next digit, from the lowest
+  for (; place < 6 - decimals_min && magnitude % 10 == 0; ++place) magnitude /= 10;
+  for (; magnitude != 0 || place <= 6; ++place, magnitude /= 10) {
+    if (place == 6 && begin != end) *--begin = '.';
+    *--begin = static_cast<char>('0' + magnitude % 10);
   }
-  char digits[20];
-  int count = 0;
-  do {
-    digits[count++] = static_cast<char>('0' + magnitude % 10);
-    magnitude /= 10;
-  } while (magnitude != 0 || count <= 6);
-  int last = 0;  // lowest digit that is printed
-  while (last < 6 - decimals_min && digits[last] == '0') ++last;
-  for (int i = count - 1; i >= last; --i) {
-    if (i == 5) out.push_back('.');
-    out.push_back(digits[i]);
-  }
+  if (money.micro < 0) *--begin = '-';
+  out.append(begin, static_cast<std::size_t>(end - begin));
 }
 
 /// As a JSON number of the wire: fewest digits, one decimal at least (`5.0`, `8.4`).

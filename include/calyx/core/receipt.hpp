@@ -74,7 +74,7 @@ inline void append_receipt_payload(std::string& out, const ReceiptFields& fields
   out += R"(","id":")";
   fields.id.append_to(out);
   out += R"(","issued_at":")";
-  out += iso_text(fields.issued_at);
+  append_iso(out, fields.issued_at);
   out += R"(","issuer":)";
   json::append_string(out, fields.issuer);
   out += R"(,"job_id":)";

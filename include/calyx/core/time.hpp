@@ -41,16 +41,16 @@ constexpr Date date_of(std::int64_t days) noexcept {
 }
 
 /// `2026-04-01T21:00:00Z`: whole seconds, rounded down, as the documents print them.
-inline std::string iso_text(Instant instant) {
+inline void append_iso(std::string& out, Instant instant) {
   std::int64_t seconds = instant.us / us_per_second;
   if (instant.us % us_per_second < 0) --seconds;
   std::int64_t days = seconds / 86'400;
   if (seconds % 86'400 < 0) --days;
   const auto of_day = static_cast<unsigned>(seconds - days * 86'400);
   const Date date = date_of(days);
-  std::string out(20, '0');
-  const auto put = [&out](std::size_t at, std::size_t width, std::uint64_t value) {
-    for (std::size_t i = width; i-- > 0; value /= 10) out[at + i] = static_cast<char>('0' + value % 10);
+  char text[] = "yyyy-mm-ddThh:mm:ssZ";
+  const auto put = [&text](std::size_t at, std::size_t width, std::uint64_t value) {
+    for (std::size_t i = width; i-- > 0; value /= 10) text[at + i] = static_cast<char>('0' + value % 10);
   };
   put(0, 4, static_cast<std::uint64_t>(date.year));
   put(5, 2, date.month);
@@ -58,10 +58,11 @@ inline std::string iso_text(Instant instant) {
   put(11, 2, of_day / 3600);
   put(14, 2, of_day / 60 % 60);
   put(17, 2, of_day % 60);
-  out[4] = out[7] = '-';
-  out[10] = 'T';
-  out[13] = out[16] = ':';
-  out[19] = 'Z';
+  out.append(text, sizeof text - 1);
+}
+inline std::string iso_text(Instant instant) {
+  std::string out;
+  append_iso(out, instant);
   return out;
 }
 
