@@ -23,7 +23,7 @@ using namespace calyx::bench;
 
 namespace {
 
-constexpr unsigned rounds = rounds_min + 2;
+constexpr unsigned rounds = 2 * rounds_min;
 
 /// Whether a bound on CPU means something here; a skip says its name.
 bool measurable(const char* test) {
@@ -42,6 +42,10 @@ std::size_t heap_bytes() {
   const struct mallinfo2 info = ::mallinfo2();
   return info.uordblks + info.hblkhd;
 }
+
+/// What an operation costs at the machine's best: cores change their speed from one round to the next, and a
+/// neighbour's noise only adds. Units: microseconds of CPU.
+double least_us(const Series& series) { return spread_of(figures_of(series, figure::cpu)).min; }
 
 std::string in_short(double value) {
   char text[40];
@@ -75,11 +79,11 @@ TEST_CASE("a pair costs little more than its signature and its rows") {
                                    }}},
                                  rounds);
   subject->close();
-  const Series floor = sum_of("signature and rows", series[0], series[1]);
-  const double ratio = ratio_of(series[2], floor, figure::cpu, Ratio::value_over_peer);
+  const double ratio = least_us(series[2]) / (least_us(series[0]) + least_us(series[1]));
   testing::told("CPU of a pair over its signature and rows", in_short(ratio));
-  // The aim is 1.6, which a quiet core comes near; what is refused here is a step back from where it stands.
-  CHECK(ratio <= 2.6);
+  // 1.6 is what a quiet core comes near; neighbours in its caches cost up to 0.2, and what is refused is
+  // more.
+  CHECK(ratio <= 2.0);
 }
 
 TEST_CASE("a request of the wire costs little more than the typed call, and a lookup next to nothing") {
@@ -91,16 +95,14 @@ TEST_CASE("a request of the wire costs little more than the typed call, and a lo
                                   {"wallet, typed", [&] { return market.typed_gets(count); }},
                                   {"wallet, wire", [&] { return market.wire_gets(count); }}},
                                  rounds);
-  // An absolute bound asks the machine at its best: cores change their speed from one round to the next.
-  const auto least_us = [&](std::size_t i) { return spread_of(figures_of(series[i], figure::cpu)).min; };
-  const double spend_us = least_us(1) - least_us(0);
-  const double get_us = least_us(3) - least_us(2);
+  const double spend_us = least_us(series[1]) - least_us(series[0]);
+  const double get_us = least_us(series[3]) - least_us(series[2]);
   const double gets = spread_of(figures_of(series[3], figure::cpu_rate)).max;
   testing::told("CPU of a spend by the wire above the typed call, us", in_short(spend_us));
   testing::told("CPU of a lookup by the wire above the typed call, us", in_short(get_us));
   testing::told("lookups by the wire a second of CPU", static_cast<std::uint64_t>(gets));
-  CHECK(spend_us <= 30);  // the aim is 15, on a core that nobody else wants
-  CHECK(get_us <= 30);
+  CHECK(spend_us <= 15);
+  CHECK(get_us <= 15);
   CHECK(gets >= 100'000);
 }
 
@@ -118,7 +120,7 @@ TEST_CASE("an open of a long history takes a microsecond an entry at most, and l
       subject->bulk(0, pairs_batch(1'000, 0, terms).operations);
     subject->close();
   }
-  double least_us = 1e9;
+  double best_us = 1e9;
   std::size_t most_bytes = 0;
   for (int i = 0; i < 5; ++i) {
     const std::unique_ptr<Subject> subject = make_calyx();
@@ -129,12 +131,12 @@ TEST_CASE("an open of a long history takes a microsecond an entry at most, and l
     });
     const std::size_t after = heap_bytes();
     most_bytes = std::max(most_bytes, after - std::min(before, after));
-    least_us = std::min(least_us, sample.cpu_us());
+    best_us = std::min(best_us, sample.cpu_us());
     subject->close();
   }
-  testing::told("CPU of an open, us an entry", in_short(least_us));
+  testing::told("CPU of an open, us an entry", in_short(best_us));
   testing::told("memory that an open of 100,000 entries keeps, bytes", most_bytes);
-  CHECK(least_us <= 1.0);
+  CHECK(best_us <= 1.0);
   // A million entries may take 64 MB, whatever the market weighs without them.
   CHECK(most_bytes <= 8'000'000);
 }
