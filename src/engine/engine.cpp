@@ -71,16 +71,16 @@ Result<KeyIssued> Engine::issue_operator_key(std::string_view label) {
 }
 
 std::string Engine::public_keys() const {
-  if (!market_->usable().ok()) return {};
-  return core::json::text(core::jwks(market_->trusted_keys()));
+  const Result<std::vector<core::TrustedKey>> keys = market_->trusted_keys();
+  return keys.ok() ? core::json::text(core::jwks(*keys)) : std::string();
 }
 
 Result<std::string> Engine::rotate_signing_key() { return market_->rotate_signing_key(); }
 
 ReceiptVerdict Engine::verify(std::string_view receipt) const {
-  if (const Result<Done> usable = market_->usable(); !usable.ok())
-    return {false, std::string(word(usable.reason())), {}};
-  return judge(receipt, market_->trusted_keys());
+  const Result<std::vector<core::TrustedKey>> keys = market_->trusted_keys();
+  if (!keys.ok()) return {false, std::string(word(keys.reason())), {}};
+  return judge(receipt, *keys);
 }
 
 Result<Done> Engine::backup(const std::string& path) { return market_->backup(path); }
@@ -88,8 +88,8 @@ Result<Done> Engine::backup(const std::string& path) { return market_->backup(pa
 EngineStats Engine::stats() const noexcept { return market_->stats(); }
 
 std::string Engine::issuer() const {
-  if (!market_->usable().ok()) return {};
-  return market_->issuer();
+  Result<std::string> issuer = market_->issuer();
+  return issuer.ok() ? *std::move(issuer) : std::string();
 }
 
 }  // namespace calyx

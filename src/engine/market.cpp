@@ -913,7 +913,8 @@ void Market::give_reader(std::unique_ptr<Reader> reader) {
   if (readers_.size() < readers_kept) readers_.push_back(std::move(reader));
 }
 
-std::string Market::jws(const store::MarketStore::OwnedReceipt& row) const {
+Result<std::string> Market::jws(const store::MarketStore::OwnedReceipt& row) const {
+  CALYX_CHECK(usable());
   const auto place = static_cast<std::size_t>(row.key);
   std::string header;
   {
@@ -921,7 +922,7 @@ std::string Market::jws(const store::MarketStore::OwnedReceipt& row) const {
     if (place < signing_headers_.size()) header = signing_headers_[place];
   }
   if (header.empty()) {  // a key that another process added, and that this one has signed nothing with yet
-    const std::vector<core::TrustedKey> keys = trusted_keys();
+    CALYX_TRY(const std::vector<core::TrustedKey> keys, trusted_keys());
     if (place < keys.size()) header = core::base64url(core::receipt_header(keys[place].kid));
   }
   std::string out;
@@ -936,7 +937,8 @@ Result<Done> Market::can_check_keys() const {
   return fail(Reason::keys_missing, "no API key can be checked: " + keys_error_->message);
 }
 
-std::vector<core::TrustedKey> Market::trusted_keys() const {
+Result<std::vector<core::TrustedKey>> Market::trusted_keys() const {
+  CALYX_CHECK(usable());
   std::vector<core::TrustedKey> keys;
   const std::shared_lock lock(committed_mutex_);
   for (const std::string& text : committed_.signing_keys) {
@@ -957,10 +959,12 @@ Result<std::string> Market::checkpoint_note(const core::merkle::Head& head) {
   if (signer == nullptr)
     return fail(Reason::keys_missing,
                 "the seed of the market's signing key is not here: open the market for writing");
-  return services::sign_checkpoint(head, issuer(), *signer);
+  CALYX_TRY(const std::string name, issuer());
+  return services::sign_checkpoint(head, name, *signer);
 }
 
 Result<std::string> Market::rotate_signing_key() {
+  CALYX_CHECK(usable());
   if (options_.sign || options_.read_only)
     return fail(Reason::unsupported, "this engine does not hold the signing key");
   return write([&](Transaction& tx) -> Result<std::string> {
@@ -994,7 +998,8 @@ Result<Done> Market::backup(const std::string& path) {
   return reader->connection.backup_to(real);
 }
 
-std::string Market::issuer() const {
+Result<std::string> Market::issuer() const {
+  CALYX_CHECK(usable());
   const std::shared_lock lock(committed_mutex_);
   return committed_.issuer;
 }

@@ -53,9 +53,10 @@ class Market {
   /// A fresh signing seed in the key file, and the event that announces it.
   Result<std::string> rotate_signing_key();
 
-  /// The receipt as it was signed. `row` is as stored.
-  std::string jws(const store::MarketStore::OwnedReceipt& row) const;
-  std::vector<core::TrustedKey> trusted_keys() const;
+  /// The receipt as it was signed. `row` is as stored. Fails: as `usable`, as do the two below.
+  Result<std::string> jws(const store::MarketStore::OwnedReceipt& row) const;
+  Result<std::vector<core::TrustedKey>> trusted_keys() const;
+  Result<std::string> issuer() const;
   /// Whether an API key can be told from a wrong one. Fails: `keys_missing`, for a reader without the key
   /// file.
   Result<Done> can_check_keys() const;
@@ -64,7 +65,6 @@ class Market {
 
   const services::Seams& seams() const noexcept { return seams_; }
   const Options& options() const noexcept { return options_; }
-  std::string issuer() const;
   EngineStats stats() const noexcept;
 
  private:

@@ -204,6 +204,7 @@ Result<Released> Session::release(const Release& asked) {
 
 Result<std::vector<Outcome>> Session::bulk(std::span<const Operation> operations, const IdempotencyKey& once,
                                            std::span<const std::size_t> places) {
+  CALYX_CHECK(market_->usable());
   if (operations.size() > bulk_max) {
     CALYX_CHECK(
         market_->read([&](const Book& book, Instant) { return services::authorize(book, principal_); }));
@@ -440,8 +441,8 @@ Result<Listed<Receipt>> Session::receipts(WalletId wallet, const Page& page) {
           id != nullptr && id->string() != nullptr ? ReceiptId::read(*id->string()) : std::nullopt;
       if (!read)
         return fail(Reason::corrupt, "receipt " + std::to_string(earn.leaf) + " has no id; run an audit");
-      out.items.push_back(
-          {*read, market_->jws(*stored), std::move(payload), static_cast<std::uint64_t>(earn.leaf)});
+      CALYX_TRY(std::string jws, market_->jws(*stored));
+      out.items.push_back({*read, std::move(jws), std::move(payload), static_cast<std::uint64_t>(earn.leaf)});
       return true;
     };
 
@@ -675,7 +676,8 @@ Result<LogHead> log_head(Market& market, const Principal& principal) {
 Result<Receipt> Session::receipt(ReceiptId id) {
   CALYX_TRY(const auto row, find_receipt(*market_, principal_, id));
   CALYX_TRY(core::json::Value payload, read_json(row.payload));
-  return Receipt{id, market_->jws(row), std::move(payload), static_cast<std::uint64_t>(row.leaf)};
+  CALYX_TRY(std::string jws, market_->jws(row));
+  return Receipt{id, std::move(jws), std::move(payload), static_cast<std::uint64_t>(row.leaf)};
 }
 
 Result<InclusionProof> Session::inclusion_proof(ReceiptId id) {

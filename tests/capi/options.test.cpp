@@ -196,6 +196,107 @@ TEST_CASE("a call from inside a callback is refused, and leaves nothing in the c
   CHECK(ask(market.get(), "GET", "/v1/wallets", key).http == 200);
 }
 
+namespace {
+
+/// A host that, asked for `watched`, tries every function of calyx before it answers.
+struct Curious {
+  enum Made : int { now_us, random, sign, public_key };
+  Host host;
+  int watched = -1;
+  int tried = 0;
+  calyx_engine* engine = nullptr;
+  calyx_response* response = nullptr;
+
+  void inside(int made) {
+    if (watched != made) return;
+    ++tried;
+    const auto refused = [](calyx_status status) {
+      CHECK(status == CALYX_INVALID);
+      CHECK(last_reason() == "handle_invalid");
+    };
+    calyx_engine* opened = nullptr;
+    refused(calyx_open(nullptr, &opened));
+    calyx_response* made_response = nullptr;
+    refused(calyx_request(engine, "GET", "/v1/receipts/keys", nullptr, nullptr, 0, &made_response));
+    calyx_text text{nullptr, 0};
+    refused(calyx_issue_operator_key(engine, "inside", &text));
+    refused(calyx_public_key(engine, &text));
+    int verified = 7;
+    refused(calyx_verify_receipt("x", 1, "{}", 2, &verified));
+    calyx_worker* worker = nullptr;
+    refused(calyx_worker_start(engine, nullptr, &worker));
+    const void* piece = nullptr;
+    std::size_t size = 7;
+    refused(calyx_response_next(response, 0, &piece, &size));
+    CHECK(calyx_response_status(response) == 0);
+    CHECK(calyx_response_headers(response) == nullptr);
+    CHECK(calyx_response_body(response, &size) == nullptr);
+    CHECK(last_reason() == "handle_invalid");
+    CHECK(size == 0);
+    CHECK((opened == nullptr && made_response == nullptr && text.data == nullptr && worker == nullptr));
+    // What gives back, and what only tells, may be called.
+    calyx_response_free(nullptr);
+    calyx_close(nullptr);
+    calyx_worker_stop(nullptr);
+    calyx_text_free(&text);
+    CHECK(calyx_abi_version() == CALYX_ABI_VERSION);
+  }
+};
+
+}  // namespace
+
+TEST_CASE("inside each callback every function of calyx is refused, and the call outside ends well") {
+  Curious curious;
+  calyx_options options = CALYX_OPTIONS_INIT;
+  options.ctx = &curious;
+  options.now_us = [](void* ctx) {
+    static_cast<Curious*>(ctx)->inside(Curious::now_us);
+    return host_now(&static_cast<Curious*>(ctx)->host);
+  };
+  options.random = [](void* ctx, void* out, std::size_t size) {
+    static_cast<Curious*>(ctx)->inside(Curious::random);
+    return host_random(&static_cast<Curious*>(ctx)->host, out, size);
+  };
+  options.sign = [](void* ctx, const char* kid, const void* message, std::size_t size, unsigned char* out) {
+    static_cast<Curious*>(ctx)->inside(size == 0 ? Curious::public_key : Curious::sign);
+    return host_sign(&static_cast<Curious*>(ctx)->host, kid, message, size, out);
+  };
+  Market another;  // whose functions are refused inside as well
+  calyx_response* response = nullptr;
+  REQUIRE(calyx_request(another.get(), "GET", "/v1/receipts/keys", nullptr, nullptr, 0, &response) ==
+          CALYX_OK);
+  curious.engine = another.get();
+  curious.response = response;
+  for (const int made : {Curious::now_us, Curious::random, Curious::public_key}) {
+    CAPTURE(made);
+    curious.watched = made;
+    const int before = curious.tried;
+    CHECK(opens(&options) == CALYX_OK);
+    CHECK(curious.tried > before);
+  }
+  curious.watched = -1;
+  Market market(&options);
+  const std::string op = operator_key(market.get());
+  for (calyx_engine* engine : {market.get(), another.get()}) {
+    curious.engine = engine;
+    for (const int made : {Curious::now_us, Curious::random, Curious::sign}) {
+      CAPTURE(made);
+      curious.watched = made;
+      const int before = curious.tried;
+      if (made == Curious::sign)  // signs the head of the log
+        CHECK(ask(market.get(), "GET", "/v1/receipts/checkpoint", op).http == 200);
+      else
+        CHECK(ask(market.get(), "POST", "/v1/wallets", op, R"({"owner_type":"human","owner_id":"x"})").http ==
+              201);
+      CHECK(curious.tried > before);
+      CHECK(std::string(calyx_last_error()) == "");
+    }
+  }
+  curious.watched = -1;
+  CHECK(calyx_response_status(response) == 200);
+  calyx_response_free(response);
+}
+
 TEST_CASE("an engine can be closed from inside its own callback, and the call under way still ends well") {
   struct Closing {
     calyx_engine* engine = nullptr;

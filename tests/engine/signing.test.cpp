@@ -1,0 +1,206 @@
+#include <doctest/doctest.h>
+#include <sodium.h>
+#include <sys/stat.h>
+
+#include <algorithm>
+#include <array>
+#include <calyx/core/encoding.hpp>
+#include <calyx/engine.hpp>
+#include <chrono>
+#include <filesystem>
+#include <functional>
+#include <memory>
+#include <stdexcept>
+#include <string>
+#include <thread>
+#include <vector>
+
+#include "engine/waits.hpp"
+#include "store/gate.hpp"
+#include "store/scratch.hpp"
+
+using namespace calyx;
+using store::Scratch;
+using testing::Waiting;
+namespace fs = std::filesystem;
+
+namespace {
+
+Options at(const std::string& path) {
+  Options options;
+  options.path = path;
+  options.busy_timeout_ms = 60'000;
+  return options;
+}
+
+WalletId make_payer(Engine& engine) {
+  Session all = engine.as_operator();
+  const WalletId wallet = all.create_wallet({.owner_id = "payer"}).value().wallet.id;
+  all.topup({.wallet = wallet, .amount = Money{1'000'000}}).value();
+  return wallet;
+}
+
+/// The kid in the header of the receipt of one more job.
+std::string signing_kid(Engine& engine, WalletId wallet, const std::string& job) {
+  Session all = engine.as_operator();
+  all.spend({.wallet = wallet, .job_id = job, .amount = Money{10}}).value();
+  const Earned earned =
+      all.earn({.host = wallet, .job_id = job, .gross_amount = Money{5}, .gpu_model = "x"}).value();
+  const std::string jws = all.receipt(earned.receipt).value().jws;
+  CHECK(engine.verify(jws).valid);
+  const std::string header = core::unbase64url(jws.substr(0, jws.find('.'))).value();
+  const std::string member = "\"kid\":\"";
+  const std::size_t begin = header.find(member) + member.size();
+  return header.substr(begin, header.find('"', begin) - begin);
+}
+
+void put(const std::string& from, const std::string& to) {
+  fs::copy_file(from, to, fs::copy_options::overwrite_existing);
+  REQUIRE(::chmod(to.c_str(), 0600) == 0);
+}
+
+}  // namespace
+
+TEST_CASE("of a market's signing keys the newest whose seed is here signs") {
+  const Scratch scratch;
+  const std::string path = scratch / "m.db", keys = path + "-keys";
+  std::vector<std::string> kids, files;
+  std::string public_keys;
+  WalletId wallet;
+  {
+    Engine engine = Engine::open(at(path)).value();
+    wallet = make_payer(engine);
+    for (int i = 0; i < 3; ++i) {
+      const std::string number = std::to_string(i);
+      if (i > 0) kids.push_back(engine.rotate_signing_key().value());
+      const std::string kid = signing_kid(engine, wallet, "made-" + number);
+      if (i == 0) kids.push_back(kid);
+      CHECK(kid == kids.back());
+      files.push_back(scratch / ("keys-" + number));
+      put(keys, files.back());
+    }
+    public_keys = engine.public_keys();
+  }
+  // As the key file is put back from an older copy, and found again.
+  for (const std::size_t have : {0U, 1U, 2U, 0U}) {
+    CAPTURE(have);
+    put(files[have], keys);
+    Engine engine = Engine::open(at(path)).value();
+    CHECK(signing_kid(engine, wallet, "kept-" + std::to_string(kids.size())) == kids[have]);
+    CHECK(engine.public_keys() == public_keys);
+    const std::string fresh = engine.rotate_signing_key().value();
+    CHECK(std::find(kids.begin(), kids.end(), fresh) == kids.end());
+    kids.push_back(fresh);
+    CHECK(signing_kid(engine, wallet, "fresh-" + std::to_string(kids.size())) == fresh);
+    public_keys = engine.public_keys();
+    CHECK(engine.as_operator().audit({}, AuditDepth::each).value().ok);
+  }
+}
+
+TEST_CASE("who cannot read a key that another added signs with the newest that it has") {
+  const Scratch scratch;
+  const std::string path = scratch / "m.db", keys = path + "-keys";
+  Engine one = Engine::open(at(path)).value(), two = Engine::open(at(path)).value();
+  const WalletId wallet = make_payer(one);
+  const std::string first = signing_kid(two, wallet, "a");
+  const std::string second = one.rotate_signing_key().value();
+  CHECK(signing_kid(one, wallet, "b") == second);
+  fs::rename(keys, scratch / "away");
+  CHECK(signing_kid(two, wallet, "c") == first);
+  CHECK(signing_kid(one, wallet, "d") == second);
+  fs::rename(scratch / "away", keys);
+  const std::string third = one.rotate_signing_key().value();
+  CHECK(signing_kid(two, wallet, "e") == third);
+  CHECK(signing_kid(one, wallet, "f") == third);
+  CHECK(two.as_operator().audit({}, AuditDepth::each).value().ok);
+}
+
+TEST_CASE(
+    "a signature that the host gives not, wrong or late undoes its batch, which says so and can come again") {
+  enum class Mood : std::uint8_t { good, refuses, throws, wrong, slow };
+  struct Row {
+    const char* says;
+    Mood mood;
+    int asked;  // signatures, of the three receipts
+  };
+  // The five seconds are of the batch: each of the two signatures was in time for itself.
+  const Row rows[] = {{"not given", Mood::refuses, 1},
+                      {"thrown out of", Mood::throws, 1},
+                      {"wrong", Mood::wrong, 1},
+                      {"late together", Mood::slow, 2}};
+  const Scratch scratch;
+  std::array<std::uint8_t, crypto_sign_PUBLICKEYBYTES> public_key{};
+  std::array<std::uint8_t, crypto_sign_SECRETKEYBYTES> secret{};
+  crypto_sign_keypair(public_key.data(), secret.data());
+  Mood mood = Mood::good;
+  int asked = 0;
+  Options options = at(scratch / "m.db");
+  options.sign = [&](std::string_view, std::string_view message, std::uint8_t* out) {
+    ++asked;
+    if (mood == Mood::refuses) return false;
+    if (mood == Mood::throws) throw std::runtime_error("the vault is closed");
+    if (mood == Mood::slow) std::this_thread::sleep_for(std::chrono::milliseconds(2'600));
+    crypto_sign_detached(out, nullptr, reinterpret_cast<const unsigned char*>(message.data()), message.size(),
+                         secret.data());
+    if (mood == Mood::wrong) out[0] ^= 1;
+    return true;
+  };
+  options.sign_public_key = public_key;
+  Engine engine = Engine::open(options).value();
+  Session all = engine.as_operator();
+  const WalletId wallet = make_payer(engine);
+  store::Gate gate = store::Gate::open(options.path + "-gate").value();
+
+  std::uint64_t leaf = 0;
+  for (const Row& row : rows) {
+    CAPTURE(row.says);
+    std::vector<Operation> settlements;
+    for (const char* end : {"-1", "-2", "-3"}) {
+      const std::string job = row.says + std::string(end);
+      std::string id = job;
+      std::replace(id.begin(), id.end(), ' ', '-');
+      all.spend({.wallet = wallet, .job_id = id, .amount = Money{10}}).value();
+      settlements.emplace_back(
+          Earn{.host = wallet, .job_id = id, .gross_amount = Money{10}, .gpu_model = "x"});
+    }
+    const Money before = all.wallet(wallet).value().balance;
+    Reason settled = Reason::none, beside = Reason::none;
+    Error error{Reason::none, {}, {}};
+    asked = 0;
+    mood = row.mood;
+    // Somebody who needs no signature shares the batch.
+    REQUIRE(gate.lock(60'000).ok());
+    Waiting leader([&] {
+      const auto outcomes = all.bulk(settlements);
+      settled = outcomes.reason();
+      if (!outcomes.ok()) error = outcomes.error();
+    });
+    leader.until_it_waits();
+    const TopUp topup{.wallet = wallet,
+                      .amount = Money{7},
+                      .reference = std::to_string(row.asked) + "-" + std::to_string(leaf)};
+    Waiting other([&] { beside = all.topup(topup).reason(); });
+    other.until_it_waits();
+    gate.unlock();
+    leader.join();
+    other.join();
+    mood = Mood::good;
+
+    CHECK(settled == Reason::signer_failed);
+    CHECK(error.status() == Status::unavailable);
+    CHECK(beside == Reason::signer_failed);
+    CHECK(asked == row.asked);
+    CHECK(all.wallet(wallet).value().balance == before);
+    const auto again = all.bulk(settlements).value();
+    for (const Outcome& outcome : again) {
+      REQUIRE(std::holds_alternative<Earned>(outcome));
+      const Earned& earned = std::get<Earned>(outcome);
+      CHECK_FALSE(earned.replayed);
+      const Receipt receipt = all.receipt(earned.receipt).value();
+      CHECK(receipt.leaf == leaf++);
+      CHECK(engine.verify(receipt.jws).valid);
+    }
+    CHECK_FALSE(all.topup(topup).value().replayed);
+  }
+  CHECK(all.audit({}, AuditDepth::each).value().ok);
+}
