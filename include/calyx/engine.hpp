@@ -36,7 +36,12 @@ struct Options {
   /// The fee, fixed when the market is created. Units: hundredths of a percent, 0 to 10,000.
   std::int32_t fee_basis_points = 1500;
 
-  std::function<std::int64_t()> now_us{};  ///< Empty: the system's clock. Must not call the engine.
+  /// Empty: the system's clock. Must not call the engine. Time never runs back in a market: an instant before
+  /// that of the last event counts as that event's. So one call under a clock that is far ahead makes time
+  /// stand still, in the file and for all who open it, until the clock has come that far: calls pass and bear
+  /// that instant, but no deadline that they set falls due and no hour of spending rolls on. Before 1970 and
+  /// after 9999 calls answer `io_error`.
+  std::function<std::int64_t()> now_us{};
   std::function<bool(void* out, std::size_t size)>
       random{};  ///< Empty: the system's. Must not call the engine.
   /// Signs for key `kid`; must not call calyx. False rolls the batch back, and so does being late: all

@@ -67,10 +67,10 @@ bool Book::takes_approval(const WalletState& wallet, Instant now) const noexcept
                       [&](Seq asked) { return waits(approvals.at(asked), now); });
 }
 
-Money Book::due(const WalletState& wallet, Instant now) const noexcept {
+Money Book::due(const WalletState& wallet, Instant now, Money enough) const noexcept {
   Money sum;
   for (const auto& [deadline, lock] : wallet.deadlines) {
-    if (deadline > now.us) break;
+    if (deadline > now.us || sum >= enough) break;
     if (const auto found = locks.find(lock); found != locks.end()) sum.micro += found->second.amount.micro;
   }
   return sum;

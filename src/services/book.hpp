@@ -158,8 +158,9 @@ class Book {
   /// Whether `wallet` may ask for one more approval: not when all that are kept still wait.
   bool takes_approval(const WalletState& wallet, Instant now) const noexcept;
 
-  /// The sum of the locks of `wallet` whose deadline has passed but that nothing has returned yet.
-  Money due(const WalletState& wallet, Instant now) const noexcept;
+  /// The sum of the locks of `wallet` whose deadline has passed but that nothing has returned yet. Who needs
+  /// no more than `enough` is told of the first ones that come to it, and the rest is not looked at.
+  Money due(const WalletState& wallet, Instant now, Money enough = core::amount_max) const noexcept;
 
   /// The legs of `event`, which follow from its fields and, for what ends a lock, from the lock.
   /// Fails: `corrupt` when the event ends a lock that is not open.

@@ -48,6 +48,12 @@ Error refusal(const Book& book, const Outgoing& outgoing, const core::SpendVerdi
   return fail(verdict.reason, std::move(message), json::Value(std::move(details)));
 }
 
+/// The balance of `wallet` with what is due: all of it when that is less than `needed`, else enough.
+Money balance_for(Transaction& tx, const WalletState& wallet, Money needed) {
+  const Money missing{needed.micro - wallet.balance.micro};
+  return Money{wallet.balance.micro + tx.book().due(wallet, tx.now(), missing).micro};
+}
+
 }  // namespace
 
 Result<std::optional<Event>> replayed(Transaction& tx, const Caller& caller, const IdempotencyKey& once) {
@@ -143,7 +149,7 @@ Result<Done> pass_policy(Transaction& tx, const Outgoing& outgoing) {
     CALYX_TRY(facts.wallet, facts_of(&wallet));
     CALYX_TRY(facts.parent, facts_of(book.wallet(wallet.parent)));
   }
-  facts.balance = Money{wallet.balance.micro + book.due(wallet, tx.now()).micro};
+  facts.balance = balance_for(tx, wallet, outgoing.amount);
 
   std::optional<std::string_view> gpu;
   if (outgoing.gpu_type) gpu = *outgoing.gpu_type;
@@ -197,7 +203,7 @@ bool counts_in_hour(const Caller& caller, const Policy* narrowing) noexcept {
 }
 
 Result<Done> pass_balance(Transaction& tx, const WalletState& wallet, Money amount) {
-  const Money has{wallet.balance.micro + tx.book().due(wallet, tx.now()).micro};
+  const Money has = balance_for(tx, wallet, amount);
   if (amount > has) {
     const Outgoing outgoing{.wallet = &wallet, .amount = amount};
     return refusal(tx.book(), outgoing, {.reason = Reason::insufficient_balance, .limit = has, .room = has});

@@ -7,10 +7,8 @@
 #include <algorithm>
 #include <atomic>
 #include <cerrno>
-#include <chrono>
 #include <cstring>
 #include <iterator>
-#include <thread>
 
 #include "store/gate.hpp"
 
@@ -26,10 +24,6 @@ constexpr int trigger_depth_max = 10;
 
 /// Pages copied between two looks at the rest of the world during a backup.
 constexpr int backup_step_pages = 1000;
-
-void sleep_us(std::int64_t us) {
-  if (us > 0) std::this_thread::sleep_for(std::chrono::microseconds(us));
-}
 
 /// The errno under SQLite's last error, where it noted one.
 int system_errno(sqlite3* db, int code) noexcept {

@@ -224,6 +224,9 @@ class Statement {
     if (bytes == nullptr) return {};
     return {static_cast<const std::uint8_t*>(bytes), size(index)};
   }
+  bool is_integer(int index) const noexcept {
+    return sqlite3_column_type(statement_, index) == SQLITE_INTEGER;
+  }
   bool is_null(int index) const noexcept { return sqlite3_column_type(statement_, index) == SQLITE_NULL; }
 
   /// One run: the statement is reset when the guard goes, on every way out.

@@ -32,10 +32,6 @@ static_assert(sizeof(Page) == 24 && sizeof(std::atomic<std::uint64_t>) == 8);
 constexpr std::size_t page_bytes = 4096;
 constexpr std::uint64_t magic_word = 0x31'65'74'61'67'78'6C'63;  // "clxgate1", little endian
 
-void sleep_us(std::int64_t us) {
-  if (us > 0) std::this_thread::sleep_for(std::chrono::microseconds(us));
-}
-
 Error gate_error(const char* doing, int number) {
   const Reason reason = number == ENOSPC || number == EDQUOT ? Reason::disk_full
                         : number == ENOMEM                   ? Reason::no_memory
@@ -150,6 +146,10 @@ std::int64_t monotonic_us() noexcept {
   return std::chrono::duration_cast<std::chrono::microseconds>(
              std::chrono::steady_clock::now().time_since_epoch())
       .count();
+}
+
+void sleep_us(std::int64_t us) {
+  if (us > 0) std::this_thread::sleep_for(std::chrono::microseconds(us));
 }
 
 Jitter::Jitter() noexcept {

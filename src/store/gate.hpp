@@ -26,6 +26,9 @@ namespace calyx::store {
 /// Instants for measuring waits; the same clock in every process of the machine. Units: microseconds.
 std::int64_t monotonic_us() noexcept;
 
+/// Sleeps that long; not at all for nothing or less.
+void sleep_us(std::int64_t us);
+
 /// How long to sleep between two tries for a lock: 50 to 150 us, so that no two waiters keep step.
 /// A xorshift generator seeded from an address, the process and the clock; nothing secret is made of it.
 class Jitter {

@@ -1,6 +1,7 @@
 #include "store/market_store.hpp"
 
 #include <algorithm>
+#include <initializer_list>
 #include <map>
 
 #include "store/receipt_text.hpp"
@@ -86,11 +87,51 @@ std::string_view chars_of(std::span<const std::uint8_t> bytes) noexcept {
   return {reinterpret_cast<const char*>(bytes.data()), bytes.size()};
 }
 
+Error damaged(const char* table, const std::string& row, const char* what, core::json::Value details) {
+  return fail(Reason::corrupt,
+              std::string(table) + " row " + row + ": " + what + "; keep the file and run an audit",
+              std::move(details));
+}
 Error damaged(const char* table, std::int64_t row, const char* what) {
-  return fail(
-      Reason::corrupt,
-      std::string(table) + " row " + std::to_string(row) + ": " + what + "; keep the file and run an audit",
-      core::json::object({{"table", table}, {"row", row}}));
+  return damaged(table, std::to_string(row), what, core::json::object({{"table", table}, {"row", row}}));
+}
+
+/// A column of a row that must hold an integer.
+struct Cell {
+  int column;
+  const char* name;
+};
+
+std::string name_of(std::int64_t row) { return std::to_string(row); }
+std::string name_of(std::string row) { return row; }
+
+/// SQLite hands out nothing, and words, as 0, and a flipped bit of a row's header makes either of a number:
+/// each of `cells` must be an integer. `row()`, a number or words, tells which row of `table` it is.
+template <class Row>
+Result<Done> check_integers(const Statement& statement, const char* table, Row row,
+                            std::initializer_list<Cell> cells) {
+  for (const Cell& cell : cells) {
+    if (statement.is_integer(cell.column)) continue;
+    const auto which = row();
+    return damaged(table, name_of(which), (std::string(cell.name) + " is no integer").c_str(),
+                   core::json::object({{"table", table}, {"row", which}, {"column", cell.name}}));
+  }
+  return Done{};
+}
+
+// How rows without a number of their own are named.
+std::string lock_name(std::string_view job_id, AccountNumber payer) {
+  return std::string(job_id).append(" of account ").append(std::to_string(payer));
+}
+std::string entry_name(AccountNumber account, Seq seq) {
+  return std::to_string(account).append(" at event ").append(std::to_string(seq));
+}
+std::string request_name(AccountNumber scope, std::int64_t kind, std::string_view key) {
+  return std::string(key)
+      .append(" of account ")
+      .append(std::to_string(scope))
+      .append(" and kind ")
+      .append(std::to_string(kind));
 }
 
 Result<core::Digest> digest_column(const Statement& row, int column, const char* table, std::int64_t number) {
@@ -105,15 +146,20 @@ Result<std::int64_t> pragma(Connection& connection, const char* sql) {
   return row ? statement.column_int(0) : 0;
 }
 
-Result<std::optional<Seq>> one_seq(Statement& statement) {
-  CALYX_TRY(const bool row, statement.step());
-  return row ? std::optional<Seq>(statement.column_int(0)) : std::nullopt;
+/// The seq of the one row that may be found; `row` as `check_integers` takes it.
+template <class Row>
+Result<std::optional<Seq>> one_seq(Statement& statement, const char* table, Row row) {
+  CALYX_TRY(const bool found, statement.step());
+  if (!found) return std::optional<Seq>();
+  CALYX_CHECK(check_integers(statement, table, row, {{0, "seq"}}));
+  return std::optional<Seq>(statement.column_int(0));
 }
 
 Result<bool> read_event(Statement& row, EventRow& out) {
   CALYX_TRY(const bool more, row.step());
   if (!more) return false;
   out.seq = row.column_int(0);
+  CALYX_CHECK(check_integers(row, "events", [&] { return out.seq; }, {{1, "at_us"}, {2, "kind"}}));
   out.at = Instant{row.column_int(1)};
   out.kind = static_cast<int>(row.column_int(2));
   out.fields = row.column_text(3);
@@ -126,10 +172,9 @@ Result<bool> read_receipt(Statement& row, ReceiptRow& out, std::string& text) {
   CALYX_TRY(const bool more, row.step());
   if (!more) return false;
   out.leaf = row.column_int(0);
+  CALYX_CHECK(check_integers(row, "receipts", [&] { return out.leaf; }, {{1, "seq"}, {2, "key"}}));
   out.seq = row.column_int(1);
   out.key = static_cast<int>(row.column_int(2));
-  // Nothing would read as the first key.
-  if (row.is_null(2)) return damaged("receipts", out.leaf, "it names no signing key");
   text.clear();
   if (!append_unpacked(text, chars_of(row.column_blob(3))))
     return damaged("receipts", out.leaf, "its payload cannot be unpacked");
@@ -257,9 +302,12 @@ Result<MarketStore> MarketStore::make(Connection& connection, bool writes) {
        "reading a receipt"},
       {store.receipt_count_, "SELECT max(leaf) FROM receipts", "reading the receipt log's end"},
       {store.tile_, "SELECT hash FROM tiles WHERE level = ?1 AND place = ?2", "reading a tile"},
-      {store.sum_between_, "SELECT sum(amount) FROM entries WHERE account = ?1 AND seq > ?2 AND seq <= ?3",
+      {store.sum_between_,
+       "SELECT sum(amount), count(*) - count(amount) FROM entries WHERE account = ?1 AND seq > ?2 AND seq <= "
+       "?3",
        "summing entries"},
-      {store.sum_, "SELECT sum(amount) FROM entries WHERE account = ?1", "summing entries"},
+      {store.sum_, "SELECT sum(amount), count(*) - count(amount) FROM entries WHERE account = ?1",
+       "summing entries"},
       {store.last_checkpoint_, "SELECT size, note FROM checkpoints ORDER BY size DESC LIMIT 1",
        "reading a checkpoint"},
       {store.at_of_, "SELECT at_us FROM events WHERE seq = ?1", "reading an event's time"},
@@ -274,19 +322,35 @@ Result<MarketStore> MarketStore::make(Connection& connection, bool writes) {
        "n.seq "
        "WHERE n.account = ?1 AND n.seq > ?2 ORDER BY n.seq",
        "reading entries"},
-      {store.sums_, "SELECT account, sum(amount), count(*) FROM entries GROUP BY account", "summing entries"},
-      {store.sum_of_fees_, "SELECT 2, sum(fee), count(*) FROM resolutions WHERE fee <> 0", "summing fees"},
+      // The fourth column of these three is the third, unless a row is damaged. `IS NOT`: nothing is not 0.
+      {store.sums_, "SELECT account, sum(amount), count(*), count(amount) FROM entries GROUP BY account",
+       "summing entries"},
+      {store.sum_of_fees_, "SELECT 2, sum(fee), count(*), count(fee) FROM resolutions WHERE fee IS NOT 0",
+       "summing fees"},
       // Escrow accounts whose lock has ended sum to nothing and are the past; the others are few.
       {store.open_locks_,
-       "SELECT 1099511627776 + seq, amount, 1 FROM locks "
-       "WHERE amount <> 0 AND NOT EXISTS (SELECT 1 FROM resolutions WHERE lock = locks.seq)",
+       "SELECT 1099511627776 + seq, amount, 1, typeof(amount) = 'integer' FROM locks "
+       "WHERE amount IS NOT 0 AND NOT EXISTS (SELECT 1 FROM resolutions WHERE lock = locks.seq)",
        "looking for open locks"},
+      {store.odd_entry_,
+       "SELECT account, seq, amount FROM entries WHERE typeof(account) <> 'integer' "
+       "OR typeof(seq) <> 'integer' OR typeof(amount) <> 'integer' LIMIT 1",
+       "looking for a damaged entry"},
+      {store.odd_lock_,
+       "SELECT job_id, payer, seq, amount FROM locks WHERE typeof(payer) <> 'integer' "
+       "OR typeof(seq) <> 'integer' OR typeof(amount) <> 'integer' LIMIT 1",
+       "looking for a damaged lock"},
+      {store.odd_resolution_,
+       "SELECT lock, seq, amount, fee FROM resolutions WHERE typeof(seq) <> 'integer' "
+       "OR typeof(amount) <> 'integer' OR typeof(fee) <> 'integer' LIMIT 1",
+       "looking for a damaged end of a lock"},
       {store.receipts_from_,
        "SELECT leaf, seq, key, payload, signature FROM receipts WHERE leaf >= ?1 ORDER BY leaf",
        "reading receipts"},
       {store.all_entries_, "SELECT account, seq, amount FROM ledger", "reading entries"},
-      {store.all_locks_, "SELECT job_id, payer, seq FROM locks", "reading locks"},
-      {store.all_resolutions_, "SELECT lock, seq FROM resolutions ORDER BY lock", "reading locks' ends"},
+      {store.all_locks_, "SELECT job_id, payer, seq, amount FROM locks", "reading locks"},
+      {store.all_resolutions_, "SELECT lock, seq, amount, fee FROM resolutions ORDER BY lock",
+       "reading locks' ends"},
       {store.zero_earnings_of_, "SELECT seq FROM zero_earnings WHERE host = ?1 AND seq > ?2 ORDER BY seq",
        "reading settlements of nothing"},
       {store.all_zero_earnings_, "SELECT host, seq FROM zero_earnings ORDER BY host, seq",
@@ -365,13 +429,13 @@ Result<std::string> MarketStore::schema_fault() {
 }
 Result<Seq> MarketStore::last_seq() {
   const Statement::Run run(last_seq_);
-  CALYX_TRY(const std::optional<Seq> seq, one_seq(*run));
-  return seq.value_or(0);
+  CALYX_TRY(const bool row, run->step());
+  return row ? run->column_int(0) : 0;  // nothing when there is none
 }
 Result<std::optional<Seq>> MarketStore::find_lock(std::string_view job_id, AccountNumber payer) {
   const Statement::Run run(find_lock_);
   run->bind(1, job_id).bind(2, payer);
-  return one_seq(*run);
+  return one_seq(*run, "locks", [&] { return lock_name(job_id, payer); });
 }
 Result<std::vector<LockRow>> MarketStore::find_locks(std::string_view job_id) {
   const Statement::Run run(find_locks_);
@@ -380,19 +444,21 @@ Result<std::vector<LockRow>> MarketStore::find_locks(std::string_view job_id) {
   for (;;) {
     CALYX_TRY(const bool more, run->step());
     if (!more) return rows;
+    CALYX_CHECK(check_integers(*run, "locks", [&] { return lock_name(job_id, run->column_int(0)); },
+                               {{0, "payer"}, {1, "seq"}}));
     rows.push_back({.payer = run->column_int(0), .seq = run->column_int(1)});
   }
 }
 Result<std::optional<Seq>> MarketStore::find_resolution(Seq lock) {
   const Statement::Run run(find_resolution_);
   run->bind(1, lock);
-  return one_seq(*run);
+  return one_seq(*run, "resolutions", [&] { return lock; });
 }
 Result<std::optional<Seq>> MarketStore::find_request(AccountNumber scope, RequestKind kind,
                                                      std::string_view key) {
   const Statement::Run run(find_request_);
   run->bind(1, scope).bind(2, static_cast<int>(kind)).bind(3, key);
-  return one_seq(*run);
+  return one_seq(*run, "requests", [&] { return request_name(scope, static_cast<int>(kind), key); });
 }
 
 Result<std::optional<MarketStore::OwnedEvent>> MarketStore::event(Seq seq) {
@@ -430,12 +496,14 @@ Result<Money> MarketStore::sum_between(AccountNumber account, Seq after, Seq las
   const Statement::Run run(sum_between_);
   run->bind(1, account).bind(2, after).bind(3, last);
   CALYX_TRY(const bool row, run->step());
+  if (row && run->column_int(1) != 0) return damaged_entry();
   return row ? Money{run->column_int(0)} : Money{};
 }
 Result<Money> MarketStore::sum(AccountNumber account) {
   const Statement::Run run(sum_);
   run->bind(1, account);
   CALYX_TRY(const bool row, run->step());
+  if (row && run->column_int(1) != 0) return damaged_entry();
   return row ? Money{run->column_int(0)} : Money{};
 }
 Result<std::optional<MarketStore::OwnedCheckpoint>> MarketStore::last_checkpoint() {
@@ -456,6 +524,7 @@ Result<Seq> MarketStore::first_after(Instant at) {
     run->bind(1, middle);
     CALYX_TRY(const bool row, run->step());
     if (!row) return damaged("events", middle, "it is missing");
+    CALYX_CHECK(check_integers(*run, "events", [&] { return middle; }, {{0, "at_us"}}));
     if (run->column_int(0) > at.us)
       high = middle;
     else
@@ -492,21 +561,54 @@ Result<Done> MarketStore::entries_of(AccountNumber account, Seq after, const Eac
   for (;;) {
     CALYX_TRY(const bool more, read_event(*run, row));
     if (!more) return Done{};
+    CALYX_CHECK(
+        check_integers(*run, "entries", [&] { return entry_name(account, row.seq); }, {{5, "amount"}}));
     CALYX_TRY(const bool go_on, each(Money{run->column_int(5)}, row));
     if (!go_on) return Done{};
   }
 }
 Result<Done> MarketStore::sums(const EachSum& each) {
-  for (Statement* const part : {&sums_, &sum_of_fees_, &open_locks_}) {
-    const Statement::Run run(*part);
+  struct Part {
+    Statement& sums;
+    Error (MarketStore::*damaged)();
+  };
+  for (const Part part :
+       {Part{sums_, &MarketStore::damaged_entry}, Part{sum_of_fees_, &MarketStore::damaged_resolution},
+        Part{open_locks_, &MarketStore::damaged_lock}}) {
+    const Statement::Run run(part.sums);
     for (;;) {
       CALYX_TRY(const bool more, run->step());
       if (!more) break;
+      // Of no fees at all there is one row, with a sum of nothing.
+      if (run->is_null(0) || run->column_int(2) != run->column_int(3)) return (this->*part.damaged)();
       CALYX_CHECK(each(run->column_int(0), Money{run->column_int(1)},
                        static_cast<std::uint64_t>(run->column_int(2))));
     }
   }
   return Done{};
+}
+Error MarketStore::damaged_entry() {
+  const Statement::Run run(odd_entry_);
+  CALYX_CHECK(run->step());
+  Result<Done> good =
+      check_integers(*run, "entries", [&] { return entry_name(run->column_int(0), run->column_int(1)); },
+                     {{0, "account"}, {1, "seq"}, {2, "amount"}});
+  return good.ok() ? damaged("entries", 0, "a sum went astray") : good.error();
+}
+Error MarketStore::damaged_lock() {
+  const Statement::Run run(odd_lock_);
+  CALYX_CHECK(run->step());
+  Result<Done> good =
+      check_integers(*run, "locks", [&] { return lock_name(run->column_text(0), run->column_int(1)); },
+                     {{1, "payer"}, {2, "seq"}, {3, "amount"}});
+  return good.ok() ? damaged("locks", 0, "a sum went astray") : good.error();
+}
+Error MarketStore::damaged_resolution() {
+  const Statement::Run run(odd_resolution_);
+  CALYX_CHECK(run->step());
+  Result<Done> good = check_integers(*run, "resolutions", [&] { return run->column_int(0); },
+                                     {{1, "seq"}, {2, "amount"}, {3, "fee"}});
+  return good.ok() ? damaged("resolutions", 0, "a sum went astray") : good.error();
 }
 Result<Done> MarketStore::receipts_from(std::int64_t leaf, const EachReceipt& each) {
   const Statement::Run run(receipts_from_);
@@ -524,6 +626,9 @@ Result<Done> MarketStore::all_entries(const EachLeg& each) {
   for (;;) {
     CALYX_TRY(const bool more, run->step());
     if (!more) return Done{};
+    CALYX_CHECK(check_integers(*run, "entries",
+                               [&] { return entry_name(run->column_int(0), run->column_int(1)); },
+                               {{0, "account"}, {1, "seq"}, {2, "amount"}}));
     CALYX_TRY(const bool go_on, each(run->column_int(0), run->column_int(1), Money{run->column_int(2)}));
     if (!go_on) return Done{};
   }
@@ -533,6 +638,9 @@ Result<Done> MarketStore::all_locks(const EachLock& each) {
   for (;;) {
     CALYX_TRY(const bool more, run->step());
     if (!more) return Done{};
+    CALYX_CHECK(check_integers(*run, "locks",
+                               [&] { return lock_name(run->column_text(0), run->column_int(1)); },
+                               {{1, "payer"}, {2, "seq"}, {3, "amount"}}));
     CALYX_TRY(const bool go_on, each(run->column_text(0), run->column_int(1), run->column_int(2)));
     if (!go_on) return Done{};
   }
@@ -542,6 +650,8 @@ Result<Done> MarketStore::all_resolutions(const EachPair& each) {
   for (;;) {
     CALYX_TRY(const bool more, run->step());
     if (!more) return Done{};
+    CALYX_CHECK(check_integers(*run, "resolutions", [&] { return run->column_int(0); },
+                               {{1, "seq"}, {2, "amount"}, {3, "fee"}}));
     CALYX_TRY(const bool go_on, each(run->column_int(0), run->column_int(1)));
     if (!go_on) return Done{};
   }
@@ -552,6 +662,8 @@ Result<Done> MarketStore::zero_earnings_of(AccountNumber host, Seq after, const 
   for (;;) {
     CALYX_TRY(const bool more, run->step());
     if (!more) return Done{};
+    CALYX_CHECK(check_integers(*run, "zero_earnings", [&] { return entry_name(host, run->column_int(0)); },
+                               {{0, "seq"}}));
     CALYX_TRY(const bool go_on, each(run->column_int(0)));
     if (!go_on) return Done{};
   }
@@ -561,6 +673,9 @@ Result<Done> MarketStore::all_zero_earnings(const EachPair& each) {
   for (;;) {
     CALYX_TRY(const bool more, run->step());
     if (!more) return Done{};
+    CALYX_CHECK(check_integers(*run, "zero_earnings",
+                               [&] { return entry_name(run->column_int(0), run->column_int(1)); },
+                               {{0, "host"}, {1, "seq"}}));
     CALYX_TRY(const bool go_on, each(run->column_int(0), run->column_int(1)));
     if (!go_on) return Done{};
   }
@@ -571,6 +686,9 @@ Result<Done> MarketStore::all_requests(const EachRequest& each) {
     CALYX_TRY(const bool more, run->step());
     if (!more) return Done{};
     const std::int64_t kind = run->column_int(1);
+    CALYX_CHECK(check_integers(*run, "requests",
+                               [&] { return request_name(run->column_int(0), kind, run->column_text(2)); },
+                               {{0, "scope"}, {1, "kind"}, {3, "seq"}}));
     if (kind != static_cast<int>(RequestKind::idempotency_key) &&
         kind != static_cast<int>(RequestKind::topup_reference))
       return damaged("requests", run->column_int(3), "a kind is neither 1 nor 2");
@@ -593,6 +711,8 @@ Result<Done> MarketStore::all_tiles(const EachTile& each) {
   for (;;) {
     CALYX_TRY(const bool more, run->step());
     if (!more) return Done{};
+    CALYX_CHECK(
+        check_integers(*run, "tiles", [&] { return run->column_int(1); }, {{0, "level"}, {1, "place"}}));
     CALYX_TRY(const core::Digest hash, digest_column(*run, 2, "tiles", run->column_int(1)));
     CALYX_TRY(const bool go_on, each(static_cast<unsigned>(run->column_int(0)),
                                      static_cast<std::uint64_t>(run->column_int(1)), hash));

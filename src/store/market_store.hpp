@@ -166,11 +166,16 @@ class MarketStore {
   MarketStore() = default;
   Statement append_event_, append_entry_, append_lock_, append_resolution_, append_zero_earning_,
       append_request_, append_receipt_, append_tile_, append_checkpoint_;
+  /// What is said of a table whose sums show that a row of it holds no integer: which one, and where.
+  Error damaged_entry();
+  Error damaged_lock();
+  Error damaged_resolution();
+
   Statement schema_, last_seq_, find_lock_, find_locks_, find_resolution_, find_request_, event_, receipt_,
       receipt_count_, tile_, sum_between_, sum_, last_checkpoint_, at_of_;
-  Statement events_from_, standing_events_, entries_of_, sums_, sum_of_fees_, open_locks_, receipts_from_,
-      all_entries_, all_locks_, all_resolutions_, zero_earnings_of_, all_zero_earnings_, all_requests_,
-      all_checkpoints_, all_tiles_;
+  Statement events_from_, standing_events_, entries_of_, sums_, sum_of_fees_, open_locks_, odd_entry_,
+      odd_lock_, odd_resolution_, receipts_from_, all_entries_, all_locks_, all_resolutions_,
+      zero_earnings_of_, all_zero_earnings_, all_requests_, all_checkpoints_, all_tiles_;
   std::string
       receipt_text_;  ///< The payload of the receipt under way, kept so that the next needs no memory.
 };

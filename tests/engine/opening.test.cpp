@@ -10,40 +10,19 @@
 #include <map>
 #include <string>
 
+#include "engine/openings.hpp"
 #include "store/gate.hpp"
 #include "store/scratch.hpp"
 
 using namespace calyx;
 using store::in_child;
 using store::Scratch;
+using testing::at, testing::make_market, testing::populate, testing::reading, testing::run_sql, testing::says;
 namespace fs = std::filesystem;
 
 namespace {
 
-Options at(const std::string& path) {
-  Options options;
-  options.path = path;
-  return options;
-}
-Options reading(const std::string& path) {
-  Options options = at(path);
-  options.read_only = true;
-  return options;
-}
-
-/// Writes a market with one wallet that holds 1,000 micro.
-WalletId populate(Engine& engine) {
-  Session all = engine.as_operator();
-  const WalletId wallet =
-      all.create_wallet({.owner_type = OwnerType::human, .owner_id = "alice"}).value().wallet.id;
-  all.topup({.wallet = wallet, .amount = Money{1'000}}).value();
-  return wallet;
-}
-void make_market(const std::string& path) {
-  Engine engine = Engine::open(at(path)).value();
-  populate(engine);
-}
-/// The same by a process that ends without closing it, so that the log holds all.
+/// As `make_market`, by a process that ends without closing it, so that the log holds all.
 void make_and_crash(const std::string& path) {
   CHECK(in_child([&] {
           auto* engine = new Engine(Engine::open(at(path)).value());
@@ -62,13 +41,6 @@ std::map<std::string, std::string> folder(const Scratch& scratch) {
     out[entry.path().filename()] = bytes_of(entry.path());
   return out;
 }
-void run_sql(const std::string& path, const char* sql) {
-  sqlite3* db = nullptr;
-  REQUIRE(sqlite3_open(path.c_str(), &db) == SQLITE_OK);
-  REQUIRE(sqlite3_exec(db, sql, nullptr, nullptr, nullptr) == SQLITE_OK);
-  sqlite3_close(db);
-}
-bool says(const std::string& message, const char* part) { return message.find(part) != std::string::npos; }
 
 }  // namespace
 
@@ -162,6 +134,13 @@ TEST_CASE("opening what is no market leaves nothing beside it") {
       CHECK(folder(scratch) == before);
     }
   }
+  // An empty file is none yet for a reader; for others it may become one, as a host's mkstemp leaves it.
+  const Scratch blank;
+  std::ofstream{blank / "m.db"};
+  CHECK(Engine::open(reading(blank / "m.db")).reason() == Reason::not_a_market);
+  CHECK(fs::file_size(blank / "m.db") == 0);
+  CHECK_FALSE(fs::exists(blank / "m.db-keys"));
+  CHECK(Engine::open(at(blank / "m.db")).ok());
   // Where only SQLite can tell, its own files come, and a gate that was made for nothing goes.
   const Scratch scratch;
   const std::string path = scratch / "app.db";

@@ -1,6 +1,5 @@
 #include <doctest/doctest.h>
 #include <fcntl.h>
-#include <sqlite3.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -11,46 +10,21 @@
 #include <filesystem>
 #include <fstream>
 #include <functional>
+#include <optional>
 #include <stdexcept>
 #include <string>
 #include <thread>
 
+#include "engine/openings.hpp"
 #include "faults/fault_vfs.hpp"
 #include "store/gate.hpp"
 #include "store/scratch.hpp"
 
 using namespace calyx;
 using store::Scratch;
+using testing::at, testing::make_market, testing::reading, testing::run_sql, testing::says;
 
 namespace {
-
-Options at(const std::string& path) {
-  Options options;
-  options.path = path;
-  return options;
-}
-Options reading(const std::string& path) {
-  Options options = at(path);
-  options.read_only = true;
-  return options;
-}
-
-/// Makes a market with one wallet that holds 1,000 micro, and closes it.
-WalletId make_market(const std::string& path) {
-  Engine engine = Engine::open(at(path)).value();
-  Session all = engine.as_operator();
-  const WalletId wallet =
-      all.create_wallet({.owner_type = OwnerType::human, .owner_id = "alice"}).value().wallet.id;
-  all.topup({.wallet = wallet, .amount = Money{1'000}}).value();
-  return wallet;
-}
-
-void run_sql(const std::string& path, const char* sql) {
-  sqlite3* db = nullptr;
-  REQUIRE(sqlite3_open(path.c_str(), &db) == SQLITE_OK);
-  REQUIRE(sqlite3_exec(db, sql, nullptr, nullptr, nullptr) == SQLITE_OK);
-  sqlite3_close(db);
-}
 
 void overwrite(const std::string& path, std::streamoff from, const std::string& bytes) {
   std::fstream file(path, std::ios::binary | std::ios::in | std::ios::out);
@@ -58,8 +32,6 @@ void overwrite(const std::string& path, std::streamoff from, const std::string& 
   file.seekp(from);
   file << bytes;
 }
-
-bool says(const std::string& message, const char* part) { return message.find(part) != std::string::npos; }
 
 std::int64_t number(const Error& error, const char* name) {
   const core::json::Value* value = error.details.find(name);
@@ -134,45 +106,6 @@ TEST_CASE("a path that is none is refused, and says what to do") {
   CHECK(Engine::open(reading(scratch / "m.db")).reason() == Reason::file_missing);
   CHECK_FALSE(std::filesystem::exists(scratch / "m.db"));
   CHECK_FALSE(std::filesystem::exists(scratch / "m.db-gate"));
-}
-
-TEST_CASE("a file that is no market is refused and left as it is") {
-  const Scratch scratch;
-  struct Row {
-    std::string says;
-    std::function<void(const std::string&)> make;
-    bool Options::*only = nullptr;
-    Reason expected = Reason::not_a_market;
-  };
-  const Row rows[] = {
-      {"a text", [](const std::string& path) { std::ofstream(path) << std::string(5'000, 'x'); }},
-      {"a short text", [](const std::string& path) { std::ofstream(path) << "Dear diary"; }},
-      {"somebody's database", [](const std::string& path) { run_sql(path, "CREATE TABLE t(x)"); }},
-      {"somebody's database in WAL mode",
-       [](const std::string& path) { run_sql(path, "PRAGMA journal_mode=WAL; CREATE TABLE t(x)"); }},
-      {"somebody's application",
-       [](const std::string& path) {
-         run_sql(path, "PRAGMA journal_mode=WAL; PRAGMA application_id=7; CREATE TABLE t(x)");
-       }},
-      {"nothing yet, for a reader", [](const std::string& path) { std::ofstream{path}; },
-       &Options::read_only},
-  };
-  int i = 0;
-  for (const Row& row : rows) {
-    CAPTURE(row.says);
-    const std::string path = scratch / ("m" + std::to_string(i++));
-    row.make(path);
-    const auto size = std::filesystem::file_size(path);
-    Options options = at(path);
-    if (row.only != nullptr) options.*row.only = true;
-    const Result<Engine> opened = Engine::open(options);
-    CHECK(opened.reason() == row.expected);
-    CHECK(std::filesystem::file_size(path) == size);
-    CHECK_FALSE(std::filesystem::exists(path + "-keys"));
-  }
-  // An empty file, as a host's mkstemp leaves it, may become one.
-  std::ofstream{scratch / "empty"};
-  CHECK(Engine::open(at(scratch / "empty")).ok());
 }
 
 TEST_CASE("a market of a newer calyx is read, and not written") {
@@ -381,6 +314,53 @@ TEST_CASE("a clock outside 1970 to 9999 stops writing while it lasts, and no lon
   const auto entries = all.entries(wallet).value();
   CHECK(entries.items.back().at == core::instant_max);
   CHECK(all.audit().value().ok);
+}
+
+TEST_CASE("after one call under a clock far ahead time stands still, until the clock has come that far") {
+  const Scratch scratch;
+  constexpr std::int64_t today = 1'774'990'800'000'000, hour = 3'600 * core::us_per_second;
+  constexpr std::int64_t ahead = today + 20'000 * hour;
+  std::int64_t clock = today;
+  Options options = at(scratch / "m.db");
+  options.now_us = [&clock] { return clock; };
+  std::optional<Engine> engine = Engine::open(options).value();
+  const WalletId alice = engine->as_operator().create_wallet({.owner_id = "alice"}).value().wallet.id;
+  WalletCreate an_agent{.owner_type = OwnerType::agent, .owner_id = "agent"};
+  an_agent.parent = alice;
+  an_agent.policy.spend_cap_per_hour = Money{10};
+  const WalletCreated agent = engine->as_operator().create_wallet(an_agent).value();
+  engine->as_operator().topup({.wallet = alice, .amount = Money{1'000}}).value();
+  engine->as_operator().transfer({.from = alice, .to = agent.wallet.id, .amount = Money{100}}).value();
+  const auto spend = [&](const char* job) {
+    Spend asked{.wallet = agent.wallet.id, .job_id = job, .amount = Money{10}};
+    asked.expires_in_s = 60;
+    return engine->session(agent.api_key).value().spend(asked);
+  };
+  const auto due = [&] {
+    return engine->as_operator().wallet(agent.wallet.id).value().expired_pending.micro;
+  };
+
+  CHECK(spend("before").ok());
+  clock = ahead;
+  CHECK(due() == 10);  // who only reads leaves nothing behind
+  clock = today;
+  CHECK(due() == 0);
+  clock = ahead;
+  engine->as_operator().topup({.wallet = alice, .amount = Money{1}}).value();
+  clock = today;
+  CHECK(due() == 10);  // what was set before is due for good
+  CHECK(spend("first").ok());
+  // A day later nothing has moved, for a later process either: the lock is not due, the hour has not rolled.
+  clock = today + 24 * hour;
+  engine.reset();
+  engine.emplace(Engine::open(options).value());
+  CHECK(spend("second").reason() == Reason::spend_cap_per_hour);
+  CHECK(due() == 0);
+  CHECK(engine->as_operator().entries(agent.wallet.id).value().items.back().at == Instant{ahead});
+  CHECK(engine->as_operator().audit().value().ok);
+  clock = ahead + 60 * core::us_per_second;
+  CHECK(due() == 10);
+  CHECK(spend("second").ok());
 }
 
 TEST_CASE("what the host's callbacks throw or refuse hurts one call, and the engine goes on") {

@@ -9,11 +9,13 @@
 #include <random>
 
 #include "crypto/sha256.hpp"
+#include "services/raw.hpp"
 #include "store/scratch.hpp"
 
 using namespace calyx;
 using services::EventKind;
 using services::Fields;
+using testing::Edit;
 
 namespace {
 
@@ -129,56 +131,6 @@ void copy_market(const std::string& from, const std::string& to) {
   fs::remove(to + "-shm");
 }
 
-/// The file as somebody with an editor sees it: no triggers, no authorizer.
-class Raw {
- public:
-  explicit Raw(const std::string& path) {
-    REQUIRE(sqlite3_open(path.c_str(), &db_) == SQLITE_OK);
-    run("PRAGMA synchronous = OFF");
-    drop_triggers();
-  }
-  /// The triggers stand again when the editor is closed: an engine opens no market without them.
-  ~Raw() {
-    for (const std::string& trigger : triggers_)
-      sqlite3_exec(db_, trigger.c_str(), nullptr, nullptr, nullptr);
-    sqlite3_close(db_);
-  }
-  Raw(const Raw&) = delete;
-  Raw& operator=(const Raw&) = delete;
-
-  void drop_triggers() {
-    std::vector<std::string> names;
-    const auto keep = [](void* out, int, char** row, char**) {
-      static_cast<std::vector<std::string>*>(out)->emplace_back(row[0]);
-      return 0;
-    };
-    for (auto [what, out] : {std::pair{"sql", &triggers_}, std::pair{"name", &names}})
-      REQUIRE(sqlite3_exec(
-                  db_,
-                  ("SELECT " + std::string(what) + " FROM sqlite_schema WHERE type = 'trigger' ORDER BY name")
-                      .c_str(),
-                  keep, out, nullptr) == SQLITE_OK);
-    for (const std::string& name : names) run("DROP TRIGGER " + name);
-  }
-  void run(const std::string& sql) {
-    CAPTURE(sql);
-    REQUIRE(sqlite3_exec(db_, sql.c_str(), nullptr, nullptr, nullptr) == SQLITE_OK);
-  }
-  std::int64_t number(const std::string& sql) {
-    CAPTURE(sql);
-    sqlite3_stmt* statement = nullptr;
-    REQUIRE(sqlite3_prepare_v2(db_, sql.c_str(), -1, &statement, nullptr) == SQLITE_OK);
-    REQUIRE(sqlite3_step(statement) == SQLITE_ROW);
-    const std::int64_t out = sqlite3_column_int64(statement, 0);
-    sqlite3_finalize(statement);
-    return out;
-  }
-
- private:
-  sqlite3* db_ = nullptr;
-  std::vector<std::string> triggers_;
-};
-
 Result<AuditReport> audit_file(const std::string& path, const Anchor& anchor = {},
                                AuditDepth depth = AuditDepth::covered) {
   CALYX_TRY(store::Connection connection, store::Connection::open({.path = path, .create = false}));
@@ -195,7 +147,7 @@ TEST_CASE("a market that nobody touched passes at either depth, and everything i
   copy_market(story().file, copy);
   const AuditReport covered = audit_file(copy).value();
   const AuditReport each = audit_file(copy, {}, AuditDepth::each).value();
-  Raw raw(copy);
+  Edit raw(copy);
   for (const AuditReport* report : {&covered, &each}) {
     CHECK(report->first_fault == "");
     CHECK(report->ok);
@@ -366,7 +318,7 @@ TEST_CASE("the first thing that is wrong is named, whatever was edited") {
       return text;
     };
     {
-      Raw raw(copy);
+      Edit raw(copy);
       if (row.number != nullptr) number = std::to_string(raw.number(row.number));
       raw.run(numbered(row.edit));
     }
@@ -378,11 +330,84 @@ TEST_CASE("the first thing that is wrong is named, whatever was edited") {
   }
 }
 
+TEST_CASE("a number that became nothing is no 0: the row is named by who reads it, and by the audit") {
+  struct Row {
+    const char* table;
+    const char* column;
+    const char* where;
+    const char* name;  ///< In SQL: how the row is told from others.
+    bool at_opening;   ///< Always read when a market is opened.
+  };
+  const char* const end_of_job = "lock = (SELECT seq FROM locks WHERE job_id = 'job-7')";
+  const char* const lock_name = "job_id || ' of account ' || payer";
+  const Row rows[] = {
+      {"events", "at_us", "seq = 20", "seq", false},
+      {"events", "kind", "seq = 20", "seq", false},
+      {"entries", "amount", "account = 1 AND seq = (SELECT min(seq) FROM entries)",
+       "account || ' at event ' || seq", true},
+      {"locks", "seq", "job_id = 'open'", lock_name, true},
+      {"locks", "amount", "job_id = 'open'", lock_name, true},
+      {"locks", "amount", "job_id = 'job-7'", lock_name, false},
+      {"resolutions", "seq", end_of_job, "lock", false},
+      {"resolutions", "amount", end_of_job, "lock", false},
+      {"resolutions", "fee", end_of_job, "lock", true},
+      {"requests", "seq", "key = (SELECT min(key) FROM requests)",
+       "key || ' of account ' || scope || ' and kind ' || kind", false},
+      {"receipts", "seq", "leaf = 5", "leaf", false},
+      {"receipts", "key", "leaf = 5", "leaf", false},
+  };
+  const std::string copy = story().scratch / "nothing.db";
+  for (const Row& row : rows) {
+    CAPTURE(std::string(row.table));
+    CAPTURE(std::string(row.column));
+    copy_market(story().file, copy);
+    std::string name;
+    {
+      Edit raw(copy);
+      name = raw.text("SELECT " + std::string(row.name) + " FROM " + row.table + " WHERE " + row.where);
+      raw.plant_null(row.table, row.column, row.where);
+    }
+    const std::string line = std::string(row.table) + " row " + name + ": " + row.column + " is no integer";
+    const AuditReport report = audit_file(copy).value();
+    CHECK_FALSE(report.ok);
+    CHECK(report.first_fault == line);
+    const Result<Engine> opened = Engine::open({.path = copy, .read_only = true});
+    if (row.at_opening) CHECK(opened.reason() == Reason::corrupt);
+    if (opened.ok()) continue;
+    CHECK(opened.error().message.substr(0, line.size()) == line);
+    CHECK(*opened.error().details.find("column")->string() == row.column);
+  }
+
+  // Who looks one row up is told as well.
+  copy_market(story().file, copy);
+  std::int64_t lock = 0, payer = 0;
+  {
+    Edit raw(copy);
+    lock = raw.number("SELECT seq FROM locks WHERE job_id = 'job-7'");
+    payer = raw.number("SELECT payer FROM locks WHERE job_id = 'job-7'");
+    raw.plant_null("locks", "seq", "job_id = 'job-7'");
+    raw.plant_null("resolutions", "seq", "lock = " + std::to_string(lock));
+    raw.plant_null("entries", "amount",
+                   "account = 1 AND seq = (SELECT max(seq) FROM entries WHERE account = 1)");
+  }
+  auto connection = store::Connection::open({.path = copy, .create = false}).value();
+  auto store = store::MarketStore::make(connection, false).value();
+  CHECK(store.find_lock("job-7", payer).reason() == Reason::corrupt);
+  CHECK(store.find_locks("job-7").reason() == Reason::corrupt);
+  CHECK(store.find_lock("job-8", payer).ok());
+  CHECK(store.find_resolution(lock).reason() == Reason::corrupt);
+  CHECK(store.sum(1).reason() == Reason::corrupt);
+  CHECK(store.sum_between(1, 0, store.last_seq().value()).reason() == Reason::corrupt);
+  CHECK(store.sum(payer).ok());
+  const auto each = [](Money, const store::EventRow&) { return Result<bool>(true); };
+  CHECK(store.entries_of(1, 0, each).reason() == Reason::corrupt);
+}
+
 TEST_CASE("a chain that was made anew is still judged by the rules of the book") {
   const std::string copy = story().scratch / "forged.db";
   const auto lock_of = [&](const char* job) {
     copy_market(story().file, copy);
-    Raw raw(copy);
+    Edit raw(copy);
     return std::to_string(raw.number("SELECT seq FROM locks WHERE job_id = '" + std::string(job) + "'"));
   };
   const std::string open_lock = lock_of("open");

@@ -172,6 +172,17 @@ TEST_CASE("what is due is counted from the deadline's microsecond on") {
   CHECK(due(60 * core::us_per_second) == 100);
   CHECK(due(121 * core::us_per_second - 1) == 100);
   CHECK(due(121 * core::us_per_second) == 130);
+  // Who needs less than all of it is told of the first that suffice, and the others are not looked at.
+  const auto enough = [&](std::int64_t micro) {
+    return log.book.due(*log.book.wallet(alice), Instant{first.us + 121 * core::us_per_second}, Money{micro})
+        .micro;
+  };
+  CHECK(enough(-5) == 0);
+  CHECK(enough(0) == 0);
+  CHECK(enough(1) == 100);
+  CHECK(enough(100) == 100);
+  CHECK(enough(101) == 130);
+  CHECK(enough(1'000) == 130);
 }
 
 TEST_CASE("an event that cannot follow is refused and moves nothing") {

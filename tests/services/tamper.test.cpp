@@ -18,16 +18,20 @@
 #include "crypto/sha256.hpp"
 #include "services/audit.hpp"
 #include "services/events.hpp"
+#include "services/raw.hpp"
 #include "store/receipt_text.hpp"
 #include "store/scratch.hpp"
 #include "testing.hpp"
 
 using namespace calyx;
+using testing::Edit;
+using testing::Raw;
 namespace fs = std::filesystem;
 
 namespace {
 
 constexpr std::int64_t flops = core::micro_per_flops;
+constexpr int job_of_nothing = 8;  // it comes to nothing, so that its host has no entry
 constexpr const char* tables[] = {"events",   "entries",  "locks", "resolutions", "zero_earnings",
                                   "requests", "receipts", "tiles", "checkpoints"};
 
@@ -80,14 +84,12 @@ class Jobs {
     while (count > 0) {
       std::vector<Operation> operations;
       for (int i = 0; i < each && count > 0; ++i, --count) {
-        const std::string job = "job-" + std::to_string(jobs++);
+        const std::string job = "job-" + std::to_string(jobs);
+        const Money gross{jobs++ == job_of_nothing ? 0 : 3'230'000};
         operations.push_back(
             Spend{.wallet = payer, .job_id = job, .amount = Money{4 * flops}, .host_wallet = host});
-        operations.push_back(Earn{.host = host,
-                                  .job_id = job,
-                                  .gross_amount = Money{3'230'000},
-                                  .gpu_model = "A100",
-                                  .duration_seconds = 42});
+        operations.push_back(Earn{
+            .host = host, .job_id = job, .gross_amount = gross, .gpu_model = "A100", .duration_seconds = 42});
       }
       const std::vector<Outcome> outcomes = all.bulk(operations).value();
       REQUIRE(std::holds_alternative<Earned>(outcomes.back()));
@@ -104,65 +106,6 @@ class Jobs {
   WalletId payer, host;
   ReceiptId last;
   int jobs = 0;
-};
-
-/// The file without triggers and authorizer.
-class Raw {
- public:
-  explicit Raw(const std::string& path) {
-    REQUIRE(sqlite3_open(path.c_str(), &db_) == SQLITE_OK);
-    run("PRAGMA synchronous = OFF");
-  }
-  /// The triggers stand again when the editor is closed: an engine opens no market without them.
-  ~Raw() {
-    for (const std::string& trigger : triggers_)
-      sqlite3_exec(db_, trigger.c_str(), nullptr, nullptr, nullptr);
-    sqlite3_close(db_);
-  }
-  Raw(const Raw&) = delete;
-  Raw& operator=(const Raw&) = delete;
-  void drop_triggers() {
-    std::vector<std::string> names;
-    const auto keep = [](void* out, int, char** row, char**) {
-      static_cast<std::vector<std::string>*>(out)->emplace_back(row[0]);
-      return 0;
-    };
-    for (auto [what, out] : {std::pair{"sql", &triggers_}, std::pair{"name", &names}})
-      REQUIRE(sqlite3_exec(
-                  db_,
-                  ("SELECT " + std::string(what) + " FROM sqlite_schema WHERE type = 'trigger' ORDER BY name")
-                      .c_str(),
-                  keep, out, nullptr) == SQLITE_OK);
-    for (const std::string& name : names) run("DROP TRIGGER " + name);
-  }
-  void run(const std::string& sql) {
-    CAPTURE(sql);
-    REQUIRE(sqlite3_exec(db_, sql.c_str(), nullptr, nullptr, nullptr) == SQLITE_OK);
-  }
-  /// Every value of every row, each after its type and size; nothing when SQLite can't read on.
-  std::optional<std::string> all_of(const std::string& sql) {
-    std::string out;
-    sqlite3_stmt* statement = nullptr;
-    int code = sqlite3_prepare_v2(db_, sql.c_str(), -1, &statement, nullptr);
-    while (code == SQLITE_OK || code == SQLITE_ROW) {
-      code = sqlite3_step(statement);
-      if (code != SQLITE_ROW) break;
-      for (int i = 0; i < sqlite3_column_count(statement); ++i) {
-        const char type = static_cast<char>('0' + sqlite3_column_type(statement, i));
-        const auto* value = static_cast<const char*>(sqlite3_column_blob(statement, i));
-        const auto size = static_cast<std::size_t>(sqlite3_column_bytes(statement, i));
-        out += type + std::to_string(size) + ":";
-        if (size != 0) out.append(value, size);
-      }
-      out += '\n';
-    }
-    sqlite3_finalize(statement);
-    return code == SQLITE_DONE ? std::optional(out) : std::nullopt;
-  }
-
- private:
-  sqlite3* db_ = nullptr;
-  std::vector<std::string> triggers_;
 };
 
 /// Moves the log into the database file, so that this is all there is.
@@ -343,8 +286,7 @@ TEST_CASE("what was taken away, put back or replaced is told by a receipt or a c
     const std::string path = scratch / "edit.db";
     folded.put(path);
     {
-      Raw raw(path);
-      raw.drop_triggers();
+      Edit raw(path);
       edit(raw);
       raw.run("PRAGMA wal_checkpoint(TRUNCATE)");
     }
@@ -352,7 +294,8 @@ TEST_CASE("what was taken away, put back or replaced is told by a receipt or a c
   };
   const auto cut_after = [&](const std::string& seq) {
     return edited([&](Raw& raw) {
-      for (const char* table : {"entries", "locks", "resolutions", "requests", "receipts", "events"})
+      for (const char* table :
+           {"entries", "locks", "resolutions", "zero_earnings", "requests", "receipts", "events"})
         raw.run("DELETE FROM " + std::string(table) + " WHERE seq > " + seq);
       raw.run("DELETE FROM tiles");
       raw.run("DELETE FROM checkpoints");
@@ -385,6 +328,9 @@ TEST_CASE("what was taken away, put back or replaced is told by a receipt or a c
          raw.run("UPDATE entries SET amount = amount / 5 * 6 WHERE abs(amount) = 5000000000");
        }),
        false, "event ", "event "},
+      {"a settlement that paid its host nothing loses its row",
+       edited([](Raw& raw) { raw.run("DELETE FROM zero_earnings"); }), false,
+       "zero_earnings: account 17 at event ", "zero_earnings: account 17 at event "},
       {"the log's own tail is cut from all receipts",
        edited([](Raw& raw) { raw.run("DELETE FROM receipts WHERE leaf > 255"); }), false,
        "receipt 256: is missing", "receipt 256: is missing"},
@@ -501,8 +447,7 @@ TEST_CASE("a chain that its owner made anew from one edit on does not fit the re
       });
       REQUIRE(receipts.ok());
     }
-    Raw raw(copy);
-    raw.drop_triggers();
+    Edit raw(copy);
     for (const std::string& update : updates) raw.run(update);
     for (const int sign : {1, -1})
       raw.run("UPDATE entries SET amount = " + std::to_string(sign * micro_to) +

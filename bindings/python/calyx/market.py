@@ -597,10 +597,12 @@ def open(
 
     ``issuer`` (who signs receipts) and ``fee_basis_points`` (the platform's fee in hundredths of a percent) are
     fixed when a market is created. ``clock`` gives microseconds since 1970-01-01 UTC as an ``int`` and is asked at
-    the beginning of every call, which raises what it raises. ``random`` gives that many random bytes;
+    the beginning of every call, which raises what it raises; time never runs back in a market, so after one call
+    under a clock far ahead it stands still until the clock has come that far. ``random`` gives that many random bytes;
     ``sign(key_id, message)`` signs with the Ed25519 key whose public half is ``sign_public_key``, instead of the
     key file; ``pay_out`` is handed each payout once its debit is on disk and answers ``confirmed``, ``failed`` or
-    None for not yet. These three may be asked in any thread's call for another's sake, and ``random`` and
+    None for not yet. It may be handed the same payout again, also on two threads at once, as long as no answer of
+    its stands in the file: it goes by ``payout.id`` and pays once. These three may be asked in any thread's call for another's sake, and ``random`` and
     ``sign`` must not call calyx; so what they raise goes to ``sys.unraisablehook``, the call that needed them
     fails with nothing written, and a payout stays pending. An interrupt among it (``KeyboardInterrupt``,
     ``SystemExit``) is raised by the call that was under way on that thread, once what it did is recorded.
