@@ -602,10 +602,11 @@ def open(
     ``sign(key_id, message)`` signs with the Ed25519 key whose public half is ``sign_public_key``, instead of the
     key file; ``pay_out`` is handed each payout once its debit is on disk and answers ``confirmed``, ``failed`` or
     None for not yet. It may be handed the same payout again, also on two threads at once, as long as no answer of
-    its stands in the file: it goes by ``payout.id`` and pays once. These three may be asked in any thread's call for another's sake, and ``random`` and
-    ``sign`` must not call calyx; so what they raise goes to ``sys.unraisablehook``, the call that needed them
-    fails with nothing written, and a payout stays pending. An interrupt among it (``KeyboardInterrupt``,
-    ``SystemExit``) is raised by the call that was under way on that thread, once what it did is recorded.
+    its stands in the file: it goes by ``payout.id`` and pays once. These three may be asked in any thread's call
+    for another's sake, and ``random`` and ``sign`` must not call calyx; so what they raise goes to
+    ``sys.unraisablehook``, the call that needed them fails with nothing written, and a payout stays pending. An
+    interrupt among it (``KeyboardInterrupt``, ``SystemExit``) is raised by the call that was under way on that
+    thread, once what it did is recorded.
 
     Raises ``Invalid`` (``options_invalid``, ``path_refused``), ``NotFound`` (``file_missing``, read-only),
     ``Unavailable`` (``keys_missing``, ``store_busy``, ``disk_full``, ``io_error``), ``Corrupt`` (``keys_foreign``,
