@@ -151,6 +151,8 @@ Result<WaitlistApproved> approve_waitlist(Transaction& tx, const Principal& prin
     return fail(Reason::waitlist_unknown, "no waitlist entry " + id.text(),
                 core::json::object({{"entry_id", id.text()}}));
   const WaitlistState& state = found->second;
+  WaitlistApproved out;
+  out.entry = {state.id, state.owner_id, state.status, state.created_at};
   CALYX_TRY(const std::optional<Event> first, replayed(tx, caller, once));
   if (first) {
     const auto* before = std::get_if<WaitlistApprovedEvent>(&first->fields);
@@ -161,8 +163,9 @@ Result<WaitlistApproved> approve_waitlist(Transaction& tx, const Principal& prin
     if (created == nullptr)
       return fail(Reason::corrupt, "event " + std::to_string(next.seq) +
                                        " does not open the wallet of the entry before it; run an audit");
-    return WaitlistApproved{{state.id, state.owner_id, state.status, state.created_at, true},
-                            created_again(book, *created, tx.now())};
+    out.entry.replayed = true;
+    out.created = created_again(book, *created, tx.now());
+    return out;
   }
   if (state.status == WaitlistStatus::approved)
     return fail(Reason::waitlist_decided, "the entry was approved before",
@@ -171,8 +174,7 @@ Result<WaitlistApproved> approve_waitlist(Transaction& tx, const Principal& prin
   CALYX_CHECK(keep_key(tx, caller, once, event.seq));
   CALYX_TRY(WalletCreated created,
             create_wallet(tx, principal, {.owner_type = OwnerType::human, .owner_id = state.owner_id}));
-  WaitlistApproved out;
-  out.entry = {state.id, state.owner_id, state.status, state.created_at};
+  out.entry.status = state.status;
   out.created = std::move(created);
   return out;
 }
