@@ -67,23 +67,29 @@ TEST_CASE("a pair costs little more than its signature and its rows") {
   subject->bulk(0, first.operations);
   const std::size_t message_bytes = subject->signing_input_bytes();
   const unsigned count = 1'000;
-  const auto series = interleave({{"signature", [&] { return bare_signatures(message_bytes, count); }},
-                                  {"rows", [&] { return bare_four_row_inserts(scratch.folder(), count); }},
-                                  {"pair",
-                                   [&] {
-                                     const Batch batch = pairs_batch(count, 0, terms);
-                                     return timed([&] {
-                                       subject->bulk(0, batch.operations);
-                                       return count;
-                                     });
-                                   }}},
-                                 rounds);
+  // 1.6 is what is promised, and kept on a quiet core. Neighbours in its caches add a tenth and more, so a
+  // loud machine is asked again, and what is refused is what no neighbour explains.
+  constexpr double promised = 1.6, refused_above = 1.8;
+  constexpr int tries = 5;
+  double ratio = 0;
+  for (int i = 0; i < tries && (i == 0 || ratio > promised); ++i) {
+    const auto series = interleave({{"signature", [&] { return bare_signatures(message_bytes, count); }},
+                                    {"rows", [&] { return bare_four_row_inserts(scratch.folder(), count); }},
+                                    {"pair",
+                                     [&] {
+                                       const Batch batch = pairs_batch(count, 0, terms);
+                                       return timed([&] {
+                                         subject->bulk(0, batch.operations);
+                                         return count;
+                                       });
+                                     }}},
+                                   rounds);
+    const double now = least_us(series[2]) / (least_us(series[0]) + least_us(series[1]));
+    ratio = i == 0 ? now : std::min(ratio, now);
+  }
   subject->close();
-  const double ratio = least_us(series[2]) / (least_us(series[0]) + least_us(series[1]));
   testing::told("CPU of a pair over its signature and rows", in_short(ratio));
-  // 1.6 is what a quiet core comes near; neighbours in its caches cost up to 0.2, and what is refused is
-  // more.
-  CHECK(ratio <= 2.0);
+  CHECK(ratio <= refused_above);
 }
 
 TEST_CASE("a request of the wire costs little more than the typed call, and a lookup next to nothing") {
