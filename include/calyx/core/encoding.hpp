@@ -33,14 +33,21 @@ std::optional<std::array<std::uint8_t, N>> octets(std::string_view bytes) noexce
 
 inline constexpr std::string_view hex_digits = "0123456789abcdef";
 
+/// The two digits of each octet.
+inline constexpr auto hex_pairs = [] {
+  std::array<std::array<char, 2>, 256> pairs{};
+  for (std::size_t octet = 0; octet < pairs.size(); ++octet)
+    pairs[octet] = {hex_digits[octet >> 4], hex_digits[octet & 15]};
+  return pairs;
+}();
+
 inline void append_hex(std::string& out, std::string_view bytes) {
   const std::size_t start = out.size();
   out.resize(start + 2 * bytes.size());
   char* to = out.data() + start;
   for (const char c : bytes) {
-    const auto octet = static_cast<unsigned char>(c);
-    *to++ = hex_digits[octet >> 4];
-    *to++ = hex_digits[octet & 15];
+    std::memcpy(to, hex_pairs[static_cast<unsigned char>(c)].data(), 2);
+    to += 2;
   }
 }
 inline std::string hex(std::string_view bytes) {
