@@ -94,7 +94,7 @@ Result<Event> read_event(const store::EventRow& row) {
 /// The hash that the first event names: that of the market's id.
 Digest first_head(std::string_view market) { return crypto::Sha256{}(market); }
 
-/// The book of the market in `store`, from the events of standing and the sums of the entries.
+/// The book of the market in `store`, from the events of standing, the entries and the open locks.
 Result<Book> load_book(store::MarketStore& store) {
   Book book;
   CALYX_CHECK(store.standing_events([&](const store::EventRow& row) -> Result<bool> {
@@ -102,14 +102,16 @@ Result<Book> load_book(store::MarketStore& store) {
     CALYX_CHECK(book.restore(event));
     return true;
   }));
-  CALYX_CHECK(store.sums([&](core::AccountNumber account, Money sum, std::uint64_t count) -> Result<Done> {
-    if (!core::is_escrow(account)) {
-      book.restore_sum(account, sum, count);
-      return Done{};
-    }
-    CALYX_TRY(const Event event, services::event_at(store, account - core::escrow_first));
+  CALYX_CHECK(store.entries_from(0, [&](const store::EntryRow& row) -> Result<bool> {
+    CALYX_CHECK(book.restore_entry(row.id, {row.account, row.amount}));
+    return true;
+  }));
+  CALYX_TRY(const Money fees, store.sum_of_fees());
+  book.restore_fees(fees);
+  CALYX_CHECK(store.open_locks([&](Seq lock, Money amount) -> Result<Done> {
+    CALYX_TRY(const Event event, services::event_at(store, lock));
     const auto* spend = std::get_if<services::SpendEvent>(&event.fields);
-    if (spend == nullptr || spend->amount != sum)
+    if (spend == nullptr || spend->amount != amount)
       return fail(Reason::corrupt,
                   "an escrow account holds what no lock put there; keep the file and run an audit");
     return book.restore_lock(event.seq, event.at, *spend);

@@ -52,7 +52,7 @@ Result<Listed<T>> page_of(const Page& page, const std::vector<std::int64_t>& num
 /// Events that one page looks at, however few of them it shows.
 constexpr std::size_t page_events_max = 10'000;
 
-/// A balance to fill in: what the wallet's entries up to `seq` sum to.
+/// A balance to fill in: what the wallet's entries up to event `seq` sum to.
 struct BalanceAt {
   Money* out = nullptr;
   core::AccountNumber account = 0;
@@ -63,17 +63,20 @@ struct BalanceAt {
 /// balance now less what came since.
 Result<Done> fill_in(Market& market, const std::vector<BalanceAt>& wanted) {
   if (wanted.empty()) return Done{};
-  CALYX_TRY(const Seq last, market.read([&](const Book& book, Instant) -> Result<Seq> {
+  std::vector<core::EntryId> last_entries;
+  CALYX_CHECK(market.read([&](const Book& book, Instant) -> Result<Done> {
     for (const BalanceAt& one : wanted) {
       const WalletState* wallet = book.wallet(one.account);
       if (wallet == nullptr) return fail(Reason::internal, "no wallet " + std::to_string(one.account));
       *one.out = wallet->balance;
+      last_entries.push_back(wallet->last_entry);
     }
-    return book.seq;
+    return Done{};
   }));
   return market.history([&](store::MarketStore& store) -> Result<Done> {
-    for (const BalanceAt& one : wanted) {
-      CALYX_TRY(const Money since, store.sum_between(one.account, one.seq, last));
+    for (std::size_t i = 0; i < wanted.size(); ++i) {
+      const BalanceAt& one = wanted[i];
+      CALYX_TRY(const Money since, store.sum_of(one.account, last_entries[i], one.seq));
       one.out->micro -= since.micro;
     }
     return Done{};
@@ -271,6 +274,7 @@ namespace {
 
 struct Subject {
   core::AccountNumber number = 0;
+  core::EntryId last_entry = 0;
   Naming naming;
   Instant now;
 };
@@ -279,7 +283,7 @@ Result<Subject> subject(Market& market, const Principal& principal, WalletId id)
   return market.read([&](const Book& book, Instant now) -> Result<Subject> {
     CALYX_TRY(const Caller caller, services::authorize(book, principal));
     CALYX_TRY(const WalletState* wallet, services::readable(book, caller, id));
-    return Subject{wallet->number, Naming{book.tag, {}}, now};
+    return Subject{wallet->number, wallet->last_entry, Naming{book.tag, {}}, now};
   });
 }
 
@@ -297,8 +301,8 @@ Result<Listed<EntryView>> Session::entries(WalletId wallet, const Page& page) {
   CALYX_TRY(const std::int64_t after, cursor(page));
   return market_->history([&](store::MarketStore& store) -> Result<Listed<EntryView>> {
     Listed<EntryView> out;
-    CALYX_CHECK(
-        store.entries_of(of.number, after, [&](Money amount, const store::EventRow& row) -> Result<bool> {
+    CALYX_CHECK(store.entries_of(
+        of.number, of.last_entry, after, [&](Money amount, const store::EventRow& row) -> Result<bool> {
           if (out.items.size() == page.limit) {
             out.next = std::to_string(out.items.back().seq);
             return false;
@@ -318,54 +322,57 @@ Result<Listed<EscrowView>> Session::escrows(WalletId wallet, const Page& page) {
   CALYX_TRY(const Subject of, subject(*market_, principal_, wallet));
   CALYX_TRY(const std::int64_t after, cursor(page));
   std::vector<std::optional<core::AccountNumber>> hosts;
-  CALYX_TRY(Listed<EscrowView> listed, market_->history([&](store::MarketStore& store)
-                                                            -> Result<Listed<EscrowView>> {
-    Listed<EscrowView> out;
-    std::int64_t last = after;
-    std::size_t seen = 0;
-    CALYX_CHECK(store.entries_of(of.number, after, [&](Money, const store::EventRow& row) -> Result<bool> {
-      if (seen++ == page_events_max) {
-        out.next = std::to_string(last);
-        return false;
-      }
-      const std::int64_t before = std::exchange(last, row.seq);
-      if (static_cast<core::EventKind>(row.kind) != core::EventKind::spend) return true;
-      CALYX_TRY(const services::Fields fields, services::read_fields(core::EventKind::spend, row.fields));
-      const auto& spend = std::get<services::SpendEvent>(fields);
-      if (spend.wallet != of.number) return true;
-      if (out.items.size() == page.limit) {
-        out.next = std::to_string(before);
-        return false;
-      }
-      EscrowView view;
-      view.job_id = spend.job_id;
-      view.payer = wallet;
-      view.amount = spend.amount;
-      view.gpu_type = spend.gpu_type;
-      view.locked_by = of.naming.txn(row.seq, row.at);
-      view.locked_at = row.at;
-      if (spend.expires_in_s)
-        view.expires_at = Instant{row.at.us + *spend.expires_in_s * core::us_per_second};
-      CALYX_TRY(const std::optional<Seq> end, store.find_resolution(row.seq));
-      if (end) {
-        CALYX_TRY(const services::Event event, services::event_at(store, *end));
-        view.ended_by = of.naming.txn(event.seq, event.at);
-        if (const auto* earn = std::get_if<services::EarnEvent>(&event.fields)) {
-          view.state = EscrowState::settled;
-          view.receipt = of.naming.receipt(earn->leaf, event.at);
-        } else {
-          view.state = std::holds_alternative<services::ReleaseEvent>(event.fields) ? EscrowState::released
-                                                                                    : EscrowState::expired;
-        }
-      } else if (view.expires_at && of.now >= *view.expires_at) {
-        view.state = EscrowState::expired;  // a fact of time, though nothing has written it yet
-      }
-      hosts.push_back(spend.host);
-      out.items.push_back(std::move(view));
-      return true;
-    }));
-    return out;
-  }));
+  CALYX_TRY(Listed<EscrowView> listed,
+            market_->history([&](store::MarketStore& store) -> Result<Listed<EscrowView>> {
+              Listed<EscrowView> out;
+              std::int64_t last = after;
+              std::size_t seen = 0;
+              CALYX_CHECK(store.entries_of(
+                  of.number, of.last_entry, after, [&](Money, const store::EventRow& row) -> Result<bool> {
+                    if (seen++ == page_events_max) {
+                      out.next = std::to_string(last);
+                      return false;
+                    }
+                    const std::int64_t before = std::exchange(last, row.seq);
+                    if (static_cast<core::EventKind>(row.kind) != core::EventKind::spend) return true;
+                    CALYX_TRY(const services::Fields fields,
+                              services::read_fields(core::EventKind::spend, row.fields));
+                    const auto& spend = std::get<services::SpendEvent>(fields);
+                    if (spend.wallet != of.number) return true;
+                    if (out.items.size() == page.limit) {
+                      out.next = std::to_string(before);
+                      return false;
+                    }
+                    EscrowView view;
+                    view.job_id = spend.job_id;
+                    view.payer = wallet;
+                    view.amount = spend.amount;
+                    view.gpu_type = spend.gpu_type;
+                    view.locked_by = of.naming.txn(row.seq, row.at);
+                    view.locked_at = row.at;
+                    if (spend.expires_in_s)
+                      view.expires_at = Instant{row.at.us + *spend.expires_in_s * core::us_per_second};
+                    CALYX_TRY(const std::optional<Seq> end, store.find_resolution(row.seq));
+                    if (end) {
+                      CALYX_TRY(const services::Event event, services::event_at(store, *end));
+                      view.ended_by = of.naming.txn(event.seq, event.at);
+                      if (const auto* earn = std::get_if<services::EarnEvent>(&event.fields)) {
+                        view.state = EscrowState::settled;
+                        view.receipt = of.naming.receipt(earn->leaf, event.at);
+                      } else {
+                        view.state = std::holds_alternative<services::ReleaseEvent>(event.fields)
+                                         ? EscrowState::released
+                                         : EscrowState::expired;
+                      }
+                    } else if (view.expires_at && of.now >= *view.expires_at) {
+                      view.state = EscrowState::expired;  // a fact of time, though nothing has written it yet
+                    }
+                    hosts.push_back(spend.host);
+                    out.items.push_back(std::move(view));
+                    return true;
+                  }));
+              return out;
+            }));
   for (std::size_t i = 0; i < listed.items.size(); ++i) {
     CALYX_TRY(listed.items[i].host, wallet_id(*market_, hosts[i]));
   }
@@ -489,21 +496,22 @@ Result<Listed<Receipt>> Session::receipts(WalletId wallet, const Page& page) {
       return earn == nullptr ? std::optional<services::EarnEvent>() : std::optional(std::move(*earn));
     };
     std::size_t seen = 0;
-    CALYX_CHECK(store.entries_of(of.number, after, [&](Money, const store::EventRow& row) -> Result<bool> {
-      CALYX_TRY(bool go_on, show_zeros_before(row.seq));
-      if (!go_on) return false;
-      if (seen++ == page_events_max) {
-        out.next = std::to_string(last);
-        return false;
-      }
-      CALYX_TRY(const std::optional<services::EarnEvent> earn, settled_at(row));
-      if (earn) {
-        CALYX_TRY(go_on, show(*earn));
-        if (!go_on) return false;
-      }
-      last = row.seq;
-      return true;
-    }));
+    CALYX_CHECK(store.entries_of(of.number, of.last_entry, after,
+                                 [&](Money, const store::EventRow& row) -> Result<bool> {
+                                   CALYX_TRY(bool go_on, show_zeros_before(row.seq));
+                                   if (!go_on) return false;
+                                   if (seen++ == page_events_max) {
+                                     out.next = std::to_string(last);
+                                     return false;
+                                   }
+                                   CALYX_TRY(const std::optional<services::EarnEvent> earn, settled_at(row));
+                                   if (earn) {
+                                     CALYX_TRY(go_on, show(*earn));
+                                     if (!go_on) return false;
+                                   }
+                                   last = row.seq;
+                                   return true;
+                                 }));
     if (!out.next.empty()) return out;
     CALYX_CHECK(show_zeros_before(INT64_MAX));
     return out;

@@ -22,8 +22,8 @@ namespace note = core::note;
 
 /// Receipts that are compared in one look at their table; also the leaves between two checkpoints.
 constexpr std::size_t chunk_receipts = std::size_t{1} << store::tile_levels;
-/// Entries that are held at once to name the one that differs. Units: entries, of 24 bytes.
-constexpr std::size_t chunk_entries = std::size_t{1} << 20;
+/// Entries that are compared in one look at their table.
+constexpr std::size_t chunk_entries = std::size_t{1} << 10;
 
 // ── canonical fields, read without building a JSON value ──
 
@@ -123,14 +123,12 @@ class Fingerprint {
   };
   explicit Fingerprint(Key key) : key_(key) {}
 
-  void add(std::int64_t a, std::int64_t b, std::int64_t c) {
+  void add(std::initializer_list<std::int64_t> words) {
     Sip sip(key_);
-    sip.word(static_cast<std::uint64_t>(a));
-    sip.word(static_cast<std::uint64_t>(b));
-    sip.word(static_cast<std::uint64_t>(c));
+    for (const std::int64_t word : words) sip.word(static_cast<std::uint64_t>(word));
     count(sip);
   }
-  void add(std::string_view text, std::int64_t a, std::int64_t b, std::int64_t c = 0) {
+  void add(std::string_view text, std::initializer_list<std::int64_t> words) {
     Sip sip(key_);
     sip.word(text.size());  // so that no text runs into what follows it
     while (!text.empty()) {
@@ -140,9 +138,7 @@ class Fingerprint {
       sip.word(eight);
       text.remove_prefix(size);
     }
-    sip.word(static_cast<std::uint64_t>(a));
-    sip.word(static_cast<std::uint64_t>(b));
-    sip.word(static_cast<std::uint64_t>(c));
+    for (const std::int64_t word : words) sip.word(static_cast<std::uint64_t>(word));
     count(sip);
   }
   std::uint64_t rows() const noexcept { return rows_; }
@@ -398,7 +394,6 @@ class Audit {
       : store_(store),
         depth_(depth),
         anchor_(std::move(anchor)),
-        entries_(key),
         locks_(key),
         resolutions_(key),
         requests_(key),
@@ -435,6 +430,13 @@ class Audit {
     std::string header;                  ///< base64url of the protected header.
   };
 
+  static void add(Fingerprint& to, const store::ResolutionRow& row) {
+    to.add({row.lock, row.seq, row.amount.micro, row.fee.micro});
+  }
+
+  using Pair = std::pair<std::int64_t, std::int64_t>;
+  using Pairs = std::vector<Pair>;
+
   bool fault(std::string line) {
     if (report_.first_fault.empty()) report_.first_fault = std::move(line);
     return false;
@@ -466,7 +468,7 @@ class Audit {
     CALYX_CHECK(store_.standing_events([&](const store::EventRow& row) -> Result<bool> {
       std::int64_t start;
       std::memcpy(&start, row.hash.bytes.data(), sizeof start);
-      indexed_.add(row.seq, row.kind, start);
+      indexed_.add({row.seq, row.kind, start});
       const auto kind = static_cast<EventKind>(row.kind);
       if (kind != EventKind::market_created && kind != EventKind::signing_key_added) return true;
       const Result<Fields> fields = read_fields(kind, row.fields);
@@ -571,8 +573,10 @@ class Audit {
       // Wallets never go below zero, so none can hold more than what came from outside.
       if (leg.account == core::account_external && !core::plus(book_.external, leg.amount))
         return at_event(event.seq, "more than 2^63 micro-FLOPS came from outside");
-      entries_.add(leg.account, event.seq, leg.amount.micro);
     }
+    CALYX_TRY(const bool same, expect_entries(event.seq, *legs));
+    if (!same) return false;
+    if (const auto end = resolution_of(book_, event)) add(resolutions_, *end);
 
     if (const auto* earn = std::get_if<EarnEvent>(&event.fields)) {
       CALYX_TRY(const bool good, expect_receipt(*earn, event, row.hash));
@@ -588,20 +592,66 @@ class Audit {
       if (book_.wallet(leg.account)->balance.micro < 0)
         return at_event(event.seq, "account " + std::to_string(leg.account) + " goes below zero");
     }
-    if (const auto lock = job_taken_by(event.fields)) locks_.add(lock->job_id, lock->payer, event.seq);
-    if (const Seq ended = lock_ended_by(event.fields); ended != 0) resolutions_.add(ended, event.seq, 0);
+    if (const auto lock = job_taken_by(event.fields))
+      locks_.add(lock->job_id, {lock->payer, event.seq, lock->locked.micro});
     for_requests_of(event.fields, [&](const RequestEntry& request) {
-      requests_.add(request.key, request.scope, static_cast<int>(request.kind), event.seq);
+      requests_.add(request.key, {request.scope, static_cast<int>(request.kind), event.seq});
       return true;
     });
     if (row.kind >= core::standing_first) {
       std::int64_t start;
       std::memcpy(&start, row.hash.bytes.data(), sizeof start);
-      standing_.add(row.seq, row.kind, start);
+      standing_.add({row.seq, row.kind, start});
     }
     if (anchor_.kind == ReadAnchor::Kind::receipt && event.seq == anchor_.seq) anchored_hash_ = row.hash;
     ++report_.events;
     return true;
+  }
+
+  // ── entries ──
+
+  /// Takes note of the rows that the legs of event `seq` become, and compares them when they are many.
+  Result<bool> expect_entries(Seq seq, const core::Legs& legs) {
+    report_.entries += legs.count();
+    CALYX_CHECK(
+        for_entries(book_, seq, legs, [&](const store::EntryRow& row, bool milestone) -> Result<Done> {
+          expected_entries_.push_back(row);
+          if (milestone) milestones_.emplace_back(row.account, row.id);
+          return Done{};
+        }));
+    return expected_entries_.size() < chunk_entries ? Result<bool>(true) : compare_entries(seq);
+  }
+
+  /// Compares the entries that wait with the rows of the events up to `last`.
+  Result<bool> compare_entries(Seq last) {
+    const auto name = [](const store::EntryRow& row) {
+      return "entries: account " + std::to_string(row.account) + " at event " +
+             std::to_string(core::event_of(row.id)) + " has ";
+    };
+    bool good = true;
+    auto next = expected_entries_.begin();
+    // The first look starts before the first event, where nothing may stand either.
+    CALYX_CHECK(store_.entries_from(entries_from_, [&](const store::EntryRow& row) -> Result<bool> {
+      if (core::event_of(row.id) > last) return false;
+      if (next == expected_entries_.end() || row.id < next->id)
+        good = fault(name(row) + core::money_text(row.amount) + ", the event says nothing of it");
+      else if (row.id > next->id)
+        good = fault(name(*next) + "no row, the event says " + core::money_text(next->amount));
+      else if (row.account != next->account || row.amount != next->amount)
+        good = fault(name(row) + core::money_text(row.amount) + ", the event says " +
+                     core::money_text(next->amount) + " of account " + std::to_string(next->account));
+      else if (row.previous != next->previous)
+        good = fault(name(row) + "entry " + std::to_string(row.previous) + " before it, and not " +
+                     std::to_string(next->previous));
+      else
+        ++next;
+      return good;
+    }));
+    if (good && next != expected_entries_.end())
+      good = fault(name(*next) + "no row, the event says " + core::money_text(next->amount));
+    expected_entries_.clear();
+    if (last != INT64_MAX) entries_from_ = core::entry_id(last + 1, 0);
+    return good;
   }
 
   // ── receipts ──
@@ -728,43 +778,44 @@ class Audit {
       all += static_cast<core::Wide>(wallet.balance.micro) + wallet.held.micro;
     if (all != 0) return fault("balances: they do not sum to zero");
 
-    Fingerprint entries(key_), locks(key_), resolutions(key_), requests(key_);
-    CALYX_CHECK(store_.all_locks([&](std::string_view job_id, AccountNumber payer, Seq seq) -> Result<bool> {
-      locks.add(job_id, payer, seq);
+    CALYX_TRY(bool good, compare_entries(INT64_MAX));
+    if (!good) return false;
+    Fingerprint locks(key_), resolutions(key_), requests(key_);
+    CALYX_CHECK(store_.all_locks([&](std::string_view job_id, const store::LockRow& row) -> Result<bool> {
+      locks.add(job_id, {row.payer, row.seq, row.amount.micro});
       return true;
     }));
-    CALYX_CHECK(store_.all_resolutions([&](Seq lock, Seq seq) -> Result<bool> {
-      resolutions.add(lock, seq, 0);
+    CALYX_CHECK(store_.all_resolutions([&](const store::ResolutionRow& row) -> Result<bool> {
+      add(resolutions, row);
       return true;
     }));
     CALYX_CHECK(store_.all_requests(
         [&](AccountNumber scope, store::RequestKind kind, std::string_view key, Seq seq) -> Result<bool> {
-          requests.add(key, scope, static_cast<int>(kind), seq);
+          requests.add(key, {scope, static_cast<int>(kind), seq});
           return true;
         }));
-    // Before the entries: a lock or an end that is missing takes entries with it.
     if (locks != locks_ || resolutions != resolutions_ || requests != requests_) return name_row();
-    CALYX_TRY(const bool zeros, compare_zero_earnings());
-    if (!zeros) return false;
-    CALYX_CHECK(store_.all_entries([&](AccountNumber account, Seq seq, Money amount) -> Result<bool> {
-      entries.add(account, seq, amount.micro);
-      return true;
-    }));
-    report_.entries = entries.rows();
-    return entries == entries_ ? Result<bool>(true) : name_entry();
+    std::sort(zero_earnings_.begin(), zero_earnings_.end());
+    CALYX_TRY(good, compare_pairs("zero_earnings", "event", zero_earnings_,
+                                  &store::MarketStore::all_zero_earnings));
+    if (!good) return false;
+    std::sort(milestones_.begin(), milestones_.end());
+    return compare_pairs("milestones", "entry", milestones_, &store::MarketStore::all_milestones);
   }
 
-  Result<bool> compare_zero_earnings() {
-    std::sort(zero_earnings_.begin(), zero_earnings_.end());
-    const auto name = [](const std::pair<AccountNumber, Seq>& row) {
-      return "zero_earnings: account " + std::to_string(row.first) + " at event " +
+  /// Compares the rows of `table`, each an account and the number of a `what`, with those that the events
+  /// say; both are sorted.
+  template <class All>
+  Result<bool> compare_pairs(const char* table, const char* what, const Pairs& wanted, All walk) {
+    const auto name = [&](const Pair& row) {
+      return std::string(table) + ": account " + std::to_string(row.first) + " at " + what + " " +
              std::to_string(row.second);
     };
     bool good = true;
-    auto next = zero_earnings_.begin();
-    CALYX_CHECK(store_.all_zero_earnings([&](AccountNumber host, Seq seq) -> Result<bool> {
-      const std::pair row(host, seq);
-      if (next == zero_earnings_.end() || row < *next)
+    auto next = wanted.begin();
+    CALYX_CHECK((store_.*walk)([&](std::int64_t first, std::int64_t second) -> Result<bool> {
+      const Pair row(first, second);
+      if (next == wanted.end() || row < *next)
         good = fault(name(row) + " has a row, the event says nothing of it");
       else if (*next < row)
         good = fault(name(*next) + " has no row");
@@ -773,70 +824,7 @@ class Audit {
       return good;
     }));
     if (!good) return false;
-    return next == zero_earnings_.end() || fault(name(*next) + " has no row");
-  }
-
-  /// Walks the events again with another book, for what needs their legs.
-  template <class Each>
-  Result<Done> again(Each each) {
-    Book book;
-    return store_.events_from(1, [&](const store::EventRow& row) -> Result<bool> {
-      CALYX_TRY(Fields fields, read_fields(static_cast<EventKind>(row.kind), row.fields));
-      const Event event{row.seq, row.at, std::move(fields)};
-      CALYX_TRY(const core::Legs legs, book.legs(event));
-      CALYX_CHECK(book.apply(event, row.hash));
-      return each(event, legs);
-    });
-  }
-
-  struct Row {
-    Seq seq = 0;
-    AccountNumber account = 0;
-    Money amount;
-    auto operator<=>(const Row&) const = default;
-  };
-
-  /// Entries differ from the events: names the first one, by event. As many as fit a chunk are compared at a
-  /// time.
-  Result<bool> name_entry() {
-    std::vector<Row> wanted;
-    Seq from = INT64_MIN;
-    bool good = true;
-    CALYX_CHECK(again([&](const Event& event, const core::Legs& legs) -> Result<bool> {
-      for (const core::Entry& leg : legs.all()) wanted.push_back({event.seq, leg.account, leg.amount});
-      if (wanted.size() < chunk_entries) return true;
-      CALYX_TRY(good, compare_entries(wanted, from, event.seq));
-      wanted.clear();
-      from = event.seq + 1;
-      return good;
-    }));
-    if (!good) return false;
-    CALYX_TRY(good, compare_entries(wanted, from, INT64_MAX));
-    if (!good) return false;
-    return fault("entries: they are not what the events say");
-  }
-
-  Result<bool> compare_entries(std::vector<Row>& wanted, Seq from, Seq to) {
-    std::vector<Row> found;
-    CALYX_CHECK(store_.all_entries([&](AccountNumber account, Seq seq, Money amount) -> Result<bool> {
-      if (seq >= from && seq <= to) found.push_back({seq, account, amount});
-      return found.size() <= wanted.size() + chunk_entries;  // that many too many are enough to name one
-    }));
-    std::sort(wanted.begin(), wanted.end());
-    std::sort(found.begin(), found.end());
-    const auto [want, have] = std::mismatch(wanted.begin(), wanted.end(), found.begin(), found.end());
-    if (want == wanted.end() && have == found.end()) return true;
-    const auto place = [](const Row& row) { return std::pair(row.seq, row.account); };
-    const auto name = [](const Row& row) {
-      return "entries: account " + std::to_string(row.account) + " at event " + std::to_string(row.seq) +
-             " has ";
-    };
-    if (want == wanted.end() || (have != found.end() && place(*have) < place(*want)))
-      return fault(name(*have) + core::money_text(have->amount) + ", the event says nothing of it");
-    if (have == found.end() || place(*want) < place(*have))
-      return fault(name(*want) + "no row, the event says " + core::money_text(want->amount));
-    return fault(name(*want) + core::money_text(have->amount) + ", the event says " +
-                 core::money_text(want->amount));
+    return next == wanted.end() || fault(name(*next) + " has no row");
   }
 
   /// Locks, resolutions or requests differ from the events: names the first row, those that lack before
@@ -850,23 +838,44 @@ class Audit {
       CALYX_TRY(const Fields fields, read_fields(static_cast<EventKind>(row->kind), row->fields));
       return says(fields);
     };
-    CALYX_CHECK(store_.all_locks([&](std::string_view job_id, AccountNumber payer, Seq seq) -> Result<bool> {
-      CALYX_TRY(const bool known, said(seq, [&](const Fields& fields) {
+    CALYX_CHECK(store_.all_locks([&](std::string_view job_id, const store::LockRow& row) -> Result<bool> {
+      std::optional<Money> locked;
+      CALYX_TRY(const bool known, said(row.seq, [&](const Fields& fields) {
                   const auto lock = job_taken_by(fields);
-                  return lock && lock->job_id == job_id && lock->payer == payer;
+                  if (lock) locked = lock->locked;
+                  return lock && lock->job_id == job_id && lock->payer == row.payer;
                 }));
+      const std::string name =
+          "locks: job " + std::string(job_id) + " of account " + std::to_string(row.payer);
       if (!known)
-        good = fault("locks: job " + std::string(job_id) + " of account " + std::to_string(payer) +
-                     " names event " + std::to_string(seq) + ", which does not lock it");
+        good = fault(name + " names event " + std::to_string(row.seq) + ", which does not lock it");
+      else if (row.amount != *locked)
+        good = fault(name + " has " + core::money_text(row.amount) + ", event " + std::to_string(row.seq) +
+                     " says " + core::money_text(*locked));
       return good;
     }));
     if (!good) return false;
-    CALYX_CHECK(store_.all_resolutions([&](Seq lock, Seq seq) -> Result<bool> {
-      CALYX_TRY(const bool known,
-                said(seq, [&](const Fields& fields) { return lock_ended_by(fields) == lock; }));
-      if (!known)
-        good = fault("resolutions: lock " + std::to_string(lock) + " names event " + std::to_string(seq) +
-                     ", which does not end it");
+    CALYX_CHECK(store_.all_resolutions([&](const store::ResolutionRow& row) -> Result<bool> {
+      store::ResolutionRow wanted;
+      const auto ends = [&](const Fields& fields) {
+        if (const auto* earn = std::get_if<EarnEvent>(&fields)) wanted.fee = earn->fee;
+        return lock_ended_by(fields) == row.lock;
+      };
+      CALYX_TRY(const bool known, said(row.seq, ends));
+      CALYX_TRY(const bool locked, said(row.lock, [&](const Fields& fields) {
+                  const auto lock = job_taken_by(fields);
+                  if (lock) wanted.amount = lock->locked;
+                  return lock.has_value();
+                }));
+      const std::string name = "resolutions: lock " + std::to_string(row.lock);
+      if (!known || !locked)
+        good = fault(name + " names event " + std::to_string(row.seq) + ", which does not end it");
+      else if (row.amount != wanted.amount)
+        good = fault(name + " gave out " + core::money_text(row.amount) + ", the events say " +
+                     core::money_text(wanted.amount));
+      else if (row.fee != wanted.fee)
+        good = fault(name + " has a fee of " + core::money_text(row.fee) + ", event " +
+                     std::to_string(row.seq) + " says " + core::money_text(wanted.fee));
       return good;
     }));
     if (!good) return false;
@@ -889,7 +898,9 @@ class Audit {
   /// Looks every row that the events imply up by its key.
   Result<bool> look_up() {
     bool good = true;
-    CALYX_CHECK(again([&](const Event& event, const core::Legs&) -> Result<bool> {
+    CALYX_CHECK(store_.events_from(1, [&](const store::EventRow& row) -> Result<bool> {
+      CALYX_TRY(Fields fields, read_fields(static_cast<EventKind>(row.kind), row.fields));
+      const Event event{row.seq, row.at, std::move(fields)};
       const auto is = [&](const std::optional<Seq>& found, std::string line) {
         if (found == event.seq) return true;
         return fault(std::move(line) + " of event " + std::to_string(event.seq) +
@@ -932,7 +943,7 @@ class Audit {
       if (!receipt) return at_receipt(leaf, "is not found by its number");
     }
     for (const WalletState& wallet : book_.wallets) {
-      CALYX_TRY(const Money sum, store_.sum(wallet.number));
+      CALYX_TRY(const Money sum, store_.sum_of(wallet.number, wallet.last_entry, 0));
       if (sum != wallet.balance)
         return fault("entries: account " + std::to_string(wallet.number) + " sums to " +
                      core::money_text(sum) + ", the events say " + core::money_text(wallet.balance));
@@ -1033,12 +1044,14 @@ class Audit {
   std::uint64_t covered_ = 0;  ///< Leaves whose signatures a checkpoint vouches for.
 
   merkle::Frontier log_;
-  std::vector<std::pair<AccountNumber, Seq>> zero_earnings_;  ///< As the events say.
+  std::vector<store::EntryRow> expected_entries_;
+  core::EntryId entries_from_ = INT64_MIN;  ///< The first row that was not compared yet.
+  Pairs zero_earnings_, milestones_;        ///< As the events say.
   std::array<std::vector<core::Digest>, 64 / store::tile_levels> tiles_;
   std::vector<Expected> expected_;
   std::string payloads_, jws_, document_;  // kept between rows: the walk allocates little
 
-  Fingerprint entries_, locks_, resolutions_, requests_, standing_, indexed_;  ///< As the events say.
+  Fingerprint locks_, resolutions_, requests_, standing_, indexed_;  ///< As the events say.
   Fingerprint::Key key_;
 
   std::optional<core::Digest> anchored_hash_, anchored_root_;

@@ -124,14 +124,22 @@ Result<core::Legs> Book::legs(const Event& event) const {
                     event.fields);
 }
 
-void Book::move(const core::Entry& leg) {
-  if (leg.account == core::account_external)
+Trail Book::trail(AccountNumber account) const noexcept {
+  if (account == core::account_external) return external_trail;
+  const WalletState* of = wallet(account);
+  return of == nullptr ? Trail{} : Trail{of->txn_count, of->last_entry};
+}
+
+void Book::move(core::EntryId id, const core::Entry& leg) {
+  if (leg.account == core::account_external) {
     external.micro += leg.amount.micro;
-  else if (leg.account == core::account_fees)
+    external_trail = {external_trail.entries + 1, id};
+  } else if (leg.account == core::account_fees) {
     fees.micro += leg.amount.micro;
-  else if (WalletState* of = wallet(leg.account)) {
+  } else if (WalletState* of = wallet(leg.account)) {
     of->balance.micro += leg.amount.micro;
     ++of->txn_count;
+    of->last_entry = id;
   }
 }
 
@@ -354,7 +362,8 @@ Result<Done> Book::apply(const Event& event, const core::Digest& hash) {
   if (event.seq != seq + 1) return impossible(event, "it is not the next");
   CALYX_TRY(const core::Legs moved, legs(event));
   CALYX_CHECK(stand(event));
-  for (const core::Entry& leg : moved.all()) move(leg);
+  for (std::size_t place = 0; place < moved.count(); ++place)
+    move(core::entry_id(event.seq, place), moved.all()[place]);
   seq = event.seq;
   at = event.at;
   head = hash;
@@ -363,15 +372,16 @@ Result<Done> Book::apply(const Event& event, const core::Digest& hash) {
 
 Result<Done> Book::restore(const Event& event) { return stand(event); }
 
-void Book::restore_sum(AccountNumber account, Money sum, std::uint64_t count) {
-  if (account == core::account_external)
-    external = sum;
-  else if (account == core::account_fees)
-    fees = sum;
-  else if (WalletState* of = wallet(account)) {
-    of->balance = sum;
-    of->txn_count = count;
-  }
+Result<Done> Book::restore_entry(core::EntryId id, const core::Entry& entry) {
+  const WalletState* of = wallet(entry.account);
+  if (of == nullptr && entry.account != core::account_external) return Done{};
+  // Rows that were edited may hold any number.
+  if (!core::plus(of == nullptr ? external : of->balance, entry.amount))
+    return fail(Reason::corrupt, "the entries of account " + std::to_string(entry.account) +
+                                     " sum to more than 2^63 micro-FLOPS at event " +
+                                     std::to_string(core::event_of(id)) + "; keep the file and run an audit");
+  move(id, entry);
+  return Done{};
 }
 
 Result<Done> Book::restore_lock(Seq lock_seq, Instant locked_at, const SpendEvent& spend) {

@@ -30,8 +30,9 @@ struct WalletState {
   Instant created_at;
   Money balance;
   Money held;
-  Money paying_out;  ///< What its pending payouts may bring back.
-  std::uint64_t txn_count = 0;
+  Money paying_out;              ///< What its pending payouts may bring back.
+  std::uint64_t txn_count = 0;   ///< Its entries,
+  core::EntryId last_entry = 0;  ///< the last of them; 0 while there is none.
   std::uint32_t open_locks = 0;
   std::set<std::pair<std::int64_t, Seq>> deadlines;  ///< Of the open locks that have one: (us, lock).
   std::vector<AccountNumber> children;
@@ -90,6 +91,13 @@ struct WaitlistState {
   Instant created_at;
 };
 
+/// How many entries an account has, and which is the last; 0 while there is none.
+struct Trail {
+  std::uint64_t entries = 0;
+  core::EntryId last = 0;
+  bool operator==(const Trail&) const = default;
+};
+
 struct DigestHash {
   std::size_t operator()(const core::Digest& digest) const noexcept {
     std::size_t first;
@@ -127,6 +135,7 @@ class Book {
   std::unordered_set<std::string> granted_owners;
   std::vector<Seq> grants;  ///< At most `grants_max`, oldest first.
   Money external;           ///< Balance of the outside: minus all that was ever put in and not paid out.
+  Trail external_trail;
   Money fees;
   Money paying_out;  ///< What all pending payouts may bring back.
 
@@ -151,6 +160,9 @@ class Book {
     return grants_max - static_cast<std::int64_t>(granted_owners.size());
   }
 
+  /// Where the entries of `account`, a wallet or the outside, end.
+  Trail trail(AccountNumber account) const noexcept;
+
   /// How many grants were left right after the grant `seq`.
   std::int64_t grants_left_after(Seq seq) const noexcept;
   /// Whether `approval` still waits at `now`: for a decision, or for the call that it serves.
@@ -170,11 +182,13 @@ class Book {
   /// Fails: `corrupt` when it cannot follow from what stands.
   Result<Done> apply(const Event& event, const core::Digest& hash);
 
-  // ── opening: what `apply` would have brought about, from sums ──
+  // ── opening: what `apply` would have brought about, from the entries ──
 
   /// Moves on to an event of standing without its legs.
   Result<Done> restore(const Event& event);
-  void restore_sum(AccountNumber account, Money sum, std::uint64_t count);
+  /// The next entry of a wallet or of the outside. Fails: `corrupt` for a sum beyond an account's bounds.
+  Result<Done> restore_entry(core::EntryId id, const core::Entry& entry);
+  void restore_fees(Money sum) noexcept { fees = sum; }
   Result<Done> restore_lock(Seq seq, Instant at, const SpendEvent& spend);
 
   // ── views ──
@@ -190,7 +204,7 @@ class Book {
   void end_payout(PayoutState& payout, PayoutStatus status, Seq seq);
   /// Makes room for one more approval: the oldest of the wallet that has ended goes. The log keeps all.
   void forget_approval(WalletState& wallet, Instant now);
-  void move(const core::Entry& leg);
+  void move(core::EntryId id, const core::Entry& leg);
 };
 
 }  // namespace calyx::services

@@ -90,16 +90,17 @@ Result<Money> Windows::spent(store::MarketStore& store, const Book& book, const 
     accounts.push_back(wallet.number);
     std::vector<Event> events;
     for (const AccountNumber account : accounts)
-      CALYX_CHECK(
-          store.entries_of(account, first - 1, [&](Money, const store::EventRow& row) -> Result<bool> {
-            const auto kind = static_cast<EventKind>(row.kind);
-            CALYX_TRY(Fields fields, read_fields(kind, row.fields));
-            const Outflow out = outflow_of(fields);
-            const bool own = out.wallet == account;
-            const bool returned = return_of(fields).seq != 0;
-            if (own || returned) events.push_back({row.seq, row.at, std::move(fields)});
-            return true;
-          }));
+      CALYX_CHECK(store.entries_of(account, book.trail(account).last, first - 1,
+                                   [&](Money, const store::EventRow& row) -> Result<bool> {
+                                     const auto kind = static_cast<EventKind>(row.kind);
+                                     CALYX_TRY(Fields fields, read_fields(kind, row.fields));
+                                     const Outflow out = outflow_of(fields);
+                                     const bool own = out.wallet == account;
+                                     const bool returned = return_of(fields).seq != 0;
+                                     if (own || returned)
+                                       events.push_back({row.seq, row.at, std::move(fields)});
+                                     return true;
+                                   }));
     std::sort(events.begin(), events.end(), [](const Event& a, const Event& b) { return a.seq < b.seq; });
     Window window;
     for (const Event& event : events) apply(window, event);
@@ -137,6 +138,14 @@ AccountNumber Windows::payer_of(const Book& book, const Fields& fields) noexcept
   return 0;
 }
 
+std::optional<store::ResolutionRow> resolution_of(const Book& book, const Event& event) {
+  const Seq lock = lock_ended_by(event.fields);
+  if (lock == 0) return std::nullopt;
+  const auto* earn = std::get_if<EarnEvent>(&event.fields);
+  return store::ResolutionRow{lock, event.seq, book.locks.at(lock).amount,
+                              earn == nullptr ? Money{} : earn->fee};
+}
+
 Result<Done> Transaction::tick() {
   const std::int64_t us = seams_.now_us();
   if (us < 0 || us > core::instant_max.us)
@@ -160,14 +169,14 @@ Result<Placed> Transaction::append(Fields fields) {
       core::event_hash(crypto::Sha256{}, {.seq = event.seq, .at = event.at, .kind = kind, .prev = book_.head},
                        fields_text_, document_);
   CALYX_CHECK(store_.append_event(event.seq, event.at, static_cast<int>(kind), fields_text_, appended.hash));
-  CALYX_CHECK(store_.append_entries(event.seq, legs.all()));
+  CALYX_CHECK(
+      for_entries(book_, event.seq, legs, [&](const store::EntryRow& row, bool milestone) -> Result<Done> {
+        CALYX_CHECK(store_.append_entry(row));
+        return milestone ? store_.append_milestone(row.account, row.id) : Result<Done>(Done{});
+      }));
   if (const auto job = job_taken_by(event.fields))
     CALYX_CHECK(store_.append_lock(job->job_id, {job->payer, event.seq, job->locked}));
-  if (const Seq lock = lock_ended_by(event.fields); lock != 0) {
-    const auto* earn = std::get_if<EarnEvent>(&event.fields);
-    CALYX_CHECK(store_.append_resolution(
-        {lock, event.seq, book_.locks.at(lock).amount, earn == nullptr ? Money{} : earn->fee}));
-  }
+  if (const auto end = resolution_of(book_, event)) CALYX_CHECK(store_.append_resolution(*end));
   const AccountNumber payer = Windows::payer_of(book_, event.fields);
   CALYX_CHECK(book_.apply(event, appended.hash));
   windows_.note(book_, event, payer);

@@ -54,6 +54,25 @@ class Windows {
   std::unordered_map<AccountNumber, Window> windows_;
 };
 
+/// The rows of the entries' table that the legs of event `seq` become, in their order: `each(store::EntryRow,
+/// bool milestone)`, which gives a `Result<Done>`. Asked before `book` moves on to the event. The legs of
+/// escrow and fees are columns of the lock's row and of its end's.
+template <class Each>
+Result<Done> for_entries(const Book& book, Seq seq, const core::Legs& legs, Each&& each) {
+  for (std::size_t place = 0; place < legs.count(); ++place) {
+    const core::Entry& leg = legs.all()[place];
+    if (leg.account != core::account_external && !core::is_wallet(leg.account)) continue;
+    const Trail trail = book.trail(leg.account);  // a transfer has one leg an account
+    const bool milestone = (trail.entries + 1) % store::entries_a_milestone == 0;
+    CALYX_CHECK(
+        each(store::EntryRow{core::entry_id(seq, place), leg.account, leg.amount, trail.last}, milestone));
+  }
+  return Done{};
+}
+
+/// How `event` ends a lock that is open in `book`, if it ends one.
+std::optional<store::ResolutionRow> resolution_of(const Book& book, const Event& event);
+
 /// A receipt that waits for its signature, and then for its place in the log.
 struct PendingReceipt {
   std::int64_t leaf = 0;

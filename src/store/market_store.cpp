@@ -20,10 +20,15 @@ constexpr const char* schema[] = {
 ) STRICT)",
     R"(CREATE INDEX standing_events ON events(seq) WHERE kind >= 32)",
     R"(CREATE TABLE entries(
-  account INTEGER NOT NULL,                     -- a wallet, or 1: the outside
-  seq     INTEGER NOT NULL,
-  amount  INTEGER NOT NULL CHECK(amount <> 0),  -- micro-FLOPS
-  PRIMARY KEY(account, seq)
+  id       INTEGER PRIMARY KEY,                  -- 8 * seq + its place in the transfer
+  account  INTEGER NOT NULL,                     -- a wallet, or 1: the outside
+  amount   INTEGER NOT NULL CHECK(amount <> 0),  -- micro-FLOPS
+  previous INTEGER NOT NULL                      -- id of the account's entry before; 0 for its first
+) STRICT)",
+    R"(CREATE TABLE milestones(  -- every 64th entry of an account
+  account INTEGER NOT NULL,
+  entry   INTEGER NOT NULL,
+  PRIMARY KEY(account, entry)
 ) STRICT, WITHOUT ROWID)",
     R"(CREATE TABLE locks(
   job_id TEXT NOT NULL,
@@ -41,7 +46,7 @@ constexpr const char* schema[] = {
     // An escrow account lives for two entries and nobody pages through the fees, so their entries are columns
     // of the rows above. Here each entry is a row.
     R"(CREATE VIEW ledger(account, seq, amount) AS
-  SELECT account, seq, amount FROM entries
+  SELECT account, id / 8, amount FROM entries
   UNION ALL SELECT 1099511627776 + seq, seq, amount FROM locks WHERE amount <> 0
   UNION ALL SELECT 1099511627776 + lock, seq, -amount FROM resolutions WHERE amount <> 0
   UNION ALL SELECT 2, seq, fee FROM resolutions WHERE fee <> 0)",
@@ -76,8 +81,9 @@ constexpr const char* schema[] = {
 ) STRICT)",
 };
 
-constexpr const char* tables[] = {"events",   "entries",  "locks", "resolutions", "zero_earnings",
-                                  "requests", "receipts", "tiles", "checkpoints"};
+constexpr const char* tables[] = {"events",        "entries",  "milestones", "locks", "resolutions",
+                                  "zero_earnings", "requests", "receipts",   "tiles", "checkpoints"};
+static_assert(core::legs_max == 8 && entries_a_milestone == 64, "as the schema says");
 
 std::span<const std::uint8_t> octets_of(const core::Digest& digest) noexcept { return digest.bytes; }
 std::span<const std::uint8_t> octets_of(std::string_view bytes) noexcept {
@@ -123,8 +129,8 @@ Result<Done> check_integers(const Statement& statement, const char* table, Row r
 std::string lock_name(std::string_view job_id, AccountNumber payer) {
   return std::string(job_id).append(" of account ").append(std::to_string(payer));
 }
-std::string entry_name(AccountNumber account, Seq seq) {
-  return std::to_string(account).append(" at event ").append(std::to_string(seq));
+std::string zero_earning_name(AccountNumber host, Seq seq) {
+  return std::to_string(host).append(" at event ").append(std::to_string(seq));
 }
 std::string request_name(AccountNumber scope, std::int64_t kind, std::string_view key) {
   return std::string(key)
@@ -138,6 +144,12 @@ Result<core::Digest> digest_column(const Statement& row, int column, const char*
   const auto digest = core::digest_of_bytes(chars_of(row.column_blob(column)));
   if (!digest) return damaged(table, number, "a hash is not 32 bytes");
   return *digest;
+}
+
+/// The last number that an entry of event `seq` may have.
+core::EntryId last_entry_of(Seq seq) noexcept {
+  constexpr auto places = static_cast<Seq>(core::legs_max);
+  return seq < INT64_MAX / places ? core::entry_id(seq, core::legs_max - 1) : INT64_MAX;
 }
 
 Result<std::int64_t> pragma(Connection& connection, const char* sql) {
@@ -164,6 +176,32 @@ Result<bool> read_event(Statement& row, EventRow& out) {
   out.kind = static_cast<int>(row.column_int(2));
   out.fields = row.column_text(3);
   CALYX_TRY(out.hash, digest_column(row, 4, "events", out.seq));
+  return true;
+}
+
+Result<bool> read_entry(Statement& row, EntryRow& out) {
+  CALYX_TRY(const bool more, row.step());
+  if (!more) return false;
+  out.id = row.column_int(0);
+  out.account = row.column_int(1);
+  out.amount = Money{row.column_int(2)};
+  out.previous = row.column_int(3);
+  // There are millions of them, and of these three only the first entry of an account has a 0, as what is no
+  // number reads.
+  if (out.account == 0 || out.amount.micro == 0 || out.previous == 0)
+    CALYX_CHECK(check_integers(row, "entries", [&] { return out.id; },
+                               {{1, "account"}, {2, "amount"}, {3, "previous"}}));
+  return true;
+}
+
+/// The columns are the job's id, the payer, the event and the amount.
+Result<bool> read_lock(Statement& row, LockRow& out) {
+  CALYX_TRY(const bool more, row.step());
+  if (!more) return false;
+  out = {row.column_int(1), row.column_int(2), Money{row.column_int(3)}};
+  if (out.payer == 0 || out.seq == 0 || out.amount.micro == 0)  // as what is no number reads
+    CALYX_CHECK(check_integers(row, "locks", [&] { return lock_name(row.column_text(0), out.payer); },
+                               {{1, "payer"}, {2, "seq"}, {3, "amount"}}));
   return true;
 }
 
@@ -272,8 +310,10 @@ Result<MarketStore> MarketStore::make(Connection& connection, bool writes) {
   const Text write_texts[] = {
       {store.append_event_, "INSERT INTO events(seq, at_us, kind, fields, hash) VALUES(?1, ?2, ?3, ?4, ?5)",
        "appending an event"},
-      {store.append_entry_, "INSERT INTO entries(account, seq, amount) VALUES(?1, ?2, ?3)",
-       "appending entries"},
+      {store.append_entry_, "INSERT INTO entries(id, account, amount, previous) VALUES(?1, ?2, ?3, ?4)",
+       "appending an entry"},
+      {store.append_milestone_, "INSERT INTO milestones(account, entry) VALUES(?1, ?2)",
+       "appending a milestone"},
       {store.append_lock_, "INSERT INTO locks(job_id, payer, seq, amount) VALUES(?1, ?2, ?3, ?4)",
        "appending a lock"},
       {store.append_resolution_, "INSERT INTO resolutions(lock, seq, amount, fee) VALUES(?1, ?2, ?3, ?4)",
@@ -302,12 +342,10 @@ Result<MarketStore> MarketStore::make(Connection& connection, bool writes) {
        "reading a receipt"},
       {store.receipt_count_, "SELECT max(leaf) FROM receipts", "reading the receipt log's end"},
       {store.tile_, "SELECT hash FROM tiles WHERE level = ?1 AND place = ?2", "reading a tile"},
-      {store.sum_between_,
-       "SELECT sum(amount), count(*) - count(amount) FROM entries WHERE account = ?1 AND seq > ?2 AND seq <= "
-       "?3",
-       "summing entries"},
-      {store.sum_, "SELECT sum(amount), count(*) - count(amount) FROM entries WHERE account = ?1",
-       "summing entries"},
+      {store.entry_, "SELECT id, account, amount, previous FROM entries WHERE id = ?1", "reading an entry"},
+      {store.next_milestone_,
+       "SELECT entry FROM milestones WHERE account = ?1 AND entry > ?2 ORDER BY entry LIMIT 1",
+       "looking for a milestone"},
       {store.last_checkpoint_, "SELECT size, note FROM checkpoints ORDER BY size DESC LIMIT 1",
        "reading a checkpoint"},
       {store.at_of_, "SELECT at_us FROM events WHERE seq = ?1", "reading an event's time"},
@@ -317,37 +355,21 @@ Result<MarketStore> MarketStore::make(Connection& connection, bool writes) {
        "SELECT seq, at_us, kind, fields, hash FROM events INDEXED BY standing_events WHERE kind >= 32 ORDER "
        "BY seq",
        "reading events"},
-      {store.entries_of_,
-       "SELECT e.seq, e.at_us, e.kind, e.fields, e.hash, n.amount FROM entries n JOIN events e ON e.seq = "
-       "n.seq "
-       "WHERE n.account = ?1 AND n.seq > ?2 ORDER BY n.seq",
+      {store.event_of_entry_, "SELECT seq, at_us, kind, fields, hash FROM events WHERE seq = ?1",
+       "reading an entry's event"},
+      {store.entries_from_, "SELECT id, account, amount, previous FROM entries WHERE id >= ?1 ORDER BY id",
        "reading entries"},
-      // The fourth column of these three is the third, unless a row is damaged. `IS NOT`: nothing is not 0.
-      {store.sums_, "SELECT account, sum(amount), count(*), count(amount) FROM entries GROUP BY account",
-       "summing entries"},
-      {store.sum_of_fees_, "SELECT 2, sum(fee), count(*), count(fee) FROM resolutions WHERE fee IS NOT 0",
-       "summing fees"},
-      // Escrow accounts whose lock has ended sum to nothing and are the past; the others are few.
+      // `IS NOT`: nothing, which only a damaged row has, is not 0.
+      {store.fees_, "SELECT lock, fee FROM resolutions WHERE fee IS NOT 0", "summing fees"},
       {store.open_locks_,
-       "SELECT 1099511627776 + seq, amount, 1, typeof(amount) = 'integer' FROM locks "
+       "SELECT job_id, payer, seq, amount FROM locks "
        "WHERE amount IS NOT 0 AND NOT EXISTS (SELECT 1 FROM resolutions WHERE lock = locks.seq)",
        "looking for open locks"},
-      {store.odd_entry_,
-       "SELECT account, seq, amount FROM entries WHERE typeof(account) <> 'integer' "
-       "OR typeof(seq) <> 'integer' OR typeof(amount) <> 'integer' LIMIT 1",
-       "looking for a damaged entry"},
-      {store.odd_lock_,
-       "SELECT job_id, payer, seq, amount FROM locks WHERE typeof(payer) <> 'integer' "
-       "OR typeof(seq) <> 'integer' OR typeof(amount) <> 'integer' LIMIT 1",
-       "looking for a damaged lock"},
-      {store.odd_resolution_,
-       "SELECT lock, seq, amount, fee FROM resolutions WHERE typeof(seq) <> 'integer' "
-       "OR typeof(amount) <> 'integer' OR typeof(fee) <> 'integer' LIMIT 1",
-       "looking for a damaged end of a lock"},
       {store.receipts_from_,
        "SELECT leaf, seq, key, payload, signature FROM receipts WHERE leaf >= ?1 ORDER BY leaf",
        "reading receipts"},
-      {store.all_entries_, "SELECT account, seq, amount FROM ledger", "reading entries"},
+      {store.all_milestones_, "SELECT account, entry FROM milestones ORDER BY account, entry",
+       "reading milestones"},
       {store.all_locks_, "SELECT job_id, payer, seq, amount FROM locks", "reading locks"},
       {store.all_resolutions_, "SELECT lock, seq, amount, fee FROM resolutions ORDER BY lock",
        "reading locks' ends"},
@@ -375,15 +397,15 @@ Result<Done> MarketStore::append_event(Seq seq, Instant at, int kind, std::strin
   return run->bind(1, seq).bind(2, at.us).bind(3, kind).bind(4, fields).bind(5, octets_of(hash)).execute();
 }
 
-Result<Done> MarketStore::append_entries(Seq seq, std::span<const core::Entry> legs) {
-  // Row by row: for a statement of several rows SQLite keeps a copy of each page that it writes, so that it
-  // could undo the half of it.
-  for (const core::Entry& leg : legs) {
-    if (leg.account == core::account_fees || core::is_escrow(leg.account)) continue;
-    const Statement::Run run(append_entry_);
-    CALYX_CHECK(run->bind(1, leg.account).bind(2, seq).bind(3, leg.amount.micro).execute());
-  }
-  return Done{};
+// Row by row: for a statement of several rows SQLite keeps a copy of each page that it writes, so that it
+// could undo the half of it.
+Result<Done> MarketStore::append_entry(const EntryRow& row) {
+  const Statement::Run run(append_entry_);
+  return run->bind(1, row.id).bind(2, row.account).bind(3, row.amount.micro).bind(4, row.previous).execute();
+}
+Result<Done> MarketStore::append_milestone(AccountNumber account, core::EntryId entry) {
+  const Statement::Run run(append_milestone_);
+  return run->bind(1, account).bind(2, entry).execute();
 }
 
 Result<Done> MarketStore::append_lock(std::string_view job_id, const LockRow& row) {
@@ -492,19 +514,36 @@ Result<std::optional<core::Digest>> MarketStore::tile(unsigned level, std::uint6
   CALYX_TRY(const core::Digest hash, digest_column(*run, 0, "tiles", static_cast<std::int64_t>(index)));
   return std::optional<core::Digest>(hash);
 }
-Result<Money> MarketStore::sum_between(AccountNumber account, Seq after, Seq last) {
-  const Statement::Run run(sum_between_);
-  run->bind(1, account).bind(2, after).bind(3, last);
-  CALYX_TRY(const bool row, run->step());
-  if (row && run->column_int(1) != 0) return damaged_entry();
-  return row ? Money{run->column_int(0)} : Money{};
+template <class Each>
+Result<Done> MarketStore::walk_back(AccountNumber account, core::EntryId last, core::EntryId after,
+                                    Each each) {
+  for (core::EntryId id = last; id > after;) {
+    const Statement::Run run(entry_);
+    run->bind(1, id);
+    EntryRow row;
+    CALYX_TRY(const bool found, read_entry(*run, row));
+    if (!found) return damaged("entries", id, "it is missing");
+    if (row.account != account) return damaged("entries", id, "it is of another account");
+    if (row.previous >= id) return damaged("entries", id, "it names no entry before it");
+    each(row);
+    id = row.previous;
+  }
+  return Done{};
 }
-Result<Money> MarketStore::sum(AccountNumber account) {
-  const Statement::Run run(sum_);
-  run->bind(1, account);
-  CALYX_TRY(const bool row, run->step());
-  if (row && run->column_int(1) != 0) return damaged_entry();
-  return row ? Money{run->column_int(0)} : Money{};
+Result<core::EntryId> MarketStore::next_milestone(AccountNumber account, core::EntryId after,
+                                                  core::EntryId last) {
+  const Statement::Run run(next_milestone_);
+  run->bind(1, account).bind(2, after);
+  CALYX_TRY(const bool found, run->step());
+  return found ? std::min(run->column_int(0), last) : last;
+}
+
+Result<Money> MarketStore::sum_of(AccountNumber account, core::EntryId last, Seq after) {
+  std::optional<Money> sum = Money{};
+  CALYX_CHECK(walk_back(account, last, last_entry_of(after),
+                        [&](const EntryRow& row) { sum = sum ? core::plus(*sum, row.amount) : sum; }));
+  if (!sum) return damaged("entries", last, "its account's sum is beyond 2^63 micro-FLOPS");
+  return *sum;
 }
 Result<std::optional<MarketStore::OwnedCheckpoint>> MarketStore::last_checkpoint() {
   const Statement::Run run(last_checkpoint_);
@@ -554,61 +593,59 @@ Result<Done> MarketStore::standing_events(const EachEvent& each) {
     if (!go_on) return Done{};
   }
 }
-Result<Done> MarketStore::entries_of(AccountNumber account, Seq after, const EachEntry& each) {
-  const Statement::Run run(entries_of_);
-  run->bind(1, account).bind(2, after);
-  EventRow row;
-  for (;;) {
-    CALYX_TRY(const bool more, read_event(*run, row));
-    if (!more) return Done{};
-    CALYX_CHECK(
-        check_integers(*run, "entries", [&] { return entry_name(account, row.seq); }, {{5, "amount"}}));
-    CALYX_TRY(const bool go_on, each(Money{run->column_int(5)}, row));
-    if (!go_on) return Done{};
-  }
-}
-Result<Done> MarketStore::sums(const EachSum& each) {
-  struct Part {
-    Statement& sums;
-    Error (MarketStore::*damaged)();
-  };
-  for (const Part part :
-       {Part{sums_, &MarketStore::damaged_entry}, Part{sum_of_fees_, &MarketStore::damaged_resolution},
-        Part{open_locks_, &MarketStore::damaged_lock}}) {
-    const Statement::Run run(part.sums);
-    for (;;) {
-      CALYX_TRY(const bool more, run->step());
-      if (!more) break;
-      // Of no fees at all there is one row, with a sum of nothing.
-      if (run->is_null(0) || run->column_int(2) != run->column_int(3)) return (this->*part.damaged)();
-      CALYX_CHECK(each(run->column_int(0), Money{run->column_int(1)},
-                       static_cast<std::uint64_t>(run->column_int(2))));
+Result<Done> MarketStore::entries_of(AccountNumber account, core::EntryId last, Seq after,
+                                     const EachEntryOf& each) {
+  std::vector<EntryRow> newest_first;
+  for (core::EntryId passed = last_entry_of(after); passed < last;) {
+    CALYX_TRY(const core::EntryId end, next_milestone(account, passed, last));
+    newest_first.clear();
+    CALYX_CHECK(walk_back(account, end, passed, [&](const EntryRow& row) { newest_first.push_back(row); }));
+    for (auto entry = newest_first.rbegin(); entry != newest_first.rend(); ++entry) {
+      const Statement::Run run(event_of_entry_);
+      run->bind(1, core::event_of(entry->id));
+      EventRow row;
+      CALYX_TRY(const bool found, read_event(*run, row));
+      if (!found) return damaged("events", core::event_of(entry->id), "it is missing");
+      CALYX_TRY(const bool go_on, each(entry->amount, row));
+      if (!go_on) return Done{};
     }
+    passed = end;
   }
   return Done{};
 }
-Error MarketStore::damaged_entry() {
-  const Statement::Run run(odd_entry_);
-  CALYX_CHECK(run->step());
-  Result<Done> good =
-      check_integers(*run, "entries", [&] { return entry_name(run->column_int(0), run->column_int(1)); },
-                     {{0, "account"}, {1, "seq"}, {2, "amount"}});
-  return good.ok() ? damaged("entries", 0, "a sum went astray") : good.error();
+Result<Done> MarketStore::entries_from(core::EntryId from, const EachEntry& each) {
+  const Statement::Run run(entries_from_);
+  run->bind(1, from);
+  EntryRow row;
+  for (;;) {
+    CALYX_TRY(const bool more, read_entry(*run, row));
+    if (!more) return Done{};
+    CALYX_TRY(const bool go_on, each(row));
+    if (!go_on) return Done{};
+  }
 }
-Error MarketStore::damaged_lock() {
-  const Statement::Run run(odd_lock_);
-  CALYX_CHECK(run->step());
-  Result<Done> good =
-      check_integers(*run, "locks", [&] { return lock_name(run->column_text(0), run->column_int(1)); },
-                     {{1, "payer"}, {2, "seq"}, {3, "amount"}});
-  return good.ok() ? damaged("locks", 0, "a sum went astray") : good.error();
+Result<Money> MarketStore::sum_of_fees() {
+  const Statement::Run run(fees_);
+  Money sum;
+  for (;;) {
+    CALYX_TRY(const bool more, run->step());
+    if (!more) return sum;
+    const Seq lock = run->column_int(0);
+    if (run->column_int(1) == 0)
+      CALYX_CHECK(check_integers(*run, "resolutions", [&] { return lock; }, {{1, "fee"}}));
+    const std::optional<Money> next = core::plus(sum, Money{run->column_int(1)});
+    if (!next) return damaged("resolutions", lock, "the fees' sum is beyond 2^63 micro-FLOPS");
+    sum = *next;
+  }
 }
-Error MarketStore::damaged_resolution() {
-  const Statement::Run run(odd_resolution_);
-  CALYX_CHECK(run->step());
-  Result<Done> good = check_integers(*run, "resolutions", [&] { return run->column_int(0); },
-                                     {{1, "seq"}, {2, "amount"}, {3, "fee"}});
-  return good.ok() ? damaged("resolutions", 0, "a sum went astray") : good.error();
+Result<Done> MarketStore::open_locks(const EachOpenLock& each) {
+  const Statement::Run run(open_locks_);
+  LockRow row;
+  for (;;) {
+    CALYX_TRY(const bool more, read_lock(*run, row));
+    if (!more) return Done{};
+    CALYX_CHECK(each(row.seq, row.amount));
+  }
 }
 Result<Done> MarketStore::receipts_from(std::int64_t leaf, const EachReceipt& each) {
   const Statement::Run run(receipts_from_);
@@ -621,41 +658,35 @@ Result<Done> MarketStore::receipts_from(std::int64_t leaf, const EachReceipt& ea
     if (!go_on) return Done{};
   }
 }
-Result<Done> MarketStore::all_entries(const EachLeg& each) {
-  const Statement::Run run(all_entries_);
-  for (;;) {
-    CALYX_TRY(const bool more, run->step());
-    if (!more) return Done{};
-    const AccountNumber account = run->column_int(0);
-    const Seq seq = run->column_int(1);
-    const Money amount{run->column_int(2)};
-    // There are millions of them, of which none has a 0, as what is no number reads.
-    if (account == 0 || seq == 0 || amount.micro == 0)
-      CALYX_CHECK(check_integers(*run, "entries", [&] { return entry_name(account, seq); },
-                                 {{0, "account"}, {1, "seq"}, {2, "amount"}}));
-    CALYX_TRY(const bool go_on, each(account, seq, amount));
-    if (!go_on) return Done{};
-  }
-}
 Result<Done> MarketStore::all_locks(const EachLock& each) {
   const Statement::Run run(all_locks_);
+  LockRow row;
   for (;;) {
-    CALYX_TRY(const bool more, run->step());
+    CALYX_TRY(const bool more, read_lock(*run, row));
     if (!more) return Done{};
-    CALYX_CHECK(check_integers(*run, "locks",
-                               [&] { return lock_name(run->column_text(0), run->column_int(1)); },
-                               {{1, "payer"}, {2, "seq"}, {3, "amount"}}));
-    CALYX_TRY(const bool go_on, each(run->column_text(0), run->column_int(1), run->column_int(2)));
+    CALYX_TRY(const bool go_on, each(run->column_text(0), row));
     if (!go_on) return Done{};
   }
 }
-Result<Done> MarketStore::all_resolutions(const EachPair& each) {
+Result<Done> MarketStore::all_resolutions(const EachResolution& each) {
   const Statement::Run run(all_resolutions_);
   for (;;) {
     CALYX_TRY(const bool more, run->step());
     if (!more) return Done{};
-    CALYX_CHECK(check_integers(*run, "resolutions", [&] { return run->column_int(0); },
-                               {{1, "seq"}, {2, "amount"}, {3, "fee"}}));
+    const ResolutionRow row{run->column_int(0), run->column_int(1), Money{run->column_int(2)},
+                            Money{run->column_int(3)}};
+    if (row.seq == 0 || row.amount.micro == 0 || row.fee.micro == 0)
+      CALYX_CHECK(check_integers(*run, "resolutions", [&] { return row.lock; },
+                                 {{1, "seq"}, {2, "amount"}, {3, "fee"}}));
+    CALYX_TRY(const bool go_on, each(row));
+    if (!go_on) return Done{};
+  }
+}
+Result<Done> MarketStore::all_milestones(const EachMilestone& each) {
+  const Statement::Run run(all_milestones_);
+  for (;;) {
+    CALYX_TRY(const bool more, run->step());
+    if (!more) return Done{};
     CALYX_TRY(const bool go_on, each(run->column_int(0), run->column_int(1)));
     if (!go_on) return Done{};
   }
@@ -666,19 +697,19 @@ Result<Done> MarketStore::zero_earnings_of(AccountNumber host, Seq after, const 
   for (;;) {
     CALYX_TRY(const bool more, run->step());
     if (!more) return Done{};
-    CALYX_CHECK(check_integers(*run, "zero_earnings", [&] { return entry_name(host, run->column_int(0)); },
-                               {{0, "seq"}}));
+    CALYX_CHECK(check_integers(*run, "zero_earnings",
+                               [&] { return zero_earning_name(host, run->column_int(0)); }, {{0, "seq"}}));
     CALYX_TRY(const bool go_on, each(run->column_int(0)));
     if (!go_on) return Done{};
   }
 }
-Result<Done> MarketStore::all_zero_earnings(const EachPair& each) {
+Result<Done> MarketStore::all_zero_earnings(const EachZeroEarning& each) {
   const Statement::Run run(all_zero_earnings_);
   for (;;) {
     CALYX_TRY(const bool more, run->step());
     if (!more) return Done{};
     CALYX_CHECK(check_integers(*run, "zero_earnings",
-                               [&] { return entry_name(run->column_int(0), run->column_int(1)); },
+                               [&] { return zero_earning_name(run->column_int(0), run->column_int(1)); },
                                {{0, "host"}, {1, "seq"}}));
     CALYX_TRY(const bool go_on, each(run->column_int(0), run->column_int(1)));
     if (!go_on) return Done{};

@@ -1,10 +1,14 @@
 /// \file
 /// What the engine asks of a market file, one function an intent; all the SQL of calyx is in this room.
 ///
-/// The tables: `events` is the log; `entries`, `locks`, `resolutions`, `zero_earnings`, `requests`,
-/// `receipts`, `tiles` and `checkpoints` are views of it that are written in the same transaction and never
-/// again. The SQL view `ledger` shows every entry of every transfer, those in the columns of `locks` and
-/// `resolutions` too.
+/// The tables: `events` is the log; `entries`, `milestones`, `locks`, `resolutions`, `zero_earnings`,
+/// `requests`, `receipts`, `tiles` and `checkpoints` are views of it that are written in the same transaction
+/// and never again. The SQL view `ledger` shows every entry of every transfer, those in the columns of
+/// `locks` and `resolutions` too.
+///
+/// Entries lie in the order of events, so that a commit writes few pages however many wallets it touches.
+/// Each names the one before of its account: an account's history is walked from its last entry back, and
+/// `milestones` has every 64th of them, so that the walk may begin anywhere.
 ///
 /// Threads: a store belongs to one connection, so to one thread at a time. Every statement is prepared
 /// when the store is made.
@@ -29,6 +33,7 @@ using core::AccountNumber;
 inline constexpr int schema_version = 1;
 inline constexpr std::int64_t application_id = 0x43594C58;  ///< "CYLX"
 inline constexpr unsigned tile_levels = 8;                  ///< Every 8th level of the receipt tree is kept.
+inline constexpr std::uint64_t entries_a_milestone = 64;    ///< Of one account.
 
 /// What `migrate` does with a database in which nothing was made.
 enum class Blank : std::uint8_t { becomes_a_market, refused };
@@ -45,6 +50,15 @@ struct EventRow {
   int kind = 0;
   std::string_view fields;  ///< Lives until the callback returns.
   core::Digest hash;
+};
+
+/// An entry of a wallet or of the outside.
+struct EntryRow {
+  core::EntryId id = 0;
+  AccountNumber account = 0;
+  Money amount;
+  core::EntryId previous = 0;  ///< The account's entry before; 0 for its first.
+  bool operator==(const EntryRow&) const = default;
 };
 
 struct LockRow {
@@ -78,8 +92,8 @@ class MarketStore {
 
   // ── writing, in a write transaction ──
   Result<Done> append_event(Seq seq, Instant at, int kind, std::string_view fields, const core::Digest& hash);
-  /// The legs of wallets and of the outside; those of escrow and fees are in the lock's row and its end's.
-  Result<Done> append_entries(Seq seq, std::span<const core::Entry> legs);
+  Result<Done> append_entry(const EntryRow& row);
+  Result<Done> append_milestone(AccountNumber account, core::EntryId entry);
   Result<Done> append_lock(std::string_view job_id, const LockRow& row);
   Result<Done> append_resolution(const ResolutionRow& row);
   Result<Done> append_zero_earning(AccountNumber host, Seq seq);
@@ -116,10 +130,8 @@ class MarketStore {
   Result<std::optional<OwnedReceipt>> receipt(std::int64_t leaf);
   Result<std::uint64_t> receipt_count();
   Result<std::optional<core::Digest>> tile(unsigned level, std::uint64_t index);
-  /// What the entries of `account`, a wallet, after `after` and up to `last` sum to.
-  Result<Money> sum_between(AccountNumber account, Seq after, Seq last);
-  /// The sum of all entries of `account`, a wallet, row by row: what a balance is by definition.
-  Result<Money> sum(AccountNumber account);
+  /// What the entries of `account`, from `last` back to the first one after event `after`, sum to.
+  Result<Money> sum_of(AccountNumber account, core::EntryId last, Seq after);
   /// The last checkpoint that is stored.
   struct OwnedCheckpoint {
     std::uint64_t size = 0;
@@ -134,26 +146,32 @@ class MarketStore {
   Result<Done> events_from(Seq from, const EachEvent& each);
   /// The events of standing (kinds from `core::standing_first`) in order.
   Result<Done> standing_events(const EachEvent& each);
-  /// The events that `account`, a wallet, has entries in, after `after`, with the entry's amount.
-  using EachEntry = std::function<Result<bool>(Money amount, const EventRow&)>;
-  Result<Done> entries_of(AccountNumber account, Seq after, const EachEntry& each);
+  /// The events after `after` that `account` has entries in, oldest first, with the entry's amount; `last` is
+  /// the account's last entry.
+  using EachEntryOf = std::function<Result<bool>(Money amount, const EventRow&)>;
+  Result<Done> entries_of(AccountNumber account, core::EntryId last, Seq after, const EachEntryOf& each);
   /// The settlements that paid `host` nothing, after `after`, oldest first.
   using EachSeq = std::function<Result<bool>(Seq seq)>;
   Result<Done> zero_earnings_of(AccountNumber host, Seq after, const EachSeq& each);
-  /// Every account but the escrows of locks that have ended, which sum to zero.
-  using EachSum = std::function<Result<Done>(AccountNumber, Money sum, std::uint64_t count)>;
-  Result<Done> sums(const EachSum& each);
+  /// The entries from `from` on, in order.
+  using EachEntry = std::function<Result<bool>(const EntryRow&)>;
+  Result<Done> entries_from(core::EntryId from, const EachEntry& each);
+  Result<Money> sum_of_fees();
+  /// The locks that nothing has ended; their escrow accounts are those that do not sum to zero.
+  using EachOpenLock = std::function<Result<Done>(Seq lock, Money amount)>;
+  Result<Done> open_locks(const EachOpenLock& each);
   using EachReceipt = std::function<Result<bool>(const ReceiptRow&)>;
   Result<Done> receipts_from(std::int64_t leaf, const EachReceipt& each);
-  using EachLeg = std::function<Result<bool>(AccountNumber account, Seq seq, Money amount)>;
-  /// Every entry, escrow's and fees' too, in no order.
-  Result<Done> all_entries(const EachLeg& each);
-  using EachLock = std::function<Result<bool>(std::string_view job_id, AccountNumber payer, Seq seq)>;
+  using EachLock = std::function<Result<bool>(std::string_view job_id, const LockRow&)>;
   Result<Done> all_locks(const EachLock& each);
-  using EachPair = std::function<Result<bool>(std::int64_t first, std::int64_t second)>;
-  Result<Done> all_resolutions(const EachPair& each);
+  using EachResolution = std::function<Result<bool>(const ResolutionRow&)>;
+  Result<Done> all_resolutions(const EachResolution& each);
   /// By host and then by event.
-  Result<Done> all_zero_earnings(const EachPair& each);
+  using EachZeroEarning = std::function<Result<bool>(AccountNumber host, Seq seq)>;
+  Result<Done> all_zero_earnings(const EachZeroEarning& each);
+  /// By account and then by entry.
+  using EachMilestone = std::function<Result<bool>(AccountNumber account, core::EntryId entry)>;
+  Result<Done> all_milestones(const EachMilestone& each);
   using EachRequest =
       std::function<Result<bool>(AccountNumber scope, RequestKind kind, std::string_view key, Seq seq)>;
   Result<Done> all_requests(const EachRequest& each);
@@ -164,18 +182,19 @@ class MarketStore {
 
  private:
   MarketStore() = default;
-  Statement append_event_, append_entry_, append_lock_, append_resolution_, append_zero_earning_,
-      append_request_, append_receipt_, append_tile_, append_checkpoint_;
-  /// What is said of a table whose sums show that a row of it holds no integer: which one, and where.
-  Error damaged_entry();
-  Error damaged_lock();
-  Error damaged_resolution();
+  Statement append_event_, append_entry_, append_milestone_, append_lock_, append_resolution_,
+      append_zero_earning_, append_request_, append_receipt_, append_tile_, append_checkpoint_;
+  /// From the entry `last` of `account` back to the first one after `after`: `each(EntryRow)`.
+  template <class Each>
+  Result<Done> walk_back(AccountNumber account, core::EntryId last, core::EntryId after, Each each);
+  /// Where a walk over the entries of `account` after `after` may begin: at a milestone, or at `last`.
+  Result<core::EntryId> next_milestone(AccountNumber account, core::EntryId after, core::EntryId last);
 
   Statement schema_, last_seq_, find_lock_, find_locks_, find_resolution_, find_request_, event_, receipt_,
-      receipt_count_, tile_, sum_between_, sum_, last_checkpoint_, at_of_;
-  Statement events_from_, standing_events_, entries_of_, sums_, sum_of_fees_, open_locks_, odd_entry_,
-      odd_lock_, odd_resolution_, receipts_from_, all_entries_, all_locks_, all_resolutions_,
-      zero_earnings_of_, all_zero_earnings_, all_requests_, all_checkpoints_, all_tiles_;
+      receipt_count_, tile_, entry_, next_milestone_, last_checkpoint_, at_of_;
+  Statement events_from_, standing_events_, event_of_entry_, entries_from_, fees_, open_locks_,
+      receipts_from_, all_locks_, all_resolutions_, zero_earnings_of_, all_zero_earnings_, all_milestones_,
+      all_requests_, all_checkpoints_, all_tiles_;
   std::string
       receipt_text_;  ///< The payload of the receipt under way, kept so that the next needs no memory.
 };

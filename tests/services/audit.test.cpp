@@ -214,30 +214,42 @@ TEST_CASE("the first thing that is wrong is named, whatever was edited") {
        "entries: account 16 at event # has -2.00, the event says nothing of it"},
 
       {"an entry's amount", first_lock,
-       "UPDATE entries SET amount = amount - 1 WHERE seq = # AND account = 17",
-       "entries: account 17 at event # has -4.000001, the event says -4.00"},
+       "UPDATE entries SET amount = amount - 1 WHERE id / 8 = # AND account = 17",
+       "entries: account 17 at event # has -4.000001, the event says -4.00 of account 17"},
       {"two entries, and the sum stays", first_earn,
-       "UPDATE entries SET amount = amount + 7 WHERE seq = # AND account = 18;"
+       "UPDATE entries SET amount = amount + 7 WHERE id / 8 = # AND account = 18;"
        "UPDATE resolutions SET fee = fee - 7 WHERE seq = #",
-       "entries: account 2 at event # has 0.484493, the event says 0.4845"},
+       "entries: account 18 at event # has 2.745507, the event says 2.7455 of account 18"},
       {"what an escrow took in", first_lock, "UPDATE locks SET amount = amount + 1 WHERE seq = #",
-       "entries: account 1"},
+       "locks: job job-0 of account 17 has 4.000001, event # says 4.00"},
       {"what an escrow gave out", first_earn, "UPDATE resolutions SET amount = amount - 1 WHERE seq = #",
-       "entries: account 1"},
+       "resolutions: lock "},
+      {"the fee of an end", first_earn, "UPDATE resolutions SET fee = fee - 7 WHERE seq = #",
+       "resolutions: lock "},
       {"an entry that changes its owner", first_earn,
-       "UPDATE entries SET account = 16 WHERE seq = # AND account = 18",
-       "entries: account 16 at event # has 2.7455, the event says nothing of it"},
-      {"an entry taken out", first_lock, "DELETE FROM entries WHERE seq = # AND account = 17",
+       "UPDATE entries SET account = 16 WHERE id / 8 = # AND account = 18",
+       "entries: account 16 at event # has 2.7455, the event says 2.7455 of account 18"},
+      {"an entry taken out", first_lock, "DELETE FROM entries WHERE id / 8 = # AND account = 17",
        "entries: account 17 at event # has no row, the event says -4.00"},
+      {"an entry that leads past one before it", "SELECT id FROM entries WHERE account = 17 LIMIT 1 OFFSET 9",
+       "UPDATE entries SET previous = (SELECT previous FROM entries WHERE id = (SELECT previous FROM entries "
+       "WHERE id = #)) WHERE id = #",
+       "entries: account 17 at event "},
       {"two entries put in that sum to zero", nullptr,
-       "INSERT INTO entries VALUES (16, 1, 1000000), (1, 1, -1000000)",
+       "INSERT INTO entries VALUES (8, 1, -1000000, 0), (9, 16, 1000000, 0)",
        "entries: account 1 at event 1 has -1.00, the event says nothing of it"},
-      {"entries after the last event", nullptr, "INSERT INTO entries VALUES (16, 999999, 5), (1, 999999, -5)",
+      {"an entry before the first event", nullptr, "INSERT INTO entries VALUES (-3, 16, 1000000, 0)",
+       "entries: account 16 at event 0 has 1.00, the event says nothing of it"},
+      {"entries after the last event", nullptr,
+       "INSERT INTO entries VALUES (7999992, 1, -5, 0), (7999993, 16, 5, 0)",
        "entries: account 1 at event 999999 has -0.000005, the event says nothing of it"},
       {"two wallets' entries exchanged", nullptr,
-       "UPDATE entries SET account = account + 1000 WHERE account IN (16, 17);"
-       "UPDATE entries SET account = 1033 - account WHERE account IN (1016, 1017)",
-       "entries: account 1"},
+       "UPDATE entries SET account = 33 - account WHERE account IN (16, 17)", "entries: account 1"},
+
+      {"a milestone taken out", "SELECT min(entry) FROM milestones WHERE account = 17",
+       "DELETE FROM milestones WHERE entry = #", "milestones: account 17 at entry # has no row"},
+      {"a milestone too many", nullptr, "INSERT INTO milestones VALUES (17, 9)",
+       "milestones: account 17 at entry 9 has a row, the event says nothing of it"},
 
       {"a lock taken out, so that its job id would be free", first_lock,
        "DELETE FROM locks WHERE job_id = 'job-0'", "locks: job job-0 of event # is not found"},
@@ -343,8 +355,9 @@ TEST_CASE("a number that became nothing is no 0: the row is named by who reads i
   const Row rows[] = {
       {"events", "at_us", "seq = 20", "seq", false},
       {"events", "kind", "seq = 20", "seq", false},
-      {"entries", "amount", "account = 1 AND seq = (SELECT min(seq) FROM entries)",
-       "account || ' at event ' || seq", true},
+      {"entries", "amount", "id = (SELECT min(id) FROM entries)", "id", true},
+      {"entries", "account", "id = (SELECT min(id) FROM entries)", "id", true},
+      {"entries", "previous", "id = (SELECT min(id) FROM entries)", "id", true},
       {"locks", "seq", "job_id = 'open'", lock_name, true},
       {"locks", "amount", "job_id = 'open'", lock_name, true},
       {"locks", "amount", "job_id = 'job-7'", lock_name, false},
@@ -380,15 +393,16 @@ TEST_CASE("a number that became nothing is no 0: the row is named by who reads i
 
   // Who looks one row up is told as well.
   copy_market(story().file, copy);
-  std::int64_t lock = 0, payer = 0;
+  std::int64_t lock = 0, payer = 0, last_outside = 0, last_of_payer = 0;
   {
     Edit raw(copy);
     lock = raw.number("SELECT seq FROM locks WHERE job_id = 'job-7'");
     payer = raw.number("SELECT payer FROM locks WHERE job_id = 'job-7'");
     raw.plant_null("locks", "seq", "job_id = 'job-7'");
     raw.plant_null("resolutions", "seq", "lock = " + std::to_string(lock));
-    raw.plant_null("entries", "amount",
-                   "account = 1 AND seq = (SELECT max(seq) FROM entries WHERE account = 1)");
+    last_outside = raw.number("SELECT max(id) FROM entries WHERE account = 1");
+    last_of_payer = raw.number("SELECT max(id) FROM entries WHERE account = " + std::to_string(payer));
+    raw.plant_null("entries", "amount", "id = " + std::to_string(last_outside));
   }
   auto connection = store::Connection::open({.path = copy, .create = false}).value();
   auto store = store::MarketStore::make(connection, false).value();
@@ -396,11 +410,10 @@ TEST_CASE("a number that became nothing is no 0: the row is named by who reads i
   CHECK(store.find_locks("job-7").reason() == Reason::corrupt);
   CHECK(store.find_lock("job-8", payer).ok());
   CHECK(store.find_resolution(lock).reason() == Reason::corrupt);
-  CHECK(store.sum(1).reason() == Reason::corrupt);
-  CHECK(store.sum_between(1, 0, store.last_seq().value()).reason() == Reason::corrupt);
-  CHECK(store.sum(payer).ok());
+  CHECK(store.sum_of(1, last_outside, 0).reason() == Reason::corrupt);
+  CHECK(store.sum_of(payer, last_of_payer, 0).ok());
   const auto each = [](Money, const store::EventRow&) { return Result<bool>(true); };
-  CHECK(store.entries_of(1, 0, each).reason() == Reason::corrupt);
+  CHECK(store.entries_of(1, last_outside, 0, each).reason() == Reason::corrupt);
 }
 
 TEST_CASE("a chain that was made anew is still judged by the rules of the book") {

@@ -44,18 +44,15 @@ class Log {
     const auto legs = book.legs(event);
     REQUIRE(legs.ok());
     REQUIRE(core::judge(*legs) == Reason::none);
-    for (const core::Entry& leg : legs->all()) {
-      sums[leg.account].micro += leg.amount.micro;
-      ++counts[leg.account];
-    }
+    for (std::size_t place = 0; place < legs->count(); ++place)
+      entries.emplace_back(core::entry_id(event.seq, place), legs->all()[place]);
     REQUIRE(book.apply(event, some_hash(event.seq)).ok());
     events.push_back(event);
     return event.seq;
   }
   Money balance(AccountNumber of) const { return book.wallet(of)->balance; }
 
-  std::map<AccountNumber, Money> sums;
-  std::map<AccountNumber, std::uint64_t> counts;
+  std::vector<std::pair<core::EntryId, core::Entry>> entries;
 
  private:
   Event next(Fields fields) const {
@@ -70,6 +67,7 @@ void same_standing(const Book& a, const Book& b) {
   CHECK(a.fee_basis_points == b.fee_basis_points);
   CHECK(a.signing_keys == b.signing_keys);
   CHECK(a.external == b.external);
+  CHECK(a.external_trail == b.external_trail);
   CHECK(a.fees == b.fees);
   CHECK(a.paying_out == b.paying_out);
   CHECK(a.grants == b.grants);
@@ -86,6 +84,7 @@ void same_standing(const Book& a, const Book& b) {
     CHECK(x.balance == y.balance);
     CHECK(x.held == y.held);
     CHECK(x.txn_count == y.txn_count);
+    CHECK(x.last_entry == y.last_entry);
     CHECK(x.open_locks == y.open_locks);
     CHECK(x.deadlines == y.deadlines);
     CHECK(x.children == y.children);
@@ -107,18 +106,23 @@ void same_standing(const Book& a, const Book& b) {
   for (const auto& [seq, approval] : a.approvals) CHECK(approval.status == b.approvals.at(seq).status);
 }
 
-/// The book as an opening makes it: from the events of standing and the sums of the entries.
+/// The book as an opening makes it: from the events of standing, the entries and the open locks.
 Book reopened(const Log& log) {
   Book book;
   for (const Event& event : log.events)
     if (static_cast<int>(kind_of(event.fields)) >= core::standing_first) REQUIRE(book.restore(event).ok());
-  for (const auto& [account, sum] : log.sums) {
-    if (!core::is_escrow(account)) {
-      book.restore_sum(account, sum, log.counts.at(account));
-    } else if (sum.micro != 0) {
-      const Event& event = log.events[static_cast<std::size_t>(account - core::escrow_first - 1)];
-      REQUIRE(book.restore_lock(event.seq, event.at, std::get<SpendEvent>(event.fields)).ok());
-    }
+  std::map<AccountNumber, Money> held;
+  Money fees;
+  for (const auto& [id, entry] : log.entries) {
+    REQUIRE(book.restore_entry(id, entry).ok());
+    if (core::is_escrow(entry.account)) held[entry.account].micro += entry.amount.micro;
+    if (entry.account == core::account_fees) fees.micro += entry.amount.micro;
+  }
+  book.restore_fees(fees);
+  for (const auto& [account, sum] : held) {
+    if (sum.micro == 0) continue;
+    const Event& event = log.events[static_cast<std::size_t>(account - core::escrow_first - 1)];
+    REQUIRE(book.restore_lock(event.seq, event.at, std::get<SpendEvent>(event.fields)).ok());
   }
   return book;
 }
@@ -284,9 +288,13 @@ TEST_CASE("a book made from sums is the book that followed the events") {
       }
     }
     std::int64_t all = 0;
-    for (const auto& [account, sum] : log.sums) all += sum.micro;
+    std::map<AccountNumber, Money> sums;
+    for (const auto& [id, entry] : log.entries) {
+      all += entry.amount.micro;
+      sums[entry.account].micro += entry.amount.micro;
+    }
     CHECK(all == 0);
-    for (const AccountNumber of : {alice, agent, host}) CHECK(log.balance(of) == log.sums[of]);
+    for (const AccountNumber of : {alice, agent, host}) CHECK(log.balance(of) == sums[of]);
     same_standing(log.book, reopened(log));
   }
 }

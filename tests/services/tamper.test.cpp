@@ -32,8 +32,8 @@ namespace {
 
 constexpr std::int64_t flops = core::micro_per_flops;
 constexpr int job_of_nothing = 8;  // it comes to nothing, so that its host has no entry
-constexpr const char* tables[] = {"events",   "entries",  "locks", "resolutions", "zero_earnings",
-                                  "requests", "receipts", "tiles", "checkpoints"};
+constexpr const char* tables[] = {"events",        "entries",  "milestones", "locks", "resolutions",
+                                  "zero_earnings", "requests", "receipts",   "tiles", "checkpoints"};
 
 int rounds(int usual) { return testing::by_scale(usual / 8, usual, 20 * usual); }
 
@@ -294,9 +294,10 @@ TEST_CASE("what was taken away, put back or replaced is told by a receipt or a c
   };
   const auto cut_after = [&](const std::string& seq) {
     return edited([&](Raw& raw) {
-      for (const char* table :
-           {"entries", "locks", "resolutions", "zero_earnings", "requests", "receipts", "events"})
+      for (const char* table : {"locks", "resolutions", "zero_earnings", "requests", "receipts", "events"})
         raw.run("DELETE FROM " + std::string(table) + " WHERE seq > " + seq);
+      raw.run("DELETE FROM entries WHERE id / 8 > " + seq);
+      raw.run("DELETE FROM milestones WHERE entry / 8 > " + seq);
       raw.run("DELETE FROM tiles");
       raw.run("DELETE FROM checkpoints");
     });
@@ -450,8 +451,8 @@ TEST_CASE("a chain that its owner made anew from one edit on does not fit the re
     Edit raw(copy);
     for (const std::string& update : updates) raw.run(update);
     for (const int sign : {1, -1})
-      raw.run("UPDATE entries SET amount = " + std::to_string(sign * micro_to) +
-              " WHERE seq = " + std::to_string(seq) + " AND amount = " + std::to_string(sign * micro_from));
+      raw.run("UPDATE entries SET amount = " + std::to_string(sign * micro_to) + " WHERE id / 8 = " +
+              std::to_string(seq) + " AND amount = " + std::to_string(sign * micro_from));
   };
   std::int64_t first_topup = 0, last_topup = 0;
   {

@@ -37,6 +37,15 @@ struct Entry {
 inline constexpr std::size_t legs_min = 2;
 inline constexpr std::size_t legs_max = 8;
 
+/// An entry's number in a market: `legs_max` times its event's, and its place among the transfer's legs. So
+/// entries are numbered in the order in which money moved.
+using EntryId = std::int64_t;
+
+constexpr EntryId entry_id(std::int64_t seq, std::size_t place) noexcept {
+  return seq * static_cast<EntryId>(legs_max) + static_cast<EntryId>(place);
+}
+constexpr std::int64_t event_of(EntryId entry) noexcept { return entry / static_cast<EntryId>(legs_max); }
+
 /// The legs of one transfer, at most one an account; a leg of nothing is left out.
 class Legs {
  public:
