@@ -41,8 +41,6 @@ constexpr std::chrono::milliseconds log_wait_max{200};
 constexpr std::size_t stretch_events_max = 512;
 /// So many events behind, the leader fetches them before it takes the gate.
 constexpr services::Seq early_events = 64;
-/// Receipts that make it worth while to wake a second thread to sign.
-constexpr std::size_t receipts_to_share = 4;
 constexpr std::size_t readers_kept = 16;
 constexpr std::int64_t sign_deadline_ms = 5'000;
 
@@ -129,17 +127,6 @@ Result<Book> load_book(store::MarketStore& store) {
 }
 
 }  // namespace
-
-void Market::Waiter::wake(Signal with) {
-  const std::lock_guard lock(mutex);
-  signal = with;
-  woken.notify_one();
-}
-Market::Waiter::Signal Market::Waiter::wait() {
-  std::unique_lock lock(mutex);
-  woken.wait(lock, [&] { return signal != Signal::none; });
-  return std::exchange(signal, Signal::none);
-}
 
 Market::Market(Options options) : options_(std::move(options)) {}
 Market::~Market() {
@@ -395,22 +382,32 @@ Result<Done> Market::usable() const {
 // ── writing ──
 
 void Market::submit(Call& call) {
-  thread_local Waiter waiter;
-  bool first = false;
+  std::uint32_t heard = 0;
+  bool leads = false;
+  const auto claim = [&] {
+    heard = bells_[call.bell].heard();
+    leads = !leading_ && !call.taken;
+    if (leads) leading_ = true;
+  };
   {
     const std::lock_guard lock(queue_mutex_);
-    first = !leading_;
-    leading_ = true;
-    call.waiter = first ? nullptr : &waiter;  // a leader wakes itself by returning
     queue_.push_back(&call);
+    call.bell = bell_;
+    claim();
   }
-  if (first) return lead();  // asked of what was decided under the lock: from now on `call` is the leader's
-  for (;;) switch (waiter.wait()) {
-      case Waiter::Signal::help: sign_pool_.help(); break;
-      case Waiter::Signal::lead: return lead();
-      case Waiter::Signal::done: return;
-      case Waiter::Signal::none: break;
+  for (;;) {
+    if (leads)
+      lead();
+    else
+      bells_[call.bell].wait(heard);
+    if (call.done.load(std::memory_order_acquire)) return;
+    {
+      const std::lock_guard lock(queue_mutex_);
+      claim();
     }
+    if (call.done.load(std::memory_order_acquire)) return;
+    if (!leads) sign_pool_.help();  // what else one is woken for
+  }
 }
 
 void Market::lead() {
@@ -423,15 +420,13 @@ void Market::lead() {
     std::this_thread::yield();
   }
   run_batch();
-  Waiter* next = nullptr;
+  engine::Doorbell* next = nullptr;
   {
     const std::lock_guard lock(queue_mutex_);
-    if (queue_.empty())
-      leading_ = false;
-    else
-      next = std::exchange(queue_.front()->waiter, nullptr);
+    leading_ = false;
+    if (!queue_.empty()) next = &bells_[queue_.front()->bell];
   }
-  if (next != nullptr) next->wake(Waiter::Signal::lead);
+  if (next != nullptr) next->ring_one();  // of those who wait there, whoever wakes first leads
 }
 
 void Market::run_batch() {
@@ -465,7 +460,6 @@ Result<Done> Market::decide_batch(std::vector<Call*>& batch) {
       if (working_.signing_keys.size() != signing_headers_.size()) CALYX_CHECK(load_signers(working_));
       CALYX_CHECK(fill(tx, batch));
       if (tx.appended().empty()) return Done{};
-      CALYX_CHECK(log_receipts(tx));
       return commit(tx, transaction);
     }();
   } catch (const std::bad_alloc&) {
@@ -487,23 +481,27 @@ Result<Done> Market::decide_batch(std::vector<Call*>& batch) {
 }
 
 void Market::answer(const std::vector<Call*>& batch, const Result<Done>& done) {
+  bool rings[2] = {};
   const auto end = [&](Call& call) {
     if (!done.ok()) call.fail(done.error());
-    if (Waiter* waiter = call.waiter) waiter->wake(Waiter::Signal::done);
+    rings[call.bell] = true;
+    call.done.store(true, std::memory_order_release);
   };
   last_batch_ = batch.size();
   for (Call* call : batch) end(*call);
-  if (done.ok() || !batch.empty()) return;
-  for (;;) {  // nobody was taken in yet: the error is everybody's
+  while (!done.ok() && batch.empty()) {  // nobody was taken in yet: the error is everybody's
     Call* call = nullptr;
     {
       const std::lock_guard lock(queue_mutex_);
-      if (queue_.empty()) return;
+      if (queue_.empty()) break;
       call = queue_.front();
       queue_.pop_front();
+      call->taken = true;
     }
     end(*call);
   }
+  for (unsigned bell = 0; bell < 2; ++bell)
+    if (rings[bell]) bells_[bell].ring_all();
 }
 
 Result<Done> Market::ready_books() {
@@ -540,15 +538,26 @@ Result<Done> Market::fill(Transaction& tx, std::vector<Call*>& batch) {
   if (options_.sign && batch_signer_ != nullptr)
     batch_signer_ =
         std::make_shared<crypto::DeadlineSigner>(batch_signer_, std::chrono::milliseconds(sign_deadline_ms));
-  sign_pool_.open([this](services::PendingReceipt& receipt, std::string& scratch) -> Result<Done> {
-    if (batch_signer_ == nullptr) return fail(Reason::internal, "a receipt without a key to sign it");
+  Result<Done> filled = out_of_memory();
+  // Made before the pool is open: once helpers are in it nothing here may throw but what is caught.
+  const engine::SignPool::Keep keep = [&](const services::PendingReceipt& receipt) -> Result<Done> {
+    if (!filled.ok()) return out_of_memory();  // whatever ended the batch: nothing is kept of it
     try {
-      return services::sign_receipt(receipt, *batch_signer_,
-                                    signing_headers_[static_cast<std::size_t>(signing_place_)], scratch);
-    } catch (const std::bad_alloc&) {  // whoever helps has a call of its own, which must go on
+      return log_receipt(tx, receipt);
+    } catch (const std::bad_alloc&) {
       return out_of_memory();
     }
-  });
+  };
+  sign_pool_.open(
+      [this](services::PendingReceipt& receipt, services::ReceiptScratch& scratch) -> Result<Done> {
+        if (batch_signer_ == nullptr) return fail(Reason::internal, "a receipt without a key to sign it");
+        try {
+          return services::sign_receipt(receipt, *batch_signer_,
+                                        signing_headers_[static_cast<std::size_t>(signing_place_)], scratch);
+        } catch (const std::bad_alloc&) {  // whoever helps has a call of its own, which must go on
+          return out_of_memory();
+        }
+      });
   const std::int64_t begun_us = store::monotonic_us();
   // Asked once: the C library reads a file to know.
   static const unsigned cores = std::max(1U, std::thread::hardware_concurrency());
@@ -559,27 +568,30 @@ Result<Done> Market::fill(Transaction& tx, std::vector<Call*>& batch) {
         const std::lock_guard lock(queue_mutex_);
         // The first look is owed to the leader, whose own call is the first, however long it was kept
         // waiting.
-        if (queue_.empty() || batch.size() >= batch_calls_max || (!batch.empty() && late(begun_us)))
+        if (queue_.empty() || batch.size() >= batch_calls_max || (!batch.empty() && late(begun_us))) {
+          bell_ ^= 1U;
           return Done{};
+        }
         batch.push_back(queue_.front());
+        queue_.front()->taken = true;
         queue_.pop_front();
       }
       Call& call = *batch.back();
       if (!call.decide(tx)) return call.failure();
       std::deque<services::PendingReceipt>& receipts = tx.receipts();
       for (; shared < receipts.size(); ++shared) sign_pool_.add(receipts[shared]);
-      if (shared / receipts_to_share > helpers && helpers + 1 < cores && wake_helper(batch, helpers))
+      // Whoever waits can sign, decided or not.
+      if (shared > helpers && helpers + 1 < cores &&
+          (bells_[call.bell].nudge_one() || bells_[call.bell ^ 1U].nudge_one()))
         ++helpers;
     }
   };
-  Result<Done> filled = out_of_memory();
   try {
     filled = take_in();
   } catch (const std::bad_alloc&) {  // helpers are at the receipts still, so the pool is finished first
   }
-  Result<Done> all_signed = sign_pool_.finish();
-  if (!filled.ok()) return filled;
-  return all_signed;
+  Result<Done> all_signed = sign_pool_.finish(keep);
+  return filled.ok() ? all_signed : filled;
 }
 
 bool Market::late(std::int64_t begun_us) const noexcept {
@@ -587,43 +599,25 @@ bool Market::late(std::int64_t begun_us) const noexcept {
   return took_us > batch_us_max || (took_us > batch_us_when_wanted && gate_.wanted_by_others());
 }
 
-bool Market::wake_helper(const std::vector<Call*>& batch, std::size_t helpers) {
-  // Whoever waits can sign, decided or not; the leader itself has no waiter.
-  const std::lock_guard lock(queue_mutex_);
-  const auto wake_in = [&](const auto& calls) {
-    for (Call* other : calls)
-      if (other->waiter != nullptr && helpers-- == 0) {
-        other->waiter->wake(Waiter::Signal::help);
-        return true;
-      }
-    return false;
-  };
-  return wake_in(batch) || wake_in(queue_);
-}
-
-Result<Done> Market::log_receipts(Transaction& tx) {
+Result<Done> Market::log_receipt(Transaction& tx, const services::PendingReceipt& receipt) {
   // The key that signed this batch; one that was added in it signs the next.
-  const int key = signing_place_;
-  for (const services::PendingReceipt& receipt : tx.receipts()) {
-    CALYX_CHECK(tx.store().append_receipt({.leaf = receipt.leaf,
-                                           .seq = receipt.seq,
-                                           .key = key,
-                                           .payload = receipt.payload,
-                                           .signature = core::chars(receipt.signature)}));
-    Result<Done> kept = Done{};
-    working_.receipt_log.append(crypto::Sha256{}, receipt.leaf_hash,
-                                [&](unsigned level, std::uint64_t index, const Digest& hash) {
-                                  if (level == 0 || level % store::tile_levels != 0 || !kept.ok()) return;
-                                  kept = tx.store().append_tile(level, index, hash);
-                                });
-    CALYX_CHECK(std::move(kept));
-    const core::merkle::Frontier& log = working_.receipt_log;
-    if (log.size() % (std::uint64_t{1} << store::tile_levels) != 0) continue;
-    CALYX_TRY(const std::string note, services::sign_checkpoint({log.size(), log.root(crypto::Sha256{})},
-                                                                working_.issuer, *batch_signer_));
-    CALYX_CHECK(tx.store().append_checkpoint(log.size(), note));
-  }
-  return Done{};
+  CALYX_CHECK(tx.store().append_receipt({.leaf = receipt.leaf,
+                                         .seq = receipt.seq,
+                                         .key = signing_place_,
+                                         .payload = receipt.packed,
+                                         .signature = core::chars(receipt.signature)}));
+  Result<Done> kept = Done{};
+  core::merkle::Frontier& log = working_.receipt_log;
+  log.append(crypto::Sha256{}, receipt.leaf_hash,
+             [&](unsigned level, std::uint64_t index, const Digest& hash) {
+               if (level == 0 || level % store::tile_levels != 0 || !kept.ok()) return;
+               kept = tx.store().append_tile(level, index, hash);
+             });
+  CALYX_CHECK(std::move(kept));
+  if (log.size() % (std::uint64_t{1} << store::tile_levels) != 0) return Done{};
+  CALYX_TRY(const std::string note, services::sign_checkpoint({log.size(), log.root(crypto::Sha256{})},
+                                                              working_.issuer, *batch_signer_));
+  return tx.store().append_checkpoint(log.size(), note);
 }
 
 Result<Done> Market::commit(Transaction& tx, store::WriteTransaction& transaction) {

@@ -18,6 +18,7 @@
 #include "crypto/key_file.hpp"
 #include "crypto/signer.hpp"
 #include "engine/callback.hpp"
+#include "engine/doorbell.hpp"
 #include "engine/sign_pool.hpp"
 #include "engine/turnstile.hpp"
 #include "services/services.hpp"
@@ -68,15 +69,6 @@ class Market {
   EngineStats stats() const noexcept;
 
  private:
-  /// A thread's place to wait; it outlives every call that the thread makes.
-  struct Waiter {
-    enum class Signal : std::uint8_t { none, help, lead, done };
-    std::mutex mutex;
-    std::condition_variable woken;
-    Signal signal = Signal::none;
-    void wake(Signal with);
-    Signal wait();
-  };
   /// One caller's wish, on the caller's stack.
   struct Call {
     virtual ~Call() = default;
@@ -84,7 +76,10 @@ class Market {
     virtual bool decide(services::Transaction& tx) = 0;
     virtual Error failure() const = 0;
     virtual void fail(const Error& error) = 0;
-    Waiter* waiter = nullptr;
+    unsigned bell = 0;   ///< Which of `bells_` its caller waits at.
+    bool taken = false;  ///< Into a batch; under `queue_mutex_`.
+    /// Set last, by the leader that answered it: from then on it may be gone.
+    std::atomic<bool> done{false};
   };
   template <class Decide, class Answer>
   struct TypedCall;
@@ -124,9 +119,8 @@ class Market {
   Result<Done> fill(services::Transaction& tx, std::vector<Call*>& batch);
   /// Whether the batch that began at `begun_us` should take in no more.
   bool late(std::int64_t begun_us) const noexcept;
-  /// Wakes one more of those who wait, if there is one, to help to sign. `helpers` have been woken before.
-  bool wake_helper(const std::vector<Call*>& batch, std::size_t helpers);
-  Result<Done> log_receipts(services::Transaction& tx);
+  /// Appends a receipt that is signed, and what the log of receipts keeps of its tree.
+  Result<Done> log_receipt(services::Transaction& tx, const services::PendingReceipt& receipt);
   Result<Done> commit(services::Transaction& tx, store::WriteTransaction& transaction);
   void publish(const services::Transaction& tx);
   /// Gives up what a batch did to the writer's book; the next batch makes it anew.
@@ -187,6 +181,10 @@ class Market {
   std::mutex queue_mutex_;
   std::deque<Call*> queue_;
   bool leading_ = false;
+  /// Calls wait at one bell until a batch is full, the next ones at the other: the end of a batch wakes those
+  /// who were in it, and few others.
+  engine::Doorbell bells_[2];
+  unsigned bell_ = 0;  ///< Of the next call; under `queue_mutex_`.
 
   // The leader's.
   std::optional<Writer> writer_;

@@ -254,24 +254,24 @@ Result<Earned> earn(Transaction& tx, const Principal& principal, const Earn& ask
 
   const TxnId txn = book.txn_id(event.seq, event.at);
   const ReceiptId receipt = book.receipt_id(fields.leaf, event.at);
-  PendingReceipt pending{.leaf = fields.leaf, .seq = event.seq};
-  core::append_receipt_payload(pending.payload, {.id = receipt,
-                                                 .issuer = book.issuer,
-                                                 .issued_at = event.at,
-                                                 .job_id = asked.job_id,
-                                                 .payer_wallet = book.wallet(found->payer)->id,
-                                                 .host_wallet = host->id,
-                                                 .gpu_model = asked.gpu_model,
-                                                 .duration_seconds = asked.duration_seconds,
-                                                 .output_hash = asked.output_hash,
-                                                 .gross = asked.gross_amount,
-                                                 .platform_fee = split.fee,
-                                                 .net = split.net,
-                                                 .fee_basis_points = book.fee_basis_points,
-                                                 .reference = txn,
-                                                 .seq = static_cast<std::uint64_t>(event.seq),
-                                                 .head = book.head});
-  tx.add_receipt(std::move(pending));
+  tx.add_receipt({.leaf = fields.leaf,
+                  .seq = event.seq,
+                  .fields = {.id = receipt,
+                             .issuer = book.issuer,
+                             .issued_at = event.at,
+                             .payer_wallet = book.wallet(found->payer)->id,
+                             .host_wallet = host->id,
+                             .duration_seconds = asked.duration_seconds,
+                             .output_hash = asked.output_hash,
+                             .gross = asked.gross_amount,
+                             .platform_fee = split.fee,
+                             .net = split.net,
+                             .fee_basis_points = book.fee_basis_points,
+                             .reference = txn,
+                             .seq = static_cast<std::uint64_t>(event.seq),
+                             .head = book.head},
+                  .job_id = asked.job_id,
+                  .gpu_model = asked.gpu_model});
   return Earned{txn, asked.gross_amount, split.fee, split.net, host->balance, receipt};
 }
 

@@ -4,6 +4,7 @@
 #include <calyx/core/receipt.hpp>
 
 #include "crypto/sha256.hpp"
+#include "store/receipt_text.hpp"
 
 namespace calyx::services {
 namespace {
@@ -30,12 +31,19 @@ class Subtrees {
 }  // namespace
 
 Result<Done> sign_receipt(PendingReceipt& receipt, const crypto::Signer& signer, std::string_view header,
-                          std::string& jws) {
+                          ReceiptScratch& scratch) {
+  auto& [payload, jws] = scratch;
+  core::ReceiptFields fields = receipt.fields;
+  fields.job_id = receipt.job_id;
+  fields.gpu_model = receipt.gpu_model;
+  payload.clear();
+  core::append_receipt_payload(payload, fields);
   jws.clear();
-  core::append_signing_input(jws, header, receipt.payload);
+  core::append_signing_input(jws, header, payload);
   CALYX_TRY(receipt.signature, signer.sign(jws));
   core::append_signature(jws, receipt.signature);
   receipt.leaf_hash = core::merkle::leaf_hash(crypto::Sha256{}, jws);
+  store::append_packed(receipt.packed, payload);
   return Done{};
 }
 

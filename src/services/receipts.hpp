@@ -10,10 +10,14 @@
 
 namespace calyx::services {
 
-/// Signs `receipt` and computes its leaf; `header` is the base64url of the signer's protected header, `jws`
-/// room to write in, kept by the caller between receipts.
+/// Room to write receipts in, kept from one to the next.
+struct ReceiptScratch {
+  std::string payload, jws;
+};
+/// Writes `receipt`, signs it and computes its leaf; `header` is the base64url of the signer's protected
+/// header.
 Result<Done> sign_receipt(PendingReceipt& receipt, const crypto::Signer& signer, std::string_view header,
-                          std::string& jws);
+                          ReceiptScratch& scratch);
 
 /// The leaf of a stored receipt: the hash of its JWS. Fails: `corrupt` when its key is unknown.
 Result<core::Digest> leaf_of(const Book& book, const store::ReceiptRow& row);

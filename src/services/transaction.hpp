@@ -5,6 +5,7 @@
 /// durable. Threads: the leader's, as long as it leads.
 #pragma once
 
+#include <calyx/core/receipt.hpp>
 #include <deque>
 #include <set>
 #include <unordered_map>
@@ -73,11 +74,14 @@ Result<Done> for_entries(const Book& book, Seq seq, const core::Legs& legs, Each
 /// How `event` ends a lock that is open in `book`, if it ends one.
 std::optional<store::ResolutionRow> resolution_of(const Book& book, const Event& event);
 
-/// A receipt that waits for its signature, and then for its place in the log.
+/// A receipt that waits to be written and signed, by whichever thread has time, and then for its place in the
+/// log.
 struct PendingReceipt {
   std::int64_t leaf = 0;
   Seq seq = 0;
-  std::string payload;
+  core::ReceiptFields fields;  ///< But for these two texts; the issuer is the book's.
+  std::string job_id, gpu_model;
+  std::string packed;           ///< The payload as the store keeps it, once signed.
   core::Signature signature{};  ///< Once signed.
   core::Digest leaf_hash;       ///< Of the JWS, once signed.
 };

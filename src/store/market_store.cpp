@@ -427,12 +427,10 @@ Result<Done> MarketStore::append_request(AccountNumber scope, RequestKind kind, 
 }
 Result<Done> MarketStore::append_receipt(const ReceiptRow& row) {
   const Statement::Run run(append_receipt_);
-  receipt_text_.clear();
-  append_packed(receipt_text_, row.payload);
   return run->bind(1, row.leaf)
       .bind(2, row.seq)
       .bind(3, row.key)
-      .bind(4, octets_of(receipt_text_))
+      .bind(4, octets_of(row.payload))
       .bind(5, octets_of(row.signature))
       .execute();
 }

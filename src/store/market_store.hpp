@@ -98,6 +98,7 @@ class MarketStore {
   Result<Done> append_resolution(const ResolutionRow& row);
   Result<Done> append_zero_earning(AccountNumber host, Seq seq);
   Result<Done> append_request(AccountNumber scope, RequestKind kind, std::string_view key, Seq seq);
+  /// `row.payload` is packed (receipt_text.hpp), which whoever signed it has done.
   Result<Done> append_receipt(const ReceiptRow& row);
   Result<Done> append_tile(unsigned level, std::uint64_t index, const core::Digest& hash);
   Result<Done> append_checkpoint(std::uint64_t size, std::string_view note);

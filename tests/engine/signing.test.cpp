@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <array>
+#include <atomic>
 #include <calyx/core/encoding.hpp>
 #include <calyx/engine.hpp>
 #include <chrono>
@@ -121,7 +122,7 @@ TEST_CASE(
   struct Row {
     const char* says;
     Mood mood;
-    int asked;  // signatures, of the three receipts
+    int asked;  // signatures, of the three receipts, and one more where somebody helped meanwhile
   };
   // The five seconds are of the batch: each of the two signatures was in time for itself.
   const Row rows[] = {{"not given", Mood::refuses, 1},
@@ -133,7 +134,7 @@ TEST_CASE(
   std::array<std::uint8_t, crypto_sign_SECRETKEYBYTES> secret{};
   crypto_sign_keypair(public_key.data(), secret.data());
   Mood mood = Mood::good;
-  int asked = 0;
+  std::atomic<int> asked{0};
   Options options = at(scratch / "m.db");
   options.sign = [&](std::string_view, std::string_view message, std::uint8_t* out) {
     ++asked;
@@ -189,7 +190,8 @@ TEST_CASE(
     CHECK(settled == Reason::signer_failed);
     CHECK(error.status() == Status::unavailable);
     CHECK(beside == Reason::signer_failed);
-    CHECK(asked == row.asked);
+    CHECK(asked >= row.asked);
+    CHECK(asked <= row.asked + 1);
     CHECK(all.wallet(wallet).value().balance == before);
     const auto again = all.bulk(settlements).value();
     for (const Outcome& outcome : again) {
