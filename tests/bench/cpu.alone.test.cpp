@@ -67,9 +67,8 @@ TEST_CASE("a pair costs little more than its signature and its rows") {
   subject->bulk(0, first.operations);
   const std::size_t message_bytes = subject->signing_input_bytes();
   const unsigned count = 1'000;
-  // 1.6 is what is promised, and kept on a quiet core. Neighbours in its caches add a tenth and more, so a
-  // loud machine is asked again, and what is refused is what no neighbour explains.
-  constexpr double promised = 1.6, refused_above = 1.8;
+  // A quiet core comes to 1.35. Neighbours in its caches add a tenth and more, so a loud machine is asked again.
+  constexpr double promised = 1.6;
   constexpr int tries = 5;
   double ratio = 0;
   for (int i = 0; i < tries && (i == 0 || ratio > promised); ++i) {
@@ -89,7 +88,7 @@ TEST_CASE("a pair costs little more than its signature and its rows") {
   }
   subject->close();
   testing::told("CPU of a pair over its signature and rows", in_short(ratio));
-  CHECK(ratio <= refused_above);
+  CHECK(ratio <= promised);
 }
 
 TEST_CASE("a request of the wire costs little more than the typed call, and a lookup next to nothing") {
