@@ -35,7 +35,8 @@ inline constexpr std::size_t id_digits = 26;
 /// The two digits of each ten bits.
 inline constexpr auto crockford_pairs = [] {
   std::array<std::array<char, 2>, 1024> pairs{};
-  for (std::size_t ten = 0; ten < pairs.size(); ++ten) pairs[ten] = {crockford[ten >> 5], crockford[ten & 31]};
+  for (std::size_t ten = 0; ten < pairs.size(); ++ten)
+    pairs[ten] = {crockford[ten >> 5], crockford[ten & 31]};
   return pairs;
 }();
 

@@ -279,8 +279,8 @@ constexpr bool needs_escape(char c) noexcept {
 /// The same of any of the eight characters in `eight`.
 constexpr bool any_needs_escape(std::uint64_t eight) noexcept {
   constexpr std::uint64_t ones = 0x0101010101010101;
-  // The highest bit of a byte comes to be set where the byte is below `least`. A borrow may set it in the byte
-  // above such a one as well, and nowhere else: whether there is any is exact.
+  // The highest bit of a byte comes to be set where the byte is below `least`. A borrow may set it in the
+  // byte above such a one as well, and nowhere else: whether there is any is exact.
   const auto below = [](std::uint64_t bytes, std::uint64_t least) { return (bytes - ones * least) & ~bytes; };
   const std::uint64_t found =
       below(eight, 0x20) | below(eight ^ ones * '"', 1) | below(eight ^ ones * '\\', 1);

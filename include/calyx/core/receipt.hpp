@@ -53,8 +53,8 @@ struct ReceiptFields {
 
 /// Appends the payload's RFC 8785 bytes: members are written in their sorted order, with no value built.
 inline void append_receipt_payload(std::string& out, const ReceiptFields& fields) {
-  // Beside the three texts: 324 bytes of words, 121 of ids, 155 of hashes and time, and at most 63 of money and
-  // 60 of integers.
+  // Beside the three texts: 324 bytes of words, 121 of ids, 155 of hashes and time, and at most 63 of money
+  // and 60 of integers.
   constexpr std::size_t others_max = 768;
   const std::size_t bytes_max = others_max + json::string_bytes_max(fields.issuer) +
                                 json::string_bytes_max(fields.job_id) +

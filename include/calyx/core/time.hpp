@@ -64,7 +64,9 @@ inline char* put_iso(char* to, Instant instant) noexcept {
   const Date date = date_of(days);
   const auto year = static_cast<unsigned>(static_cast<std::uint64_t>(date.year) % 10'000);
   std::memcpy(to, "yyyy-mm-ddThh:mm:ssZ", iso_bytes);
-  const auto put = [to](std::size_t at, unsigned value) { std::memcpy(to + at, decimal_pairs[value].data(), 2); };
+  const auto put = [to](std::size_t at, unsigned value) {
+    std::memcpy(to + at, decimal_pairs[value].data(), 2);
+  };
   put(0, year / 100);
   put(2, year % 100);
   put(5, date.month);
