@@ -79,10 +79,10 @@ inline std::string hex(std::string_view bytes) {
 /// Which letters `unhex` takes.
 enum class HexCase : std::uint8_t { lower, either };
 
-/// What each character is worth as a hex digit; above 15 for one that is none.
-constexpr std::array<std::uint8_t, 256> hex_values(HexCase letters) noexcept {
-  std::array<std::uint8_t, 256> values{};
-  for (std::uint8_t& value : values) value = 255;
+/// What each character is worth as a hex digit; 256 for one that is none.
+constexpr std::array<std::uint16_t, 256> hex_values(HexCase letters) noexcept {
+  std::array<std::uint16_t, 256> values{};
+  for (std::uint16_t& value : values) value = 256;
   for (std::uint8_t i = 0; i < 16; ++i) {
     const auto digit = static_cast<unsigned char>(hex_digits[i]);
     values[digit] = i;
@@ -90,8 +90,8 @@ constexpr std::array<std::uint8_t, 256> hex_values(HexCase letters) noexcept {
   }
   return values;
 }
-inline constexpr std::array<std::uint8_t, 256> hex_values_lower = hex_values(HexCase::lower);
-inline constexpr std::array<std::uint8_t, 256> hex_values_either = hex_values(HexCase::either);
+inline constexpr std::array<std::uint16_t, 256> hex_values_lower = hex_values(HexCase::lower);
+inline constexpr std::array<std::uint16_t, 256> hex_values_either = hex_values(HexCase::either);
 
 /// Reads the octets that `text` spells into `out`; false, with `out` half written, when they are not as many.
 inline bool unhex_into(std::span<std::uint8_t> out, std::string_view text,
@@ -99,14 +99,14 @@ inline bool unhex_into(std::span<std::uint8_t> out, std::string_view text,
   if (text.size() != 2 * out.size()) return false;
   const auto& values = letters == HexCase::lower ? hex_values_lower : hex_values_either;
   const auto* from = reinterpret_cast<const unsigned char*>(text.data());
-  unsigned all = 0;  // of the values, so that one that is above 15 shows in the end
+  unsigned all = 0;  // of the octets, so that what is no digit shows in the end as a bit above them
   for (std::uint8_t& octet : out) {
-    const unsigned high = values[*from++];
-    const unsigned low = values[*from++];
-    all |= high | low;
-    octet = static_cast<std::uint8_t>(high << 4 | (low & 15));
+    const unsigned both = unsigned{values[from[0]]} << 4 | values[from[1]];
+    from += 2;
+    all |= both;
+    octet = static_cast<std::uint8_t>(both);
   }
-  return all <= 15;
+  return all <= 255;
 }
 /// The bytes that `text` spells, or nothing.
 inline std::optional<std::string> unhex(std::string_view text, HexCase letters = HexCase::lower) {

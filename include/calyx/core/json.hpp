@@ -299,18 +299,22 @@ inline bool is_plain(std::string_view text) noexcept {
   return !any_needs_escape(eight);
 }
 
+/// Writes the plain `text` in quotes where `to` points, and gives its end.
+inline char* put_quoted(char* to, std::string_view text) noexcept {
+  *to++ = '"';
+  std::memcpy(to, text.data(), text.size());
+  to += text.size();
+  *to++ = '"';
+  return to;
+}
+
 /// The room that `put_string` may need.
 constexpr std::size_t string_bytes_max(std::string_view text) noexcept { return 6 * text.size() + 2; }
 
 /// Writes `text` where `to` points, quoted and escaped as RFC 8785 says, and gives its end. It must be UTF-8.
 inline char* put_string(char* to, std::string_view text) noexcept {
+  if (is_plain(text)) return put_quoted(to, text);
   *to++ = '"';
-  if (is_plain(text)) {
-    std::memcpy(to, text.data(), text.size());
-    to += text.size();
-    *to++ = '"';
-    return to;
-  }
   for (const char c : text) {
     if (!needs_escape(c)) {
       *to++ = c;
@@ -340,7 +344,12 @@ inline char* put_string(char* to, std::string_view text) noexcept {
 /// Appends what `put_string` writes.
 inline void append_string(std::string& out, std::string_view text) {
   const std::size_t start = out.size();
-  out.resize(start + (is_plain(text) ? text.size() + 2 : string_bytes_max(text)));
+  if (is_plain(text)) {
+    out.resize(start + text.size() + 2);
+    put_quoted(out.data() + start, text);
+    return;
+  }
+  out.resize(start + string_bytes_max(text));
   const char* const end = put_string(out.data() + start, text);
   out.resize(static_cast<std::size_t>(end - out.data()));
 }
