@@ -160,6 +160,7 @@ TEST_CASE("a string escapes what RFC 8785 names and nothing else") {
   CHECK(text.find("[\\\\]") != std::string::npos);
   CHECK(text.substr(text.size() - 3) == "~\x7F\"");
   CHECK(json_string("") == "\"\"");
+  CHECK(json_string(std::string_view()) == "\"\"");
   CHECK(json_string("\n") == "\"\\n\"");
   const auto again = for_tests::ReadJson{}(text);
   REQUIRE(again);

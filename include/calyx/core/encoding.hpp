@@ -35,8 +35,7 @@ std::optional<std::array<std::uint8_t, N>> octets(std::string_view bytes) noexce
 // room. A text of many pieces is written so: each growth of a `std::string` costs more than a short piece.
 
 inline char* put_text(char* to, std::string_view text) noexcept {
-  std::memcpy(to, text.data(), text.size());
-  return to + text.size();
+  return to + text.copy(to, text.size());  // unlike memcpy, of a view of nothing too
 }
 
 /// Appends what `put` writes, which is no longer than `bytes_max`. `put` takes `to` and gives the end.

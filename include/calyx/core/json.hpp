@@ -302,8 +302,7 @@ inline bool is_plain(std::string_view text) noexcept {
 /// Writes the plain `text` in quotes where `to` points, and gives its end.
 inline char* put_quoted(char* to, std::string_view text) noexcept {
   *to++ = '"';
-  std::memcpy(to, text.data(), text.size());
-  to += text.size();
+  to += text.copy(to, text.size());  // unlike memcpy, of a view of nothing too
   *to++ = '"';
   return to;
 }
