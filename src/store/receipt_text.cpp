@@ -1,6 +1,5 @@
 #include "store/receipt_text.hpp"
 
-#include <array>
 #include <calyx/core/encoding.hpp>
 #include <cstdint>
 #include <iterator>
@@ -38,49 +37,51 @@ constexpr unsigned char hash = 250;   ///< 32 bytes, which are the piece as 64 h
 constexpr unsigned char large = 251;  ///< Its size in four bytes, the lowest first.
 constexpr std::size_t hash_bytes = 32;
 
-void append_piece(std::string& out, std::string_view piece) {
-  if (piece.size() == 2 * hash_bytes) {
-    std::array<std::uint8_t, hash_bytes> bytes;
-    if (core::unhex_into(bytes, piece)) {
-      out.push_back(static_cast<char>(hash));
-      out += core::chars(bytes);
-      return;
-    }
+constexpr std::size_t piece_head_max = 5;
+
+char* put_piece(char* to, std::string_view piece) noexcept {
+  if (piece.size() == 2 * hash_bytes &&
+      core::unhex_into({reinterpret_cast<std::uint8_t*>(to + 1), hash_bytes}, piece)) {
+    *to = static_cast<char>(hash);
+    return to + 1 + hash_bytes;
   }
   if (piece.size() <= size_max) {
-    out.push_back(static_cast<char>(piece.size()));
+    *to++ = static_cast<char>(piece.size());
   } else {
-    out.push_back(static_cast<char>(large));
-    for (unsigned shift = 0; shift < 32; shift += 8)
-      out.push_back(static_cast<char>(piece.size() >> shift & 255));
+    *to++ = static_cast<char>(large);
+    for (unsigned shift = 0; shift < 32; shift += 8) *to++ = static_cast<char>(piece.size() >> shift & 255);
   }
-  out += piece;
+  return core::put_text(to, piece);
 }
 
-/// Takes the piece that `packed` begins with; false where there is none.
-bool take_piece(std::string& out, std::string_view& packed) {
+/// Puts the piece that `packed` begins with, which takes at most twice the room, and takes it off; null where
+/// there is none.
+char* take_piece(char* to, std::string_view& packed) noexcept {
   const auto octet = [&](std::size_t at) { return static_cast<unsigned char>(packed[at]); };
-  if (packed.empty()) return false;
+  if (packed.empty()) return nullptr;
   std::size_t size = octet(0), begin = 1;
-  if (size == hash) {
+  const bool is_hash = size == hash;
+  if (is_hash) {
     size = hash_bytes;
   } else if (size == large) {
-    if (packed.size() < 5) return false;
+    if (packed.size() < piece_head_max) return nullptr;
     size = std::size_t{octet(1)} | std::size_t{octet(2)} << 8 | std::size_t{octet(3)} << 16 |
            std::size_t{octet(4)} << 24;
-    begin = 5;
+    begin = piece_head_max;
   } else if (size > size_max) {
-    return false;
+    return nullptr;
   }
-  if (packed.size() - begin < size) return false;
+  if (packed.size() - begin < size) return nullptr;
   const std::string_view piece = packed.substr(begin, size);
-  if (octet(0) == hash)
-    core::append_hex(out, piece);
-  else
-    out += piece;
   packed.remove_prefix(begin + size);
-  return true;
+  return is_hash ? core::put_hex(to, piece) : core::put_text(to, piece);
 }
+
+constexpr std::size_t words_bytes = [] {
+  std::size_t bytes = 0;
+  for (const std::string_view word : words) bytes += word.size();
+  return bytes;
+}();
 
 }  // namespace
 
@@ -97,13 +98,16 @@ void append_packed(std::string& out, std::string_view payload) {
     }
     at = cuts[i] + words[i].size();
   }
-  out.push_back(around_words);
-  at = 0;
-  for (std::size_t i = 0; i < std::size(words); ++i) {
-    append_piece(out, payload.substr(at, cuts[i] - at));
-    at = cuts[i] + words[i].size();
-  }
-  append_piece(out, payload.substr(at));
+  const std::size_t bytes_max = 1 + payload.size() + (std::size(words) + 1) * piece_head_max;
+  core::append_put(out, bytes_max, [&](char* to) {
+    *to++ = around_words;
+    std::size_t begin = 0;
+    for (std::size_t i = 0; i < std::size(words); ++i) {
+      to = put_piece(to, payload.substr(begin, cuts[i] - begin));
+      begin = cuts[i] + words[i].size();
+    }
+    return put_piece(to, payload.substr(begin));
+  });
 }
 
 bool append_unpacked(std::string& out, std::string_view packed) {
@@ -115,11 +119,19 @@ bool append_unpacked(std::string& out, std::string_view packed) {
     return true;
   }
   if (form != around_words) return false;
-  for (const std::string_view word : words) {
-    if (!take_piece(out, packed)) return false;
-    out += word;
-  }
-  return take_piece(out, packed) && packed.empty();
+  bool good = true;
+  core::append_put(out, words_bytes + 2 * packed.size(), [&](char* to) {
+    for (const std::string_view word : words) {
+      char* const end = take_piece(to, packed);
+      good = end != nullptr;
+      if (!good) return to;
+      to = core::put_text(end, word);
+    }
+    char* const end = take_piece(to, packed);
+    good = end != nullptr && packed.empty();
+    return end == nullptr ? to : end;
+  });
+  return good;
 }
 
 }  // namespace calyx::store

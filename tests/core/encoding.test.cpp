@@ -14,6 +14,18 @@ std::string random_bytes(std::mt19937_64& random, std::size_t size) {
   return out;
 }
 
+/// Base 64 by its definition: the bits of all bytes in a row, cut into sixes.
+std::string base64_by_hand(std::string_view bytes, std::string_view letters) {
+  std::string bits;
+  for (const char c : bytes)
+    for (int bit = 7; bit >= 0; --bit) bits.push_back((c >> bit & 1) != 0 ? '1' : '0');
+  while (bits.size() % 6 != 0) bits.push_back('0');
+  std::string out;
+  for (std::size_t at = 0; at < bits.size(); at += 6)
+    out.push_back(letters[std::stoul(bits.substr(at, 6), nullptr, 2)]);
+  return out;
+}
+
 }  // namespace
 
 TEST_CASE("every encoding gives back what it was given, at every length") {
@@ -46,6 +58,18 @@ TEST_CASE("base 64 is RFC 4648's") {
   }
 }
 
+TEST_CASE("base 64 is the bits in sixes, at every length") {
+  const std::string alike = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789";
+  std::mt19937_64 random(64);
+  for (std::size_t size = 0; size <= 100; ++size) {
+    const std::string bytes = random_bytes(random, size);
+    CAPTURE(hex(bytes));
+    CHECK(base64url(bytes) == base64_by_hand(bytes, alike + "-_"));
+    const std::string padding((3 - size % 3) % 3, '=');
+    CHECK(base64(bytes) == base64_by_hand(bytes, alike + "+/") + padding);
+  }
+}
+
 TEST_CASE("base 64 that no encoder wrote is not read") {
   for (const char* text : {"Zg", "Zg=", "Zg===", "Z", "Zh==", "Zi==", "Zk==", "Zo==", "Zm9=", "Zm+=", "Zm9v=",
                            "====", "=", "Zg==Zg==", " Zg==", "Zg==\n", "Zm 8=", "-_-_", "Zm9v\xC2\xA0"}) {
@@ -66,6 +90,15 @@ TEST_CASE("hex is lower case and even, unless its reader says otherwise") {
   CHECK_FALSE(unhex("00ABff"));
   CHECK(unhex("00ABff", HexCase::either) == std::string("\x00\xAB\xFF", 3));
   for (const char* text : {"0", "0g", "g0", " 0", "0x", "00 "}) CHECK_FALSE(unhex(text, HexCase::either));
+  for (int c = 0; c < 256; ++c) {
+    CAPTURE(c);
+    const char digit = static_cast<char>(c);
+    const bool lower = (c >= '0' && c <= '9') || (c >= 'a' && c <= 'f');
+    for (const std::string& text : {std::string{digit, '0', 'f', 'f'}, std::string{'f', 'f', '0', digit}}) {
+      CHECK(unhex(text).has_value() == lower);
+      CHECK(unhex(text, HexCase::either).has_value() == (lower || (c >= 'A' && c <= 'F')));
+    }
+  }
 }
 
 TEST_CASE("base 58 is Bitcoin's") {

@@ -160,10 +160,30 @@ TEST_CASE("a string escapes what RFC 8785 names and nothing else") {
   CHECK(text.find("[\\\\]") != std::string::npos);
   CHECK(text.substr(text.size() - 3) == "~\x7F\"");
   CHECK(json_string("") == "\"\"");
+  CHECK(json_string(std::string_view()) == "\"\"");
   CHECK(json_string("\n") == "\"\\n\"");
   const auto again = for_tests::ReadJson{}(text);
   REQUIRE(again);
   CHECK(*again == Value(all));
+}
+
+TEST_CASE("what must be escaped is seen wherever it stands in a text of any length") {
+  struct Row {
+    char letter;
+    const char* printed;
+  };
+  // Those that must be, and their neighbours.
+  const Row rows[] = {{'\x01', "\\u0001"}, {'\x1F', "\\u001f"}, {' ', " "},    {'!', "!"},
+                      {'"', "\\\""},       {'#', "#"},          {'[', "["},    {'\\', "\\\\"},
+                      {']', "]"},          {'\x7F', "\x7F"},    {'\t', "\\t"}, {'\xA2', "\xA2"}};
+  for (std::size_t before = 0; before <= 20; ++before)
+    for (std::size_t behind = 0; behind <= 20; ++behind)
+      for (const Row& row : rows) {
+        const std::string start(before, 'x'), end(behind, 'y');
+        CAPTURE(before);
+        CAPTURE(behind);
+        CHECK(json_string(start + row.letter + end) == '"' + start + row.printed + end + '"');
+      }
 }
 
 TEST_CASE("the wire keeps the order of members and the digits of money") {

@@ -66,6 +66,9 @@ inline std::optional<Digest> read_output_hash(std::string_view text) {
 }
 
 /// An output's hash as calyx prints it: the prefix and lower-case letters.
+inline char* put_output_hash(char* to, const Digest& digest) noexcept {
+  return put_hex(put_text(to, output_hash_prefix), digest.view());
+}
 inline void append_output_hash(std::string& out, const Digest& digest) {
   out += output_hash_prefix;
   append_hex(out, digest);

@@ -6,6 +6,7 @@
 /// market's id. So the export of a log can be checked again with a dozen lines of any language.
 #pragma once
 
+#include <algorithm>
 #include <calyx/core/digest.hpp>
 #include <calyx/core/encoding.hpp>
 #include <calyx/core/json.hpp>
@@ -99,6 +100,7 @@ constexpr std::size_t skip_value(std::string_view fields, std::size_t at) noexce
   std::size_t depth = 0;
   for (; at < fields.size(); ++at) {
     const char c = fields[at];
+    if (c >= '0' && c <= '9') continue;  // most of what is in no string
     if (c == '"') {
       at = skip_string(fields, at + 1);
     } else if (c == '{' || c == '[') {
@@ -113,58 +115,57 @@ constexpr std::size_t skip_value(std::string_view fields, std::size_t at) noexce
   return at;
 }
 
+/// Where in `fields` the first member from `at` on begins whose key does not come before `key`; with none
+/// left, the brace that closes them or their end.
+constexpr std::size_t skip_members(std::string_view fields, std::size_t at, std::string_view key) noexcept {
+  while (at + 1 < fields.size() && fields[at] == '"') {
+    const std::size_t quote = std::min(fields.find('"', at + 1), fields.size());
+    // Most often the first letter tells, and saves a comparison of texts.
+    if (static_cast<unsigned char>(fields[at + 1]) >= static_cast<unsigned char>(key[0]) &&
+        key < fields.substr(at + 1, quote - at - 1))
+      break;
+    at = std::min(skip_value(fields, quote + 2) + 1, fields.size());
+  }
+  return at;
+}
+
 /// Appends the event's document: `fields`, the canonical JSON object of its own fields, with the four of
 /// `head` put where the order of keys wants them. The keys are ASCII, so bytes sort as RFC 8785 asks.
 inline void append_event_document(std::string& out, const EventHead& head, std::string_view fields) {
-  struct Common {
-    std::string_view key;
-    void (*write)(std::string&, const EventHead&);
-  };
-  static constexpr Common commons[] = {
-      {"at_us", [](std::string& to, const EventHead& of) { json::append_integer(to, of.at.us); }},
-      {"kind",
-       [](std::string& to, const EventHead& of) {
-         to.push_back('"');
-         to += word(of.kind);
-         to.push_back('"');
-       }},
-      {"prev",
-       [](std::string& to, const EventHead& of) {
-         to.push_back('"');
-         append_hex(to, of.prev.view());
-         to.push_back('"');
-       }},
-      {"seq", [](std::string& to, const EventHead& of) { json::append_integer(to, of.seq); }},
-  };
-
-  std::size_t at = 1;  // behind the brace
-  const Common* common = commons;
-  bool first = true;
-  const auto next = [&] {
-    if (!first) out.push_back(',');
-    first = false;
-  };
-  out.push_back('{');
-  for (;;) {
-    std::string_view key;
-    if (at + 1 < fields.size() && fields[at] == '"')
-      key = fields.substr(at + 1, fields.find('"', at + 1) - at - 1);
-    if (common != std::end(commons) && (key.empty() || common->key < key)) {
-      next();
-      out.push_back('"');
-      out += common->key;
-      out += "\":";
-      common->write(out, head);
-      ++common;
-      continue;
+  // 37 bytes of names and marks, 64 of a hash, 18 of the longest word and 40 of integers.
+  constexpr std::size_t head_bytes_max = 160;
+  append_put(out, head_bytes_max + fields.size(), [&](char* to) {
+    std::size_t at = 1;  // what stands before it in `fields` has been written
+    const auto fields_before = [&](std::string_view key) {
+      const std::size_t next = skip_members(fields, at, key);
+      if (next == at) return;
+      to = put_text(to, fields.substr(at, next - at - 1));
+      *to++ = ',';  // for the last of them a brace stood there
+      at = next;
+    };
+    *to++ = '{';
+    fields_before("at_us");
+    to = put_text(to, R"("at_us":)");
+    to = json::put_integer(to, head.at.us);
+    *to++ = ',';
+    fields_before("kind");
+    to = put_text(to, R"("kind":")");
+    to = put_text(to, word(head.kind));
+    to = put_text(to, R"(",)");
+    fields_before("prev");
+    to = put_text(to, R"("prev":")");
+    to = put_hex(to, head.prev.view());
+    to = put_text(to, R"(",)");
+    fields_before("seq");
+    to = put_text(to, R"("seq":)");
+    to = json::put_integer(to, head.seq);
+    if (at + 1 >= fields.size()) {
+      *to++ = '}';
+      return to;
     }
-    if (key.empty()) break;
-    const std::size_t end = skip_value(fields, at + key.size() + 3);
-    next();
-    out += fields.substr(at, end - at);
-    at = end + 1;
-  }
-  out.push_back('}');
+    *to++ = ',';
+    return put_text(to, fields.substr(at));
+  });
 }
 
 /// The event's hash: what the next one names as `prev`, and what a receipt carries as the ledger's head.

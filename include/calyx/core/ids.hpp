@@ -7,8 +7,11 @@
 /// ids again. Ids are names, not secrets: what a caller may see is decided by its key.
 #pragma once
 
+#include <array>
 #include <compare>
+#include <cstddef>
 #include <cstdint>
+#include <cstring>
 #include <optional>
 #include <string>
 #include <string_view>
@@ -28,6 +31,14 @@ constexpr std::string_view prefix(IdKind kind) noexcept {
 /// Crockford's base 32: no I, L, O, U. Ours are upper case; nothing else is read.
 inline constexpr std::string_view crockford = "0123456789ABCDEFGHJKMNPQRSTVWXYZ";
 inline constexpr std::size_t id_digits = 26;
+
+/// The two digits of each ten bits.
+inline constexpr auto crockford_pairs = [] {
+  std::array<std::array<char, 2>, 1024> pairs{};
+  for (std::size_t ten = 0; ten < pairs.size(); ++ten)
+    pairs[ten] = {crockford[ten >> 5], crockford[ten & 31]};
+  return pairs;
+}();
 
 inline constexpr std::uint64_t id_number_max = (std::uint64_t{1} << 40) - 1;
 
@@ -52,21 +63,27 @@ struct Id {
   constexpr std::uint8_t index() const noexcept { return static_cast<std::uint8_t>(low >> 32); }
   constexpr std::uint32_t tag() const noexcept { return static_cast<std::uint32_t>(low); }
 
+  static constexpr std::size_t text_bytes = core::prefix(K).size() + core::id_digits;
+
+  /// Writes the text, `text_bytes` long, where `to` points, and gives its end.
+  char* put(char* to) const noexcept {
+    const std::string_view start = core::prefix(K);
+    std::memcpy(to, start.data(), start.size());
+    to += start.size();
+    const auto ten = [&to](std::uint64_t bits) {
+      std::memcpy(to, core::crockford_pairs[bits & 1023].data(), 2);
+      to += 2;
+    };
+    // Of the 130 bits that the digits hold the first two are 0; the pair in the middle has bits of both.
+    for (int shift = 56; shift > 0; shift -= 10) ten(high >> shift);
+    ten(high << 4 | low >> 60);
+    for (int shift = 50; shift >= 0; shift -= 10) ten(low >> shift);
+    return to;
+  }
   void append_to(std::string& out) const {
-    char digits[core::id_digits];
-    for (std::size_t i = 0; i < core::id_digits; ++i) {
-      const unsigned shift = static_cast<unsigned>(5 * (core::id_digits - 1 - i));  // of 130 bits, 2 unused
-      std::uint64_t five;
-      if (shift >= 64)
-        five = high >> (shift - 64);
-      else if (shift > 59)
-        five = (high << (64 - shift)) | (low >> shift);
-      else
-        five = low >> shift;
-      digits[i] = core::crockford[five & 31];
-    }
-    out += core::prefix(K);
-    out.append(digits, core::id_digits);
+    char letters[text_bytes];
+    put(letters);
+    out.append(letters, text_bytes);
   }
   std::string text() const {
     std::string out;

@@ -272,40 +272,94 @@ inline bool valid_utf8(std::string_view bytes) noexcept {
   return true;
 }
 
-/// Appends `text`, quoted and escaped as RFC 8785 says. It must be UTF-8.
-inline void append_string(std::string& out, std::string_view text) {
-  out.push_back('"');
-  std::size_t run = 0;  // start of what has not been copied yet
-  for (std::size_t at = 0; at < text.size(); ++at) {
-    const auto c = static_cast<unsigned char>(text[at]);
-    if (c >= 0x20 && c != '"' && c != '\\') continue;
-    out.append(text, run, at - run);
-    run = at + 1;
-    out.push_back('\\');
+/// Whether `c` must be escaped in a string.
+constexpr bool needs_escape(char c) noexcept {
+  return static_cast<unsigned char>(c) < 0x20 || c == '"' || c == '\\';
+}
+/// The same of any of the eight characters in `eight`.
+constexpr bool any_needs_escape(std::uint64_t eight) noexcept {
+  constexpr std::uint64_t ones = 0x0101010101010101;
+  // The highest bit of a byte comes to be set where the byte is below `least`. A borrow may set it in the
+  // byte above such a one as well, and nowhere else: whether there is any is exact.
+  const auto below = [](std::uint64_t bytes, std::uint64_t least) { return (bytes - ones * least) & ~bytes; };
+  const std::uint64_t found =
+      below(eight, 0x20) | below(eight ^ ones * '"', 1) | below(eight ^ ones * '\\', 1);
+  return (found & ones << 7) != 0;
+}
+/// Whether `text` holds nothing that must be escaped: so it is with nearly all texts.
+inline bool is_plain(std::string_view text) noexcept {
+  if (text.size() < 8) return std::none_of(text.begin(), text.end(), needs_escape);
+  const char* const last = text.data() + text.size() - 8;
+  std::uint64_t eight;
+  for (const char* at = text.data(); at < last; at += 8) {
+    std::memcpy(&eight, at, sizeof eight);
+    if (any_needs_escape(eight)) return false;
+  }
+  std::memcpy(&eight, last, sizeof eight);
+  return !any_needs_escape(eight);
+}
+
+/// Writes the plain `text` in quotes where `to` points, and gives its end.
+inline char* put_quoted(char* to, std::string_view text) noexcept {
+  *to++ = '"';
+  to += text.copy(to, text.size());  // unlike memcpy, of a view of nothing too
+  *to++ = '"';
+  return to;
+}
+
+/// The room that `put_string` may need.
+constexpr std::size_t string_bytes_max(std::string_view text) noexcept { return 6 * text.size() + 2; }
+
+/// Writes `text` where `to` points, quoted and escaped as RFC 8785 says, and gives its end. It must be UTF-8.
+inline char* put_string(char* to, std::string_view text) noexcept {
+  if (is_plain(text)) return put_quoted(to, text);
+  *to++ = '"';
+  for (const char c : text) {
+    if (!needs_escape(c)) {
+      *to++ = c;
+      continue;
+    }
+    *to++ = '\\';
     switch (c) {
-      case '"': out.push_back('"'); break;
-      case '\\': out.push_back('\\'); break;
-      case '\b': out.push_back('b'); break;
-      case '\t': out.push_back('t'); break;
-      case '\n': out.push_back('n'); break;
-      case '\f': out.push_back('f'); break;
-      case '\r': out.push_back('r'); break;
+      case '\b': *to++ = 'b'; break;
+      case '\t': *to++ = 't'; break;
+      case '\n': *to++ = 'n'; break;
+      case '\f': *to++ = 'f'; break;
+      case '\r': *to++ = 'r'; break;
+      case '"':
+      case '\\': *to++ = c; break;
       default: {
         constexpr std::string_view digits = "0123456789abcdef";
-        out += "u00";
-        out.push_back(digits[c >> 4]);
-        out.push_back(digits[c & 15]);
+        std::memcpy(to, "u00", 3);
+        to[3] = digits[static_cast<unsigned char>(c) >> 4];
+        to[4] = digits[c & 15];
+        to += 5;
       }
     }
   }
-  out.append(text, run);
-  out.push_back('"');
+  *to++ = '"';
+  return to;
+}
+/// Appends what `put_string` writes.
+inline void append_string(std::string& out, std::string_view text) {
+  const std::size_t start = out.size();
+  if (is_plain(text)) {
+    out.resize(start + text.size() + 2);
+    put_quoted(out.data() + start, text);
+    return;
+  }
+  out.resize(start + string_bytes_max(text));
+  const char* const end = put_string(out.data() + start, text);
+  out.resize(static_cast<std::size_t>(end - out.data()));
 }
 
+inline constexpr std::size_t integer_bytes_max = 20;
+inline char* put_integer(char* to, std::int64_t number) noexcept {
+  return std::to_chars(to, to + integer_bytes_max, number).ptr;
+}
 inline void append_integer(std::string& out, std::int64_t number) {
-  char digits[20];
-  const auto done = std::to_chars(digits, digits + sizeof digits, number);
-  out.append(digits, done.ptr);
+  char digits[integer_bytes_max];
+  out.append(digits, static_cast<std::size_t>(put_integer(digits, number) - digits));
 }
 
 /// Appends the text that ECMAScript gives `number`, as RFC 8785 asks. JSON has no infinities and no

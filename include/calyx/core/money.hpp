@@ -7,7 +7,9 @@
 #pragma once
 
 #include <calyx/core/result.hpp>
+#include <charconv>
 #include <compare>
+#include <cstddef>
 #include <cstdint>
 #include <optional>
 #include <string>
@@ -139,21 +141,29 @@ constexpr std::string_view message_of(MoneyFault fault) noexcept {
   return "";
 }
 
-/// Appends `money` with at least `decimals_min` decimals and no zero beyond them.
-inline void append_money(std::string& out, Money money, int decimals_min) {
+/// The longest text of money: a sign, 13 digits of FLOPS, the point and six decimals.
+inline constexpr std::size_t money_bytes_max = 21;
+
+/// Writes `money` where `to` points, with at least `decimals_min` decimals and no zero beyond them, and gives
+/// its end.
+inline char* put_money(char* to, Money money, int decimals_min) noexcept {
   std::uint64_t magnitude = static_cast<std::uint64_t>(money.micro);
-  if (money.micro < 0) magnitude = 0 - magnitude;
-  char text[24];
-  char* const end = text + sizeof text;
-  char* begin = end;  // the text is written from its end
-  int place = 0;      // of the next digit, from the lowest
-  for (; place < 6 - decimals_min && magnitude % 10 == 0; ++place) magnitude /= 10;
-  for (; magnitude != 0 || place <= 6; ++place, magnitude /= 10) {
-    if (place == 6 && begin != end) *--begin = '.';
-    *--begin = static_cast<char>('0' + magnitude % 10);
+  if (money.micro < 0) {
+    magnitude = 0 - magnitude;
+    *to++ = '-';
   }
-  if (money.micro < 0) *--begin = '-';
-  out.append(begin, static_cast<std::size_t>(end - begin));
+  to = std::to_chars(to, to + 13, magnitude / 1'000'000).ptr;
+  auto rest = static_cast<std::uint32_t>(magnitude % 1'000'000);
+  int decimals = 6;
+  for (; decimals > decimals_min && rest % 10 == 0; --decimals) rest /= 10;
+  if (decimals == 0) return to;
+  *to = '.';
+  for (int place = decimals; place > 0; --place, rest /= 10) to[place] = static_cast<char>('0' + rest % 10);
+  return to + 1 + decimals;
+}
+inline void append_money(std::string& out, Money money, int decimals_min) {
+  char text[money_bytes_max];
+  out.append(text, static_cast<std::size_t>(put_money(text, money, decimals_min) - text));
 }
 
 /// As a JSON number of the wire: fewest digits, one decimal at least (`5.0`, `8.4`).

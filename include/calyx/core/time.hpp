@@ -2,8 +2,11 @@
 /// Instants: microseconds since 1970-01-01 UTC, and their ISO 8601 spelling. No clock: time is an argument.
 #pragma once
 
+#include <array>
 #include <compare>
+#include <cstddef>
 #include <cstdint>
+#include <cstring>
 #include <string>
 
 namespace calyx {
@@ -40,25 +43,43 @@ constexpr Date date_of(std::int64_t days) noexcept {
   return {static_cast<std::int64_t>(year_of_era) + era * 400 + (month <= 2 ? 1 : 0), month, day};
 }
 
-/// `2026-04-01T21:00:00Z`: whole seconds, rounded down, as the documents print them.
-inline void append_iso(std::string& out, Instant instant) {
+/// The two decimal digits of each number below 100.
+inline constexpr auto decimal_pairs = [] {
+  std::array<std::array<char, 2>, 100> pairs{};
+  for (std::size_t i = 0; i < pairs.size(); ++i)
+    pairs[i] = {static_cast<char>('0' + i / 10), static_cast<char>('0' + i % 10)};
+  return pairs;
+}();
+
+inline constexpr std::size_t iso_bytes = 20;
+
+/// Writes `2026-04-01T21:00:00Z` where `to` points, and gives its end: whole seconds, rounded down, as the
+/// documents print them.
+inline char* put_iso(char* to, Instant instant) noexcept {
   std::int64_t seconds = instant.us / us_per_second;
   if (instant.us % us_per_second < 0) --seconds;
   std::int64_t days = seconds / 86'400;
   if (seconds % 86'400 < 0) --days;
   const auto of_day = static_cast<unsigned>(seconds - days * 86'400);
   const Date date = date_of(days);
-  char text[] = "yyyy-mm-ddThh:mm:ssZ";
-  const auto put = [&text](std::size_t at, std::size_t width, std::uint64_t value) {
-    for (std::size_t i = width; i-- > 0; value /= 10) text[at + i] = static_cast<char>('0' + value % 10);
+  const auto year = static_cast<unsigned>(static_cast<std::uint64_t>(date.year) % 10'000);
+  std::memcpy(to, "yyyy-mm-ddThh:mm:ssZ", iso_bytes);
+  const auto put = [to](std::size_t at, unsigned value) {
+    std::memcpy(to + at, decimal_pairs[value].data(), 2);
   };
-  put(0, 4, static_cast<std::uint64_t>(date.year));
-  put(5, 2, date.month);
-  put(8, 2, date.day);
-  put(11, 2, of_day / 3600);
-  put(14, 2, of_day / 60 % 60);
-  put(17, 2, of_day % 60);
-  out.append(text, sizeof text - 1);
+  put(0, year / 100);
+  put(2, year % 100);
+  put(5, date.month);
+  put(8, date.day);
+  put(11, of_day / 3600);
+  put(14, of_day / 60 % 60);
+  put(17, of_day % 60);
+  return to + iso_bytes;
+}
+inline void append_iso(std::string& out, Instant instant) {
+  char text[iso_bytes];
+  put_iso(text, instant);
+  out.append(text, iso_bytes);
 }
 inline std::string iso_text(Instant instant) {
   std::string out;
