@@ -6,6 +6,7 @@
 #pragma once
 
 #include <array>
+#include <cassert>
 #include <cstddef>
 #include <cstdint>
 #include <cstring>
@@ -44,6 +45,7 @@ void append_put(std::string& out, std::size_t bytes_max, const Put& put) {
   const std::size_t start = out.size();
   out.resize(start + bytes_max);
   const char* const end = put(out.data() + start);
+  assert(end <= out.data() + out.size());
   out.resize(static_cast<std::size_t>(end - out.data()));
 }
 

@@ -132,9 +132,9 @@ constexpr std::size_t skip_members(std::string_view fields, std::size_t at, std:
 /// Appends the event's document: `fields`, the canonical JSON object of its own fields, with the four of
 /// `head` put where the order of keys wants them. The keys are ASCII, so bytes sort as RFC 8785 asks.
 inline void append_event_document(std::string& out, const EventHead& head, std::string_view fields) {
-  // 37 bytes of names and marks, 64 of a hash, 18 of the longest word and 40 of integers.
-  constexpr std::size_t head_bytes_max = 160;
-  append_put(out, head_bytes_max + fields.size(), [&](char* to) {
+  // 37 bytes of names and marks, 64 of a hash and 40 of integers.
+  constexpr std::size_t head_bytes_max = 141;
+  append_put(out, head_bytes_max + word(head.kind).size() + fields.size(), [&](char* to) {
     std::size_t at = 1;  // what stands before it in `fields` has been written
     const auto fields_before = [&](std::string_view key) {
       const std::size_t next = skip_members(fields, at, key);
