@@ -384,6 +384,8 @@ Result<Done> Market::usable() const {
 void Market::submit(Call& call) {
   std::uint32_t heard = 0;
   bool leads = false;
+  // Whoever finds nobody leading leads, unless its own call is about to be answered. The bell is asked first:
+  // who leads now rings it later.
   const auto claim = [&] {
     heard = bells_[call.bell].heard();
     leads = !leading_ && !call.taken;
@@ -566,8 +568,7 @@ Result<Done> Market::fill(Transaction& tx, std::vector<Call*>& batch) {
     for (;;) {
       {
         const std::lock_guard lock(queue_mutex_);
-        // The first look is owed to the leader, whose own call is the first, however long it was kept
-        // waiting.
+        // One call is taken in however long the leader was kept waiting.
         if (queue_.empty() || batch.size() >= batch_calls_max || (!batch.empty() && late(begun_us))) {
           bell_ ^= 1U;
           return Done{};

@@ -2,9 +2,9 @@
 /// The inside of an engine: one open market file, the order of its writers, and what readers see.
 ///
 /// Writers queue; the first of the queue leads: it takes the gate, opens one transaction, lets every call
-/// that waits decide and append, has the receipts signed, commits once, and wakes everybody. Then the next in
-/// the queue leads. Readers look at a book that moves only after a commit, and at the file through
-/// connections of their own.
+/// that waits decide and append, has the receipts signed, commits once, and wakes everybody. Then one of
+/// those who came meanwhile leads. Readers look at a book that moves only after a commit, and at the file
+/// through connections of their own.
 #pragma once
 
 #include <atomic>
@@ -115,7 +115,7 @@ class Market {
   /// Brings the writer's book near to what others have committed before the gate is taken, so that nobody
   /// waits for that. What fails here is met again under the gate.
   void catch_up_early();
-  /// Decides the calls; fills `batch`. An error ends the batch.
+  /// Decides the calls, has their receipts signed, and keeps those; fills `batch`. An error ends the batch.
   Result<Done> fill(services::Transaction& tx, std::vector<Call*>& batch);
   /// Whether the batch that began at `begun_us` should take in no more.
   bool late(std::int64_t begun_us) const noexcept;

@@ -159,6 +159,19 @@ TEST_CASE("a market that nobody touched passes at either depth, and everything i
     CHECK(raw.number("SELECT lower(hex(hash)) = '" + report->head +
                      "' FROM events ORDER BY seq DESC LIMIT 1") == 1);
   }
+  // What leads from entry to entry, judged by SQLite: the audit has it from the code that wrote it.
+  CHECK(raw.number(
+            "SELECT count(*) FROM (SELECT previous, lag(id, 1, 0) OVER (PARTITION BY account ORDER BY id) "
+            "before FROM entries) WHERE previous <> before") == 0);
+  const std::string every_64th =
+      "SELECT account, id FROM (SELECT account, id, row_number() OVER (PARTITION BY account ORDER BY id) "
+      "place "
+      "FROM entries) WHERE place % 64 = 0";
+  CHECK(raw.number("SELECT count(*) FROM (" + every_64th + ")") > 3);
+  CHECK(raw.number("SELECT count(*) FROM (" + every_64th +
+                   " EXCEPT SELECT account, entry FROM milestones)") == 0);
+  CHECK(raw.number("SELECT count(*) FROM milestones") ==
+        raw.number("SELECT count(*) FROM (" + every_64th + ")"));
   CHECK(covered.signatures == story().receipts - 256);
   CHECK(each.signatures == story().receipts);
 }
