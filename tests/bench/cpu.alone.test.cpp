@@ -67,7 +67,8 @@ TEST_CASE("a pair costs little more than its signature and its rows") {
   subject->bulk(0, first.operations);
   const std::size_t message_bytes = subject->signing_input_bytes();
   const unsigned count = 1'000;
-  // A quiet core comes to 1.35. Neighbours in its caches add a tenth and more, so a loud machine is asked again.
+  // A quiet core comes to 1.35. Neighbours in its caches add a tenth and more, so a loud machine is asked
+  // again.
   constexpr double promised = 1.6;
   constexpr int tries = 5;
   double ratio = 0;

@@ -330,10 +330,8 @@ inline char* put_string(char* to, std::string_view text) noexcept {
       case '\\': *to++ = c; break;
       default: {
         constexpr std::string_view digits = "0123456789abcdef";
-        std::memcpy(to, "u00", 3);
-        to[3] = digits[static_cast<unsigned char>(c) >> 4];
-        to[4] = digits[c & 15];
-        to += 5;
+        for (const char letter : {'u', '0', '0', digits[static_cast<unsigned char>(c) >> 4], digits[c & 15]})
+          *to++ = letter;
       }
     }
   }
