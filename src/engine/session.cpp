@@ -322,57 +322,55 @@ Result<Listed<EscrowView>> Session::escrows(WalletId wallet, const Page& page) {
   CALYX_TRY(const Subject of, subject(*market_, principal_, wallet));
   CALYX_TRY(const std::int64_t after, cursor(page));
   std::vector<std::optional<core::AccountNumber>> hosts;
-  CALYX_TRY(Listed<EscrowView> listed,
-            market_->history([&](store::MarketStore& store) -> Result<Listed<EscrowView>> {
-              Listed<EscrowView> out;
-              std::int64_t last = after;
-              std::size_t seen = 0;
-              CALYX_CHECK(store.entries_of(
-                  of.number, of.last_entry, after, [&](Money, const store::EventRow& row) -> Result<bool> {
-                    if (seen++ == page_events_max) {
-                      out.next = std::to_string(last);
-                      return false;
-                    }
-                    const std::int64_t before = std::exchange(last, row.seq);
-                    if (static_cast<core::EventKind>(row.kind) != core::EventKind::spend) return true;
-                    CALYX_TRY(const services::Fields fields,
-                              services::read_fields(core::EventKind::spend, row.fields));
-                    const auto& spend = std::get<services::SpendEvent>(fields);
-                    if (spend.wallet != of.number) return true;
-                    if (out.items.size() == page.limit) {
-                      out.next = std::to_string(before);
-                      return false;
-                    }
-                    EscrowView view;
-                    view.job_id = spend.job_id;
-                    view.payer = wallet;
-                    view.amount = spend.amount;
-                    view.gpu_type = spend.gpu_type;
-                    view.locked_by = of.naming.txn(row.seq, row.at);
-                    view.locked_at = row.at;
-                    if (spend.expires_in_s)
-                      view.expires_at = Instant{row.at.us + *spend.expires_in_s * core::us_per_second};
-                    CALYX_TRY(const std::optional<Seq> end, store.find_resolution(row.seq));
-                    if (end) {
-                      CALYX_TRY(const services::Event event, services::event_at(store, *end));
-                      view.ended_by = of.naming.txn(event.seq, event.at);
-                      if (const auto* earn = std::get_if<services::EarnEvent>(&event.fields)) {
-                        view.state = EscrowState::settled;
-                        view.receipt = of.naming.receipt(earn->leaf, event.at);
-                      } else {
-                        view.state = std::holds_alternative<services::ReleaseEvent>(event.fields)
-                                         ? EscrowState::released
-                                         : EscrowState::expired;
-                      }
-                    } else if (view.expires_at && of.now >= *view.expires_at) {
-                      view.state = EscrowState::expired;  // a fact of time, though nothing has written it yet
-                    }
-                    hosts.push_back(spend.host);
-                    out.items.push_back(std::move(view));
-                    return true;
-                  }));
-              return out;
-            }));
+  const auto read_page = [&](store::MarketStore& store) -> Result<Listed<EscrowView>> {
+    Listed<EscrowView> out;
+    std::int64_t last = after;
+    std::size_t seen = 0;
+    const auto show = [&](Money, const store::EventRow& row) -> Result<bool> {
+      if (seen++ == page_events_max) {
+        out.next = std::to_string(last);
+        return false;
+      }
+      const std::int64_t before = std::exchange(last, row.seq);
+      if (static_cast<core::EventKind>(row.kind) != core::EventKind::spend) return true;
+      CALYX_TRY(const services::Fields fields, services::read_fields(core::EventKind::spend, row.fields));
+      const auto& spend = std::get<services::SpendEvent>(fields);
+      if (spend.wallet != of.number) return true;
+      if (out.items.size() == page.limit) {
+        out.next = std::to_string(before);
+        return false;
+      }
+      EscrowView view;
+      view.job_id = spend.job_id;
+      view.payer = wallet;
+      view.amount = spend.amount;
+      view.gpu_type = spend.gpu_type;
+      view.locked_by = of.naming.txn(row.seq, row.at);
+      view.locked_at = row.at;
+      if (spend.expires_in_s)
+        view.expires_at = Instant{row.at.us + *spend.expires_in_s * core::us_per_second};
+      CALYX_TRY(const std::optional<Seq> end, store.find_resolution(row.seq));
+      if (end) {
+        CALYX_TRY(const services::Event event, services::event_at(store, *end));
+        view.ended_by = of.naming.txn(event.seq, event.at);
+        if (const auto* earn = std::get_if<services::EarnEvent>(&event.fields)) {
+          view.state = EscrowState::settled;
+          view.receipt = of.naming.receipt(earn->leaf, event.at);
+        } else {
+          view.state = std::holds_alternative<services::ReleaseEvent>(event.fields) ? EscrowState::released
+                                                                                    : EscrowState::expired;
+        }
+      } else if (view.expires_at && of.now >= *view.expires_at) {
+        view.state = EscrowState::expired;  // a fact of time, though nothing has written it yet
+      }
+      hosts.push_back(spend.host);
+      out.items.push_back(std::move(view));
+      return true;
+    };
+    CALYX_CHECK(store.entries_of(of.number, of.last_entry, after, show));
+    return out;
+  };
+  CALYX_TRY(Listed<EscrowView> listed, market_->history(read_page));
   for (std::size_t i = 0; i < listed.items.size(); ++i) {
     CALYX_TRY(listed.items[i].host, wallet_id(*market_, hosts[i]));
   }
@@ -496,22 +494,22 @@ Result<Listed<Receipt>> Session::receipts(WalletId wallet, const Page& page) {
       return earn == nullptr ? std::optional<services::EarnEvent>() : std::optional(std::move(*earn));
     };
     std::size_t seen = 0;
-    CALYX_CHECK(store.entries_of(of.number, of.last_entry, after,
-                                 [&](Money, const store::EventRow& row) -> Result<bool> {
-                                   CALYX_TRY(bool go_on, show_zeros_before(row.seq));
-                                   if (!go_on) return false;
-                                   if (seen++ == page_events_max) {
-                                     out.next = std::to_string(last);
-                                     return false;
-                                   }
-                                   CALYX_TRY(const std::optional<services::EarnEvent> earn, settled_at(row));
-                                   if (earn) {
-                                     CALYX_TRY(go_on, show(*earn));
-                                     if (!go_on) return false;
-                                   }
-                                   last = row.seq;
-                                   return true;
-                                 }));
+    const auto look_at = [&](Money, const store::EventRow& row) -> Result<bool> {
+      CALYX_TRY(bool go_on, show_zeros_before(row.seq));
+      if (!go_on) return false;
+      if (seen++ == page_events_max) {
+        out.next = std::to_string(last);
+        return false;
+      }
+      CALYX_TRY(const std::optional<services::EarnEvent> earn, settled_at(row));
+      if (earn) {
+        CALYX_TRY(go_on, show(*earn));
+        if (!go_on) return false;
+      }
+      last = row.seq;
+      return true;
+    };
+    CALYX_CHECK(store.entries_of(of.number, of.last_entry, after, look_at));
     if (!out.next.empty()) return out;
     CALYX_CHECK(show_zeros_before(INT64_MAX));
     return out;

@@ -89,18 +89,18 @@ Result<Money> Windows::spent(store::MarketStore& store, const Book& book, const 
     std::vector<AccountNumber> accounts = wallet.children;
     accounts.push_back(wallet.number);
     std::vector<Event> events;
-    for (const AccountNumber account : accounts)
-      CALYX_CHECK(store.entries_of(account, book.trail(account).last, first - 1,
-                                   [&](Money, const store::EventRow& row) -> Result<bool> {
-                                     const auto kind = static_cast<EventKind>(row.kind);
-                                     CALYX_TRY(Fields fields, read_fields(kind, row.fields));
-                                     const Outflow out = outflow_of(fields);
-                                     const bool own = out.wallet == account;
-                                     const bool returned = return_of(fields).seq != 0;
-                                     if (own || returned)
-                                       events.push_back({row.seq, row.at, std::move(fields)});
-                                     return true;
-                                   }));
+    for (const AccountNumber account : accounts) {
+      const auto gather = [&](Money, const store::EventRow& row) -> Result<bool> {
+        const auto kind = static_cast<EventKind>(row.kind);
+        CALYX_TRY(Fields fields, read_fields(kind, row.fields));
+        const Outflow out = outflow_of(fields);
+        const bool own = out.wallet == account;
+        const bool returned = return_of(fields).seq != 0;
+        if (own || returned) events.push_back({row.seq, row.at, std::move(fields)});
+        return true;
+      };
+      CALYX_CHECK(store.entries_of(account, book.trail(account).last, first - 1, gather));
+    }
     std::sort(events.begin(), events.end(), [](const Event& a, const Event& b) { return a.seq < b.seq; });
     Window window;
     for (const Event& event : events) apply(window, event);

@@ -58,7 +58,6 @@ struct EntryRow {
   AccountNumber account = 0;
   Money amount;
   core::EntryId previous = 0;  ///< The account's entry before; 0 for its first.
-  bool operator==(const EntryRow&) const = default;
 };
 
 struct LockRow {
