@@ -224,7 +224,8 @@ class Axis {
   /// The size that follows from a quotient with an error of some last places.
   Result<Done> count_steps(const Members& members, double quotient) {
     const double nearest = std::round(quotient);
-    ends_at_stop_ = std::abs(quotient - nearest) <= hair;
+    // Of many steps the last place itself is more than a hair.
+    ends_at_stop_ = std::abs(quotient - nearest) <= hair * std::max(1.0, std::abs(quotient) * 1e-6);
     const double steps = ends_at_stop_ ? nearest : std::floor(quotient);
     // Beyond 2^53 steps neighbours would be one double.
     if (!(steps < static_cast<double>(exact_integer_max)))
