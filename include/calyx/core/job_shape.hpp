@@ -8,13 +8,17 @@
 /// | type | one task for each | reads |
 /// | --- | --- | --- |
 /// | structured_runner | job | `payload` |
-/// | ... fan_out.by | value of the list that the payload has under that name | the payload, with the value in
-/// the list's place | | ... fan_out.items | item | `payload` with the item's members over it | | ...
-/// fan_out.chunks | chunk of 0 to `total` - 1 | the payload; `F`: the chunk's size, `F_start`, `F_end` (not
-/// in it), for `range_field` F | | sweep | point of the grid, or of the sample | `fixed_payload` and the
-/// point's parameters | | map_reduce | chunk of the split | `payload`; under the field's name, or `items`,
-/// the list's slice; or `range`: {start, end} | | benchmark | replica and candidate | `shared_payload`, the
-/// candidate's payload over it, `seed` |
+/// | with fan_out.by | value of that list of the payload | the payload, the value in the list's place |
+/// | with fan_out.items | item | `payload`, the item's members over it |
+/// | with fan_out.chunks | chunk of 0 to `total` - 1 | `payload`, the chunk as below |
+/// | sweep | point of the grid, or of the sample | `fixed_payload` and the point's parameters |
+/// | map_reduce | chunk of the split | `payload`, the chunk as below |
+/// | benchmark | replica and candidate | `shared_payload`, the candidate's over it, `seed` |
+///
+/// A chunk of fan_out with the `range_field` f is f, its size; f_start; f_end, which is not in it. A script
+/// that does f pieces of work in one go then does its share. A chunk of a split is a slice of the list, under
+/// the name of `split.field` or `items`; of a range it is `range`: `{start, end}`. More chunks than there are
+/// indices are refused: empty ones would be paid for.
 ///
 /// With `batch_size` b, of a fan-out or a sweep, a task stands for b units (fewer in the last one) and reads
 /// `{"items": [...]}`: what each unit would have read.

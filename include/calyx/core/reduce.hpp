@@ -17,9 +17,9 @@
 /// | `top_k` | anything; an array is so many | the k best by the number at `by` | [] |
 /// | `histogram` | numbers and arrays of them | counts between `edges`, and below and above | zeros |
 ///
-/// The first five rows also take objects and arrays: they work leaf by leaf, and give the same shape. A leaf
-/// that tasks disagree on (a number here, a text there; arrays of two lengths) is dropped, and said in the
-/// notes.
+/// Those of numbers or booleans alone (`sum`, `min`, `max`, `mean`, `var`, `any`, `all`, `weighted_avg`) also
+/// take objects and arrays: they work leaf by leaf, and give the same shape. A leaf that tasks disagree on (a
+/// number here, a text there; arrays of two lengths) is dropped, and said in the notes.
 ///
 /// Threads: values.
 #pragma once
