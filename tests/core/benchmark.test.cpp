@@ -110,6 +110,18 @@ TEST_CASE("the report ranks candidates by their mean and says how sure that is")
   CHECK(*rows[2].find("rank")->integer() == 3);
 }
 
+TEST_CASE("two candidates overlap when neither's interval ends before the other's begins") {
+  const Benchmark benchmark = *read(R"({"candidates": {"a": {}, "b": {}, "c": {}}, "replicas": 2})");
+  // Intervals around 1, 2 and 90.5, each 6.35 to either side for numbers that are 1 apart.
+  const std::string results = "[[[0.5], [1.5], [90]], [[1.5], [2.5], [91]]]";
+  for (const std::string_view mode : {"max", "min"}) {
+    CAPTURE(mode);
+    const json::Value said =
+        report(benchmark, R"({"metric": "0", "mode": ")" + std::string(mode) + R"("})", results);
+    CHECK(json::text(*said.find("overlaps")) == (mode == "max" ? R"([["b","a"]])" : R"([["a","b"]])"));
+  }
+}
+
 TEST_CASE("the rank follows the mode and the statistic that were chosen") {
   const Benchmark benchmark = *read(R"({"candidates": {"a": {}, "b": {}, "c": {}}, "replicas": 3})");
   const std::string results = "[[[1], [2], [3]], [[1], [2], [3]], [[10], [2], [0]]]";

@@ -295,6 +295,7 @@ TEST_CASE("an item that cannot be had fails the payload, not the process") {
   const JobShape shape = *read(R"({"fan_out": {"items": [{}]}})");
   const auto lost = [](std::uint64_t) -> Result<json::Value> { return fail(Reason::io_error, "is lost"); };
   CHECK(refusal(shape.payload(0, lost)) == "io_error is lost");
+  CHECK(refusal(shape.payload(0, {})) == "internal nobody gives item 0 back");
   const auto other = [](std::uint64_t) -> Result<json::Value> { return json::Value(7); };
   CHECK(refusal(shape.payload(0, other)) == "field_type /fan_out/items/0 is a number, must be an object");
 }

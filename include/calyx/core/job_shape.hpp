@@ -120,6 +120,12 @@ class JobShape {
   /// The parameters of a sweep's point `unit`, as its `point_identity` is made of. Empty for other types.
   json::Object point(std::uint64_t unit) const { return points_ ? (*points_)[unit] : json::Object(); }
 
+  /// Item `index` as `item` gives it. Fails: as it does, and `internal` when there is none to ask.
+  static Result<json::Value> asked(const ItemAt& item, std::uint64_t index) {
+    if (!item) return fail(Reason::internal, "nobody gives item " + std::to_string(index) + " back");
+    return item(index);
+  }
+
   // How results come together; `Merger` reads these.
   bool fans_out() const noexcept { return source_ != Source::one; }
   MergeStrategy merge_strategy() const noexcept { return merge_strategy_; }
@@ -397,12 +403,12 @@ class JobShape {
     switch (source_) {
       case Source::one: break;
       case Source::by: {
-        CALYX_TRY(json::Value value, item(unit));
+        CALYX_TRY(json::Value value, asked(item, unit));
         out.set(field_, std::move(value));
         break;
       }
       case Source::items: {
-        CALYX_TRY(const json::Value own, item(unit));
+        CALYX_TRY(const json::Value own, asked(item, unit));
         if (own.object() == nullptr) return wrong_type(pointer_step(items_pointer_, unit), own, "an object");
         out = merged(std::move(out), *own.object());
         break;
@@ -419,7 +425,7 @@ class JobShape {
         const Chunk chunk = split_chunk(unit);
         json::Array slice;
         for (std::uint64_t i = chunk.start; i < chunk.end; ++i) {
-          CALYX_TRY(json::Value value, item(i));
+          CALYX_TRY(json::Value value, asked(item, i));
           slice.push_back(std::move(value));
         }
         out.set(field_, std::move(slice));

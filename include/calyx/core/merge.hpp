@@ -10,9 +10,15 @@
 /// | fan-out, collect | a list in the order of units, null for what failed |
 /// | fan-out, keyed | an object: each result under its key |
 /// | fan-out, weighted_avg | the mean of each numeric leaf, weighted; the sum of the weights themselves |
-/// | sweep | `{points, failed, unranked, best, ranked: [{index, parameters, value, result}], left_out}` |
+/// | sweep | the best points in order, as below |
 /// | map_reduce | what its operators give |
 /// | benchmark | `BenchmarkReport` |
+///
+/// A sweep gives `{points, failed, metric, mode, unranked, best, ranked, left_out}`. An entry of `ranked` is
+/// `{index, parameters, value, result}`; `best` is the first, or null when none has a number. What has none
+/// stands last and is counted in `unranked`. `left_out` counts the results beyond `rank_by.limit`: all of
+/// them can be read task by task. Without `rank_by` there is no `value`, and the points that are listed are
+/// the first.
 ///
 /// Memory is bounded, whatever the number of tasks, for weighted_avg, sweeps and the operators but `concat`
 /// and `merge`; collect and keyed hold all results, a benchmark one number a task.
@@ -209,7 +215,7 @@ class Merger {
     if (shape_->key_field()) {
       key = shape_->key_field()->find(result);
     } else {
-      CALYX_TRY(from_item, item_(unit));
+      CALYX_TRY(from_item, JobShape::asked(item_, unit));
       key = &from_item;
     }
     if (key == nullptr || key->is_null()) {
