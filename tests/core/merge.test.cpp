@@ -2,6 +2,7 @@
 #include <cmath>
 #include <cstdint>
 #include <limits>
+#include <random>
 #include <string>
 #include <utility>
 #include <vector>
@@ -123,6 +124,50 @@ TEST_CASE("a batch's results are taken apart, item by item") {
     CAPTURE(row.says);
     CHECK(merged(row.submit, row.outcomes) == row.expected);
   }
+}
+
+TEST_CASE("batches of any size merge to what single tasks would, to the bit") {
+  std::mt19937_64 random(20261128);
+  for (const std::string strategy : {"collect", "keyed", "weighted_avg"})
+    for (const std::uint64_t size : {1U, 2U, 3U, 7U, 26U}) {
+      CAPTURE(strategy);
+      CAPTURE(size);
+      constexpr std::uint64_t letters = 26;
+      json::Array values;
+      for (std::uint64_t i = 0; i < letters; ++i) values.push_back(*letter(i));
+      json::Object submit;
+      submit.set("payload", json::object({{"m", std::move(values)}}));
+      submit.set("fan_out", json::object({{"by", "m"}}));
+      submit.set("merge_strategy", strategy);
+      const JobShape alone = *JobShape::read(submit);
+      submit.set("batch_size", size);
+      const JobShape batched = *JobShape::read(submit);
+
+      // Every third batch of an average answers for its items together: that counts as the first one's
+      // result.
+      Merger one(alone, letter), many(batched, letter);
+      for (std::uint64_t task = 0; task < batched.tasks(); ++task) {
+        const Chunk units = batched.units_of(task);
+        const bool together = strategy == "weighted_avg" && task % 3 == 2;
+        json::Array entries;
+        for (std::uint64_t unit = units.start; unit < units.end; ++unit) {
+          const json::Value result = json::object(
+              {{"x", static_cast<double>(random()) / 7.0}, {"count", static_cast<double>(random()) / 3.0}});
+          const bool failed = together ? unit > units.start : random() % 4 == 0;
+          CHECK(one.add(unit, failed ? nullptr : &result).ok());
+          if (failed)
+            entries.push_back(json::object({{"ok", false}}));
+          else
+            entries.push_back(result);
+        }
+        const json::Value answer =
+            together ? entries.front() : json::object({{"results", std::move(entries)}});
+        CHECK(many.add(task, &answer).ok());
+      }
+      const Merged single = std::move(one).finish().value();
+      const Merged grouped = std::move(many).finish().value();
+      CHECK(json::text(grouped.result) == json::text(single.result));
+    }
 }
 
 TEST_CASE("a result that cannot be merged can be refused as it comes in") {
