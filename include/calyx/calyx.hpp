@@ -6,3 +6,4 @@
 #include <calyx/request.hpp>  // IWYU pragma: export
 #include <calyx/session.hpp>  // IWYU pragma: export
 #include <calyx/version.hpp>  // IWYU pragma: export
+#include <calyx/worker.hpp>   // IWYU pragma: export

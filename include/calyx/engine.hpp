@@ -103,6 +103,12 @@ class CALYX_EXPORT Engine {
   /// Judges a receipt against this market's keys.
   ReceiptVerdict verify(std::string_view receipt) const;
 
+  /// Makes `run` what jobs with `"task": name` do, in workers of this process; a name that is taken is
+  /// replaced. `name`: 1 to 128 bytes of 0x21-0x7E. Fails: `field_value`, `field_missing`.
+  Result<Done> register_task(std::string name, TaskFunction run);
+  /// The same for a recipe. Fails: `field_value`, `field_missing`.
+  Result<Done> register_recipe(RecipeDefinition recipe);
+
   /// A copy of the market file, made under the gate while others wait. Fails: `path_refused`, the store.
   Result<Done> backup(const std::string& path);
 
@@ -110,6 +116,7 @@ class CALYX_EXPORT Engine {
   std::string issuer() const;  ///< Empty in a forked child and in a callback.
 
  private:
+  friend class Worker;
   explicit Engine(std::unique_ptr<Market> market);
   std::unique_ptr<Market> market_;
 };

@@ -17,11 +17,14 @@
 #include <calyx/approvals.hpp>
 #include <calyx/bulk.hpp>
 #include <calyx/core/result.hpp>
+#include <calyx/jobs.hpp>
 #include <calyx/keys.hpp>
 #include <calyx/ledger.hpp>
 #include <calyx/payouts.hpp>
 #include <calyx/receipts.hpp>
 #include <calyx/version.hpp>
+#include <calyx/worker.hpp>
+#include <chrono>
 #include <cstdint>
 #include <memory>
 #include <optional>
@@ -147,6 +150,51 @@ class CALYX_EXPORT Session {
   /// (operator) Opens a human wallet for the entry.
   /// Fails: `field_value`, `waitlist_unknown`, `key_reused`, `waitlist_decided`.
   Result<WaitlistApproved> approve_waitlist(WaitlistId id, const IdempotencyKey& once = {});
+
+  // ── jobs ──
+
+  /// What a job would hold, with nothing written. Fails: as `submit_job`, as far as its terms and its shape.
+  Result<JobEstimate> estimate_job(const JobSubmit& asked);
+  /// Takes a job in and holds its budget, in one commit: the worst case, or `max_cost`. Fails, in this order:
+  /// `field_…`, `amount_…`; `recipe_unknown`; `not_your_wallet`; `key_reused`; `job_unknown` (a dependency);
+  /// then as a spend of the hold: `wallet_not_active`, `gpu_not_allowed`, the caps, `approval_required` (an
+  /// approval is for this very request), `insufficient_balance`.
+  Result<JobSubmitted> submit_job(const JobSubmit& asked);
+  /// Jobs in one commit, each with its own outcome: one that was refused, or could not even be read (then
+  /// its error is given), stops nothing.
+  Result<std::vector<Result<JobSubmitted>>> submit_jobs(std::span<const Result<JobSubmit>> asked);
+  /// Fails: `job_unknown`, also for somebody else's, as do all below.
+  Result<Job> job(JobId id);
+  /// The caller's own jobs and its agents', the youngest first; an operator's are all.
+  Result<Listed<Job>> jobs(const JobFilter& filter = {}, const Page& page = {});
+  /// Ends a job; what runs is charged for the time that it ran, and the rest of the hold comes back. One that
+  /// has ended stays as it is.
+  Result<Job> cancel_job(JobId id);
+  /// Tasks in the order of their index; `after` is the index that a page begins at.
+  Result<Listed<JobTask>> job_tasks(JobId id, const Page& page = {});
+  /// The merged result, once there is one, and each task's.
+  Result<JobResults> job_results(JobId id, const Page& page = {});
+  /// What the last attempt of a task printed. Fails: `task_unknown`.
+  Result<JobOutput> job_output(JobId id, std::uint64_t task = 0);
+  Result<Listed<JobEvent>> job_events(JobId id, const Page& page = {});
+  /// Waits until the job has ended, or `most` has passed; the job as it is then.
+  Result<Job> wait_job(JobId id, std::chrono::milliseconds most);
+  /// The same, and does on this thread what this process can do of any job meanwhile.
+  Result<Job> run_job(JobId id);
+
+  /// For workers (operator): tasks to do, best first; a count of 0 when there is nothing. Fails:
+  /// `field_value`, `wallet_unknown`.
+  Result<Lease> lease_tasks(const LeaseAsked& asked);
+  /// What the tasks of a lease read, in their order.
+  Result<std::vector<core::json::Value>> task_payloads(const Lease& lease);
+  /// How tasks at the front of a lease went; each counts once. Fails: `lease_lost`, `field_value`.
+  Result<Reported> report_tasks(const Report& report);
+
+  /// What a second of a task costs.
+  Result<core::Prices> prices();
+  /// (operator) Of jobs submitted from now on. Fails: `field_value`, `amount_…`.
+  Result<core::Prices> set_prices(const core::Prices& prices);
+  std::vector<std::shared_ptr<const RecipeDefinition>> recipes() const;
 
   // ── receipts and the books ──
 

@@ -175,6 +175,7 @@ Result<Done> Market::start() {
   seams_.now_us = options_.now_us ? clock_of(this, options_.now_us) : system_now_us;
   seams_.random = options_.random ? random_of(this, options_.random) : crypto::system_random();
   seams_.hash_key = &hash_key_;
+  seams_.known_jobs = &known_jobs_;
 
   const bool plain_file = !options_.path.empty() && options_.vfs.empty();
   if (plain_file) {
@@ -461,7 +462,7 @@ Result<Done> Market::decide_batch(std::vector<Call*>& batch) {
       CALYX_CHECK(ready_books());
       if (working_.signing_keys.size() != signing_headers_.size()) CALYX_CHECK(load_signers(working_));
       CALYX_CHECK(fill(tx, batch));
-      if (tx.appended().empty()) return Done{};
+      if (!tx.wrote()) return Done{};
       return commit(tx, transaction);
     }();
   } catch (const std::bad_alloc&) {
@@ -472,7 +473,7 @@ Result<Done> Market::decide_batch(std::vector<Call*>& batch) {
     if (done.error().status() == Status::corrupt || done.error().status() == Status::internal) fenced_ = true;
     return done;
   }
-  if (tx.appended().empty()) {
+  if (!tx.wrote()) {
     transaction.rollback();
   } else {
     commits_.fetch_add(1, std::memory_order_relaxed);
@@ -635,9 +636,13 @@ Result<Done> Market::commit(Transaction& tx, store::WriteTransaction& transactio
     retired_.push_back(std::move(*writer_));
     writer_.reset();
     if (Result<Done> again = need_writer(); again.ok()) {
-      Result<std::optional<store::MarketStore::OwnedEvent>> last =
-          writer_->store.event(tx.appended().back().event.seq);
-      if (last.ok() && *last && (*last)->hash == tx.appended().back().hash) return Done{};
+      // A batch that changed nothing but jobs cannot be told from one that did not come about: repeating it
+      // is what tells, as a worker's report does.
+      if (!tx.appended().empty()) {
+        Result<std::optional<store::MarketStore::OwnedEvent>> last =
+            writer_->store.event(tx.appended().back().event.seq);
+        if (last.ok() && *last && (*last)->hash == tx.appended().back().hash) return Done{};
+      }
       // Nor may a process that opens the market after this one find it there. Where that fails too, the next
       // commit writes over it.
       static_cast<void>(writer_->connection.empty_log());
@@ -669,6 +674,7 @@ Result<Done> Market::need_writer() {
 
 void Market::undo() noexcept {
   windows_.forget();
+  known_jobs_.forget();
   working_stale_ = true;
 }
 

@@ -21,6 +21,8 @@
 #include "engine/doorbell.hpp"
 #include "engine/sign_pool.hpp"
 #include "engine/turnstile.hpp"
+#include "engine/workshop.hpp"
+#include "services/known_job.hpp"
 #include "services/services.hpp"
 #include "store/gate.hpp"
 #include "store/market_store.hpp"
@@ -67,6 +69,10 @@ class Market {
   const services::Seams& seams() const noexcept { return seams_; }
   const Options& options() const noexcept { return options_; }
   EngineStats stats() const noexcept;
+
+  services::JobCache& known_jobs() noexcept { return known_jobs_; }
+  /// What this process can run, and where its workers wait for something to do.
+  engine::Workshop& workshop() noexcept { return workshop_; }
 
  private:
   /// One caller's wish, on the caller's stack.
@@ -165,6 +171,8 @@ class Market {
   std::string path_;
   std::int64_t pid_ = 0;
   services::Seams seams_;
+  services::JobCache known_jobs_;
+  engine::Workshop workshop_;
   crypto::SecretBytes hash_key_;
   std::optional<Error> keys_error_;  ///< Why a reader has no `hash_key_`.
   std::vector<crypto::SecretBytes> ephemeral_seeds_;

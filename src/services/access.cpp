@@ -78,6 +78,24 @@ Error field_error(Reason reason, std::string_view field, std::string message) {
   return fail(reason, std::move(message), json::object({{"field", field}}));
 }
 
+Result<Money> read_amount(std::string_view field, const json::Value& value) {
+  core::MoneyReading reading;
+  if (const std::int64_t* integer = value.integer()) {
+    char digits[20];
+    const auto end = std::to_chars(digits, digits + sizeof digits, *integer).ptr;
+    reading = core::read_money({digits, static_cast<std::size_t>(end - digits)});
+  } else if (const json::Real* real = value.real()) {
+    // A value that was made in process has no digits of its own: its shortest spelling is meant.
+    reading = core::read_money(real->token.empty() ? json::canonical(value) : real->token);
+  } else if (const std::string* text = value.string()) {
+    reading = core::read_money(*text);
+  } else {
+    return field_error(Reason::field_type, field, "must be a number or a decimal string");
+  }
+  if (reading.fault == core::MoneyFault::none) return reading.money;
+  return field_error(core::reason_of(reading.fault), field, std::string(core::message_of(reading.fault)));
+}
+
 Result<Done> check_key_text(std::string_view field, std::string_view text, Empty empty) {
   if (text.empty() && empty == Empty::allowed) return Done{};
   const bool shaped = std::all_of(text.begin(), text.end(), [](char c) { return c >= 0x21 && c <= 0x7E; });

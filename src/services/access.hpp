@@ -53,6 +53,9 @@ Result<Done> check_name(std::string_view field, std::string_view text, std::size
 Result<Done> check_amount(std::string_view field, Money amount);
 Result<Done> check_policy(const Policy& policy);
 
+/// An amount as a JSON number or a decimal string, from its digits. Fails: `field_type`, `amount_…`.
+Result<Money> read_amount(std::string_view field, const core::json::Value& value);
+
 Error field_error(Reason reason, std::string_view field, std::string message);
 
 /// An amount as messages say it (`6`, `0.5`) and as details hold it (a number of the wire).

@@ -446,12 +446,68 @@ class Audit {
     using Step = Result<bool> (Audit::*)();
     constexpr Step steps[] = {&Audit::read_standing, &Audit::read_checkpoints, &Audit::walk_events,
                               &Audit::end_receipts,  &Audit::compare_tables,   &Audit::compare_tiles,
-                              &Audit::look_up_each,  &Audit::judge_anchor,     &Audit::compare_schema};
+                              &Audit::look_up_each,  &Audit::judge_anchor,     &Audit::compare_jobs,
+                              &Audit::compare_schema};
     for (const Step step : steps) {
       CALYX_TRY(const bool good, (this->*step)());
       if (!good) return false;
     }
     return true;
+  }
+
+  /// Jobs are no part of the log, but what they hold and have settled is; and what a job's state says of its
+  /// tasks must be what their rows come to.
+  Result<bool> compare_jobs() {
+    store::JobStore& jobs = store_.jobs();
+    CALYX_TRY(const std::string index, jobs.index_fault());
+    if (!index.empty()) return fault(index + ": lists other rows than its table has");
+    CALYX_TRY(store::JobNumber next, jobs.last_job());
+    std::uint64_t holding = 0;
+    std::vector<store::JobState> states;
+    CALYX_CHECK(jobs.jobs_of(-1, INT64_MAX, [&](const store::JobState& state) -> Result<bool> {
+      states.push_back(state);
+      return true;
+    }));
+    for (const store::JobState& state : states) {
+      const auto job_fault = [&](const std::string& what) {
+        return fault("job " + std::to_string(state.number) + ": " + what);
+      };
+      if (state.number != next--) return job_fault("job " + std::to_string(next + 1) + " has no state");
+      CALYX_TRY(const std::optional<store::JobRow> row, jobs.job(state.number));
+      if (!row) return job_fault("its row is missing");
+      if (row->account != state.account) return job_fault("its state names another payer");
+      if (row->items == 0 && crypto::Sha256{}(row->spec) != row->request)
+        return job_fault("its request is not the one whose hash it has");
+      const auto lock = book_.locks.find(row->lock);
+      if (row->lock != 0 && !is_terminal(state.status)) {
+        ++holding;
+        if (lock == book_.locks.end() || lock->second.job != state.number)
+          return job_fault("what it holds is no open lock of its own");
+        if (lock->second.amount != row->hold || lock->second.payer != row->account)
+          return job_fault("holds " + core::money_text(row->hold) + ", its lock " +
+                           core::money_text(lock->second.amount));
+      }
+      if (is_terminal(state.status) && lock != book_.locks.end() && lock->second.job == state.number)
+        return job_fault("has ended, and its lock is open");
+      CALYX_TRY(const store::JobStore::Tally tally, jobs.tally(state.number));
+      const store::JobStore::Tally said{.completed = state.completed,
+                                        .failed = state.failed,
+                                        .running = state.running,
+                                        .retrying = state.retrying,
+                                        .ran_ms = state.ran_ms,
+                                        .charged = state.charged.micro,
+                                        .events = state.events};
+      if (tally != said) return job_fault("its state says other than its tasks' rows");
+      if (state.completed + state.failed + state.running + state.retrying > row->tasks)
+        return job_fault("has more tasks than it was made with");
+    }
+    if (next != 0) return fault("job " + std::to_string(next) + " has no state");
+    std::uint64_t held = 0;
+    for (const auto& [seq, lock] : book_.locks)
+      if (lock.job != 0) ++held;
+    return held == holding ||
+           fault(std::to_string(held) + " locks are jobs' budgets, and " + std::to_string(holding) +
+                 " jobs hold one");
   }
 
   /// A trigger that is gone lets rows change, and one that was added may do anything at the next write.
@@ -678,7 +734,8 @@ class Audit {
                                              .fee_basis_points = book_.fee_basis_points,
                                              .reference = book_.txn_id(event.seq, event.at),
                                              .seq = static_cast<std::uint64_t>(event.seq),
-                                             .head = hash});
+                                             .head = hash,
+                                             .work = earn.work ? &*earn.work : nullptr});
     expected_.push_back({event.seq, payloads_.size()});
     if (expected_.size() < chunk_receipts) return true;
     return compare_receipts();

@@ -149,7 +149,8 @@ void Book::open_lock(Seq lock_seq, Instant locked_at, const SpendEvent& spend) {
                 .amount = spend.amount,
                 .deadline = {},
                 .job_id = spend.job_id,
-                .at = locked_at};
+                .at = locked_at,
+                .job = spend.job};
   WalletState& payer = *wallet(spend.wallet);
   payer.held.micro += spend.amount.micro;
   ++payer.open_locks;
@@ -238,6 +239,7 @@ Result<Done> Book::stand(const Event& event) {
             state.parent = of.parent;
             state.policy = of.policy;
             state.created_at = event.at;
+            if (house == 0 && of.parent == 0 && of.owner_id == house_owner_id) house = of.wallet;
             if (of.parent != 0) {
               WalletState* parent = wallet(of.parent);
               if (parent == nullptr) return impossible(event, "its parent is unknown");
@@ -352,6 +354,10 @@ Result<Done> Book::stand(const Event& event) {
           },
           [&](const SigningKeyAdded& of) -> Result<Done> {
             signing_keys.push_back(of.public_key);
+            return Done{};
+          },
+          [&](const PricesSet& of) -> Result<Done> {
+            prices = of.prices;
             return Done{};
           },
       },

@@ -58,6 +58,7 @@ struct OpenLock {
   std::optional<Instant> deadline;
   std::string job_id;
   Instant at;
+  std::int64_t job = 0;  ///< The job whose budget it is; 0: none's.
 };
 
 struct ApprovalState {
@@ -106,6 +107,9 @@ struct DigestHash {
   }
 };
 
+/// Whose wallet is paid for work where nobody else is named. An operator alone opens humans' wallets.
+inline constexpr std::string_view house_owner_id = "calyx.house";
+
 class Book {
  public:
   // ── the market ──
@@ -113,6 +117,8 @@ class Book {
   std::string issuer;
   std::int32_t fee_basis_points = 0;
   std::uint32_t tag = 0;  ///< In every id of this market.
+  core::Prices prices;
+  AccountNumber house = 0;  ///< The wallet that is paid where nobody else is named; 0: not opened yet.
   std::vector<std::string>
       signing_keys;  ///< Public keys in base64url, oldest first; a receipt names one by place.
 

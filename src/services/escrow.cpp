@@ -69,18 +69,25 @@ std::string terms_of(const Spend& asked) {
 struct Found {
   Seq seq = 0;
   AccountNumber payer = 0;
-  bool burned = false;  ///< By a release that came first: no host, no money, no end.
+  bool burned = false;   ///< By a release that came first: no host, no money, no end.
+  std::int64_t job = 0;  ///< The job whose budget it is.
   std::optional<AccountNumber> host;
   Instant locked_at;
   core::LockFacts facts;
   std::optional<Event> end;
 };
 
+/// A job's budget is settled by the job's end alone: whoever took it earlier would leave workers unpaid.
+Error job_escrow(std::string_view job_id) {
+  return job_error(Reason::job_escrow, job_id, "the escrow is a job's budget: cancel the job to end it");
+}
+
 Result<Found> look_up(Transaction& tx, AccountNumber payer, Seq seq) {
   Found found{.seq = seq, .payer = payer};
   if (const auto open = tx.book().locks.find(seq); open != tx.book().locks.end()) {
     const OpenLock& lock = open->second;
     if (lock.host != 0) found.host = lock.host;
+    found.job = lock.job;
     found.locked_at = lock.at;
     found.facts = {.locked = lock.amount, .deadline = lock.deadline};
     return found;
@@ -91,6 +98,7 @@ Result<Found> look_up(Transaction& tx, AccountNumber payer, Seq seq) {
   found.burned = spend == nullptr;
   if (found.burned) return found;
   found.host = spend->host;
+  found.job = spend->job;
   found.facts.locked = spend->amount;
   CALYX_TRY(const std::optional<Seq> end, tx.store().find_resolution(seq));
   if (!end)
@@ -200,6 +208,7 @@ Result<Earned> earn(Transaction& tx, const Principal& principal, const Earn& ask
       continue;
     }
     ++locks;
+    if (one.job != 0) return job_escrow(asked.job_id);
     const bool mine = one.host ? *one.host == host->number : caller.is_operator();
     if (!mine) continue;
     candidates.push_back(std::move(one));
@@ -288,6 +297,7 @@ Result<Released> release(Transaction& tx, const Principal& principal, const Rele
     return Released{book.txn_id(event.seq, event.at), asked.job_id, Money{}, wallet->balance, true};
   }
   CALYX_TRY(const Found found, look_up(tx, wallet->number, *seq));
+  if (found.job != 0) return job_escrow(asked.job_id);
   if (found.burned ||
       found.facts.state == core::LockState::released) {  // done before: the first answer again
     const Seq first = found.burned ? found.seq : found.end->seq;

@@ -53,6 +53,10 @@ class Writer {
     name(key);
     out_ += "true";
   }
+  void value(std::string_view key, const json::Value& value) {
+    name(key);
+    json::append_canonical(out_, value);
+  }
   void policy(std::string_view key, const Policy& policy) {
     json::Object object;
     const auto money = [&](const char* rule, const std::optional<Money>& value) {
@@ -66,9 +70,7 @@ class Writer {
       for (const std::string& gpu : *policy.allowed_gpu_types) list.emplace_back(gpu);
       object.set("allowed_gpu_types", std::move(list));
     }
-    if (object.empty()) return;
-    name(key);
-    json::append_canonical(out_, json::Value(std::move(object)));
+    if (!object.empty()) value(key, json::Value(std::move(object)));
   }
 
  private:
@@ -133,6 +135,36 @@ class Reader {
     if (found == nullptr) return false;
     if (found->boolean() == nullptr || !*found->boolean()) good_ = false;
     return true;
+  }
+  std::optional<core::ReceiptWork> work(std::string_view key) {
+    const json::Value* found = find(key);
+    if (found == nullptr) return std::nullopt;
+    Reader inner(*found);
+    if (!inner.good_) return bad<core::ReceiptWork>();
+    core::ReceiptWork work;
+    work.kind = inner.text("kind");
+    work.name = inner.text("name");
+    work.version = inner.text("version");
+    work.operation = inner.maybe_text("operation");
+    const auto hash = core::read_output_hash(inner.text("input_hash"));
+    if (!hash || !inner.good()) good_ = false;
+    work.input_hash = hash.value_or(core::Digest{});
+    return work;
+  }
+  std::map<std::string, Money> amounts(std::string_view key) {
+    std::map<std::string, Money> out;
+    const json::Value* found = find(key);
+    if (found == nullptr || found->object() == nullptr) {
+      good_ = false;
+      return out;
+    }
+    for (const json::Member& member : *found->object()) {
+      const core::MoneyReading reading =
+          member.value.string() == nullptr ? core::MoneyReading{} : core::read_money(*member.value.string());
+      if (member.value.string() == nullptr || reading.fault != core::MoneyFault::none) good_ = false;
+      out.emplace(member.key, reading.money);
+    }
+    return out;
   }
   Policy policy(std::string_view key) {
     Policy policy;
@@ -201,6 +233,7 @@ struct KindOf {
   EventKind operator()(const WaitlistJoined&) const noexcept { return EventKind::waitlist_joined; }
   EventKind operator()(const WaitlistApprovedEvent&) const noexcept { return EventKind::waitlist_approved; }
   EventKind operator()(const SigningKeyAdded&) const noexcept { return EventKind::signing_key_added; }
+  EventKind operator()(const PricesSet&) const noexcept { return EventKind::prices_set; }
 };
 
 /// One overload an event, its members in the order of their keys.
@@ -212,6 +245,7 @@ struct Spell {
     out.maybe("expires_in_s", of.expires_in_s);
     out.maybe("gpu_type", of.gpu_type);
     out.maybe("host", of.host);
+    out.maybe("job", of.job);
     out.put("job_id", of.job_id);
     out.put("wallet", of.wallet);
   }
@@ -225,6 +259,7 @@ struct Spell {
     out.put("lock", of.lock);
     out.put("net", of.net);
     out.put("output_hash", of.output_hash);
+    if (of.work) out.value("work", core::receipt_work(*of.work));
   }
   void operator()(const ReleaseEvent& of) const { out.put("lock", of.lock); }
   void operator()(const ExpireEvent& of) const { out.put("lock", of.lock); }
@@ -325,6 +360,14 @@ struct Spell {
     out.maybe("idempotency_key", of.once);
   }
   void operator()(const SigningKeyAdded& of) const { out.put("public_key", of.public_key); }
+  void operator()(const PricesSet& of) const {
+    out.put("base", of.prices.base);
+    out.put("cpu", of.prices.cpu);
+    json::Object gpus;
+    for (const auto& [type, price] : of.prices.gpus) gpus.set(type, core::money_text(price));
+    out.value("gpus", json::Value(std::move(gpus)));
+    out.put("memory_gb", of.prices.memory_gb);
+  }
 };
 
 Fields read_known(EventKind kind, Reader& in) {
@@ -335,6 +378,7 @@ Fields read_known(EventKind kind, Reader& in) {
       of.expires_in_s = in.optional_number("expires_in_s");
       of.gpu_type = in.optional_text("gpu_type");
       of.host = in.optional_number("host");
+      of.job = in.maybe_number("job");
       of.job_id = in.text("job_id");
       of.wallet = in.number("wallet");
       return of;
@@ -350,6 +394,7 @@ Fields read_known(EventKind kind, Reader& in) {
       of.lock = in.number("lock");
       of.net = in.money("net");
       of.output_hash = in.digest("output_hash");
+      of.work = in.work("work");
       return of;
     }
     case EventKind::release: return ReleaseEvent{.lock = in.number("lock")};
@@ -481,6 +526,14 @@ Fields read_known(EventKind kind, Reader& in) {
       return of;
     }
     case EventKind::signing_key_added: return SigningKeyAdded{.public_key = in.text("public_key")};
+    case EventKind::prices_set: {
+      PricesSet of;
+      of.prices.base = in.money("base");
+      of.prices.cpu = in.money("cpu");
+      of.prices.gpus = in.amounts("gpus");
+      of.prices.memory_gb = in.money("memory_gb");
+      return of;
+    }
   }
   static_cast<void>(in.text("kind"));  // a number that is no kind: nothing reads as good
   return ReleaseEvent{};

@@ -6,6 +6,8 @@
 
 #include <calyx/approvals.hpp>
 #include <calyx/core/event.hpp>
+#include <calyx/core/job.hpp>
+#include <calyx/core/receipt.hpp>
 #include <calyx/core/result.hpp>
 #include <calyx/core/transfer.hpp>
 #include <calyx/payouts.hpp>
@@ -27,6 +29,8 @@ struct SpendEvent {
   std::optional<std::string> gpu_type;
   std::optional<AccountNumber> host;
   std::optional<std::int64_t> expires_in_s;
+  std::int64_t job =
+      0;  ///< The job whose budget this is, which alone may end it; 0: nobody's but the caller's.
 };
 
 struct EarnEvent {
@@ -36,7 +40,8 @@ struct EarnEvent {
   core::Digest output_hash;
   std::string gpu_model;
   std::int64_t duration_seconds = 0;
-  std::int64_t leaf = 0;  ///< The receipt's place in the log.
+  std::int64_t leaf = 0;                  ///< The receipt's place in the log.
+  std::optional<core::ReceiptWork> work;  ///< Of a job.
 };
 
 struct ReleaseEvent {
@@ -173,11 +178,16 @@ struct SigningKeyAdded {
   std::string public_key;  ///< 32 bytes in base64url: a JWK's `x`.
 };
 
-using Fields =
-    std::variant<SpendEvent, EarnEvent, ReleaseEvent, ExpireEvent, BurnEvent, TransferEvent, TopUpEvent,
-                 KeyBoundEvent, MarketCreated, WalletCreatedEvent, WalletChanged, KeyIssuedEvent,
-                 KeyRevokedEvent, ApprovalRequested, ApprovalDecided, ApprovalUsed, GrantEvent, PayoutEvent,
-                 PayoutConfirmed, PayoutFailed, WaitlistJoined, WaitlistApprovedEvent, SigningKeyAdded>;
+/// The whole price list.
+struct PricesSet {
+  core::Prices prices;
+};
+
+using Fields = std::variant<SpendEvent, EarnEvent, ReleaseEvent, ExpireEvent, BurnEvent, TransferEvent,
+                            TopUpEvent, KeyBoundEvent, MarketCreated, WalletCreatedEvent, WalletChanged,
+                            KeyIssuedEvent, KeyRevokedEvent, ApprovalRequested, ApprovalDecided, ApprovalUsed,
+                            GrantEvent, PayoutEvent, PayoutConfirmed, PayoutFailed, WaitlistJoined,
+                            WaitlistApprovedEvent, SigningKeyAdded, PricesSet>;
 
 struct Event {
   Seq seq = 0;

@@ -36,6 +36,7 @@ Result<Done> sign_receipt(PendingReceipt& receipt, const crypto::Signer& signer,
   core::ReceiptFields fields = receipt.fields;
   fields.job_id = receipt.job_id;
   fields.gpu_model = receipt.gpu_model;
+  if (receipt.work) fields.work = &*receipt.work;
   payload.clear();
   core::append_receipt_payload(payload, fields);
   jws.clear();

@@ -79,19 +79,23 @@ std::optional<store::ResolutionRow> resolution_of(const Book& book, const Event&
 struct PendingReceipt {
   std::int64_t leaf = 0;
   Seq seq = 0;
-  core::ReceiptFields fields;  ///< But for these two texts; the issuer is the book's.
+  core::ReceiptFields fields;  ///< But for what stands here beside it; the issuer is the book's.
   std::string job_id, gpu_model;
+  std::optional<core::ReceiptWork> work;
   std::string packed;           ///< The payload as the store keeps it, once signed.
   core::Signature signature{};  ///< Once signed.
   core::Digest leaf_hash;       ///< Of the JWS, once signed.
 };
 
 /// What the market keeps beside its file, and its seams to the outside.
+class JobCache;
+
 struct Seams {
   std::function<std::int64_t()> now_us;
   std::function<bool(void*, std::size_t)> random;
   const crypto::SecretBytes* hash_key = nullptr;
   bool can_sign = true;  ///< Whether a signing key is here; without one nothing settles.
+  JobCache* known_jobs = nullptr;
 };
 
 /// Where an event came to stand.
@@ -135,6 +139,14 @@ class Transaction {
   };
   const std::deque<Appended>& appended() const noexcept { return appended_; }
 
+  /// The jobs' rows, to be changed: what is written there is committed even where no event is appended.
+  store::JobStore& change_jobs() noexcept {
+    changed_jobs_ = true;
+    return store_.jobs();
+  }
+  /// Whether there is anything to commit.
+  bool wrote() const noexcept { return changed_jobs_ || !appended_.empty(); }
+
  private:
   Book& book_;
   store::MarketStore& store_;
@@ -143,6 +155,7 @@ class Transaction {
   Instant now_;
   std::deque<Appended> appended_;
   std::deque<PendingReceipt> receipts_;
+  bool changed_jobs_ = false;
   std::string fields_text_, document_;  // kept between events: the hot path allocates little
 };
 

@@ -81,6 +81,7 @@ constexpr const char* schema[] = {
 ) STRICT)",
 };
 
+/// Which take no change.
 constexpr const char* tables[] = {"events",        "entries",  "milestones", "locks", "resolutions",
                                   "zero_earnings", "requests", "receipts",   "tiles", "checkpoints"};
 static_assert(core::legs_max == 8 && entries_a_milestone == 64, "as the schema says");
@@ -242,16 +243,26 @@ std::string made_by(std::string_view sql) {
   return type.append(" ").append(name);
 }
 
+/// All that a market's file is made of, statement by statement: `each(std::string sql)`.
+template <class Each>
+Result<Done> for_schema(Each each) {
+  for (const char* sql : schema) CALYX_CHECK(each(std::string(sql)));
+  for (const char* sql : job_schema()) CALYX_CHECK(each(std::string(sql)));
+  for (const std::span<const char* const> records :
+       {std::span<const char* const>(tables), job_tables_of_record()})
+    for (const char* table : records)
+      for (const char* change : {"UPDATE", "DELETE"}) CALYX_CHECK(each(trigger_sql(table, change)));
+  return Done{};
+}
+
 /// The first difference between the rows of `statement` and what this build makes; empty for none.
 Result<std::string> schema_difference(Statement& statement) {
   std::map<std::string, std::string> expected;
-  for (const char* sql : schema) expected.emplace(made_by(sql), sql);
-  for (const char* table : tables)
-    for (const char* change : {"UPDATE", "DELETE"}) {
-      std::string sql = trigger_sql(table, change);
-      std::string name = made_by(sql);
-      expected.emplace(std::move(name), std::move(sql));
-    }
+  CALYX_CHECK(for_schema([&](std::string sql) {
+    std::string name = made_by(sql);
+    expected.emplace(std::move(name), std::move(sql));
+    return Result<Done>(Done{});
+  }));
   for (;;) {
     CALYX_TRY(const bool more, statement.step());
     if (!more) break;
@@ -294,10 +305,7 @@ Result<Done> migrate(Connection& connection, bool read_only, Blank blank) {
   if (read_only) return fail(Reason::not_a_market, "the file is empty and read-only");
 
   CALYX_TRY(WriteTransaction transaction, WriteTransaction::begin(connection));
-  for (const char* sql : schema) CALYX_CHECK(connection.exec(sql));
-  for (const char* table : tables)
-    for (const char* change : {"UPDATE", "DELETE"})
-      CALYX_CHECK(connection.exec(trigger_sql(table, change).c_str()));
+  CALYX_CHECK(for_schema([&](const std::string& sql) { return connection.exec(sql.c_str()); }));
   CALYX_CHECK(connection.exec(("PRAGMA application_id = " + std::to_string(application_id)).c_str()));
   CALYX_CHECK(connection.exec(("PRAGMA user_version = " + std::to_string(schema_version)).c_str()));
   return transaction.commit();
@@ -391,6 +399,7 @@ Result<MarketStore> MarketStore::make(Connection& connection, bool writes) {
   for (const Text& text : read_texts) {
     CALYX_TRY(text.statement, connection.prepare(text.sql, text.doing));
   }
+  CALYX_TRY(store.jobs_, JobStore::make(connection, writes));
   return store;
 }
 

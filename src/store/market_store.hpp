@@ -24,6 +24,7 @@
 #include <vector>
 
 #include "store/database.hpp"
+#include "store/job_store.hpp"
 
 namespace calyx::store {
 
@@ -88,6 +89,8 @@ enum class RequestKind : std::uint8_t { idempotency_key = 1, topup_reference = 2
 class MarketStore {
  public:
   static Result<MarketStore> make(Connection& connection, bool writes);
+
+  JobStore& jobs() noexcept { return jobs_; }
 
   // ── writing, in a write transaction ──
   Result<Done> append_event(Seq seq, Instant at, int kind, std::string_view fields, const core::Digest& hash);
@@ -182,6 +185,7 @@ class MarketStore {
 
  private:
   MarketStore() = default;
+  JobStore jobs_;
   Statement append_event_, append_entry_, append_milestone_, append_lock_, append_resolution_,
       append_zero_earning_, append_request_, append_receipt_, append_tile_, append_checkpoint_;
   /// From the entry `last` of `account` back to the first one after `after`: `each(EntryRow)`.

@@ -43,13 +43,13 @@ Error field_fault(Reason reason, std::string_view pointer, std::string message) 
   return fail(reason, std::move(message), json::object({{"field", pointer}}));
 }
 
-Result<json::Value> read_body(const Request& request) {
-  if (request.body.size() > request_body_max)
+Result<json::Value> read_body(const Request& request, std::size_t bytes_max) {
+  if (request.body.size() > bytes_max)
     return fail(Reason::too_large,
                 "the body has " + std::to_string(request.body.size()) + " bytes, at most " +
-                    std::to_string(request_body_max) + " are read",
-                json::object({{"limit", request_body_max}}));
-  Result<json::Value> body = read_json(request.body);
+                    std::to_string(bytes_max) + " are read",
+                json::object({{"limit", bytes_max}}));
+  Result<json::Value> body = read_json(request.body, {.bytes = bytes_max});
   if (body.ok() && body->object() == nullptr) return wrong_type("", *body, "an object");
   return body;
 }

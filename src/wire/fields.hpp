@@ -19,7 +19,7 @@ namespace calyx::wire {
 
 /// The body as a JSON object. Fails: `too_large`; what the reader says of malformed JSON, `not_json` for an
 /// empty body; `field_type` at the root when it is no object.
-Result<core::json::Value> read_body(const Request& request);
+Result<core::json::Value> read_body(const Request& request, std::size_t bytes_max = request_body_max);
 
 /// Reads the members of one object, one after the other, into typed places. Faults are collected: `done`
 /// answers with the first, in the order in which the members were asked for; then comes a member that

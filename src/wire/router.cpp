@@ -48,9 +48,32 @@ constexpr Route route_table[] = {
     {Method::get, "/v1/audit", Access::operator_, audit},
     {Method::post, "/v1/audit", Access::operator_, audit_with_anchor},
     {Method::get, "/v1/export", Access::operator_, export_ledger},
+    {Method::get, "/v1/settings", Access::operator_, get_settings},
+    {Method::put, "/v1/settings", Access::operator_, put_settings},
+    {Method::post, "/api/v1/jobs", Access::key, submit_job},
+    {Method::get, "/api/v1/jobs", Access::key, list_jobs},
+    {Method::post, "/api/v1/jobs/batch", Access::key, submit_jobs},
+    {Method::post, "/api/v1/jobs/estimate", Access::key, estimate_job},
+    {Method::get, "/api/v1/jobs/{id}", Access::key, get_job},
+    {Method::put, "/api/v1/jobs/{id}/cancel", Access::key, cancel_job},
+    {Method::get, "/api/v1/jobs/{id}/output", Access::key, get_job_output},
+    {Method::get, "/api/v1/jobs/{id}/tasks", Access::key, get_job_tasks},
+    {Method::get, "/api/v1/jobs/{id}/events", Access::key, get_job_events},
+    {Method::get, "/api/v1/results/{id}", Access::key, get_results},
+    {Method::get, "/api/v1/recipes", Access::key, list_recipes},
+    {Method::get, "/api/v1/recipes/{id}", Access::key, get_recipe},
+    {Method::post, "/api/v1/recipes/{id}/jobs", Access::key, submit_recipe_job},
+    {Method::get, "/api/v1/account/balance", Access::key, get_balance},
+    {Method::get, "/api/v1/account/ledger", Access::key, get_account_ledger},
+    {Method::get, "/api/v1/account/holds", Access::key, get_holds},
+    {Method::post, "/api/v1/workers/lease", Access::operator_, lease_tasks},
+    {Method::post, "/api/v1/workers/report", Access::operator_, report_tasks},
+    {Method::get, "/health", Access::anyone, get_health},
+    {Method::get, "/live", Access::anyone, get_health},
+    {Method::get, "/ready", Access::anyone, get_ready},
 };
 
-constexpr std::size_t segments_max = 4;
+constexpr std::size_t segments_max = 5;
 constexpr std::string_view parameter = "{id}";
 
 /// A path in its segments, between the slashes.

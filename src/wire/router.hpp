@@ -29,10 +29,10 @@ struct Call {
 
 using Handler = Result<Response> (*)(Call&);
 
-enum class Method : std::uint8_t { get, post, patch, delete_ };
-inline constexpr std::size_t methods = 4;
+enum class Method : std::uint8_t { get, post, put, patch, delete_ };
+inline constexpr std::size_t methods = 5;
 constexpr std::string_view word(Method method) noexcept {
-  constexpr std::string_view words[] = {"GET", "POST", "PATCH", "DELETE"};
+  constexpr std::string_view words[] = {"GET", "POST", "PUT", "PATCH", "DELETE"};
   return words[static_cast<std::size_t>(method)];
 }
 
@@ -101,6 +101,7 @@ Result<ApprovalId> approval_id(const Call& call);
 Result<PayoutId> payout_id(const Call& call);
 Result<WaitlistId> waitlist_id(const Call& call);
 Result<ReceiptId> receipt_id(const Call& call);
+Result<JobId> job_id(const Call& call);
 
 // ── handlers, by file ──
 
@@ -150,6 +151,30 @@ Result<Response> verify_receipt(Call& call);
 Result<Response> audit(Call& call);
 Result<Response> audit_with_anchor(Call& call);
 Result<Response> export_ledger(Call& call);
+
+// routes_jobs.cpp
+Result<Response> submit_job(Call& call);
+Result<Response> submit_jobs(Call& call);
+Result<Response> estimate_job(Call& call);
+Result<Response> list_jobs(Call& call);
+Result<Response> get_job(Call& call);
+Result<Response> cancel_job(Call& call);
+Result<Response> get_job_output(Call& call);
+Result<Response> get_job_tasks(Call& call);
+Result<Response> get_job_events(Call& call);
+Result<Response> get_results(Call& call);
+Result<Response> list_recipes(Call& call);
+Result<Response> get_recipe(Call& call);
+Result<Response> submit_recipe_job(Call& call);
+Result<Response> get_balance(Call& call);
+Result<Response> get_account_ledger(Call& call);
+Result<Response> get_holds(Call& call);
+Result<Response> get_settings(Call& call);
+Result<Response> put_settings(Call& call);
+Result<Response> lease_tasks(Call& call);
+Result<Response> report_tasks(Call& call);
+Result<Response> get_health(Call& call);
+Result<Response> get_ready(Call& call);
 
 // routes_bulk.cpp
 Result<Response> bulk(Call& call);

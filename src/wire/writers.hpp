@@ -115,6 +115,9 @@ void append_json(std::string& out, const WaitlistApproved& approved);
 void append_json(std::string& out, const InclusionProof& proof);
 void append_json(std::string& out, const ConsistencyProof& proof);
 void append_json(std::string& out, const AuditReport& report);
+void append_json(std::string& out, const JobEstimate& estimate);
+void append_json(std::string& out, const JobSubmitted& submitted);
+void append_json(std::string& out, const Job& job);
 
 template <class T>
 std::string json_text(const T& resource) {

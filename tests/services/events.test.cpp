@@ -66,9 +66,11 @@ std::vector<Fields> one_of_each(Dice& dice) {
   const auto by = [&] { return dice.yes() ? 0 : wallet(); };
   const std::string hex_id = "00112233445566778899aabbccddeeff";
   return {
-      SpendEvent{wallet(), dice.text(), dice.money(), maybe(dice.text()), maybe(wallet()), maybe(seq())},
+      SpendEvent{wallet(), dice.text(), dice.money(), maybe(dice.text()), maybe(wallet()), maybe(seq()),
+                 dice.yes() ? 0 : seq()},
       EarnEvent{seq(), wallet(), dice.money(), dice.money(), dice.money(), dice.digest(), dice.text(),
-                dice.number(1'000), dice.number(1'000'000)},
+                dice.number(1'000), dice.number(1'000'000),
+                maybe(core::ReceiptWork{dice.text(), dice.text(), dice.text(), dice.text(), dice.digest()})},
       ReleaseEvent{seq()},
       ExpireEvent{seq()},
       BurnEvent{wallet(), dice.text()},
@@ -93,6 +95,7 @@ std::vector<Fields> one_of_each(Dice& dice) {
       WaitlistJoined{dice.text(), dice.text()},
       WaitlistApprovedEvent{seq(), dice.text()},
       SigningKeyAdded{dice.text()},
+      PricesSet{{dice.money(), dice.money(), dice.money(), {{dice.text(), dice.money()}, {"*", dice.money()}}}},
   };
 }
 

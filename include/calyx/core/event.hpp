@@ -44,6 +44,7 @@ enum class EventKind : std::uint8_t {
   waitlist_joined = 44,
   waitlist_approved = 45,
   signing_key_added = 46,
+  prices_set = 47,
 };
 inline constexpr int standing_first = 32;
 
@@ -73,6 +74,7 @@ constexpr std::string_view word(EventKind kind) noexcept {
     case EventKind::waitlist_joined: return "waitlist_joined";
     case EventKind::waitlist_approved: return "waitlist_approved";
     case EventKind::signing_key_added: return "signing_key_added";
+    case EventKind::prices_set: return "prices_set";
   }
   return {};
 }

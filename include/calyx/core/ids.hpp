@@ -114,5 +114,6 @@ using ApprovalId = Id<IdKind::approval>;
 using KeyId = Id<IdKind::key>;
 using PayoutId = Id<IdKind::payout>;
 using WaitlistId = Id<IdKind::waitlist>;
+using JobId = Id<IdKind::job>;
 
 }  // namespace calyx

@@ -61,6 +61,9 @@ class Object {
   /// Puts `value` at `key`: in the old one's place, else last.
   Object& set(std::string key, Value value);
 
+  /// Takes the member at `key` out, if there is one.
+  void erase(std::string_view key);
+
   std::size_t size() const noexcept;
   bool empty() const noexcept;
   const Member* begin() const noexcept;
@@ -194,6 +197,10 @@ inline Object& Object::set(std::string key, Value value) {
   else
     members_.push_back(Member{std::move(key), std::move(value)});
   return *this;
+}
+
+inline void Object::erase(std::string_view key) {
+  std::erase_if(members_, [key](const Member& member) { return member.key == key; });
 }
 
 inline std::optional<Object> Object::of(std::vector<Member> members) {

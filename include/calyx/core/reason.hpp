@@ -84,6 +84,8 @@ enum class Status : std::int32_t {
   X(payout_unknown, not_found, 404)       \
   X(waitlist_unknown, not_found, 404)     \
   X(checkpoint_unknown, not_found, 404)   \
+  X(recipe_unknown, not_found, 404)       \
+  X(task_unknown, not_found, 404)         \
   X(route_unknown, not_found, 404)        \
   X(method_not_allowed, invalid, 405)     \
   /* What stands already. */              \
@@ -98,6 +100,8 @@ enum class Status : std::int32_t {
   X(waitlist_decided, conflict, 409)      \
   X(grant_taken, conflict, 409)           \
   X(grants_exhausted, conflict, 409)      \
+  X(job_escrow, conflict, 409)            \
+  X(lease_lost, conflict, 409)            \
   X(escrow_expired, conflict, 410)        \
   X(approval_expired, conflict, 410)      \
   /* What must wait. */                   \

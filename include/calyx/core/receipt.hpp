@@ -31,6 +31,27 @@ inline constexpr std::string_view receipt_type = "calyx.compute_receipt";
 /// Longest JWS that is judged; ours are near one kilobyte.
 inline constexpr std::size_t receipt_bytes_max = 65'536;
 
+/// What a job's receipt says of the work: who has these can run it again and compare the output.
+struct ReceiptWork {
+  std::string kind;  ///< `task`, `recipe` or `command`.
+  std::string name;  ///< Which of these.
+  std::string version;
+  std::string operation;  ///< A recipe's; empty for none, and then not said.
+  Digest input_hash;      ///< Of the payload's canonical JSON.
+
+  bool operator==(const ReceiptWork&) const = default;
+};
+
+/// The work as a value; its members are those of the receipt, and of the event that settles.
+inline json::Value receipt_work(const ReceiptWork& work) {
+  json::Value out = json::object({{"kind", work.kind},
+                                  {"name", work.name},
+                                  {"version", work.version},
+                                  {"input_hash", output_hash_text(work.input_hash)}});
+  if (!work.operation.empty()) out.object()->set("operation", work.operation);
+  return out;
+}
+
 /// What a receipt says. Owns: nothing; the texts outlive the call they are passed to.
 struct ReceiptFields {
   ReceiptId id;
@@ -46,9 +67,10 @@ struct ReceiptFields {
   Money platform_fee;
   Money net;
   std::int64_t fee_basis_points = 0;
-  TxnId reference;        ///< The settling transfer.
-  std::uint64_t seq = 0;  ///< The settling event's place in the ledger,
-  Digest head;            ///< and its hash, which covers all before it.
+  TxnId reference;                    ///< The settling transfer.
+  std::uint64_t seq = 0;              ///< The settling event's place in the ledger,
+  Digest head;                        ///< and its hash, which covers all before it.
+  const ReceiptWork* work = nullptr;  ///< Of a job; null for an escrow that a host settled by itself.
 };
 
 /// Appends the payload's RFC 8785 bytes: members are written in their sorted order, with no value built.
@@ -94,11 +116,16 @@ inline void append_receipt_payload(std::string& out, const ReceiptFields& fields
     to = fields.reference.put(to);
     return put_text(to, R"("},"type":"calyx.compute_receipt","v":1})");
   });
+  if (fields.work == nullptr) return;
+  out.pop_back();  // the brace: `work` sorts last
+  out += R"(,"work":)";
+  json::append_canonical(out, receipt_work(*fields.work));
+  out.push_back('}');
 }
 
 /// The same payload as a value, its members in the order that people read them in.
 inline json::Value receipt_payload(const ReceiptFields& fields) {
-  return json::object({
+  json::Value out = json::object({
       {"v", 1},
       {"type", receipt_type},
       {"id", fields.id.text()},
@@ -118,6 +145,8 @@ inline json::Value receipt_payload(const ReceiptFields& fields) {
       {"settlement", json::object({{"rail", "escrow"}, {"reference", fields.reference.text()}})},
       {"ledger", json::object({{"seq", fields.seq}, {"head", hex(fields.head)}})},
   });
+  if (fields.work != nullptr) out.object()->set("work", receipt_work(*fields.work));
+  return out;
 }
 
 /// The protected header: these three members and no other, so one text a key.

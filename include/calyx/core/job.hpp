@@ -1,0 +1,240 @@
+/// \file
+/// A job's rules: its states, what it may cost, when a task is tried again, and whose turn it is.
+///
+/// Start at `JobStatus`, `worst_case`, `before`. What a job splits into is core/job_shape.hpp.
+#pragma once
+
+#include <algorithm>
+#include <calyx/core/money.hpp>
+#include <calyx/core/time.hpp>
+#include <cstdint>
+#include <map>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <tuple>
+
+namespace calyx {
+
+/// `planning` waits for other jobs, `queued` for a worker. The numbers are in the file: none moves.
+enum class JobStatus : std::uint8_t { planning, queued, running, completed, partial, failed, cancelled };
+constexpr std::string_view word(JobStatus status) noexcept {
+  constexpr std::string_view words[] = {"planning", "queued", "running",  "completed",
+                                        "partial",  "failed", "cancelled"};
+  return words[static_cast<std::size_t>(status)];
+}
+/// A terminal status never changes.
+constexpr bool is_terminal(JobStatus status) noexcept { return status >= JobStatus::completed; }
+
+/// The first is served first.
+enum class JobPriority : std::uint8_t { high, normal, low };
+constexpr std::string_view word(JobPriority priority) noexcept {
+  constexpr std::string_view words[] = {"high", "normal", "low"};
+  return words[static_cast<std::size_t>(priority)];
+}
+
+/// What became of a task. `cancelled`: it had not ended when its job did.
+enum class TaskStatus : std::uint8_t { queued, running, completed, failed, cancelled };
+constexpr std::string_view word(TaskStatus status) noexcept {
+  constexpr std::string_view words[] = {"queued", "running", "completed", "failed", "cancelled"};
+  return words[static_cast<std::size_t>(status)];
+}
+
+/// Why a task's attempt, or a whole job, did not come to its end. The words are part of the wire.
+enum class JobFailure : std::uint8_t {
+  none,
+  exit_nonzero,       ///< The command said so.
+  signalled,          ///< The command was killed by a signal that we did not send.
+  timed_out,          ///< The attempt took longer than `timeout_s`.
+  out_of_memory,      ///< The command went beyond its memory.
+  result_missing,     ///< It ended well and wrote no result,
+  result_invalid,     ///< or one that is no JSON we take.
+  task_failed,        ///< A host's function or recipe said so.
+  not_started,        ///< The command could not be started.
+  lease_lost,         ///< Workers vanished with it more often than it is handed out again.
+  budget_exhausted,   ///< What the job holds would not cover another task.
+  too_many_failures,  ///< More tasks failed than `max_failed_tasks`.
+  dependency_failed,  ///< A job that it depends on did not complete.
+  deadline_passed,    ///< It was not done by its `deadline_s`.
+  queue_expired,      ///< No worker took it within its `queue_ttl_s`.
+  merge_failed,       ///< The tasks' results cannot be merged as the job asks.
+  cancelled,          ///< Somebody asked.
+};
+constexpr std::string_view word(JobFailure failure) noexcept {
+  constexpr std::string_view words[] = {"none",
+                                        "exit_nonzero",
+                                        "signalled",
+                                        "timed_out",
+                                        "out_of_memory",
+                                        "result_missing",
+                                        "result_invalid",
+                                        "task_failed",
+                                        "not_started",
+                                        "lease_lost",
+                                        "budget_exhausted",
+                                        "too_many_failures",
+                                        "dependency_failed",
+                                        "deadline_passed",
+                                        "queue_expired",
+                                        "merge_failed",
+                                        "cancelled"};
+  return words[static_cast<std::size_t>(failure)];
+}
+inline constexpr std::size_t job_failures = static_cast<std::size_t>(JobFailure::cancelled) + 1;
+
+/// The failure that `text` names, or nothing.
+constexpr std::optional<JobFailure> read_job_failure(std::string_view text) noexcept {
+  for (std::size_t i = 0; i < job_failures; ++i)
+    if (text == word(static_cast<JobFailure>(i))) return static_cast<JobFailure>(i);
+  return std::nullopt;
+}
+
+/// What to do about it, in one sentence: a job's `recommended_action`.
+constexpr std::string_view recommended_action(JobFailure failure) noexcept {
+  switch (failure) {
+    case JobFailure::none: return {};
+    case JobFailure::exit_nonzero:
+      return "read the task's output, mend the command, and submit again or retry the failed tasks";
+    case JobFailure::signalled:
+      return "read the task's output: the command crashed, or something outside calyx killed it";
+    case JobFailure::timed_out: return "raise timeout_s, or split the work into more tasks";
+    case JobFailure::out_of_memory: return "raise requirements.memory_mb, or split the work into more tasks";
+    case JobFailure::result_missing:
+      return "write the result to the file that COMPUTALOT_TASK_RESULT names before the command ends";
+    case JobFailure::result_invalid:
+      return "write one JSON value, with no NaN and no integer beyond 2^53 - 1, and end the command with 0";
+    case JobFailure::task_failed: return "read the task's error, mend its payload, and submit again";
+    case JobFailure::not_started:
+      return "check runner_command[0] and what the worker may run; see the project's status/details";
+    case JobFailure::lease_lost: return "retry the failed tasks; if it happens again look at the workers";
+    case JobFailure::budget_exhausted: return "raise max_cost and retry the failed tasks";
+    case JobFailure::too_many_failures:
+      return "read the failed tasks' errors, mend what they share, and retry the failed tasks";
+    case JobFailure::dependency_failed: return "mend the job named in the error, then submit this one again";
+    case JobFailure::deadline_passed: return "raise deadline_s, or start more workers";
+    case JobFailure::queue_expired:
+      return "start a worker that meets the job's requirements, or raise queue_ttl_s";
+    case JobFailure::merge_failed:
+      return "read the tasks' results, and choose a merge_strategy or reduce that fits them";
+    case JobFailure::cancelled: return "submit again if the work is still wanted";
+  }
+  return {};
+}
+
+namespace core {
+
+/// Whether the payer is charged for an attempt that ended so: for what its own work brought about, and not
+/// for a worker that vanished or a command that never ran.
+constexpr bool is_charged(JobFailure failure) noexcept {
+  return failure != JobFailure::lease_lost && failure != JobFailure::not_started;
+}
+
+/// Whether a task that failed so is handed out again out of the workers' budget, not the job's `max_retries`.
+constexpr bool is_infrastructure(JobFailure failure) noexcept { return !is_charged(failure); }
+inline constexpr std::int64_t infrastructure_retries_max = 3;
+
+/// How a job ended whose tasks have all ended.
+constexpr JobStatus status_of(std::uint64_t completed, std::uint64_t failed) noexcept {
+  if (failed == 0) return JobStatus::completed;
+  return completed == 0 ? JobStatus::failed : JobStatus::partial;
+}
+
+// ── money ──
+
+/// What a task runs on. Zero asks for none.
+struct Requirements {
+  std::int64_t cpu = 0;  ///< Cores.
+  std::int64_t memory_mb = 0;
+  std::int64_t gpu_count = 0;
+  std::int64_t gpu_memory_mb = 0;
+  std::int64_t storage_gb = 0;
+  std::string gpu_type;  ///< The model, as allowlists judge it.
+  std::string profile;   ///< A name that host and user agree on.
+
+  bool operator==(const Requirements&) const = default;
+};
+
+/// The host's prices. Units: micro-FLOPS a second. All are zero until the host sets them.
+struct Prices {
+  Money base;                         ///< Of every task, whatever it needs.
+  Money cpu;                          ///< A core.
+  Money memory_gb;                    ///< 1,024 MB, by the MB and rounded up.
+  std::map<std::string, Money> gpus;  ///< A GPU, by `gpu_type`; `*` is any other.
+
+  bool operator==(const Prices&) const = default;
+};
+
+/// What a second of one task costs. Units: micro-FLOPS. Up to about 10^30, so never an amount by itself.
+inline Wide rate_of(const Prices& prices, const Requirements& needs) noexcept {
+  Wide rate = prices.base.micro;
+  rate += static_cast<Wide>(prices.cpu.micro) * needs.cpu;
+  rate += (static_cast<Wide>(prices.memory_gb.micro) * needs.memory_mb + 1023) / 1024;
+  if (needs.gpu_count > 0) {
+    auto price = prices.gpus.find(needs.gpu_type);
+    if (price == prices.gpus.end()) price = prices.gpus.find("*");
+    if (price != prices.gpus.end()) rate += static_cast<Wide>(price->second.micro) * needs.gpu_count;
+  }
+  return rate;
+}
+
+/// What an attempt of `ms` milliseconds costs: rounded up to the micro. `rate` is at most `amount_max`.
+constexpr Wide charge(Wide rate, std::int64_t ms) noexcept { return (rate * ms + 999) / 1000; }
+
+/// What a job costs if each task takes every try and every second that it may; nothing when that is beyond
+/// 2^126, which no budget is.
+constexpr std::optional<Wide> worst_case(Wide rate, std::uint64_t tasks, std::int64_t tries,
+                                         std::int64_t timeout_s) noexcept {
+  constexpr Wide limit = Wide{1} << 126;
+  Wide cost = rate;
+  for (const Wide factor :
+       {static_cast<Wide>(timeout_s), static_cast<Wide>(tries), static_cast<Wide>(tasks)}) {
+    if (factor != 0 && cost > limit / factor) return std::nullopt;
+    cost *= factor;
+  }
+  return cost;
+}
+
+// ── trying again ──
+
+inline constexpr std::int64_t retry_base_ms = 1'000;
+inline constexpr std::int64_t retry_cap_ms = 300'000;
+
+/// How long to wait before try `attempt` (from 1 on, the first one again): anything below
+/// min(`retry_cap_ms`, `retry_base_ms` · 2^(attempt - 1)), as `dice` has it ("full jitter"), so that what
+/// failed together does not come back together.
+constexpr std::int64_t retry_delay_ms(std::int64_t attempt, std::uint64_t dice) noexcept {
+  std::int64_t most = retry_base_ms;
+  for (std::int64_t i = 1; i < attempt && most < retry_cap_ms; ++i) most *= 2;
+  return static_cast<std::int64_t>(dice % static_cast<std::uint64_t>(std::min(most, retry_cap_ms)));
+}
+
+// ── whose turn it is ──
+
+/// After this long a job is served as if it were of the class above, so that nothing starves.
+inline constexpr std::int64_t ageing_us = 15 * 60 * us_per_second;
+
+/// A job that has a task to hand out.
+struct Waiting {
+  std::int64_t number = 0;
+  JobPriority priority = JobPriority::normal;
+  Instant since;                      ///< Of its submission.
+  std::uint64_t running_account = 0;  ///< Tasks that its account has with workers now, over all its jobs.
+};
+
+/// Its class at `now`.
+constexpr JobPriority aged(const Waiting& job, Instant now) noexcept {
+  const std::int64_t classes = std::max<std::int64_t>(0, now.us - job.since.us) / ageing_us;
+  const auto own = static_cast<std::int64_t>(job.priority);
+  return static_cast<JobPriority>(std::max<std::int64_t>(0, own - classes));
+}
+
+/// Whether `a` is served before `b`: by class, then the account with fewer tasks running, then the older job.
+constexpr bool before(const Waiting& a, const Waiting& b, Instant now) noexcept {
+  const auto key = [now](const Waiting& job) {
+    return std::tuple(aged(job, now), job.running_account, job.number);
+  };
+  return key(a) < key(b);
+}
+
+}  // namespace core
+}  // namespace calyx

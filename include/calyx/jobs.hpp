@@ -1,0 +1,158 @@
+/// \file
+/// Jobs: work that is split into tasks, handed to workers, paid for by the second, and merged into one
+/// result.
+///
+/// Start at `Session::submit_job`. Who runs the tasks: a `Worker` of this process (worker.hpp), or one
+/// elsewhere by `Session::lease_tasks` and `report_tasks`. A job's money is an escrow of its own
+/// (escrows.hpp) under the job's id: held at submission, settled once at its end, and only the job's end ends
+/// it.
+///
+/// Units: instants are microseconds since 1970-01-01 UTC; prices are micro-FLOPS a second of a task.
+#pragma once
+
+#include <calyx/core/digest.hpp>
+#include <calyx/core/job.hpp>
+#include <calyx/core/json.hpp>
+#include <calyx/wallets.hpp>
+
+namespace calyx {
+
+/// A job as it is asked for. `job` has the members of `POST /api/v1/jobs`: what runs (`task`, the name of a
+/// host's function, or `runner_command`), what it is given and how that is split (`type`, `payload`,
+/// `fan_out`, …), and on what terms (`timeout_s`, `max_retries`, `priority`, `depends_on`, `tags`,
+/// `requirements`, `max_cost`, …).
+struct JobSubmit {
+  core::json::Object job{};
+  /// Who pays; a wallet's own key pays itself. An operator names it, unless the job costs nothing.
+  std::optional<WalletId> wallet{};
+  IdempotencyKey idempotency_key{};
+  /// The recipe that runs, for `POST /api/v1/recipes/{name}/jobs`; `job` then names no work of its own.
+  std::string recipe{};
+};
+
+/// What a job may come to, before it is submitted. Units: micro-FLOPS.
+struct JobEstimate {
+  std::uint64_t tasks = 0;
+  Money rate{};  ///< A second of one task.
+  std::optional<Money>
+      worst_case{};  ///< Each task with every try and every second; absent: beyond an amount.
+  Money hold{};      ///< What is held: the worst case, or `max_cost` if that is less.
+};
+
+struct JobSubmitted {
+  JobId id{};
+  JobStatus status = JobStatus::queued;
+  JobEstimate estimate{};
+  bool replayed = false;
+};
+
+struct JobProgress {
+  std::uint64_t tasks = 0, completed = 0, failed = 0, running = 0, queued = 0;
+};
+
+struct Job {
+  JobId id{};
+  JobStatus status = JobStatus::queued;
+  std::string type{};  ///< `structured_runner`, `sweep`, `map_reduce`, `benchmark`.
+  std::string work{};  ///< `task`, `recipe` or `command`,
+  std::string name{};  ///< and which: a task's or a recipe's name, or the command's first word.
+  std::string project{};
+  std::optional<WalletId> wallet{};
+  JobPriority priority = JobPriority::normal;
+  std::vector<std::string> tags{};
+  std::vector<std::string> depends_on{};
+  JobProgress progress{};
+  Money hold{}, cost{};
+  JobFailure failure = JobFailure::none;
+  std::string error{};  ///< In words; empty for a job that went well.
+  std::optional<core::Digest> output_hash{};
+  std::optional<ReceiptId> receipt{};
+  std::optional<JobId> retry_of{};
+  Instant created_at{};
+  std::optional<Instant> started_at{}, ended_at{};
+};
+
+/// Which jobs to list, the youngest first. Empty members let all pass.
+struct JobFilter {
+  std::optional<JobStatus> status{};
+  std::string project{}, tag{};
+};
+
+struct JobTask {
+  std::uint64_t index = 0;
+  TaskStatus status = TaskStatus::queued;
+  std::int64_t attempts = 0;
+  JobFailure failure = JobFailure::none;
+  std::string error{};
+  core::json::Value payload{}, result{}, progress{};
+};
+
+struct JobResults {
+  JobId id{};
+  JobStatus status = JobStatus::queued;
+  core::json::Value result{};   ///< The merged one; null until the job has ended with one.
+  core::json::Object notes{};   ///< What of the tasks' results it leaves out, and why; core/merge.hpp.
+  std::vector<JobTask> tasks{};
+  std::string next{};
+};
+
+struct JobOutput {
+  std::uint64_t task = 0;
+  std::int64_t attempt = 0;  ///< 0: nothing was printed yet.
+  std::string out{}, err{};
+};
+
+struct JobEvent {
+  std::int64_t number = 0;  ///< In its job, from 1: an SSE stream's `id`.
+  Instant at{};
+  core::json::Value body{};  ///< An object whose `event` says what happened.
+};
+
+/// What a worker can do, as it asks for tasks.
+struct LeaseAsked {
+  std::string worker{};                   ///< Its name, 1 to 128 bytes of 0x21-0x7E.
+  std::optional<WalletId> host_wallet{};  ///< Who is paid; absent: the market's house wallet.
+  std::vector<std::string> tasks{};       ///< The names of the functions it has,
+  std::vector<std::string> recipes{};     ///< of its recipes,
+  bool commands = false;                  ///< and whether it runs commands.
+  core::Requirements has{};  ///< A job that needs more is not for it; zero has none of that kind.
+  std::vector<std::string> gpu_types{};
+  std::uint64_t tasks_max = 1;  ///< 1 to 4,096, of one job.
+};
+
+/// Tasks `first` to `first + count - 1` of a job, for `lease_s` seconds from the last report or heartbeat.
+struct Lease {
+  std::int64_t token = 0;
+  JobId job{};
+  std::uint64_t first = 0, count = 0;  ///< A count of 0: there is nothing to do.
+  std::int64_t attempt = 1;
+  std::string work{}, name{}, operation{};
+  std::vector<std::string> command{};
+  std::string project{};
+  std::int64_t timeout_s = 0;
+  Instant expires_at{};
+};
+inline constexpr std::int64_t lease_s = 30;
+
+/// How one task of a lease went.
+struct TaskOutcome {
+  JobFailure failure = JobFailure::none;
+  core::json::Value result{};  ///< Of one that went well.
+  std::string error{};         ///< Of one that did not.
+  std::int64_t ran_ms = 0;
+  std::string out{}, err{};  ///< What it printed, as much as is worth keeping.
+};
+
+/// Outcomes of the tasks at the front of a lease, in their order. With none it is a heartbeat.
+struct Report {
+  std::int64_t token = 0;
+  std::vector<TaskOutcome> outcomes{};
+  bool gives_back = false;  ///< What is left of the lease is for somebody else, at no try's cost.
+};
+
+struct Reported {
+  std::uint64_t left = 0;  ///< Tasks of the lease that are still to do; with 0 it is over.
+  Instant expires_at{};
+};
+
+}  // namespace calyx

@@ -1,0 +1,73 @@
+/// \file
+/// Who does the work: functions of the host by name, recipes, and workers that run them on threads of their
+/// own.
+///
+/// Start at `Engine::register_task` and `Worker::start`. No thread is started but a worker's.
+#pragma once
+
+#include <calyx/jobs.hpp>
+#include <calyx/version.hpp>
+#include <functional>
+#include <memory>
+
+namespace calyx {
+
+class Engine;
+
+/// One task, as the function that does it sees it.
+struct TaskCall {
+  JobId job{};
+  std::uint64_t index = 0;
+  std::int64_t attempt = 1;
+  const core::json::Value& payload;
+  /// Whether to stop: the job was cancelled, the task's time is over, or the worker stops. Cheap to ask.
+  std::function<bool()> stopped{};
+  /// Tells how far it is: any JSON object. May be called as often as one likes.
+  std::function<void(const core::json::Value&)> progress{};
+};
+
+/// Gives the task's result, which must be JSON with no integer beyond 2^53 - 1 and no NaN; or an error, whose
+/// message becomes the task's. What it throws is its task's failure, and nobody else's.
+/// Threads: those of all workers at once. It may call the engine.
+using TaskFunction = std::function<Result<core::json::Value>(const TaskCall& call)>;
+
+/// A recipe: work that anybody can name, with a payload that is checked before money is held.
+struct RecipeDefinition {
+  std::string name{};  ///< 1 to 128 bytes of 0x21-0x7E.
+  std::string summary{};
+  core::json::Value payload_schema{};  ///< JSON Schema 2020-12 of the payload, as users read it.
+  std::vector<std::string> operations{};
+  std::vector<std::string> artifact_inputs{};
+  /// Judges a payload. Fails: `field_…` with pointers into the payload.
+  std::function<Result<Done>(const core::json::Value& payload)> check{};
+  TaskFunction run{};
+};
+
+struct WorkerOptions {
+  std::string name = "local";             ///< 1 to 128 bytes of 0x21-0x7E.
+  unsigned threads = 1;                   ///< 1 to 1,024; one more keeps the leases alive.
+  std::uint64_t tasks_max = 256;          ///< Leased at once by a thread: 1 to 4,096.
+  std::optional<WalletId> host_wallet{};  ///< Who is paid; absent: the market's house wallet.
+  core::Requirements has{};               ///< As in `LeaseAsked`.
+  std::vector<std::string> gpu_types{};
+};
+
+/// Leases tasks of the engine's functions and recipes and does them, until it is stopped.
+class CALYX_EXPORT Worker {
+ public:
+  /// The engine must outlive it. Fails: `field_value`; as any call of the engine.
+  static Result<Worker> start(Engine& engine, WorkerOptions options = {});
+  Worker(Worker&&) noexcept;
+  Worker& operator=(Worker&&) noexcept;
+  ~Worker();  ///< Stops it.
+  /// Lets the tasks that run come to their end, as `TaskCall::stopped` asks them to, gives the rest back, and
+  /// waits for its threads.
+  void stop() noexcept;
+
+ private:
+  class Inside;
+  explicit Worker(std::unique_ptr<Inside> inside);
+  std::unique_ptr<Inside> inside_;
+};
+
+}  // namespace calyx

@@ -1,0 +1,362 @@
+#include "services/jobs.hpp"
+
+#include <calyx/session.hpp>
+#include <charconv>
+#include <chrono>
+
+#include "engine/market.hpp"
+#include "engine/performing.hpp"
+
+namespace calyx {
+
+using services::Book;
+using services::Caller;
+using services::Chores;
+using services::JobNumber;
+using services::KnownJob;
+using services::Transaction;
+using store::JobState;
+using store::MarketStore;
+
+namespace {
+
+namespace json = core::json;
+
+/// A page of things that are numbered from 0.
+Result<std::uint64_t> cursor(const Page& page) {
+  if (page.limit < 1 || page.limit > 1000)
+    return services::field_error(Reason::field_value, "limit",
+                                 "is " + std::to_string(page.limit) + ", takes 1 to 1000");
+  if (page.after.empty()) return std::uint64_t{0};
+  std::uint64_t number = 0;
+  const char* const end = page.after.data() + page.after.size();
+  const auto read = std::from_chars(page.after.data(), end, number);
+  if (read.ec != std::errc() || read.ptr != end || number > static_cast<std::uint64_t>(services::integer_max))
+    return services::field_error(Reason::field_value, "after", "is not the `next` of a page");
+  return number;
+}
+
+/// What reading jobs needs of the book, copied out of it.
+struct Reading {
+  std::uint32_t tag = 0;
+  Caller caller;
+  std::vector<WalletId> wallets;         ///< By number less `wallet_first`.
+  std::vector<core::AccountNumber> own;  ///< Accounts whose jobs the caller may read; unused for an operator.
+};
+Result<Reading> reading(Market& market, const Principal& principal) {
+  return market.read([&](const Book& book, Instant) -> Result<Reading> {
+    Reading out{.tag = book.tag};
+    CALYX_TRY(out.caller, services::authorize(book, principal));
+    for (const services::WalletState& wallet : book.wallets) out.wallets.push_back(wallet.id);
+    if (!out.caller.is_operator()) {
+      out.own.push_back(out.caller.wallet);
+      for (const core::AccountNumber child : book.wallet(out.caller.wallet)->children)
+        out.own.push_back(child);
+    }
+    return out;
+  });
+}
+
+bool may_read(const Reading& reading, const JobState& state) {
+  return reading.caller.is_operator() ||
+         std::find(reading.own.begin(), reading.own.end(), state.account) != reading.own.end();
+}
+
+struct Found {
+  std::shared_ptr<const KnownJob> known;
+  JobState state;
+};
+
+Result<Found> find_job(Market& market, MarketStore& store, const Reading& by, JobId id) {
+  const Error unknown =
+      fail(Reason::job_unknown, "no job " + id.text(), json::object({{"job_id", id.text()}}));
+  const auto number = static_cast<JobNumber>(id.number());
+  CALYX_TRY(std::optional<JobState> state, store.jobs().state(number));
+  if (!state || !may_read(by, *state)) return unknown;
+  CALYX_TRY(std::shared_ptr<const KnownJob> known, market.known_jobs().get(store, number));
+  if (services::job_id_of(by.tag, known->row) != id) return unknown;
+  return Found{std::move(known), *std::move(state)};
+}
+
+/// Checks, reads and spells a submit, before the gate is asked for.
+Result<services::PreparedJob> prepare(Market& market, const JobSubmit& asked) {
+  if (!asked.recipe.empty()) {
+    const auto recipe = market.workshop().recipe(asked.recipe);
+    if (recipe == nullptr)
+      return fail(
+          Reason::recipe_unknown, "no recipe " + asked.recipe,
+          json::object({{"recipe", std::string_view(asked.recipe).substr(0, services::key_text_max)}}));
+    const json::Value* payload = asked.job.find("payload");
+    if (recipe->check) CALYX_CHECK(recipe->check(payload == nullptr ? json::Value() : *payload));
+  }
+  return services::prepare_job(asked);
+}
+
+Job shown(const Reading& by, const Found& found) {
+  return services::view(by.tag, *found.known, found.state, [&](core::AccountNumber account) {
+    return by.wallets[static_cast<std::size_t>(account - core::wallet_first)];
+  });
+}
+
+}  // namespace
+
+namespace engine {
+
+Result<Done> do_chores(Market& market, const std::vector<JobNumber>& to_end) {
+  for (const JobNumber number : to_end) {
+    CALYX_TRY(
+        const services::Merged merged, market.history([&](MarketStore& store) -> Result<services::Merged> {
+          CALYX_TRY(const std::shared_ptr<const KnownJob> known, market.known_jobs().get(store, number));
+          return services::merge_job(store, *known, nullptr);
+        }));
+    CALYX_CHECK(market.write([&](Transaction& tx) { return services::end_job(tx, number, merged); }));
+    market.workshop().knock();
+  }
+  return Done{};
+}
+
+}  // namespace engine
+
+Result<JobEstimate> Session::estimate_job(const JobSubmit& asked) {
+  CALYX_TRY(const services::PreparedJob job, prepare(*market_, asked));
+  return market_->read([&](const Book& book, Instant) -> Result<JobEstimate> {
+    CALYX_TRY(const Caller caller, services::authorize(book, principal_));
+    static_cast<void>(caller);
+    return services::estimate_job(book, job);
+  });
+}
+
+Result<std::vector<Result<JobSubmitted>>> Session::submit_jobs(std::span<const Result<JobSubmit>> asked) {
+  CALYX_CHECK(market_->usable());
+  std::vector<Result<services::PreparedJob>> jobs;
+  jobs.reserve(asked.size());
+  for (const Result<JobSubmit>& one : asked)
+    jobs.push_back(one.ok() ? prepare(*market_, *one) : Result<services::PreparedJob>(one.error()));
+  using Outcomes = std::vector<Result<JobSubmitted>>;
+  Result<Outcomes> submitted = market_->write([&](Transaction& tx) -> Result<Outcomes> {
+    Outcomes outcomes;
+    outcomes.reserve(jobs.size());
+    for (const Result<services::PreparedJob>& job : jobs) {
+      outcomes.push_back(job.ok() ? services::submit_job(tx, principal_, *job, narrowing_.get())
+                                  : Result<JobSubmitted>(job.error()));
+      if (!outcomes.back().ok() && !is_refusal(outcomes.back().error().reason))
+        return outcomes.back().error();
+    }
+    return outcomes;
+  });
+  if (submitted.ok()) market_->workshop().knock();
+  return submitted;
+}
+
+Result<JobSubmitted> Session::submit_job(const JobSubmit& asked) {
+  CALYX_CHECK(market_->usable());
+  CALYX_TRY(const services::PreparedJob job, prepare(*market_, asked));
+  Result<JobSubmitted> submitted = market_->write(
+      [&](Transaction& tx) { return services::submit_job(tx, principal_, job, narrowing_.get()); });
+  if (submitted.ok()) market_->workshop().knock();
+  return submitted;
+}
+
+Result<Job> Session::job(JobId id) {
+  CALYX_TRY(const Reading by, reading(*market_, principal_));
+  return market_->history([&](MarketStore& store) -> Result<Job> {
+    CALYX_TRY(const Found found, find_job(*market_, store, by, id));
+    return shown(by, found);
+  });
+}
+
+Result<Listed<Job>> Session::jobs(const JobFilter& filter, const Page& page) {
+  CALYX_TRY(const std::uint64_t after, cursor(page));
+  CALYX_TRY(const Reading by, reading(*market_, principal_));
+  return market_->history([&](MarketStore& store) -> Result<Listed<Job>> {
+    Listed<Job> out;
+    constexpr std::size_t looked_at_max = 10'000;
+    std::size_t looked_at = 0;
+    const std::int64_t account = by.caller.is_operator() ? -1 : by.own.size() == 1 ? by.own.front() : -1;
+    const JobNumber before = after == 0 ? INT64_MAX : static_cast<JobNumber>(after);
+    CALYX_CHECK(store.jobs().jobs_of(account, before, [&](const JobState& state) -> Result<bool> {
+      if (out.items.size() == page.limit || ++looked_at > looked_at_max) {
+        out.next = std::to_string(state.number + 1);
+        return false;
+      }
+      if (!may_read(by, state) || (filter.status && state.status != *filter.status)) return true;
+      Found found{.known = {}, .state = state};
+      CALYX_TRY(found.known, market_->known_jobs().get(store, state.number));
+      const services::JobTerms& terms = found.known->terms;
+      if (!filter.project.empty() && terms.project != filter.project) return true;
+      if (!filter.tag.empty() &&
+          std::find(terms.tags.begin(), terms.tags.end(), filter.tag) == terms.tags.end())
+        return true;
+      out.items.push_back(shown(by, found));
+      return true;
+    }));
+    return out;
+  });
+}
+
+Result<Job> Session::cancel_job(JobId id) {
+  CALYX_TRY(const JobNumber number,
+            market_->write([&](Transaction& tx) { return services::cancel_job(tx, principal_, id); }));
+  static_cast<void>(number);
+  market_->workshop().knock();
+  return job(id);
+}
+
+Result<Listed<JobTask>> Session::job_tasks(JobId id, const Page& page) {
+  CALYX_TRY(const std::uint64_t from, cursor(page));
+  CALYX_TRY(const Reading by, reading(*market_, principal_));
+  return market_->history([&](MarketStore& store) -> Result<Listed<JobTask>> {
+    CALYX_TRY(const Found found, find_job(*market_, store, by, id));
+    Listed<JobTask> out;
+    CALYX_TRY(out.items, services::tasks_of(store, *found.known, found.state, from, page.limit, true));
+    if (from + out.items.size() < found.known->row.tasks && !out.items.empty())
+      out.next = std::to_string(from + out.items.size());
+    return out;
+  });
+}
+
+Result<JobResults> Session::job_results(JobId id, const Page& page) {
+  CALYX_TRY(const std::uint64_t from, cursor(page));
+  CALYX_TRY(const Reading by, reading(*market_, principal_));
+  return market_->history([&](MarketStore& store) -> Result<JobResults> {
+    CALYX_TRY(const Found found, find_job(*market_, store, by, id));
+    JobResults out{.id = id, .status = found.state.status};
+    const bool merged =
+        found.state.status == JobStatus::completed || found.state.status == JobStatus::partial;
+    if (merged) {
+      core::Merged all;
+      CALYX_CHECK(services::merge_job(store, *found.known, &all));
+      out.result = std::move(all.result);
+      out.notes = std::move(all.notes);
+    }
+    CALYX_TRY(out.tasks, services::tasks_of(store, *found.known, found.state, from, page.limit, false));
+    if (from + out.tasks.size() < found.known->row.tasks && !out.tasks.empty())
+      out.next = std::to_string(from + out.tasks.size());
+    return out;
+  });
+}
+
+Result<JobOutput> Session::job_output(JobId id, std::uint64_t task) {
+  CALYX_TRY(const Reading by, reading(*market_, principal_));
+  return market_->history([&](MarketStore& store) -> Result<JobOutput> {
+    CALYX_TRY(const Found found, find_job(*market_, store, by, id));
+    if (task >= found.known->row.tasks)
+      return fail(
+          Reason::task_unknown,
+          "no task " + std::to_string(task) + ", the job has " + std::to_string(found.known->row.tasks),
+          json::object({{"task", task}, {"tasks", found.known->row.tasks}}));
+    CALYX_TRY(std::optional<store::OutputRow> row, store.jobs().output(found.state.number, task));
+    if (!row) return JobOutput{.task = task};
+    return JobOutput{task, row->attempt, std::move(row->out), std::move(row->err)};
+  });
+}
+
+Result<Listed<JobEvent>> Session::job_events(JobId id, const Page& page) {
+  CALYX_TRY(const std::uint64_t after, cursor(page));
+  CALYX_TRY(const Reading by, reading(*market_, principal_));
+  return market_->history([&](MarketStore& store) -> Result<Listed<JobEvent>> {
+    CALYX_TRY(const Found found, find_job(*market_, store, by, id));
+    Listed<JobEvent> out;
+    CALYX_CHECK(
+        store.jobs().events_of(found.state.number, static_cast<std::int64_t>(after),
+                               [&](std::int64_t number, Instant at, std::string_view body) -> Result<bool> {
+                                 if (out.items.size() == page.limit) {
+                                   out.next = std::to_string(out.items.back().number);
+                                   return false;
+                                 }
+                                 CALYX_TRY(json::Value value, services::read_own_json(body, "a job's event"));
+                                 out.items.push_back({number, at, std::move(value)});
+                                 return true;
+                               }));
+    return out;
+  });
+}
+
+Result<Job> Session::wait_job(JobId id, std::chrono::milliseconds most) {
+  const auto until = std::chrono::steady_clock::now() + most;
+  for (;;) {
+    const std::uint64_t heard = market_->workshop().heard();
+    CALYX_TRY(Job now, job(id));
+    const auto left =
+        std::chrono::duration_cast<std::chrono::milliseconds>(until - std::chrono::steady_clock::now());
+    if (is_terminal(now.status) || left.count() <= 0) return now;
+    constexpr std::chrono::milliseconds look_again(100);  // others may end it, in other processes
+    market_->workshop().wait(heard, std::min(left, look_again));
+  }
+}
+
+Result<Job> Session::run_job(JobId id) {
+  for (;;) {
+    CALYX_TRY(Job now, job(id));
+    if (is_terminal(now.status)) return now;
+    CALYX_TRY(const bool worked, engine::perform_some(*market_, {.name = "caller"}, engine::never));
+    // Nothing of it is to be done here and now: others have it, or it waits for a retry.
+    if (!worked) CALYX_CHECK(wait_job(id, std::chrono::milliseconds(100)));
+  }
+}
+
+Result<Lease> Session::lease_tasks(const LeaseAsked& asked) {
+  Chores chores;
+  Result<Lease> lease =
+      market_->write([&](Transaction& tx) { return services::lease_tasks(tx, principal_, asked, chores); });
+  if (lease.ok()) CALYX_CHECK(engine::do_chores(*market_, chores.to_end));
+  return lease;
+}
+
+Result<Reported> Session::report_tasks(const Report& report) {
+  Chores chores;
+  Result<Reported> reported =
+      market_->write([&](Transaction& tx) { return services::report_tasks(tx, principal_, report, chores); });
+  if (reported.ok()) {
+    CALYX_CHECK(engine::do_chores(*market_, chores.to_end));
+    market_->workshop().knock();
+  }
+  return reported;
+}
+
+Result<std::vector<json::Value>> Session::task_payloads(const Lease& lease) {
+  CALYX_TRY(const Reading by, reading(*market_, principal_));
+  return market_->history([&](MarketStore& store) -> Result<std::vector<json::Value>> {
+    CALYX_TRY(const Found found, find_job(*market_, store, by, lease.job));
+    const std::uint64_t tasks = found.known->row.tasks;
+    if (lease.first > tasks || lease.count > tasks - lease.first)
+      return fail(Reason::task_unknown, "the job has " + std::to_string(tasks) + " tasks",
+                  json::object({{"tasks", tasks}}));
+    return services::payloads_of(store, *found.known, lease.first, lease.count);
+  });
+}
+
+Result<core::Prices> Session::prices() {
+  return market_->read([&](const Book& book, Instant) -> Result<core::Prices> {
+    CALYX_TRY(const Caller caller, services::authorize(book, principal_));
+    static_cast<void>(caller);
+    return book.prices;
+  });
+}
+
+Result<core::Prices> Session::set_prices(const core::Prices& prices) {
+  CALYX_CHECK(market_->write([&](Transaction& tx) { return services::set_prices(tx, principal_, prices); }));
+  return prices;
+}
+
+std::vector<std::shared_ptr<const RecipeDefinition>> Session::recipes() const {
+  return market_->workshop().recipes();
+}
+
+Result<Done> Engine::register_task(std::string name, TaskFunction run) {
+  CALYX_CHECK(services::check_key_text("/name", name, services::Empty::refused));
+  if (!run) return services::field_error(Reason::field_missing, "/run", "is no function");
+  market_->workshop().put_task(name, std::move(run));
+  market_->workshop().knock();
+  return Done{};
+}
+
+Result<Done> Engine::register_recipe(RecipeDefinition recipe) {
+  CALYX_CHECK(services::check_key_text("/name", recipe.name, services::Empty::refused));
+  if (!recipe.run) return services::field_error(Reason::field_missing, "/run", "is no function");
+  market_->workshop().put_recipe(std::move(recipe));
+  market_->workshop().knock();
+  return Done{};
+}
+
+}  // namespace calyx

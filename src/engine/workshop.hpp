@@ -1,0 +1,80 @@
+/// \file
+/// What one process can run, and where its workers wait for something to do.
+///
+/// Threads: any.
+#pragma once
+
+#include <calyx/worker.hpp>
+#include <chrono>
+#include <condition_variable>
+#include <map>
+#include <mutex>
+
+namespace calyx::engine {
+
+class Workshop {
+ public:
+  void put_task(const std::string& name, TaskFunction run) {
+    const std::lock_guard lock(mutex_);
+    tasks_[name] = std::make_shared<const TaskFunction>(std::move(run));
+  }
+  void put_recipe(RecipeDefinition recipe) {
+    const std::lock_guard lock(mutex_);
+    std::string name = recipe.name;
+    recipes_[std::move(name)] = std::make_shared<const RecipeDefinition>(std::move(recipe));
+  }
+  std::shared_ptr<const TaskFunction> task(const std::string& name) const {
+    const std::lock_guard lock(mutex_);
+    const auto found = tasks_.find(name);
+    return found == tasks_.end() ? nullptr : found->second;
+  }
+  std::shared_ptr<const RecipeDefinition> recipe(const std::string& name) const {
+    const std::lock_guard lock(mutex_);
+    const auto found = recipes_.find(name);
+    return found == recipes_.end() ? nullptr : found->second;
+  }
+  std::vector<std::shared_ptr<const RecipeDefinition>> recipes() const {
+    const std::lock_guard lock(mutex_);
+    std::vector<std::shared_ptr<const RecipeDefinition>> out;
+    for (const auto& [name, recipe] : recipes_) out.push_back(recipe);
+    return out;
+  }
+  std::vector<std::string> task_names() const { return names(tasks_); }
+  std::vector<std::string> recipe_names() const { return names(recipes_); }
+
+  /// Something may be to do, or has ended: whoever waits looks again.
+  void knock() {
+    {
+      const std::lock_guard lock(mutex_);
+      ++knocks_;
+    }
+    knocked_.notify_all();
+  }
+  /// Asked before one looks, so that `wait` misses no knock after it.
+  std::uint64_t heard() const {
+    const std::lock_guard lock(mutex_);
+    return knocks_;
+  }
+  /// Until somebody knocks, or `most` has passed: other processes knock at no door of this one.
+  void wait(std::uint64_t heard, std::chrono::milliseconds most) {
+    std::unique_lock lock(mutex_);
+    knocked_.wait_for(lock, most, [&] { return knocks_ != heard; });
+  }
+
+ private:
+  template <class Named>
+  std::vector<std::string> names(const Named& named) const {
+    const std::lock_guard lock(mutex_);
+    std::vector<std::string> out;
+    for (const auto& [name, one] : named) out.push_back(name);
+    return out;
+  }
+
+  mutable std::mutex mutex_;
+  std::condition_variable knocked_;
+  std::uint64_t knocks_ = 0;
+  std::map<std::string, std::shared_ptr<const TaskFunction>> tasks_;
+  std::map<std::string, std::shared_ptr<const RecipeDefinition>> recipes_;
+};
+
+}  // namespace calyx::engine

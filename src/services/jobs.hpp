@@ -1,0 +1,85 @@
+/// \file
+/// Jobs as services: submit, lease, report, cancel, end. What may be long (reading a submit, merging results)
+/// is done outside the transaction, before it or between two.
+#pragma once
+
+#include <calyx/core/merge.hpp>
+#include <calyx/jobs.hpp>
+
+#include "services/access.hpp"
+#include "services/known_job.hpp"
+#include "services/transaction.hpp"
+
+namespace calyx::services {
+
+using store::JobNumber;
+
+/// A submit, read, checked and spelled.
+struct PreparedJob {
+  JobTerms terms;
+  core::JobShape shape;
+  std::optional<WalletId> wallet;
+  IdempotencyKey once;
+  std::string spec;                ///< Canonical, without its explicit items.
+  core::Digest request;            ///< Of all that was asked,
+  core::Digest input;              ///< and of what the tasks are made from.
+  std::vector<std::string> items;  ///< Segments of `items_a_segment`, each a JSON array.
+  std::vector<JobId> depends_on;
+  std::optional<JobId> retry_of;
+};
+inline constexpr std::uint64_t items_a_segment = 4096;
+inline constexpr std::uint64_t lease_tasks_max = 4096;
+
+/// Fails: as `read_terms` and `JobShape::read`; `job_unknown` for a dependency that is no job's id.
+Result<PreparedJob> prepare_job(const JobSubmit& asked);
+
+/// What `job` may come to at the book's prices. Fails: `amount_out_of_range` for a rate beyond an amount.
+Result<JobEstimate> estimate_job(const Book& book, const PreparedJob& job);
+
+Result<JobSubmitted> submit_job(Transaction& tx, const Principal& principal, const PreparedJob& job,
+                                const Policy* narrowing);
+
+/// What a lease or a report leaves for its caller to do, outside the transaction.
+struct Chores {
+  std::vector<JobNumber> to_end;  ///< Jobs whose tasks have all ended.
+};
+Result<Lease> lease_tasks(Transaction& tx, const Principal& principal, const LeaseAsked& asked,
+                          Chores& chores);
+Result<Reported> report_tasks(Transaction& tx, const Principal& principal, const Report& report,
+                              Chores& chores);
+/// A job that has ended stays as it is, and is no error.
+Result<JobNumber> cancel_job(Transaction& tx, const Principal& principal, JobId id);
+
+/// What the tasks of a job came to.
+struct Merged {
+  std::optional<core::Digest> output;  ///< The hash of the merged result; of `null` where there is none.
+  std::string fault;                   ///< Why they could not be merged.
+};
+/// Merges the results that `store` has of `job`, one after the other; `result` gets them, unless it is null.
+Result<Merged> merge_job(store::MarketStore& store, const KnownJob& job, core::Merged* result);
+/// Ends a job whose tasks have all ended: settles, and lets what depends on it go on. Nothing for one that
+/// was ended meanwhile.
+Result<Done> end_job(Transaction& tx, JobNumber number, const Merged& merged);
+
+/// Whether `value` may be a task's result: no NaN, no infinity, no integer that a reader of doubles would
+/// change.
+bool is_result(const core::json::Value& value) noexcept;
+
+/// The price list, as a whole (operator).
+Result<Done> set_prices(Transaction& tx, const Principal& principal, const core::Prices& prices);
+
+// ── reading ──
+
+/// The job, for a caller who may read its payer's wallet. Fails: `job_unknown`.
+Result<store::JobState> readable_job(const Book& book, store::MarketStore& store, const Caller& caller,
+                                     JobId id);
+JobId job_id_of(std::uint32_t tag, const store::JobRow& row) noexcept;
+Job view(std::uint32_t tag, const KnownJob& known, const store::JobState& state,
+         const std::function<WalletId(AccountNumber)>& wallet_of);
+
+/// Tasks `from` to `from + count - 1`, as they stand; with their payloads where asked.
+Result<std::vector<JobTask>> tasks_of(store::MarketStore& store, const KnownJob& known,
+                                      const store::JobState& state, std::uint64_t from, std::uint64_t count,
+                                      bool payloads);
+
+}  // namespace calyx::services

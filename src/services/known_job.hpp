@@ -1,0 +1,55 @@
+/// \file
+/// What of a job never changes, read once: its row, its terms, its shape.
+#pragma once
+
+#include <calyx/core/job_shape.hpp>
+#include <memory>
+#include <mutex>
+#include <unordered_map>
+
+#include "services/job_terms.hpp"
+#include "store/market_store.hpp"
+
+namespace calyx::services {
+
+struct KnownJob {
+  store::JobRow row;
+  JobTerms terms;
+  core::JobShape shape;
+};
+
+/// Threads: any.
+class JobCache {
+ public:
+  /// Fails: `corrupt` when the job is not there or is not as this engine writes it.
+  Result<std::shared_ptr<const KnownJob>> get(store::MarketStore& store, store::JobNumber number);
+  /// What a batch that failed had written is not to be remembered: its numbers are given again.
+  void forget();
+
+ private:
+  std::mutex mutex_;
+  std::unordered_map<store::JobNumber, std::shared_ptr<const KnownJob>> known_;
+};
+
+/// The explicit items of a job, one by one: they lie side by side in segments, each of which is read once.
+class Items {
+ public:
+  Items(store::MarketStore& store, store::JobNumber job) : store_(store), job_(job) {}
+  /// Fails: `corrupt` for one that is not there.
+  Result<core::json::Value> operator()(std::uint64_t item);
+
+ private:
+  store::MarketStore& store_;
+  store::JobNumber job_;
+  core::json::Array segment_;
+  std::uint64_t first_ = 0;
+};
+
+/// What the tasks `first` to `first + count - 1` of `job` read.
+Result<std::vector<core::json::Value>> payloads_of(store::MarketStore& store, const KnownJob& job,
+                                                   std::uint64_t first, std::uint64_t count);
+
+/// A JSON text that this engine wrote. Fails: `corrupt`.
+Result<core::json::Value> read_own_json(std::string_view text, std::string_view what);
+
+}  // namespace calyx::services

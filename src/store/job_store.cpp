@@ -1,0 +1,774 @@
+#include "store/job_store.hpp"
+
+#include <array>
+#include <limits>
+
+namespace calyx::store {
+namespace {
+
+// One statement a string, as in the schema of the ledger.
+constexpr const char* schema[] = {
+    R"(CREATE TABLE jobs(
+  number  INTEGER PRIMARY KEY,  -- gapless from 1
+  account INTEGER NOT NULL,     -- the payer's wallet; 0: nobody's
+  at_us   INTEGER NOT NULL,
+  once    TEXT NOT NULL,        -- the caller's key, or empty
+  request BLOB NOT NULL,        -- SHA-256 of the whole request
+  input   BLOB NOT NULL,        -- SHA-256 of what the tasks are made from, as a receipt says it
+  spec    TEXT NOT NULL,        -- the request without its explicit items: canonical JSON
+  tasks   INTEGER NOT NULL,
+  items   INTEGER NOT NULL,
+  lock    INTEGER NOT NULL,     -- seq of the event that holds its budget; 0: it costs nothing
+  hold    INTEGER NOT NULL,     -- what that holds
+  rate    INTEGER NOT NULL      -- micro-FLOPS a second of a task
+) STRICT)",
+    R"(CREATE INDEX jobs_once ON jobs(account, once) WHERE once <> '')",
+    R"(CREATE TABLE job_items(
+  job   INTEGER NOT NULL,
+  first INTEGER NOT NULL,
+  body  TEXT NOT NULL,  -- a JSON array
+  PRIMARY KEY(job, first)
+) STRICT, WITHOUT ROWID)",
+    R"(CREATE TABLE job_edges(
+  upstream   INTEGER NOT NULL,
+  downstream INTEGER NOT NULL,
+  PRIMARY KEY(upstream, downstream)
+) STRICT, WITHOUT ROWID)",
+    R"(CREATE INDEX job_edges_down ON job_edges(downstream))",
+    R"(CREATE TABLE job_states(
+  number    INTEGER PRIMARY KEY,
+  account   INTEGER NOT NULL,
+  status    INTEGER NOT NULL,
+  priority  INTEGER NOT NULL,
+  ready     INTEGER NOT NULL,  -- 1: it has a task to hand out, now or later; 2: its tasks have all ended
+  waiting   INTEGER NOT NULL,  -- jobs that must complete first
+  fresh     INTEGER NOT NULL,  -- the first task that was never handed out
+  completed INTEGER NOT NULL,
+  failed    INTEGER NOT NULL,
+  running   INTEGER NOT NULL,
+  retrying  INTEGER NOT NULL,
+  charged   INTEGER NOT NULL,
+  committed INTEGER NOT NULL,
+  host      INTEGER NOT NULL,
+  ran_ms    INTEGER NOT NULL,
+  started   INTEGER NOT NULL,
+  ended     INTEGER NOT NULL,
+  failure   INTEGER NOT NULL,
+  error     TEXT NOT NULL,
+  receipt   INTEGER NOT NULL,
+  output    BLOB,              -- SHA-256 of the merged result
+  events    INTEGER NOT NULL
+) STRICT)",
+    R"(CREATE INDEX job_states_account ON job_states(account, number))",
+    R"(CREATE INDEX job_states_ready ON job_states(number) WHERE ready > 0)",
+    R"(CREATE INDEX job_states_live ON job_states(number) WHERE status < 3)",
+    R"(CREATE INDEX job_states_running ON job_states(account) WHERE running > 0)",
+    R"(CREATE TABLE leases(
+  token   INTEGER PRIMARY KEY,
+  job     INTEGER NOT NULL,
+  first   INTEGER NOT NULL,
+  count   INTEGER NOT NULL,
+  attempt INTEGER NOT NULL,
+  lost    INTEGER NOT NULL,
+  worker  TEXT NOT NULL,
+  host    INTEGER NOT NULL,
+  since   INTEGER NOT NULL,  -- the last report, or the lease itself
+  expires INTEGER NOT NULL
+) STRICT)",
+    R"(CREATE INDEX leases_job ON leases(job, first))",
+    R"(CREATE INDEX leases_expires ON leases(expires))",
+    R"(CREATE TABLE retries(
+  job        INTEGER NOT NULL,
+  task       INTEGER NOT NULL,
+  attempts   INTEGER NOT NULL,
+  lost       INTEGER NOT NULL,
+  not_before INTEGER NOT NULL,
+  PRIMARY KEY(job, task)
+) STRICT, WITHOUT ROWID)",
+    R"(CREATE INDEX retries_due ON retries(job, not_before))",
+    R"(CREATE TABLE results(
+  job   INTEGER NOT NULL,
+  first INTEGER NOT NULL,
+  count INTEGER NOT NULL,
+  body  TEXT NOT NULL,  -- a JSON array of `count` results
+  PRIMARY KEY(job, first)
+) STRICT, WITHOUT ROWID)",
+    R"(CREATE TABLE failures(
+  job      INTEGER NOT NULL,
+  task     INTEGER NOT NULL,
+  attempts INTEGER NOT NULL,
+  failure  INTEGER NOT NULL,
+  message  TEXT NOT NULL,
+  PRIMARY KEY(job, task)
+) STRICT, WITHOUT ROWID)",
+    R"(CREATE TABLE usage(
+  lease      INTEGER NOT NULL,
+  sequence   INTEGER NOT NULL,
+  job        INTEGER NOT NULL,
+  host       INTEGER NOT NULL,
+  attempts   INTEGER NOT NULL,
+  charged_ms INTEGER NOT NULL,
+  amount     INTEGER NOT NULL,
+  PRIMARY KEY(job, lease, sequence)
+) STRICT, WITHOUT ROWID)",
+    R"(CREATE TABLE outputs(
+  job      INTEGER NOT NULL,
+  task     INTEGER NOT NULL,
+  attempt  INTEGER NOT NULL,
+  out      TEXT NOT NULL,
+  err      TEXT NOT NULL,
+  progress TEXT NOT NULL,
+  PRIMARY KEY(job, task)
+) STRICT, WITHOUT ROWID)",
+    R"(CREATE TABLE job_events(
+  job    INTEGER NOT NULL,
+  number INTEGER NOT NULL,
+  at_us  INTEGER NOT NULL,
+  body   TEXT NOT NULL,
+  PRIMARY KEY(job, number)
+) STRICT, WITHOUT ROWID)",
+};
+
+constexpr const char* tables_of_record[] = {"jobs",     "job_items", "job_edges", "results",
+                                            "failures", "usage",     "job_events"};
+
+constexpr const char* state_columns =
+    "number, account, status, priority, ready, waiting, fresh, completed, failed, running, retrying, "
+    "charged, "
+    "committed, host, ran_ms, started, ended, failure, error, receipt, output, events";
+constexpr const char* lease_columns = "token, job, first, count, attempt, lost, worker, host, since, expires";
+
+/// What an audit walks: each table by its own rows, and then by each of its indices, for a sum that needs
+/// every row. Texts are measured, which reads them to their end.
+struct ListingText {
+  const char* table;
+  const char* index;
+  const char* sum;
+  const char* where;
+};
+constexpr ListingText listing_texts[] = {
+    {"jobs", nullptr, "number + length(spec) + length(request) + length(input)", ""},
+    {"jobs", nullptr, "number", " WHERE once <> ''"},
+    {"jobs", "jobs_once", "number", " WHERE once <> ''"},
+    {"job_items", nullptr, "first + length(body)", ""},
+    {"job_edges", nullptr, "downstream", ""},
+    {"job_edges", "job_edges_down", "downstream", ""},
+    {"job_states", nullptr, "number", ""},
+    {"job_states", "job_states_account", "number", ""},
+    {"job_states", nullptr, "number", " WHERE ready > 0"},
+    {"job_states", "job_states_ready", "number", " WHERE ready > 0"},
+    {"job_states", nullptr, "number", " WHERE status < 3"},
+    {"job_states", "job_states_live", "number", " WHERE status < 3"},
+    {"job_states", nullptr, "account", " WHERE running > 0"},
+    {"job_states", "job_states_running", "account", " WHERE running > 0"},
+    {"leases", nullptr, "first", ""},
+    {"leases", "leases_job", "first", ""},
+    {"leases", nullptr, "expires", ""},
+    {"leases", "leases_expires", "expires", ""},
+    {"retries", nullptr, "not_before", ""},
+    {"retries", "retries_due", "not_before", ""},
+    {"results", nullptr, "first + length(body)", ""},
+    {"failures", nullptr, "task + length(message)", ""},
+    {"usage", nullptr, "amount", ""},
+    {"outputs", nullptr, "task + length(out) + length(err) + length(progress)", ""},
+    {"job_events", nullptr, "number + length(body)", ""},
+};
+
+std::int64_t signed_(std::uint64_t number) noexcept { return static_cast<std::int64_t>(number); }
+std::uint64_t unsigned_(std::int64_t number) noexcept { return static_cast<std::uint64_t>(number); }
+std::span<const std::uint8_t> octets_of(const core::Digest& digest) noexcept { return digest.bytes; }
+std::string_view chars_of(std::span<const std::uint8_t> bytes) noexcept {
+  return {reinterpret_cast<const char*>(bytes.data()), bytes.size()};
+}
+
+Error damaged(const char* table, std::int64_t row, const char* what) {
+  return fail(
+      Reason::corrupt,
+      std::string(table) + " row " + std::to_string(row) + ": " + what + "; keep the file and run an audit",
+      core::json::object({{"table", table}, {"row", row}}));
+}
+
+template <class Enum>
+Result<Enum> one_of(std::int64_t value, Enum last, const char* table, std::int64_t row, const char* column) {
+  if (value < 0 || value > static_cast<std::int64_t>(last)) return damaged(table, row, column);
+  return static_cast<Enum>(value);
+}
+
+Result<bool> read_state(Statement& row, JobState& out) {
+  CALYX_TRY(const bool more, row.step());
+  if (!more) return false;
+  int column = 0;
+  const auto next = [&] { return row.column_int(column++); };
+  out.number = next();
+  out.account = next();
+  CALYX_TRY(out.status, one_of(next(), JobStatus::cancelled, "job_states", out.number, "no such status"));
+  CALYX_TRY(out.priority, one_of(next(), JobPriority::low, "job_states", out.number, "no such priority"));
+  CALYX_TRY(out.ready, one_of(next(), Readiness::to_end, "job_states", out.number, "no such readiness"));
+  out.waiting = unsigned_(next());
+  out.fresh = unsigned_(next());
+  out.completed = unsigned_(next());
+  out.failed = unsigned_(next());
+  out.running = unsigned_(next());
+  out.retrying = unsigned_(next());
+  out.charged = Money{next()};
+  out.committed = Money{next()};
+  out.host = next();
+  out.ran_ms = next();
+  out.started = Instant{next()};
+  out.ended = Instant{next()};
+  CALYX_TRY(out.failure, one_of(next(), JobFailure::cancelled, "job_states", out.number, "no such failure"));
+  out.error = row.column_text(column++);
+  out.receipt = next();
+  out.output.reset();
+  if (!row.is_null(column)) {
+    out.output = core::digest_of_bytes(chars_of(row.column_blob(column)));
+    if (!out.output) return damaged("job_states", out.number, "a hash is not 32 bytes");
+  }
+  ++column;
+  out.events = next();
+  return true;
+}
+
+void bind_state(Statement& statement, const JobState& state) {
+  int column = 1;
+  const auto put = [&](auto value) { statement.bind(column++, value); };
+  put(state.number);
+  put(state.account);
+  put(static_cast<std::int64_t>(state.status));
+  put(static_cast<std::int64_t>(state.priority));
+  put(static_cast<std::int64_t>(state.ready));
+  put(signed_(state.waiting));
+  put(signed_(state.fresh));
+  put(signed_(state.completed));
+  put(signed_(state.failed));
+  put(signed_(state.running));
+  put(signed_(state.retrying));
+  put(state.charged.micro);
+  put(state.committed.micro);
+  put(state.host);
+  put(state.ran_ms);
+  put(state.started.us);
+  put(state.ended.us);
+  put(static_cast<std::int64_t>(state.failure));
+  put(std::string_view(state.error));
+  put(state.receipt);
+  if (state.output)
+    put(octets_of(*state.output));
+  else
+    put(nullptr);
+  put(state.events);
+}
+
+Result<bool> read_lease(Statement& row, LeaseRow& out) {
+  CALYX_TRY(const bool more, row.step());
+  if (!more) return false;
+  out.token = row.column_int(0);
+  out.job = row.column_int(1);
+  out.first = unsigned_(row.column_int(2));
+  out.count = unsigned_(row.column_int(3));
+  out.attempt = row.column_int(4);
+  out.lost = row.column_int(5);
+  out.worker = row.column_text(6);
+  out.host = row.column_int(7);
+  out.since = Instant{row.column_int(8)};
+  out.expires = Instant{row.column_int(9)};
+  return true;
+}
+
+Result<bool> read_retry(Statement& row, RetryRow& out) {
+  CALYX_TRY(const bool more, row.step());
+  if (!more) return false;
+  out = {row.column_int(0), unsigned_(row.column_int(1)), row.column_int(2), row.column_int(3),
+         Instant{row.column_int(4)}};
+  return true;
+}
+
+/// The one row that `read` may find.
+template <class Row, class Read>
+Result<std::optional<Row>> one(Statement& statement, Read read) {
+  Row row;
+  CALYX_TRY(const bool found, read(statement, row));
+  if (!found) return std::optional<Row>();
+  return std::optional<Row>(std::move(row));
+}
+
+/// Every row that `read` finds, until `each` has enough.
+template <class Row, class Read, class Each>
+Result<Done> all(Statement& statement, Read read, const Each& each) {
+  Row row;
+  for (;;) {
+    CALYX_TRY(const bool more, read(statement, row));
+    if (!more) return Done{};
+    CALYX_TRY(const bool go_on, each(row));
+    if (!go_on) return Done{};
+  }
+}
+
+Result<Done> all_numbers(Statement& statement, const JobStore::EachNumber& each) {
+  for (;;) {
+    CALYX_TRY(const bool more, statement.step());
+    if (!more) return Done{};
+    CALYX_TRY(const bool go_on, each(statement.column_int(0)));
+    if (!go_on) return Done{};
+  }
+}
+
+}  // namespace
+
+std::span<const char* const> job_schema() noexcept { return schema; }
+std::span<const char* const> job_tables_of_record() noexcept { return tables_of_record; }
+
+Result<JobStore> JobStore::make(Connection& connection, bool writes) {
+  JobStore store;
+  struct Text {
+    Statement& statement;
+    std::string sql;
+    const char* doing;
+  };
+  const std::string states = std::string("SELECT ") + state_columns + " FROM job_states ";
+  const std::string leases = std::string("SELECT ") + lease_columns + " FROM leases ";
+  const Text write_texts[] = {
+      {store.add_job_,
+       "INSERT INTO jobs(number, account, at_us, once, request, spec, tasks, items, lock, hold, rate, input) "
+       "VALUES(?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12)",
+       "adding a job"},
+      {store.add_items_, "INSERT INTO job_items(job, first, body) VALUES(?1, ?2, ?3)",
+       "adding a job's items"},
+      {store.add_edge_, "INSERT OR IGNORE INTO job_edges(upstream, downstream) VALUES(?1, ?2)",
+       "adding a job's dependency"},
+      {store.add_state_,
+       std::string("INSERT INTO job_states(") + state_columns +
+           ") VALUES(?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17, ?18, ?19, "
+           "?20, ?21, ?22)",
+       "adding a job"},
+      {store.put_state_,
+       "UPDATE job_states SET account = ?2, status = ?3, priority = ?4, ready = ?5, waiting = ?6, fresh = "
+       "?7, "
+       "completed = ?8, failed = ?9, running = ?10, retrying = ?11, charged = ?12, committed = ?13, host = "
+       "?14, ran_ms = ?15, started = ?16, ended = ?17, failure = ?18, error = ?19, receipt = ?20, output = "
+       "?21, events = ?22 WHERE number = ?1",
+       "moving a job on"},
+      {store.add_lease_,
+       std::string("INSERT INTO leases(") + lease_columns +
+           ") VALUES(?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10)",
+       "leasing tasks"},
+      {store.put_lease_,
+       "UPDATE leases SET first = ?2, count = ?3, since = ?4, expires = ?5 WHERE token = ?1",
+       "moving a lease on"},
+      {store.remove_lease_, "DELETE FROM leases WHERE token = ?1", "ending a lease"},
+      {store.put_retry_,
+       "INSERT INTO retries(job, task, attempts, lost, not_before) VALUES(?1, ?2, ?3, ?4, ?5) "
+       "ON CONFLICT(job, task) DO UPDATE SET attempts = ?3, lost = ?4, not_before = ?5",
+       "keeping a task for another try"},
+      {store.remove_retry_, "DELETE FROM retries WHERE job = ?1 AND task = ?2", "taking a task up again"},
+      {store.remove_retries_, "DELETE FROM retries WHERE job = ?1", "ending a job"},
+      {store.add_results_, "INSERT INTO results(job, first, count, body) VALUES(?1, ?2, ?3, ?4)",
+       "keeping results"},
+      {store.add_failure_,
+       "INSERT INTO failures(job, task, attempts, failure, message) VALUES(?1, ?2, ?3, ?4, ?5)",
+       "keeping a failure"},
+      {store.add_usage_,
+       "INSERT INTO usage(lease, sequence, job, host, attempts, charged_ms, amount) VALUES(?1, ?2, ?3, ?4, "
+       "?5, ?6, ?7)",
+       "keeping what was used"},
+      {store.put_output_,
+       "INSERT INTO outputs(job, task, attempt, out, err, progress) VALUES(?1, ?2, ?3, ?4, ?5, ?6) "
+       "ON CONFLICT(job, task) DO UPDATE SET attempt = ?3, out = ?4, err = ?5, progress = ?6",
+       "keeping a task's output"},
+      {store.add_event_, "INSERT INTO job_events(job, number, at_us, body) VALUES(?1, ?2, ?3, ?4)",
+       "keeping a job's event"},
+  };
+  const Text read_texts[] = {
+      {store.last_job_, "SELECT max(number) FROM jobs", "reading the last job"},
+      {store.job_,
+       "SELECT number, account, at_us, once, request, spec, tasks, items, lock, hold, rate, input FROM jobs "
+       "WHERE "
+       "number = ?1",
+       "reading a job"},
+      {store.state_, states + "WHERE number = ?1", "reading a job's state"},
+      {store.find_once_, "SELECT number FROM jobs WHERE account = ?1 AND once = ?2 AND once <> ''",
+       "looking up a caller's key"},
+      {store.lease_, leases + "WHERE token = ?1", "looking up a lease"},
+      {store.next_retry_,
+       "SELECT job, task, attempts, lost, not_before FROM retries WHERE job = ?1 ORDER BY not_before LIMIT 1",
+       "looking for a task to try again"},
+      {store.retry_, "SELECT job, task, attempts, lost, not_before FROM retries WHERE job = ?1 AND task = ?2",
+       "looking up a task"},
+      {store.output_,
+       "SELECT job, task, attempt, out, err, progress FROM outputs WHERE job = ?1 AND task = ?2",
+       "reading a task's output"},
+      {store.items_,
+       "SELECT first, body FROM job_items WHERE job = ?1 AND first <= ?2 ORDER BY first DESC LIMIT 1",
+       "reading a job's items"},
+      {store.running_of_, "SELECT sum(running) FROM job_states WHERE account = ?1 AND running > 0",
+       "counting an account's tasks"},
+      {store.ready_jobs_, states + "WHERE ready > 0 ORDER BY number", "looking for work"},
+      {store.jobs_of_, states + "WHERE (?1 = -1 OR account = ?1) AND number < ?2 ORDER BY number DESC",
+       "listing jobs"},
+      {store.live_jobs_, states + "WHERE status < 3 ORDER BY number", "listing live jobs"},
+      {store.jobs_after_, "SELECT downstream FROM job_edges WHERE upstream = ?1", "looking for dependents"},
+      {store.jobs_before_, "SELECT upstream FROM job_edges WHERE downstream = ?1",
+       "looking for dependencies"},
+      {store.leases_of_, leases + "WHERE job = ?1 ORDER BY first", "reading a job's leases"},
+      {store.expired_leases_, leases + "WHERE expires < ?1 ORDER BY expires", "looking for lost leases"},
+      // A range holds at most as many as one lease: the one that holds `from` is the last that begins there
+      // or before.
+      {store.results_from_,
+       "SELECT first, count, body FROM results WHERE job = ?1 AND first >= coalesce((SELECT max(first) FROM "
+       "results WHERE job = ?1 AND first <= ?2), 0) ORDER BY first",
+       "reading results"},
+      {store.failures_from_,
+       "SELECT job, task, attempts, failure, message FROM failures WHERE job = ?1 AND task >= ?2 ORDER BY "
+       "task",
+       "reading failures"},
+      {store.retries_from_,
+       "SELECT job, task, attempts, lost, not_before FROM retries WHERE job = ?1 AND task >= ?2 ORDER BY "
+       "task",
+       "reading tasks that are tried again"},
+      {store.events_of_,
+       "SELECT number, at_us, body FROM job_events WHERE job = ?1 AND number > ?2 ORDER BY number",
+       "reading a job's events"},
+      {store.usage_of_, "SELECT sum(charged_ms), sum(amount) FROM usage WHERE job = ?1", "summing usage"},
+      {store.tally_,
+       "SELECT (SELECT sum(count) FROM results WHERE job = ?1), (SELECT count(*) FROM failures WHERE job = ?1), "
+       "(SELECT sum(count) FROM leases WHERE job = ?1), (SELECT count(*) FROM retries WHERE job = ?1), "
+       "(SELECT sum(charged_ms) FROM usage WHERE job = ?1), (SELECT sum(amount) FROM usage WHERE job = ?1), "
+       "(SELECT max(number) FROM job_events WHERE job = ?1)",
+       "reading what became of a job"},
+  };
+  if (writes)
+    for (const Text& text : write_texts) {
+      CALYX_TRY(text.statement, connection.prepare(text.sql, text.doing));
+    }
+  for (const Text& text : read_texts) {
+    CALYX_TRY(text.statement, connection.prepare(text.sql, text.doing));
+  }
+  for (const ListingText& text : listing_texts) {
+    const std::string sql = std::string("SELECT count(*), sum(") + text.sum + ") FROM " + text.table +
+                            (text.index == nullptr ? " NOT INDEXED" : std::string(" INDEXED BY ") + text.index) +
+                            text.where;
+    CALYX_TRY(Statement statement, connection.prepare(sql, "reading the jobs' pages"));
+    store.listings_.push_back({text.table, text.index, std::move(statement)});
+  }
+  return store;
+}
+
+Result<Done> JobStore::add_job(const JobRow& row) {
+  const Statement::Run run(add_job_);
+  return run->bind(1, row.number)
+      .bind(2, row.account)
+      .bind(3, row.at.us)
+      .bind(4, std::string_view(row.once))
+      .bind(5, octets_of(row.request))
+      .bind(6, std::string_view(row.spec))
+      .bind(7, signed_(row.tasks))
+      .bind(8, signed_(row.items))
+      .bind(9, row.lock)
+      .bind(10, row.hold.micro)
+      .bind(11, row.rate.micro)
+      .bind(12, octets_of(row.input))
+      .execute();
+}
+Result<Done> JobStore::add_items(JobNumber job, std::uint64_t first, std::string_view items) {
+  const Statement::Run run(add_items_);
+  return run->bind(1, job).bind(2, signed_(first)).bind(3, items).execute();
+}
+Result<Done> JobStore::add_edge(JobNumber before, JobNumber after) {
+  const Statement::Run run(add_edge_);
+  return run->bind(1, before).bind(2, after).execute();
+}
+Result<Done> JobStore::add_state(const JobState& state) {
+  const Statement::Run run(add_state_);
+  bind_state(*run, state);
+  return run->execute();
+}
+Result<Done> JobStore::put_state(const JobState& state) {
+  const Statement::Run run(put_state_);
+  bind_state(*run, state);
+  return run->execute();
+}
+Result<Done> JobStore::add_lease(const LeaseRow& row) {
+  const Statement::Run run(add_lease_);
+  return run->bind(1, row.token)
+      .bind(2, row.job)
+      .bind(3, signed_(row.first))
+      .bind(4, signed_(row.count))
+      .bind(5, row.attempt)
+      .bind(6, row.lost)
+      .bind(7, std::string_view(row.worker))
+      .bind(8, row.host)
+      .bind(9, row.since.us)
+      .bind(10, row.expires.us)
+      .execute();
+}
+Result<Done> JobStore::put_lease(const LeaseRow& row) {
+  const Statement::Run run(put_lease_);
+  return run->bind(1, row.token)
+      .bind(2, signed_(row.first))
+      .bind(3, signed_(row.count))
+      .bind(4, row.since.us)
+      .bind(5, row.expires.us)
+      .execute();
+}
+Result<Done> JobStore::remove_lease(std::int64_t token) {
+  const Statement::Run run(remove_lease_);
+  return run->bind(1, token).execute();
+}
+Result<Done> JobStore::put_retry(const RetryRow& row) {
+  const Statement::Run run(put_retry_);
+  return run->bind(1, row.job)
+      .bind(2, signed_(row.task))
+      .bind(3, row.attempts)
+      .bind(4, row.lost)
+      .bind(5, row.not_before.us)
+      .execute();
+}
+Result<Done> JobStore::remove_retry(JobNumber job, std::uint64_t task) {
+  const Statement::Run run(remove_retry_);
+  return run->bind(1, job).bind(2, signed_(task)).execute();
+}
+Result<Done> JobStore::remove_retries(JobNumber job) {
+  const Statement::Run run(remove_retries_);
+  return run->bind(1, job).execute();
+}
+Result<Done> JobStore::add_results(JobNumber job, std::uint64_t first, std::uint64_t count,
+                                   std::string_view body) {
+  const Statement::Run run(add_results_);
+  return run->bind(1, job).bind(2, signed_(first)).bind(3, signed_(count)).bind(4, body).execute();
+}
+Result<Done> JobStore::add_failure(const FailureRow& row) {
+  const Statement::Run run(add_failure_);
+  return run->bind(1, row.job)
+      .bind(2, signed_(row.task))
+      .bind(3, row.attempts)
+      .bind(4, static_cast<std::int64_t>(row.failure))
+      .bind(5, std::string_view(row.message))
+      .execute();
+}
+Result<Done> JobStore::add_usage(const UsageRow& row) {
+  const Statement::Run run(add_usage_);
+  return run->bind(1, row.lease)
+      .bind(2, signed_(row.sequence))
+      .bind(3, row.job)
+      .bind(4, row.host)
+      .bind(5, signed_(row.attempts))
+      .bind(6, row.charged_ms)
+      .bind(7, row.amount.micro)
+      .execute();
+}
+Result<Done> JobStore::put_output(const OutputRow& row) {
+  const Statement::Run run(put_output_);
+  return run->bind(1, row.job)
+      .bind(2, signed_(row.task))
+      .bind(3, row.attempt)
+      .bind(4, std::string_view(row.out))
+      .bind(5, std::string_view(row.err))
+      .bind(6, std::string_view(row.progress))
+      .execute();
+}
+Result<Done> JobStore::add_event(JobNumber job, std::int64_t number, Instant at, std::string_view body) {
+  const Statement::Run run(add_event_);
+  return run->bind(1, job).bind(2, number).bind(3, at.us).bind(4, body).execute();
+}
+
+Result<JobNumber> JobStore::last_job() {
+  const Statement::Run run(last_job_);
+  CALYX_TRY(const bool row, run->step());
+  return row ? run->column_int(0) : 0;  // nothing when there is none
+}
+Result<std::optional<JobRow>> JobStore::job(JobNumber number) {
+  const Statement::Run run(job_);
+  run->bind(1, number);
+  return one<JobRow>(*run, [](Statement& row, JobRow& out) -> Result<bool> {
+    CALYX_TRY(const bool found, row.step());
+    if (!found) return false;
+    out.number = row.column_int(0);
+    out.account = row.column_int(1);
+    out.at = Instant{row.column_int(2)};
+    out.once = row.column_text(3);
+    const auto request = core::digest_of_bytes(chars_of(row.column_blob(4)));
+    const auto input = core::digest_of_bytes(chars_of(row.column_blob(11)));
+    if (!request || !input) return damaged("jobs", out.number, "a hash is not 32 bytes");
+    out.request = *request;
+    out.input = *input;
+    out.spec = row.column_text(5);
+    out.tasks = unsigned_(row.column_int(6));
+    out.items = unsigned_(row.column_int(7));
+    out.lock = row.column_int(8);
+    out.hold = Money{row.column_int(9)};
+    out.rate = Money{row.column_int(10)};
+    return true;
+  });
+}
+Result<std::optional<JobState>> JobStore::state(JobNumber number) {
+  const Statement::Run run(state_);
+  run->bind(1, number);
+  return one<JobState>(*run, read_state);
+}
+Result<std::optional<JobNumber>> JobStore::find_once(std::int64_t account, std::string_view once) {
+  const Statement::Run run(find_once_);
+  run->bind(1, account).bind(2, once);
+  CALYX_TRY(const bool found, run->step());
+  return found ? std::optional<JobNumber>(run->column_int(0)) : std::nullopt;
+}
+Result<std::optional<LeaseRow>> JobStore::lease(std::int64_t token) {
+  const Statement::Run run(lease_);
+  run->bind(1, token);
+  return one<LeaseRow>(*run, read_lease);
+}
+Result<std::optional<RetryRow>> JobStore::next_retry(JobNumber job) {
+  const Statement::Run run(next_retry_);
+  run->bind(1, job);
+  return one<RetryRow>(*run, read_retry);
+}
+Result<std::optional<RetryRow>> JobStore::retry(JobNumber job, std::uint64_t task) {
+  const Statement::Run run(retry_);
+  run->bind(1, job).bind(2, signed_(task));
+  return one<RetryRow>(*run, read_retry);
+}
+Result<std::optional<OutputRow>> JobStore::output(JobNumber job, std::uint64_t task) {
+  const Statement::Run run(output_);
+  run->bind(1, job).bind(2, signed_(task));
+  return one<OutputRow>(*run, [](Statement& row, OutputRow& out) -> Result<bool> {
+    CALYX_TRY(const bool found, row.step());
+    if (!found) return false;
+    out = {row.column_int(0),
+           unsigned_(row.column_int(1)),
+           row.column_int(2),
+           std::string(row.column_text(3)),
+           std::string(row.column_text(4)),
+           std::string(row.column_text(5))};
+    return true;
+  });
+}
+Result<std::optional<JobStore::Items>> JobStore::items(JobNumber job, std::uint64_t item) {
+  const Statement::Run run(items_);
+  run->bind(1, job).bind(2, signed_(item));
+  CALYX_TRY(const bool found, run->step());
+  if (!found) return std::optional<Items>();
+  return std::optional<Items>(Items{unsigned_(run->column_int(0)), std::string(run->column_text(1))});
+}
+Result<std::uint64_t> JobStore::running_of(std::int64_t account) {
+  const Statement::Run run(running_of_);
+  run->bind(1, account);
+  CALYX_TRY(const bool row, run->step());
+  return row ? unsigned_(run->column_int(0)) : 0;
+}
+
+Result<Done> JobStore::ready_jobs(const EachState& each) {
+  const Statement::Run run(ready_jobs_);
+  return all<JobState>(*run, read_state, each);
+}
+Result<Done> JobStore::jobs_of(std::int64_t account, JobNumber before, const EachState& each) {
+  const Statement::Run run(jobs_of_);
+  run->bind(1, account).bind(2, before);
+  return all<JobState>(*run, read_state, each);
+}
+Result<Done> JobStore::live_jobs(const EachState& each) {
+  const Statement::Run run(live_jobs_);
+  return all<JobState>(*run, read_state, each);
+}
+Result<Done> JobStore::jobs_after(JobNumber before, const EachNumber& each) {
+  const Statement::Run run(jobs_after_);
+  run->bind(1, before);
+  return all_numbers(*run, each);
+}
+Result<Done> JobStore::jobs_before(JobNumber after, const EachNumber& each) {
+  const Statement::Run run(jobs_before_);
+  run->bind(1, after);
+  return all_numbers(*run, each);
+}
+Result<Done> JobStore::leases_of(JobNumber job, const EachLease& each) {
+  const Statement::Run run(leases_of_);
+  run->bind(1, job);
+  return all<LeaseRow>(*run, read_lease, each);
+}
+Result<Done> JobStore::expired_leases(Instant now, const EachLease& each) {
+  const Statement::Run run(expired_leases_);
+  run->bind(1, now.us);
+  return all<LeaseRow>(*run, read_lease, each);
+}
+Result<Done> JobStore::results_from(JobNumber job, std::uint64_t from, const EachResults& each) {
+  const Statement::Run run(results_from_);
+  run->bind(1, job).bind(2, signed_(from));
+  for (;;) {
+    CALYX_TRY(const bool more, run->step());
+    if (!more) return Done{};
+    const std::uint64_t first = unsigned_(run->column_int(0)), count = unsigned_(run->column_int(1));
+    if (first + count <= from) continue;
+    CALYX_TRY(const bool go_on, each(first, count, run->column_text(2)));
+    if (!go_on) return Done{};
+  }
+}
+Result<Done> JobStore::failures_from(JobNumber job, std::uint64_t from, const EachFailure& each) {
+  const Statement::Run run(failures_from_);
+  run->bind(1, job).bind(2, signed_(from));
+  return all<FailureRow>(
+      *run,
+      [](Statement& row, FailureRow& out) -> Result<bool> {
+        CALYX_TRY(const bool more, row.step());
+        if (!more) return false;
+        out.job = row.column_int(0);
+        out.task = unsigned_(row.column_int(1));
+        out.attempts = row.column_int(2);
+        CALYX_TRY(out.failure, one_of(row.column_int(3), JobFailure::cancelled, "failures", row.column_int(1),
+                                      "no such failure"));
+        out.message = row.column_text(4);
+        return true;
+      },
+      each);
+}
+Result<Done> JobStore::retries_from(JobNumber job, std::uint64_t from, const EachRetry& each) {
+  const Statement::Run run(retries_from_);
+  run->bind(1, job).bind(2, signed_(from));
+  return all<RetryRow>(*run, read_retry, each);
+}
+Result<Done> JobStore::events_of(JobNumber job, std::int64_t after, const EachJobEvent& each) {
+  const Statement::Run run(events_of_);
+  run->bind(1, job).bind(2, after);
+  for (;;) {
+    CALYX_TRY(const bool more, run->step());
+    if (!more) return Done{};
+    CALYX_TRY(const bool go_on, each(run->column_int(0), Instant{run->column_int(1)}, run->column_text(2)));
+    if (!go_on) return Done{};
+  }
+}
+Result<JobStore::Used> JobStore::usage_of(JobNumber job) {
+  const Statement::Run run(usage_of_);
+  run->bind(1, job);
+  CALYX_TRY(const bool row, run->step());
+  return row ? Used{run->column_int(0), Money{run->column_int(1)}} : Used{};
+}
+
+Result<JobStore::Tally> JobStore::tally(JobNumber job) {
+  const Statement::Run run(tally_);
+  run->bind(1, job);
+  CALYX_TRY(const bool row, run->step());
+  if (!row) return Tally{};
+  return Tally{.completed = unsigned_(run->column_int(0)),
+               .failed = unsigned_(run->column_int(1)),
+               .running = unsigned_(run->column_int(2)),
+               .retrying = unsigned_(run->column_int(3)),
+               .ran_ms = run->column_int(4),
+               .charged = run->column_int(5),
+               .events = run->column_int(6)};
+}
+
+Result<std::string> JobStore::index_fault() {
+  std::int64_t rows = 0, sum = 0;
+  for (Listing& listing : listings_) {
+    const Statement::Run run(listing.statement);
+    const Result<bool> row = run->step();
+    // Numbers that sum to more than 64 bits, which SQLite calls an error of the statement, are nobody's.
+    if (!row.ok() && row.reason() != Reason::internal) return row.error();
+    if (!row.ok() || !*row) return damaged(listing.table, 0, "it cannot be counted");
+    // A table's own rows come first in the list, and then its index over the same ones.
+    if (listing.index != nullptr && (run->column_int(0) != rows || run->column_int(1) != sum))
+      return std::string(listing.index);
+    rows = run->column_int(0);
+    sum = run->column_int(1);
+  }
+  return std::string();
+}
+
+}  // namespace calyx::store

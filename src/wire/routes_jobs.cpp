@@ -1,0 +1,614 @@
+#include <calyx/core/job.hpp>
+
+#include "wire/fields.hpp"
+#include "wire/router.hpp"
+#include "wire/writers.hpp"
+
+namespace calyx::wire {
+namespace {
+
+namespace json = core::json;
+
+constexpr std::size_t job_body_max = std::size_t{64} << 20;  ///< Explicit items are many.
+constexpr std::size_t batch_jobs_max = 200;
+constexpr std::uint64_t listed_usually = 50;
+
+/// The body of a submit: `wallet_id` is ours, the rest is the job.
+Result<JobSubmit> read_submit(json::Value body) {
+  JobSubmit out;
+  if (body.object() == nullptr) return field_fault(Reason::field_type, "", "must be an object");
+  if (const json::Value* wallet = body.find("wallet_id"); wallet != nullptr && !wallet->is_null()) {
+    if (wallet->string() == nullptr) return field_fault(Reason::field_type, "/wallet_id", "must be a string");
+    out.wallet = WalletId::read(*wallet->string());
+    if (!out.wallet)
+      return fail(Reason::wallet_unknown, "no wallet has such an id",
+                  json::object({{"field", "/wallet_id"}}));
+  }
+  out.job = std::move(*body.object());
+  out.job.erase("wallet_id");
+  return out;
+}
+
+Result<JobSubmit> read_submit(const Call& call) {
+  CALYX_TRY(json::Value body, read_body(call.request, job_body_max));
+  CALYX_TRY(JobSubmit asked, read_submit(std::move(body)));
+  CALYX_TRY(asked.idempotency_key, idempotency_key(call.request));
+  return asked;
+}
+
+Result<Response> submit(Call& call, const JobSubmit& asked) {
+  CALYX_TRY(const JobSubmitted submitted, call.session->submit_job(asked));
+  return json_response(201, json_text(submitted), submitted.replayed ? Replay::again : Replay::first);
+}
+
+/// `?after=&limit=` and what `take` asks of the query.
+template <class Take>
+Result<Page> read_page_with(const Call& call, std::uint64_t limit_usual, Take take) {
+  Page page;
+  CALYX_TRY(Query query, Query::of(call));
+  CALYX_TRY(const std::uint64_t limit, query.number("limit", limit_usual));
+  if (limit < 1 || limit > 1'000)
+    return field_fault(Reason::field_value, "limit", "is " + std::to_string(limit) + ", takes 1 to 1000");
+  page.limit = static_cast<std::uint32_t>(limit);
+  if (const auto after = query.find("after")) page.after = *after;
+  CALYX_CHECK(take(query));
+  CALYX_CHECK(query.done());
+  return page;
+}
+Result<Page> read_page(const Call& call, std::uint64_t limit_usual) {
+  return read_page_with(call, limit_usual, [](Query&) { return Result<Done>(Done{}); });
+}
+
+/// The wallet that an account's route is about: the key's own; an operator names one.
+Result<WalletId> account_of(const Call& call, Query& query) {
+  const auto named = query.find("wallet_id");
+  if (!named) {
+    if (call.session->principal().wallet) return *call.session->principal().wallet;
+    return field_fault(Reason::field_missing, "wallet_id",
+                       "is missing: an operator has no account of its own");
+  }
+  const auto id = WalletId::read(*named);
+  if (!id)
+    return fail(Reason::wallet_unknown, "no wallet has such an id", json::object({{"field", "wallet_id"}}));
+  return *id;
+}
+
+void append_failure(Members& members, std::string& out, JobFailure failure, const std::string& message) {
+  if (failure == JobFailure::none) {
+    members.null("error");
+    return;
+  }
+  members.begin("error");
+  Members(out).text("code", word(failure)).text("message", std::string_view(message)).close();
+}
+
+void append_value(Members& members, std::string& out, std::string_view name, const json::Value& value) {
+  members.begin(name);
+  json::append_text(out, value);
+}
+
+void append_texts(std::string& out, const std::vector<std::string>& texts) {
+  out.push_back('[');
+  for (const std::string& text : texts) {
+    if (&text != texts.data()) out.push_back(',');
+    json::append_string(out, text);
+  }
+  out.push_back(']');
+}
+
+void append_task(std::string& out, const JobTask& task, bool whole) {
+  Members members(out);
+  members.count("index", task.index).text("status", word(task.status));
+  if (whole) members.integer("attempts", task.attempts);
+  if (whole) append_value(members, out, "payload", task.payload);
+  if (whole) append_value(members, out, "progress", task.progress);
+  append_value(members, out, "result", task.result);
+  append_failure(members, out, task.failure, task.error);
+  if (whole) members.text_or_null("recommended_action", recommended_action(task.failure));
+  members.close();
+}
+
+template <class T, class Append>
+void append_list(std::string& out, const std::vector<T>& items, Append append) {
+  out.push_back('[');
+  for (const T& item : items) {
+    if (&item != items.data()) out.push_back(',');
+    append(item);
+  }
+  out.push_back(']');
+}
+
+Result<core::Prices> read_prices(const json::Value& value) {
+  core::Prices out;
+  Fields fields(value);
+  const auto read = [&](std::string_view name, Money& price) {
+    std::optional<Money> given;
+    fields.read(name, given);
+    if (given) price = *given;
+  };
+  read("base", out.base);
+  read("cpu", out.cpu);
+  read("memory_gb", out.memory_gb);
+  if (const json::Value* gpus = fields.find("gpus"); gpus != nullptr && !gpus->is_null()) {
+    Fields types(*gpus);
+    if (const json::Object* members = gpus->object())
+      for (const json::Member& member : *members) types.read(member.key, out.gpus[member.key]);
+    if (Result<Done> done = types.done(); !done.ok()) fields.fault(done.error());
+  }
+  CALYX_CHECK(fields.done());
+  return out;
+}
+
+void append_settings(std::string& out, const core::Prices& prices) {
+  Members members(out);
+  members.begin("prices");
+  Members inner(out);
+  inner.money("base", prices.base)
+      .money("cpu", prices.cpu)
+      .money("memory_gb", prices.memory_gb)
+      .begin("gpus");
+  Members gpus(out);
+  for (const auto& [type, price] : prices.gpus) {
+    std::string name;  // a type may hold what a JSON name must escape
+    json::append_string(name, type);
+    gpus.money(std::string_view(name).substr(1, name.size() - 2), price);
+  }
+  gpus.close();
+  inner.close();
+  members.close();
+}
+
+void read_requirements(Fields& fields, LeaseAsked& asked) {
+  const json::Value* has = fields.find("has");
+  if (has == nullptr || has->is_null()) return;
+  Fields inner(*has);
+  const auto read = [&](std::string_view name, std::int64_t& out) {
+    std::optional<std::int64_t> given;
+    inner.read(name, given);
+    if (given) out = *given;
+  };
+  read("cpu", asked.has.cpu);
+  read("memory_mb", asked.has.memory_mb);
+  read("gpu_count", asked.has.gpu_count);
+  read("gpu_memory_mb", asked.has.gpu_memory_mb);
+  read("storage_gb", asked.has.storage_gb);
+  inner.read_optional("profile", asked.has.profile);
+  std::optional<std::vector<std::string>> types;
+  inner.read("gpu_types", types);
+  if (types) asked.gpu_types = *std::move(types);
+  if (Result<Done> done = inner.done(); !done.ok()) fields.fault(done.error());
+}
+
+/// A token is told as a decimal string: it is a secret, and no number to reckon with.
+Result<std::int64_t> read_token(Fields& fields) {
+  std::string text;
+  fields.read("lease_id", text);
+  std::int64_t token = 0;
+  for (const char digit : text) {
+    constexpr std::size_t digits_max = 16;  // 53 bits
+    if (digit < '0' || digit > '9' || text.size() > digits_max)
+      return fail(Reason::lease_lost, "no such lease", json::object({{"field", "/lease_id"}}));
+    token = token * 10 + (digit - '0');
+  }
+  return token;
+}
+
+Result<TaskOutcome> read_outcome(const json::Value& value) {
+  TaskOutcome out;
+  Fields fields(value);
+  std::string status;
+  fields.read("status", status);
+  if (const json::Value* result = fields.find("result")) out.result = *result;
+  fields.read_optional("message", out.error);
+  fields.read_optional("stdout", out.out);
+  fields.read_optional("stderr", out.err);
+  fields.read("ran_ms", out.ran_ms);
+  CALYX_CHECK(fields.done());
+  const std::optional<JobFailure> failure = read_job_failure(status);
+  if (status == "completed")
+    out.failure = JobFailure::none;
+  else if (failure && *failure != JobFailure::none)
+    out.failure = *failure;
+  else
+    return field_fault(Reason::field_value, "/status", "must be completed, or the word of a failure");
+  return out;
+}
+
+}  // namespace
+
+void append_json(std::string& out, const JobSubmitted& submitted) {
+  Members members(out);
+  members.id("job_id", submitted.id)
+      .id("id", submitted.id)
+      .text("status", word(submitted.status))
+      .money("hold", submitted.estimate.hold)
+      .begin("estimate");
+  append_json(out, submitted.estimate);
+  members.close();
+}
+
+void append_json(std::string& out, const JobEstimate& estimate) {
+  Members(out)
+      .count("tasks", estimate.tasks)
+      .money("rate_per_second", estimate.rate)
+      .money("worst_case", estimate.worst_case)
+      .money("hold", estimate.hold)
+      .close();
+}
+
+void append_json(std::string& out, const Job& job) {
+  Members members(out);
+  members.id("job_id", job.id)
+      .id("id", job.id)
+      .text("status", word(job.status))
+      .text("type", std::string_view(job.type))
+      .begin("work");
+  Members(out).text("kind", std::string_view(job.work)).text("name", std::string_view(job.name)).close();
+  members.text_or_null("project", job.project)
+      .id("wallet_id", job.wallet)
+      .text("priority", word(job.priority))
+      .begin("tags");
+  append_texts(out, job.tags);
+  members.begin("depends_on");
+  append_texts(out, job.depends_on);
+  members.begin("progress");
+  Members(out)
+      .count("tasks", job.progress.tasks)
+      .count("completed", job.progress.completed)
+      .count("failed", job.progress.failed)
+      .count("running", job.progress.running)
+      .count("queued", job.progress.queued)
+      .close();
+  members.money("hold", job.hold).money("cost", job.cost);
+  append_failure(members, out, job.failure, job.error);
+  members.text_or_null("recommended_action", recommended_action(job.failure));
+  if (job.output_hash)
+    members.text("output_hash", std::string_view(core::output_hash_text(*job.output_hash)));
+  else
+    members.null("output_hash");
+  members.id("receipt_id", job.receipt)
+      .id("retry_of", job.retry_of)
+      .instant("created_at", job.created_at)
+      .instant("started_at", job.started_at)
+      .instant("ended_at", job.ended_at)
+      .close();
+}
+
+Result<JobId> job_id(const Call& call) {
+  const std::optional<JobId> id = JobId::read(call.id);
+  if (id) return *id;
+  json::Object details;
+  if (const auto said = sayable(call.id)) details.set("job_id", *said);
+  return fail(Reason::job_unknown, "no job has such an id", std::move(details));
+}
+
+// ── jobs ──
+
+Result<Response> submit_job(Call& call) {
+  CALYX_TRY(const JobSubmit asked, read_submit(call));
+  return submit(call, asked);
+}
+
+Result<Response> estimate_job(Call& call) {
+  CALYX_TRY(const JobSubmit asked, read_submit(call));
+  CALYX_TRY(const JobEstimate estimate, call.session->estimate_job(asked));
+  return json_response(200, json_text(estimate));
+}
+
+Result<Response> submit_jobs(Call& call) {
+  CALYX_TRY(json::Value body, read_body(call.request, job_body_max));
+  Fields fields(body);
+  const json::Value* listed = fields.find("jobs");
+  if (listed == nullptr) return field_fault(Reason::field_missing, "/jobs", "is missing");
+  if (listed->array() == nullptr) return field_fault(Reason::field_type, "/jobs", "must be a list of jobs");
+  CALYX_CHECK(fields.done());
+  json::Array& jobs = *body.object()->find("jobs")->array();
+  if (jobs.size() > batch_jobs_max)
+    return fail(Reason::too_many_operations,
+                std::to_string(jobs.size()) + " jobs, takes " + std::to_string(batch_jobs_max),
+                json::object({{"field", "/jobs"}, {"limit", batch_jobs_max}}));
+  CALYX_TRY(const IdempotencyKey once, idempotency_key(call.request));
+  std::vector<Result<JobSubmit>> asked;
+  asked.reserve(jobs.size());
+  for (std::size_t i = 0; i < jobs.size(); ++i) {
+    asked.push_back(read_submit(std::move(jobs[i])));
+    // A space, which no caller's key has, keeps these keys apart from all others.
+    if (asked.back().ok() && !once.empty()) asked.back()->idempotency_key = once + ' ' + std::to_string(i);
+  }
+  CALYX_TRY(const std::vector<Result<JobSubmitted>> outcomes, call.session->submit_jobs(asked));
+  std::string out = R"({"jobs":)";
+  append_list(out, outcomes, [&](const Result<JobSubmitted>& outcome) {
+    if (outcome.ok())
+      append_json(out, *outcome);
+    else
+      append_error(out, outcome.error());
+  });
+  out.push_back('}');
+  return json_response(200, std::move(out));
+}
+
+Result<Response> list_jobs(Call& call) {
+  JobFilter filter;
+  CALYX_TRY(const Page page, read_page_with(call, listed_usually, [&](Query& query) -> Result<Done> {
+              if (const auto project = query.find("project")) filter.project = *project;
+              if (const auto tag = query.find("tag")) filter.tag = *tag;
+              const auto status = query.find("status");
+              if (!status) return Done{};
+              for (int i = 0; i <= static_cast<int>(JobStatus::cancelled); ++i)
+                if (*status == word(static_cast<JobStatus>(i))) filter.status = static_cast<JobStatus>(i);
+              if (!filter.status) return field_fault(Reason::field_value, "status", "is no job's status");
+              return Done{};
+            }));
+  CALYX_TRY(const Listed<Job> listed, call.session->jobs(filter, page));
+  std::string out = R"({"jobs":)";
+  append_list(out, listed.items, [&](const Job& job) { append_json(out, job); });
+  out += R"(,"next_cursor":)";
+  listed.next.empty() ? void(out += "null") : json::append_string(out, listed.next);
+  out.push_back('}');
+  return json_response(200, std::move(out));
+}
+
+Result<Response> get_job(Call& call) {
+  CALYX_TRY(const JobId id, job_id(call));
+  CALYX_TRY(const Job job, call.session->job(id));
+  return json_response(200, json_text(job));
+}
+
+Result<Response> cancel_job(Call& call) {
+  CALYX_TRY(const JobId id, job_id(call));
+  CALYX_TRY(const Job job, call.session->cancel_job(id));
+  return json_response(200, json_text(job));
+}
+
+Result<Response> get_job_output(Call& call) {
+  CALYX_TRY(const JobId id, job_id(call));
+  CALYX_TRY(Query query, Query::of(call));
+  CALYX_TRY(const std::uint64_t task, query.number("task", 0));
+  CALYX_CHECK(query.done());
+  CALYX_TRY(const JobOutput output, call.session->job_output(id, task));
+  std::string out;
+  Members(out)
+      .id("job_id", id)
+      .count("task", output.task)
+      .integer("attempt", output.attempt)
+      .text("stdout", std::string_view(output.out))
+      .text("stderr", std::string_view(output.err))
+      .close();
+  return json_response(200, std::move(out));
+}
+
+Result<Response> get_job_tasks(Call& call) {
+  CALYX_TRY(const JobId id, job_id(call));
+  CALYX_TRY(const Page page, read_page(call, Page{}.limit));
+  CALYX_TRY(const Listed<JobTask> listed, call.session->job_tasks(id, page));
+  std::string out;
+  Members members(out);
+  members.id("job_id", id).begin("tasks");
+  append_list(out, listed.items, [&](const JobTask& task) { append_task(out, task, true); });
+  members.text_or_null("next_cursor", listed.next).close();
+  return json_response(200, std::move(out));
+}
+
+Result<Response> get_job_events(Call& call) {
+  CALYX_TRY(const JobId id, job_id(call));
+  constexpr std::uint64_t events_usually = 200;
+  CALYX_TRY(const Page page, read_page(call, events_usually));
+  CALYX_TRY(const Listed<JobEvent> listed, call.session->job_events(id, page));
+  std::string out;
+  Members members(out);
+  members.id("job_id", id).begin("events");
+  append_list(out, listed.items, [&](const JobEvent& event) {
+    Members each(out);
+    each.integer("id", event.number).instant("at", event.at);
+    append_value(each, out, "data", event.body);
+    each.close();
+  });
+  members.text_or_null("next_cursor", listed.next).close();
+  return json_response(200, std::move(out));
+}
+
+Result<Response> get_results(Call& call) {
+  CALYX_TRY(const JobId id, job_id(call));
+  CALYX_TRY(const Page page, read_page(call, Page{}.limit));
+  CALYX_TRY(const JobResults results, call.session->job_results(id, page));
+  std::string out;
+  Members members(out);
+  members.id("job_id", id).text("status", word(results.status));
+  append_value(members, out, "result", results.result);
+  append_value(members, out, "notes", results.notes);
+  members.begin("tasks");
+  append_list(out, results.tasks, [&](const JobTask& task) { append_task(out, task, false); });
+  members.text_or_null("next_cursor", results.next).close();
+  return json_response(200, std::move(out));
+}
+
+// ── recipes ──
+
+Result<Response> list_recipes(Call& call) {
+  std::string out = R"({"recipes":)";
+  append_list(out, call.session->recipes(), [&](const std::shared_ptr<const RecipeDefinition>& recipe) {
+    Members members(out);
+    members.text("name", std::string_view(recipe->name))
+        .text("summary", std::string_view(recipe->summary))
+        .begin("operations");
+    append_texts(out, recipe->operations);
+    members.close();
+  });
+  out.push_back('}');
+  return json_response(200, std::move(out));
+}
+
+Result<Response> get_recipe(Call& call) {
+  for (const auto& recipe : call.session->recipes()) {
+    if (recipe->name != call.id) continue;
+    std::string out;
+    Members members(out);
+    members.text("name", std::string_view(recipe->name)).text("summary", std::string_view(recipe->summary));
+    append_value(members, out, "payload_schema", recipe->payload_schema);
+    members.begin("operations");
+    append_texts(out, recipe->operations);
+    members.begin("artifact_inputs");
+    append_texts(out, recipe->artifact_inputs);
+    members.close();
+    return json_response(200, std::move(out));
+  }
+  json::Object details;
+  if (const auto said = sayable(call.id)) details.set("recipe", *said);
+  return fail(Reason::recipe_unknown, "no recipe has such a name", std::move(details));
+}
+
+Result<Response> submit_recipe_job(Call& call) {
+  CALYX_TRY(JobSubmit asked, read_submit(call));
+  asked.recipe = call.id;
+  return submit(call, asked);
+}
+
+// ── accounts ──
+
+Result<Response> get_balance(Call& call) {
+  CALYX_TRY(Query query, Query::of(call));
+  CALYX_TRY(const WalletId id, account_of(call, query));
+  CALYX_CHECK(query.done());
+  CALYX_TRY(const Wallet wallet, call.session->wallet(id));
+  std::string out;
+  Members(out)
+      .id("wallet_id", wallet.id)
+      .money("balance", Money{wallet.balance.micro + wallet.held.micro})
+      .money("held", wallet.held)
+      .money("available", wallet.balance)
+      .text("unit", std::string_view("FLOPS"))
+      .close();
+  return json_response(200, std::move(out));
+}
+
+Result<Response> get_account_ledger(Call& call) {
+  std::optional<WalletId> id;
+  CALYX_TRY(const Page page, read_page_with(call, Page{}.limit, [&](Query& query) -> Result<Done> {
+              CALYX_TRY(id, account_of(call, query));
+              return Done{};
+            }));
+  CALYX_TRY(const Listed<EntryView> listed, call.session->entries(*id, page));
+  return json_response(200, page_text(listed));
+}
+
+Result<Response> get_holds(Call& call) {
+  std::optional<WalletId> id;
+  CALYX_TRY(Page page, read_page_with(call, Page{}.limit, [&](Query& query) -> Result<Done> {
+              CALYX_TRY(id, account_of(call, query));
+              return Done{};
+            }));
+  CALYX_TRY(Listed<EscrowView> listed, call.session->escrows(*id, page));
+  std::erase_if(listed.items, [](const EscrowView& escrow) { return escrow.state != EscrowState::open; });
+  return json_response(200, page_text(listed));
+}
+
+// ── the host's ──
+
+Result<Response> get_settings(Call& call) {
+  CALYX_TRY(const core::Prices prices, call.session->prices());
+  std::string out;
+  append_settings(out, prices);
+  return json_response(200, std::move(out));
+}
+
+Result<Response> put_settings(Call& call) {
+  CALYX_TRY(const json::Value body, read_body(call.request));
+  Fields fields(body);
+  const json::Value* given = fields.find("prices");
+  if (given == nullptr) fields.fault(field_fault(Reason::field_missing, "/prices", "is missing"));
+  CALYX_CHECK(fields.done());
+  CALYX_TRY(const core::Prices prices, read_prices(*given));
+  CALYX_CHECK(call.session->set_prices(prices));
+  return get_settings(call);
+}
+
+Result<Response> lease_tasks(Call& call) {
+  CALYX_TRY(const json::Value body, read_body(call.request));
+  Fields fields(body);
+  LeaseAsked asked;
+  fields.read("worker", asked.worker);
+  fields.read("host_wallet_id", asked.host_wallet);
+  std::optional<std::vector<std::string>> tasks, recipes;
+  std::optional<std::int64_t> most;
+  fields.read("tasks", tasks);
+  fields.read("recipes", recipes);
+  if (tasks) asked.tasks = *std::move(tasks);
+  if (recipes) asked.recipes = *std::move(recipes);
+  if (const json::Value* commands = fields.find("commands"); commands != nullptr && !commands->is_null()) {
+    if (commands->boolean() == nullptr)
+      fields.fault(field_fault(Reason::field_type, "/commands", "must be true or false"));
+    else
+      asked.commands = *commands->boolean();
+  }
+  fields.read("tasks_max", most);
+  if (most) asked.tasks_max = static_cast<std::uint64_t>(std::max<std::int64_t>(0, *most));
+  read_requirements(fields, asked);
+  CALYX_CHECK(fields.done());
+  CALYX_TRY(const Lease lease, call.session->lease_tasks(asked));
+  if (lease.count == 0) return json_response(200, R"({"lease":null})");
+  CALYX_TRY(const std::vector<json::Value> payloads, call.session->task_payloads(lease));
+  std::string out = R"({"lease":)";
+  Members members(out);
+  members.text("lease_id", std::string_view(std::to_string(lease.token)))
+      .id("job_id", lease.job)
+      .count("first", lease.first)
+      .integer("attempt", lease.attempt)
+      .begin("work");
+  Members(out)
+      .text("kind", std::string_view(lease.work))
+      .text("name", std::string_view(lease.name))
+      .text_or_null("operation", lease.operation)
+      .close();
+  members.begin("runner_command");
+  append_texts(out, lease.command);
+  members.text_or_null("project", lease.project)
+      .integer("timeout_s", lease.timeout_s)
+      .instant("expires_at", lease.expires_at)
+      .begin("payloads");
+  append_list(out, payloads, [&](const json::Value& payload) { json::append_text(out, payload); });
+  members.close();
+  out.push_back('}');
+  return json_response(200, std::move(out));
+}
+
+Result<Response> report_tasks(Call& call) {
+  CALYX_TRY(const json::Value body, read_body(call.request, job_body_max));
+  Fields fields(body);
+  Report report;
+  CALYX_TRY(report.token, read_token(fields));
+  const json::Value* outcomes = fields.find("outcomes");
+  if (const json::Value* back = fields.find("gives_back"); back != nullptr && back->boolean() != nullptr)
+    report.gives_back = *back->boolean();
+  CALYX_CHECK(fields.done());
+  if (outcomes != nullptr && !outcomes->is_null()) {
+    if (outcomes->array() == nullptr)
+      return field_fault(Reason::field_type, "/outcomes", "must be a list of outcomes");
+    for (std::size_t i = 0; i < outcomes->array()->size(); ++i) {
+      Result<TaskOutcome> outcome = read_outcome((*outcomes->array())[i]);
+      if (!outcome.ok()) {
+        Error error = outcome.error();
+        if (json::Object* details = error.details.object())
+          if (const json::Value* field = details->find("field");
+              field != nullptr && field->string() != nullptr)
+            details->set("field", "/outcomes/" + std::to_string(i) + *field->string());
+        return error;
+      }
+      report.outcomes.push_back(*std::move(outcome));
+    }
+  }
+  CALYX_TRY(const Reported reported, call.session->report_tasks(report));
+  std::string out;
+  Members(out).count("left", reported.left).instant("expires_at", reported.expires_at).close();
+  return json_response(200, std::move(out));
+}
+
+Result<Response> get_health(Call&) { return json_response(200, R"({"status":"ok"})"); }
+
+Result<Response> get_ready(Call& call) {
+  // What stands behind every other answer: the book, as it is read.
+  if (const std::string issuer = call.engine.issuer(); !issuer.empty())
+    return json_response(200, R"({"status":"ready"})");
+  return json_response(503, R"({"status":"not ready"})");
+}
+
+}  // namespace calyx::wire
