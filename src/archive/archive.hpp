@@ -44,7 +44,8 @@ inline constexpr std::uint64_t head_bytes_max = std::uint64_t{1} << 20;
 inline constexpr std::size_t name_bytes_max = 255;
 
 /// Where an archive comes from: fills `out` from its beginning and gives how many bytes it put there, 0 at
-/// the end. Its error goes up as it is, so it may also end the work (`stopped`).
+/// the end. Its error goes up as it is, so it may also end the work (`stopped`); an exception passes through.
+/// While it is called the thread's LC_CTYPE is C.UTF-8.
 using Source = std::function<Result<std::size_t>(std::span<char> out)>;
 
 /// An archive that is held in memory, which outlives the source.

@@ -147,7 +147,8 @@ class TarStream {
           "expanded_bytes",
           "the archive expands to more than " + std::to_string(limits_.expanded_bytes_max) + " bytes", {},
           {.found = expanded, .limit = limits_.expanded_bytes_max});
-    if (expanded > limits_.ratio_free_bytes && expanded / limits_.ratio_max > archive_bytes_)
+    if (expanded > limits_.ratio_free_bytes &&
+        expanded / std::max<std::uint64_t>(limits_.ratio_max, 1) > archive_bytes_)
       return refusal(
           "ratio",
           "the archive expands " + std::to_string(archive_bytes_) + " bytes to " + std::to_string(expanded) +

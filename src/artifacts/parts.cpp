@@ -128,9 +128,11 @@ Result<Upload> Store::begin_part(std::string_view given, std::uint32_t number) c
   // Their sizes alone: to read each one's hash for every part that comes would make many parts slow.
   std::uint64_t others = 0;
   for (const std::string& name : *names) {
+    if (name == number_name(number)) continue;
+    std::string path = id;
+    path.append("/").append(name);
     struct stat facts {};
-    if (name != number_name(number) &&
-        ::fstatat(*folder_->uploads, (id + "/" + name).c_str(), &facts, AT_SYMLINK_NOFOLLOW) == 0)
+    if (::fstatat(*folder_->uploads, path.c_str(), &facts, AT_SYMLINK_NOFOLLOW) == 0)
       others += static_cast<std::uint64_t>(facts.st_size) - part_head_bytes;
   }
   CALYX_TRY(Upload upload, begin());

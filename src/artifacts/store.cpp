@@ -150,7 +150,7 @@ Result<Collected> Store::collect(const std::function<Result<bool>(const core::Di
     for (const std::string& name : *names) {
       const auto sha256 = core::read_digest_hex(folder + name);
       if (!sha256) continue;  // not ours
-      const std::string path = folder + "/" + name;
+      const std::string path = blob_path(*sha256);
       struct stat facts {};
       if (::fstatat(*folder_->root, path.c_str(), &facts, AT_SYMLINK_NOFOLLOW) != 0) continue;
       bool wanted = !old_enough(facts);
