@@ -1,5 +1,7 @@
 #include <doctest/doctest.h>
+#include <unistd.h>
 
+#include <cstdlib>
 #include <filesystem>
 #include <fstream>
 #include <iterator>
@@ -19,6 +21,10 @@ using calyx::testing::Dice;
 namespace fs = std::filesystem;
 
 namespace {
+
+/// Thousands of folders come and go here, and nothing depends on a disk, which would make each of them wait
+/// while it syncs for somebody else. A TMPDIR that is set is heeded.
+const bool in_memory = ::access("/dev/shm", W_OK) == 0 && ::setenv("TMPDIR", "/dev/shm", 0) == 0;
 
 std::string honest_tar() {
   return entry({.name = "run.sh", .mode = 0755}, "#!/bin/sh\n") + entry({.name = "a/", .type = '5'}) +
@@ -43,7 +49,7 @@ void mend_checksums(std::string& tar) {
 
 TEST_CASE(
     "an archive with bytes changed at random never leads outside, nor leaves anything when it is refused") {
-  const int rounds = by_scale(600, 3000, 200'000);
+  const int rounds = by_scale(600, 6000, 200'000);
   const std::string tar = honest_tar();
   const std::string archives[] = {packed(tar), packed(tar, Packing::zstd), tar};
   std::map<std::string, int> outcomes;
@@ -95,5 +101,6 @@ TEST_CASE(
   CHECK(outcomes.size() > 5);
   std::string counts;
   for (const auto& [outcome, count] : outcomes) counts += " " + outcome + "=" + std::to_string(count);
-  calyx::testing::told("damaged archives", std::to_string(rounds) + " rounds:" + counts);
+  calyx::testing::told(in_memory ? "damaged archives" : "damaged archives, on a disk",
+                       std::to_string(rounds) + " rounds:" + counts);
 }
