@@ -5,9 +5,12 @@
 #include <array>
 #include <atomic>
 #include <chrono>
+#include <cstdlib>
 #include <filesystem>
 #include <map>
 #include <string>
+#include <string_view>
+#include <system_error>
 #include <thread>
 #include <vector>
 
@@ -80,12 +83,7 @@ std::string part_of(std::uint64_t seed) {
   }
 }
 
-}  // namespace
-
-TEST_CASE("whatever moment a process is killed in, what it acknowledged is whole and nothing is half there") {
-  const int kills = by_scale(15, 120, 3000);
-  const Scratch scratch;
-  const std::string folder = scratch / "artifacts";
+void kill_again_and_again(const std::string& folder, int kills, std::string_view where) {
   const Shared<Noted> noted;
   Dice dice(11);
   std::uint64_t acknowledged = 0;
@@ -95,6 +93,10 @@ TEST_CASE("whatever moment a process is killed in, what it acknowledged is whole
     noted->blobs = 0;
     const pid_t child = calyx::store::start_child(
         [&]() -> int { store_for_ever(folder, static_cast<std::uint64_t>(kill), *noted); });
+    // A machine with much else to do may not come far in that time, so some wait for the first
+    // acknowledgement.
+    for (int ms = 0; kill % 4 == 1 && noted->blobs == 0 && ms < 20'000; ++ms)
+      std::this_thread::sleep_for(std::chrono::milliseconds(1));
     std::this_thread::sleep_for(std::chrono::microseconds(dice.below(kill % 4 == 0 ? 3'000 : 40'000)));
     REQUIRE(::kill(child, SIGKILL) == 0);
     REQUIRE(calyx::store::wait_for(child) == -1);
@@ -157,8 +159,32 @@ TEST_CASE("whatever moment a process is killed in, what it acknowledged is whole
     }
   }
   CHECK(acknowledged > 0);
-  CHECK(left_overs > 0);
-  calyx::testing::told("artifact stores killed", static_cast<std::uint64_t>(kills));
-  calyx::testing::told("artifacts acknowledged before a kill", acknowledged);
-  calyx::testing::told("half-written artifacts swept after a kill", left_overs);
+  calyx::testing::told("artifact stores killed " + std::string(where),
+                       std::to_string(kills) + ", with " + std::to_string(acknowledged) +
+                           " artifacts acknowledged and " + std::to_string(left_overs) +
+                           " left half-written");
+}
+
+}  // namespace
+
+TEST_CASE("whatever moment a process is killed in, what it acknowledged is whole and nothing is half there") {
+  const Scratch scratch;
+  kill_again_and_again(scratch / "artifacts", by_scale(5, 40, 1000), "on a disk");
+}
+
+TEST_CASE("the same in memory, where a hundred times as much is done between two kills") {
+  if (::access("/dev/shm", W_OK) != 0) {
+    calyx::testing::skipped("artifacts: kills in memory", "there is no /dev/shm");
+    return;
+  }
+  std::string folder = "/dev/shm/calyx-XXXXXX";
+  REQUIRE(::mkdtemp(folder.data()) != nullptr);
+  struct Gone {
+    const std::string& folder;
+    ~Gone() {
+      std::error_code ignored;
+      std::filesystem::remove_all(folder, ignored);
+    }
+  } const gone{folder};
+  kill_again_and_again(folder + "/artifacts", by_scale(15, 100, 3000), "in memory");
 }
