@@ -80,6 +80,7 @@ json::Value progress_of(const Held& job) {
 /// Charges `ms` of a lease's time. Its worst case was kept free, so this never goes beyond the hold.
 Money charge(Held& job, std::int64_t ms) {
   const auto cost = Money{static_cast<std::int64_t>(core::charge(job.known->row.rate.micro, ms))};
+  if (cost.micro == 0) return cost;  // of what costs nothing no account is kept
   job.state.charged.micro += cost.micro;
   job.state.ran_ms += ms;
   return cost;
@@ -104,13 +105,14 @@ Result<Done> stop_tasks(Transaction& tx, Held& job) {
     const std::int64_t most = std::min(job.known->terms.timeout_s * 1'000, lease_s * 1'000);
     const std::int64_t ms = std::clamp<std::int64_t>((tx.now().us - lease.since.us) / us_per_ms, 0, most);
     const Money cost = charge(job, ms);
-    CALYX_CHECK(jobs.add_usage({.lease = lease.token,
-                                .sequence = lease.first,
-                                .job = lease.job,
-                                .host = lease.host,
-                                .attempts = 1,
-                                .charged_ms = ms,
-                                .amount = cost}));
+    if (cost.micro != 0)
+      CALYX_CHECK(jobs.add_usage({.lease = lease.token,
+                                  .sequence = lease.first,
+                                  .job = lease.job,
+                                  .host = lease.host,
+                                  .attempts = 1,
+                                  .charged_ms = ms,
+                                  .amount = cost}));
     CALYX_CHECK(jobs.remove_lease(lease.token));
     uncommit(job, lease.count);
   }

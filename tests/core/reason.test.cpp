@@ -71,6 +71,11 @@ TEST_CASE("the codes that the documents name are these") {
     int http;
   };
   const Row rows[] = {
+      {Reason::archive_refused, "archive_refused", 422},
+      {Reason::content_mismatch, "content_mismatch", 422},
+      {Reason::artifact_unknown, "artifact_unknown", 404},
+      {Reason::upload_unknown, "upload_unknown", 404},
+      {Reason::not_built, "not_built", 501},
       {Reason::unauthorized, "unauthorized", 401},
       {Reason::insufficient_balance, "insufficient_balance", 402},
       {Reason::gpu_not_allowed, "gpu_not_allowed", 403},

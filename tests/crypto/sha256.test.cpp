@@ -6,10 +6,12 @@
 #include <string>
 #include <string_view>
 #include <thread>
+#include <utility>
 #include <vector>
 
 using calyx::core::hex;
 using calyx::crypto::Sha256;
+using calyx::crypto::Sha256Stream;
 
 TEST_CASE("SHA-256 gives the published digests") {
   struct Row {
@@ -39,6 +41,22 @@ TEST_CASE("parts are hashed as if they were one text, wherever it is cut") {
   }
   CHECK(Sha256{}("", "") == Sha256{}(""));
   CHECK(Sha256{}("ab") != Sha256{}("ba"));
+}
+
+TEST_CASE("a stream of pieces has the digest of the whole, and begins anew when it is finished") {
+  std::string text;
+  for (int i = 0; i < 1000; ++i) text.push_back(static_cast<char>(i * 11));
+  const std::string_view all = text;
+  Sha256Stream stream;
+  CHECK(stream.finish() == Sha256{}(""));
+  for (const std::size_t piece : {1U, 7U, 63U, 64U, 65U, 999U, 1000U, 2000U}) {
+    for (std::size_t at = 0; at < all.size(); at += piece) stream.update(all.substr(at, piece));
+    CHECK(stream.finish() == Sha256{}(all));
+  }
+  stream.update("cal");
+  Sha256Stream moved = std::move(stream);
+  moved.update("yx");
+  CHECK(moved.finish() == Sha256{}("calyx"));
 }
 
 TEST_CASE("threads hash at once, and a thread's end takes nothing with it") {

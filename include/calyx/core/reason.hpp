@@ -60,6 +60,9 @@ enum class Status : std::int32_t {
   X(anchor_malformed, invalid, 422)       \
   X(options_invalid, invalid, 422)        \
   X(handle_invalid, invalid, 422)         \
+  /* Archives and artifacts. */           \
+  X(archive_refused, invalid, 422)        \
+  X(content_mismatch, invalid, 422)       \
   /* Transfers. */                        \
   X(legs_out_of_range, invalid, 422)      \
   X(sum_not_zero, invalid, 422)           \
@@ -86,6 +89,8 @@ enum class Status : std::int32_t {
   X(checkpoint_unknown, not_found, 404)   \
   X(recipe_unknown, not_found, 404)       \
   X(task_unknown, not_found, 404)         \
+  X(artifact_unknown, not_found, 404)     \
+  X(upload_unknown, not_found, 404)       \
   X(route_unknown, not_found, 404)        \
   X(method_not_allowed, invalid, 405)     \
   /* What stands already. */              \
@@ -125,6 +130,7 @@ enum class Status : std::int32_t {
   X(corrupt, corrupt, 500)                \
   X(stopped, stopped, 503)                \
   X(unsupported, unsupported, 501)        \
+  X(not_built, unsupported, 501)          \
   X(internal, internal, 500)
 
 /// What happened: one word for each way to fail.
