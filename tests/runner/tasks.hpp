@@ -13,6 +13,7 @@
 #include <set>
 #include <stdexcept>
 #include <string>
+#include <vector>
 
 #include "runner/runner.hpp"
 
@@ -59,6 +60,20 @@ inline Task shell(const std::string& script, std::int64_t timeout_ms = 60'000) {
   Task task;
   task.argv = {"/bin/sh", "-c", "R=$COMPUTALOT_TASK_RESULT; A=$COMPUTALOT_ARTIFACT_DIR; " + script};
   task.limits.timeout_ms = timeout_ms;
+  task.limits.grace_ms = 300;
+  return task;
+}
+
+/// A task that is the hostile program, copied to where tasks may read it: a folder `project`.
+inline Task hostile(const Scratch& scratch, const std::vector<std::string>& words) {
+  std::filesystem::create_directory(scratch / "project");
+  std::filesystem::copy_file(CALYX_TEST_HOSTILE, scratch / "project/hostile",
+                             std::filesystem::copy_options::skip_existing);
+  Task task;
+  task.argv = {"./hostile"};
+  task.argv.insert(task.argv.end(), words.begin(), words.end());
+  task.source = scratch / "project";
+  task.limits.timeout_ms = 60'000;
   task.limits.grace_ms = 300;
   return task;
 }

@@ -16,6 +16,7 @@
 
 #include <algorithm>
 #include <cerrno>
+#include <cstdint>
 #include <cstdio>
 #include <cstdlib>
 #include <cstring>
@@ -151,6 +152,9 @@ int main(int count, char** arguments) {
   ::fcntl(protocol::socket_number, F_SETFD, FD_CLOEXEC);
   if (::chdir("/") != 0) return 1;
   ::prctl(PR_SET_CHILD_SUBREAPER, 1);
+  // glibc leaves its own two signals ignored in what it spawns, out of the reach of its own calls.
+  const std::uint64_t as_usual[8] = {};
+  for (const int signal : {32, 33}) ::syscall(SYS_rt_sigaction, signal, as_usual, nullptr, 8);
   // When memory runs out the kernel should rather take a task than the host. A wish, so a refusal is no
   // matter.
   if (const int score = ::open("/proc/self/oom_score_adj", O_WRONLY | O_CLOEXEC); score >= 0) {

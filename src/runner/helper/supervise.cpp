@@ -1,7 +1,7 @@
 #include "runner/helper/supervise.hpp"
 
 #include <fcntl.h>
-#include <grp.h>
+#include <linux/capability.h>
 #include <poll.h>
 #include <sched.h>
 #include <signal.h>
@@ -165,8 +165,13 @@ int launch_child(void* given) noexcept {
   // After the change of user, which would clear it. A parent that is gone by now would never fire it.
   ::prctl(PR_SET_PDEATHSIG, SIGKILL);
   if (::getppid() != launch.supervisor) return give_up(launch, Stage::process);
+  // In this order: without new privileges a root that has laid its capabilities down does not get them back
+  // by starting a program. With them it could read the host's memory past Landlock.
+  if (::prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) != 0) return give_up(launch, Stage::user);
+  __user_cap_header_struct version{_LINUX_CAPABILITY_VERSION_3, 0};
+  __user_cap_data_struct nothing[_LINUX_CAPABILITY_U32S_3] = {};
+  if (::syscall(SYS_capset, &version, nothing) != 0) return give_up(launch, Stage::user);
   if (::chdir(command.folder) != 0) return give_up(launch, Stage::folder);
-  ::prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0);
   if (launch.ruleset >= 0 && !landlock_restrict(launch.ruleset)) return give_up(launch, Stage::landlock);
   sigset_t none;
   ::sigemptyset(&none);
