@@ -167,22 +167,27 @@ Heard listen(Channel& channel, const Task& task, const Watch& watch) {
   const std::int64_t until_ms =
       now_ms() + std::min(std::max<std::int64_t>(task.limits.timeout_ms, 0), far_ms) +
       std::min(std::max<std::int64_t>(task.limits.grace_ms, 0), far_ms) + silence_ms;
+  std::int64_t ask_at_ms = now_ms();
   for (;;) {
+    // By the clock, since a task may tell of progress without pause.
+    const std::int64_t now = now_ms();
     const bool asks = watch.cancelled && !heard.cancelled;
-    if (!channel.wait(0)) {
-      // Whatever came in one go is told as one.
-      progress.tell(watch);
-      if (asks && watch.cancelled()) {
+    if (asks && now >= ask_at_ms) {
+      ask_at_ms = now + ask_ms;
+      if (watch.cancelled()) {
         heard.cancelled = true;
         channel.send({&protocol::cancel, 1});
         continue;
       }
-      const std::int64_t left_ms = until_ms - now_ms();
-      if (!channel.wait(asks ? std::min(left_ms, ask_ms) : left_ms)) {
-        if (now_ms() < until_ms) continue;
-        heard.silent = true;
-        return heard;
-      }
+    }
+    if (now >= until_ms) {
+      heard.silent = true;
+      return heard;
+    }
+    if (!channel.wait(0)) {
+      // Whatever came in one go is told as one.
+      progress.tell(watch);
+      if (!channel.wait((asks ? std::min(until_ms, ask_at_ms) : until_ms) - now_ms())) continue;
     }
     const std::size_t size = channel.receive(packet.data(), packet.size());
     if (size < sizeof(Frame)) return heard;
@@ -462,6 +467,10 @@ Ended Runner::run(const Task& task, const Watch& watch) {
   put_end(ended, report, task, **folder, drops ? options.user->user : ::geteuid());
   if (ended.rungs.emptied && report.cause != Cause::not_started)
     gather_artifacts(**folder, task.limits, ended.artifacts);
+  // Who keeps the answer should not keep descriptors and files for nothing.
+  if (ended.artifacts.found.empty()) ended.folder_ = nullptr;
+  if (ended.out.written() == 0) ended.out = Log();
+  if (ended.err.written() == 0) ended.err = Log();
   return ended;
 }
 

@@ -85,7 +85,7 @@ enum class How : std::uint8_t {
   result_missing,  ///< Exit code 0, and no file.
   result_invalid,  ///< Exit code 0, and a file that is refused: `why`.
   not_started,     ///< Nothing ran: `why`.
-  lost,            ///< It began, and how it ended is not known: `why`. It is dead, except with `stuck`.
+  lost,            ///< It began, and how it ended is not known: `why`. It was killed; with `stuck` in vain.
 };
 
 /// The word for it: `exited_nonzero`.

@@ -139,6 +139,24 @@ TEST_CASE("a task outlives neither its supervisor nor its host") {
   CHECK_FALSE(somebody_has("calyx-hostless"));
 }
 
+TEST_CASE(
+    "a task that tells of progress without pause can be cancelled, and its answer costs nothing to keep") {
+  const Scratch scratch;
+  const auto runner = runner_in(scratch);
+  std::uint64_t told = 0;
+  int asked = 0;
+  Watch watch;
+  watch.progress = [&](std::string_view) { ++told; };
+  watch.cancelled = [&] { return ++asked > 5; };
+  const Ended ended = runner->run(shell("yes 'COMPUTALOT_PROGRESS:{}'"), watch);
+  CHECK(word(ended.how) == "cancelled");
+  CHECK(told > 0);
+  CHECK(ended.ran_ms < 5000);
+  const std::size_t before = descriptors();
+  const Ended quiet = runner->run(shell("echo 1 > $R"));
+  CHECK(descriptors() == before);
+}
+
 TEST_CASE("what a callback throws passes once the task is gone") {
   const Scratch scratch;
   const auto runner = runner_in(scratch);
