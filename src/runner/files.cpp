@@ -110,7 +110,10 @@ class Remover {
 /// Whether a folder of this name below `scratch` belongs to nobody any more; its lock is then ours.
 bool abandoned(int scratch, const char* name, Descriptor& folder) {
   folder = Descriptor(::openat(scratch, name, folder_flags));
-  return folder && ::flock(folder.get(), LOCK_EX | LOCK_NB) == 0;
+  struct stat facts;
+  // Only our own user's: the scratch folder may be one that all users share.
+  return folder && ::fstat(folder.get(), &facts) == 0 && facts.st_uid == ::geteuid() &&
+         ::flock(folder.get(), LOCK_EX | LOCK_NB) == 0;
 }
 
 Result<Done> write_file(int folder, const char* name, std::string_view bytes,

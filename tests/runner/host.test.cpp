@@ -40,6 +40,19 @@ TEST_CASE("without its helper a runner does not open") {
   CHECK(childless());
 }
 
+TEST_CASE("a host can name the helper in its environment") {
+  const Scratch scratch;
+  Options options = options_in(scratch);
+  options.helper.clear();
+  ::unsetenv("CALYX_RUNNER");
+  const auto missing = Runner::open(options);
+  REQUIRE(missing.reason() == calyx::Reason::file_missing);
+  CHECK(missing.error().details.find("looked_at")->array()->size() >= 3);
+  ::setenv("CALYX_RUNNER", CALYX_TEST_RUNNER_HELPER, 1);
+  CHECK(Runner::open(options).ok());
+  ::unsetenv("CALYX_RUNNER");
+}
+
 TEST_CASE("a runner leaves the host as it found it") {
   const Scratch scratch;
   const std::size_t before = descriptors();

@@ -276,5 +276,8 @@ TEST_CASE("where the host is root, tasks can be somebody else") {
   CHECK(script.artifacts.found.size() == 1);
   const Ended forged = runner->run(shell("ln -s /etc/shadow $R"));
   CHECK(word(forged.how) == "result_invalid");
+  Task alone = shell("true | cat; echo 1 > $R");
+  alone.limits.processes = 1;
+  CHECK(word(runner->run(alone).how) != "succeeded");
   CHECK(runner_in(scratch)->run(shell("echo 1 > $R")).rungs.root);
 }

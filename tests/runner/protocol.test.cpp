@@ -158,6 +158,9 @@ TEST_CASE("a task of too long gets TERM, and KILL when it ignores that") {
   CHECK(deaf.ran_ms >= 500);
   CHECK(deaf.ran_ms < 20'000);
   CHECK(deaf.result == "");
+  const Ended stopped = runner->run(shell("kill -STOP $$", 200));
+  CHECK(word(stopped.how) == "timed_out");
+  CHECK(word(runner->run(shell("sleep 10", 0)).how) == "timed_out");
 }
 
 TEST_CASE("a task is cancelled while it runs") {

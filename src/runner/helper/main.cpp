@@ -93,7 +93,7 @@ int serve(pid_t host, const Grounds& grounds) {
   sigset_t child;
   ::sigemptyset(&child);
   ::sigaddset(&child, SIGCHLD);
-  ::sigprocmask(SIG_BLOCK, &child, nullptr);
+  ::sigprocmask(SIG_BLOCK, &child, nullptr);  // NOLINT(concurrency-mt-unsafe): there is one thread
   const int signals = ::signalfd(-1, &child, SFD_NONBLOCK | SFD_CLOEXEC);
   if (signals < 0) return 1;
 

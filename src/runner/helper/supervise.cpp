@@ -175,7 +175,7 @@ int launch_child(void* given) noexcept {
   if (launch.ruleset >= 0 && !landlock_restrict(launch.ruleset)) return give_up(launch, Stage::landlock);
   sigset_t none;
   ::sigemptyset(&none);
-  ::sigprocmask(SIG_SETMASK, &none, nullptr);
+  ::sigprocmask(SIG_SETMASK, &none, nullptr);  // NOLINT(concurrency-mt-unsafe): there is one thread
   if (::syscall(SYS_close_range, 3, ~0U, 0) != 0)
     for (int number = 3; number < 1024; ++number) ::close(number);
   execute(command);
@@ -240,7 +240,7 @@ class Supervisor {
     sigset_t child;
     ::sigemptyset(&child);
     ::sigaddset(&child, SIGCHLD);
-    ::sigprocmask(SIG_BLOCK, &child, nullptr);
+    ::sigprocmask(SIG_BLOCK, &child, nullptr);  // NOLINT(concurrency-mt-unsafe): there is one thread
     signals_ = ::signalfd(-1, &child, SFD_NONBLOCK | SFD_CLOEXEC);
     if (signals_ < 0 || !pipes_[0].make(request) || !pipes_[1].make(request))
       return not_started(Stage::files, errno);
