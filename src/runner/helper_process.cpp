@@ -153,8 +153,13 @@ HelperProcess::~HelperProcess() {
   } else {
     ::kill(number_, SIGKILL);
   }
-  // By its number alone: the host's other children are the host's.
-  while (::waitpid(number_, nullptr, 0) < 0 && errno == EINTR) {
+  // Only this one: the host's other children are the host's. By its descriptor, since in a host that ignores
+  // its children the number may be another's by now.
+  siginfo_t ended;
+  constexpr auto by_descriptor = static_cast<idtype_t>(3);  // P_PIDFD, which older headers lack
+  while ((process_ ? ::waitid(by_descriptor, static_cast<id_t>(process_.get()), &ended, WEXITED)
+                   : ::waitid(P_PID, static_cast<id_t>(number_), &ended, WEXITED)) < 0 &&
+         errno == EINTR) {
   }
 }
 

@@ -87,6 +87,7 @@ struct Report {
   std::uint32_t strays;        ///< Processes that outlived the task's first and were killed.
   std::uint8_t user_dropped;
   std::uint8_t tcp_denied;
+  std::uint8_t sockets_denied;
   std::uint8_t signals_scoped;
   std::uint8_t no_new_privileges;
 };

@@ -460,6 +460,7 @@ Ended Runner::run(const Task& task, const Watch& watch) {
   ended.rungs.user_dropped = report.user_dropped != 0;
   ended.rungs.root = report.user_dropped == 0 && ::geteuid() == 0;
   ended.rungs.tcp_denied = report.tcp_denied != 0;
+  ended.rungs.sockets_denied = report.sockets_denied != 0;
   ended.rungs.signals_scoped = report.signals_scoped != 0;
   ended.rungs.no_new_privileges = report.no_new_privileges != 0;
   ended.rungs.memory_watched = task.limits.memory_mb != 0;

@@ -14,9 +14,9 @@
 ///
 /// What holds for each task, as far as `Rungs` says so: it has the environment named at `Task::environment`
 /// and no descriptor but 0, 1 and 2; it writes below its own folder and its checkpoint folder only, and reads
-/// those, its source and `Options::readable`; it opens no TCP connection unless `Task::network`; it signals
-/// nobody outside; it leaves no core file, gains no privilege by a set-user-id program, and no process of it
-/// outlives `run`.
+/// those, its source and `Options::readable`; it makes no sockets but local ones unless `Task::network`; it
+/// signals nobody outside; it leaves no core file, has no capability even as root, gains none by a
+/// set-user-id program, and no process of it outlives `run`.
 ///
 /// Owns: a runner makes one folder below `Options::scratch`, which goes with it and the last `Ended` of it.
 /// Threads: any; `run` from as many as the caller has, each call on its own thread until it returns.
@@ -63,7 +63,7 @@ struct Task {
   /// Variables beyond PATH, HOME, TMPDIR, LANG, TZ and the runner's own. PATH, LANG and TZ may be among them.
   std::vector<std::pair<std::string, std::string>> environment;
   std::optional<std::string> gpus;  ///< CUDA_VISIBLE_DEVICES, and with it the devices of GPUs.
-  bool network = false;             ///< Whether it may use TCP.
+  bool network = false;             ///< Whether it may use more than local sockets.
   Limits limits;
 };
 
@@ -144,10 +144,11 @@ struct Artifacts {
 
 /// Which limits held. A host that needs one looks here, or sets `Options::landlock_required`.
 struct Rungs {
-  int landlock_abi = 0;       ///< 0: the kernel has none, so the task had all the rights of its user.
-  bool user_dropped = false;  ///< It ran as `Options::user`.
-  bool root = false;          ///< It ran as root.
-  bool tcp_denied = false;
+  int landlock_abi = 0;         ///< 0: the kernel has none, so the task had all the rights of its user.
+  bool user_dropped = false;    ///< It ran as `Options::user`.
+  bool root = false;            ///< It ran as root.
+  bool tcp_denied = false;      ///< Neither listening nor connecting, as Landlock keeps it.
+  bool sockets_denied = false;  ///< It could make local sockets only, as seccomp keeps it.
   bool signals_scoped = false;  ///< It could signal its own processes only, even with the host's user.
   bool no_new_privileges = false;
   bool memory_watched = false;

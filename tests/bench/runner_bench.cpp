@@ -13,6 +13,7 @@
 #include <cerrno>
 #include <cstdio>
 #include <exception>
+#include <filesystem>
 #include <stdexcept>
 #include <string>
 #include <vector>
@@ -84,7 +85,7 @@ int run(const std::vector<std::string>& words) {
     if (words[i] == "--quick") operations = 10;
     if (words[i] == "--rounds" && i + 1 < words.size())
       rounds = static_cast<unsigned>(std::stoul(words[++i]));
-    if (words[i] == "--dir" && i + 1 < words.size()) folder = words[++i];
+    if (words[i] == "--dir" && i + 1 < words.size()) folder = std::filesystem::absolute(words[++i]);
   }
   const std::vector<std::string> nothing = {"/bin/true"};
   const std::vector<std::string> little = {"/bin/sh", "-c", script};

@@ -24,7 +24,7 @@ TEST_CASE("the files of the artifact folder are found, and what is no file of it
   put(scratch / "outside", "secret");
   const Ended ended = runner->run(
       shell("echo 1 > $R; cd $A; mkdir -p b/c empty; echo hello > a; echo deep > b/c/d; : > b/zero;"
-            "ln -s /etc/passwd link; ln -s /etc folder_link; mkfifo pipe; echo x > twin; ln twin b/twin;"
+            "ln -s /etc/passwd link; ln -s /etc folder_link; mkfifo pipe; echo x > twin; ln twin twin2;"
             "touch 'line\nbreak'; touch \"$(printf 'bad\\377')\"; chmod 0 b/zero"));
   CAPTURE(ended.message);
   CHECK(word(ended.how) == "succeeded");
@@ -36,7 +36,7 @@ TEST_CASE("the files of the artifact folder are found, and what is no file of it
   CHECK(why_of(ended.artifacts, "folder_link") == "link");
   CHECK(why_of(ended.artifacts, "pipe") == "not_a_file");
   CHECK(why_of(ended.artifacts, "twin") == "many_links");
-  CHECK(why_of(ended.artifacts, "b/twin") == "many_links");
+  CHECK(why_of(ended.artifacts, "twin2") == "many_links");
   CHECK(why_of(ended.artifacts, "") == "name");
   CHECK(ended.artifacts.skipped_in_all == 7);
   const int file = ended.open({"b/c/d", 5}).value();

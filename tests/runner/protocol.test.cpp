@@ -88,7 +88,7 @@ TEST_CASE("how a task ends is told exactly") {
       {"ln -s /etc/hostname $R", How::result_invalid, 0, 0, "path_refused"},
       {"mkfifo $R", How::result_invalid, 0, 0, "path_refused"},
       {"mkdir $R", How::result_invalid, 0, 0, "path_refused"},
-      {"echo 1 > $R; ln $R $A/again", How::result_invalid, 0, 0, "path_refused"},
+      {"echo 1 > $R; ln $R $R.again", How::result_invalid, 0, 0, "path_refused"},
       {"ln $COMPUTALOT_TASK_PAYLOAD $R", How::result_invalid, 0, 0, "path_refused"},
   };
   for (const Row& row : rows) {

@@ -23,6 +23,7 @@
 
 #include "runner/helper/capture.hpp"
 #include "runner/helper/processes.hpp"
+#include "runner/helper/sockets.hpp"
 #include "runner/protocol.hpp"
 
 namespace calyx::runner::helper {
@@ -95,6 +96,7 @@ struct Launch {
   int err;
   int ruleset;
   pid_t supervisor;
+  volatile bool sockets_denied;
   volatile Stage stage;
   volatile int number;
 };
@@ -171,6 +173,7 @@ int launch_child(void* given) noexcept {
   __user_cap_header_struct version{_LINUX_CAPABILITY_VERSION_3, 0};
   __user_cap_data_struct nothing[_LINUX_CAPABILITY_U32S_3] = {};
   if (::syscall(SYS_capset, &version, nothing) != 0) return give_up(launch, Stage::user);
+  if (request.network == 0) launch.sockets_denied = deny_sockets();
   if (::chdir(command.folder) != 0) return give_up(launch, Stage::folder);
   if (launch.ruleset >= 0 && !landlock_restrict(launch.ruleset)) return give_up(launch, Stage::landlock);
   sigset_t none;
@@ -254,8 +257,15 @@ class Supervisor {
     if (inherited_.grounds->abi > 0 && ruleset < 0) return not_started(Stage::landlock, errno);
 
     send(Frame::begun, nullptr, 0);
-    Launch launch{&command_, inherited_.null, pipes_[0].writing, pipes_[1].writing,
-                  ruleset,   ::getpid(),      Stage::none,       0};
+    Launch launch{&command_,
+                  inherited_.null,
+                  pipes_[0].writing,
+                  pipes_[1].writing,
+                  ruleset,
+                  ::getpid(),
+                  false,
+                  Stage::none,
+                  0};
     alignas(64) static char stack[64 << 10];
     started_us_ = now_us();
     task_ = ::clone(&launch_child, stack + sizeof stack, CLONE_VM | CLONE_VFORK | SIGCHLD, &launch);
@@ -274,6 +284,7 @@ class Supervisor {
       report_.tcp_denied = inherited_.grounds->abi >= 4 && request.network == 0;
       report_.signals_scoped = inherited_.grounds->abi >= 6;
     }
+    report_.sockets_denied = launch.sockets_denied;
     report_.user_dropped = request.drop_user;
     report_.no_new_privileges = 1;
     return true;

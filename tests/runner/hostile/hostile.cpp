@@ -11,6 +11,7 @@
 #include <sys/resource.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
+#include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -190,6 +191,10 @@ int attack(pid_t host, const char* secret, const char* target) {
   address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
   const bool connected = ::connect(socket, reinterpret_cast<sockaddr*>(&address), sizeof address) == 0;
   std::cout << "connect " << (connected || errno == ECONNREFUSED ? "yes" : outcome(false)) << '\n';
+  std::cout << "udp " << outcome(::socket(AF_INET6, SOCK_DGRAM, 0) >= 0) << '\n';
+  std::cout << "local " << outcome(::socket(AF_UNIX, SOCK_STREAM, 0) >= 0) << '\n';
+  std::cout << "uring " << outcome(::syscall(425, 1, nullptr) >= 0 || errno == EFAULT || errno == EPERM)
+            << '\n';
   std::cout << "own tmp "
             << outcome(
                    ::open((std::string(std::getenv("TMPDIR")) + "/x").c_str(), O_WRONLY | O_CREAT, 0600) >= 0)
