@@ -36,6 +36,7 @@ struct Request {
   std::int64_t timeout_ms;
   std::int64_t grace_ms;
   std::uint64_t memory_bytes;  ///< 0: not looked at; so with the limits below.
+  std::uint64_t disk_bytes;    ///< Below the first of the writable paths.
   std::uint64_t file_bytes;
   std::uint64_t open_files;
   std::uint64_t cpu_s;
@@ -68,6 +69,7 @@ enum class Cause : std::uint32_t {
   timed_out,
   cancelled,
   out_of_memory,
+  out_of_disk,
   abandoned,    ///< The helper or the runner is gone.
   not_started,  ///< `stage` and `value`, an errno.
   stuck,        ///< Some process of the task would not die: its files may still change.
@@ -84,6 +86,7 @@ struct Report {
   std::int64_t ran_us;
   std::int64_t cpu_us;         ///< Of every process of the task.
   std::uint64_t memory_bytes;  ///< The largest process, or the largest sum that was seen.
+  std::uint64_t disk_bytes;    ///< The most that was seen, when it was looked at.
   std::uint32_t strays;        ///< Processes that outlived the task's first and were killed.
   std::uint8_t user_dropped;
   std::uint8_t tcp_denied;

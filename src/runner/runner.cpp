@@ -248,6 +248,9 @@ void put_end(Ended& ended, const Report& report, const Task& task, const TaskFol
     case Cause::out_of_memory:
       return put(How::out_of_memory, "the task had " + std::to_string(report.memory_bytes >> 20) + " MB of " +
                                          std::to_string(limits.memory_mb));
+    case Cause::out_of_disk:
+      return put(How::out_of_disk, "the task's files took " + std::to_string(report.disk_bytes >> 20) +
+                                       " MB of " + std::to_string(limits.disk_mb));
     case Cause::stuck: ended.why = "stuck"; return put(How::lost, "a process of the task would not die");
     case Cause::abandoned:
       ended.why = "helper_lost";
@@ -282,6 +285,7 @@ std::string_view word(How how) noexcept {
     case How::timed_out: return "timed_out";
     case How::cancelled: return "cancelled";
     case How::out_of_memory: return "out_of_memory";
+    case How::out_of_disk: return "out_of_disk";
     case How::result_missing: return "result_missing";
     case How::result_invalid: return "result_invalid";
     case How::not_started: return "not_started";
@@ -334,6 +338,7 @@ std::string Runner::Inside::packet(const Task& task, const TaskFolder& folder) c
   request.grace_ms = std::max<std::int64_t>(limits.grace_ms, 0);
   constexpr std::uint64_t mb_max = std::uint64_t{1} << 40;
   request.memory_bytes = std::min(limits.memory_mb, mb_max) << 20;
+  request.disk_bytes = std::min(limits.disk_mb, mb_max) << 20;
   request.file_bytes = std::min(limits.file_mb, mb_max) << 20;
   request.open_files = limits.open_files;
   request.cpu_s = limits.cpu_s;

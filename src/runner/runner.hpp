@@ -43,6 +43,7 @@ struct Limits {
   std::int64_t timeout_ms = 3'600'000;  ///< From its start on; then its group gets TERM. 0 is at once.
   std::int64_t grace_ms = 5'000;        ///< From TERM to KILL, for a timeout and for a cancellation.
   std::uint64_t memory_mb = 0;          ///< Of all its processes together, looked at 5 to 50 times a second.
+  std::uint64_t disk_mb = 8192;         ///< Its own folder, looked at 1 to 5 times a second.
   std::uint64_t file_mb = 4096;         ///< Each file that it writes; its logs are no files of its own.
   std::uint64_t open_files = 1024;      ///< A process.
   std::uint64_t cpu_s = 0;              ///< A process.
@@ -82,6 +83,7 @@ enum class How : std::uint8_t {
   timed_out,
   cancelled,
   out_of_memory,   ///< It had more than `memory_mb`.
+  out_of_disk,     ///< Its files took more than `disk_mb`.
   result_missing,  ///< Exit code 0, and no file.
   result_invalid,  ///< Exit code 0, and a file that is refused: `why`.
   not_started,     ///< Nothing ran: `why`.

@@ -72,6 +72,20 @@ TEST_CASE("a file has a largest size, and output does not count against it") {
   CHECK(ended.out.written() == 8u << 20);
 }
 
+TEST_CASE("a task's files have a largest size together") {
+  const Scratch scratch;
+  const auto runner = runner_in(scratch);
+  Task task = shell("cd $A; i=0; while :; do i=$((i+1)); head -c 1M /dev/zero > $i; sleep 0.01; done");
+  task.limits.disk_mb = 20;
+  const Ended large = runner->run(task);
+  CHECK(word(large.how) == "out_of_disk");
+  CHECK(large.ran_ms < 30'000);
+  CHECK(large.artifacts.found.size() > 5);
+  task = shell("cd $A; i=0; while :; do i=$((i+1)); mkdir $i; done");
+  task.limits.disk_mb = 1;
+  CHECK(word(runner->run(task).how) == "out_of_disk");
+}
+
 TEST_CASE("of output without end its first MB and its last 15 MB are kept") {
   const Scratch scratch;
   const auto runner = runner_in(scratch);

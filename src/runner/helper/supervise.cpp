@@ -22,6 +22,7 @@
 #include <vector>
 
 #include "runner/helper/capture.hpp"
+#include "runner/helper/disk.hpp"
 #include "runner/helper/processes.hpp"
 #include "runner/helper/sockets.hpp"
 #include "runner/protocol.hpp"
@@ -38,9 +39,34 @@ using protocol::Stage;
 /// How long killed processes may take to be gone before the task counts as stuck.
 constexpr std::int64_t stuck_us = 10'000'000;
 
-/// How often memory is looked at: often while a task is young or near its limit. Units: microseconds.
-constexpr std::int64_t memory_pause_min_us = 20'000;
-constexpr std::int64_t memory_pause_max_us = 200'000;
+/// When to look at something that costs more, the less often it is near its limit. Units: microseconds.
+class Looks {
+ public:
+  /// The first after `pause_min`; never without a limit.
+  Looks(std::uint64_t limit, std::int64_t start, std::int64_t pause_min, std::int64_t pause_max) noexcept
+      : limit_(limit),
+        at_(limit == 0 ? INT64_MAX : start + pause_min),
+        pause_(pause_min),
+        min_(pause_min),
+        max_(pause_max) {}
+
+  std::int64_t at() const noexcept { return at_; }
+
+  /// Takes what was seen by a look from `began` to `ended`. True when it is above the limit.
+  bool take(std::uint64_t seen, std::int64_t began, std::int64_t ended) noexcept {
+    pause_ = seen > limit_ / 2 ? min_ : std::min(pause_ * 2, max_);
+    // Never more than a twentieth of the time.
+    at_ = ended + std::max(pause_, (ended - began) * 20);
+    return seen > limit_;
+  }
+
+ private:
+  std::uint64_t limit_;
+  std::int64_t at_;
+  std::int64_t pause_;
+  std::int64_t min_;
+  std::int64_t max_;
+};
 
 std::int64_t now_us() noexcept {
   timespec now;
@@ -81,7 +107,7 @@ bool read_command(char* packet, std::size_t size, Command& command) {
   for (std::uint32_t i = 0; whole && i < request.readable; ++i) command.readable.push_back(next());
   for (std::uint32_t i = 0; whole && i < request.arguments; ++i) command.arguments.push_back(next());
   for (std::uint32_t i = 0; whole && i < request.variables; ++i) command.variables.push_back(next());
-  if (!whole || command.arguments.empty()) return false;
+  if (!whole || command.arguments.empty() || command.writable.empty()) return false;
   command.arguments.push_back(nullptr);
   command.variables.push_back(nullptr);
   return true;
@@ -293,31 +319,35 @@ class Supervisor {
   /// Until the task's first process and all others that came of it are gone.
   void watch() {
     const Request& request = command_.request;
-    const std::int64_t deadline_us = started_us_ + std::min(request.timeout_ms, std::int64_t{1} << 40) * 1000;
+    const auto in_us = [](std::int64_t ms) {
+      return std::clamp<std::int64_t>(ms, 0, std::int64_t{1} << 40) * 1000;
+    };
+    const std::int64_t deadline_us = started_us_ + in_us(request.timeout_ms);
     std::int64_t kill_us = 0;  // when TERM turns into KILL; 0 before TERM
-    std::int64_t memory_us = started_us_ + memory_pause_min_us;
-    std::int64_t memory_pause_us = memory_pause_min_us;
+    Looks memory(request.memory_bytes, started_us_, 20'000, 200'000);
+    Looks disk(request.disk_bytes, started_us_, 200'000, 1'000'000);
     while (alive_) {
-      std::int64_t wake_us = kill_us != 0 ? kill_us : deadline_us;
-      if (request.memory_bytes != 0) wake_us = std::min(wake_us, memory_us);
-      const Woken woken = wait_until(wake_us);
+      const Woken woken =
+          wait_until(std::min({kill_us != 0 ? kill_us : deadline_us, memory.at(), disk.at()}));
       if (woken.abandoned) return kill_all(Cause::abandoned);
-      std::int64_t now = now_us();
+      if (!alive_) break;
+      const std::int64_t now = now_us();
       if (kill_us == 0 && (woken.cancelled || now >= deadline_us)) {
         ending_ = woken.cancelled ? Cause::cancelled : Cause::timed_out;
         // The group's number is the task's own until it is reaped, and `alive_` says that it is not.
         ::kill(-task_, SIGTERM);
-        kill_us = now + std::max<std::int64_t>(request.grace_ms, 0) * 1000;
+        kill_us = now + in_us(request.grace_ms);
       }
       if (kill_us != 0 && now >= kill_us) return kill_all(ending_);
-      if (request.memory_bytes != 0 && now >= memory_us) {
-        const std::uint64_t memory = memory_below(::getpid(), request.memory_bytes);
-        report_.memory_bytes = std::max(report_.memory_bytes, memory);
-        if (memory > request.memory_bytes) return kill_all(Cause::out_of_memory);
-        memory_pause_us = memory > request.memory_bytes / 2
-                              ? memory_pause_min_us
-                              : std::min(memory_pause_us * 2, memory_pause_max_us);
-        memory_us = now + memory_pause_us;
+      if (now >= memory.at()) {
+        const std::uint64_t seen = memory_below(::getpid(), request.memory_bytes);
+        report_.memory_bytes = std::max(report_.memory_bytes, seen);
+        if (memory.take(seen, now, now_us())) return kill_all(Cause::out_of_memory);
+      }
+      if (now >= disk.at()) {
+        const std::uint64_t seen = disk_below(command_.writable.front(), request.disk_bytes);
+        report_.disk_bytes = std::max(report_.disk_bytes, seen);
+        if (disk.take(seen, now, now_us())) return kill_all(Cause::out_of_disk);
       }
     }
     kill_all(ending_);
