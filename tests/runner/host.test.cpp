@@ -107,13 +107,13 @@ TEST_CASE("a helper that is killed takes its tasks with it, and the next run has
     ::kill(first, SIGKILL);
   };
   const Ended lost = runner->run(
-      shell(
-          "echo 'COMPUTALOT_PROGRESS:{}'; sleep 30 & trap '' TERM; while :; do sleep 0.1; done # calyx-lost"),
+      shell("echo 'COMPUTALOT_PROGRESS:{}'; sleep 30 & trap '' TERM; while :; do sleep 0.1; done # " +
+            mark("lost")),
       watch);
   CHECK(killed);
   CHECK(word(lost.how) == "lost");
   CHECK(lost.why == "helper_lost");
-  CHECK_FALSE(somebody_has("calyx-lost"));
+  CHECK_FALSE(somebody_has(mark("lost")));
   const Ended next = runner->run(shell("echo 1 > $R"));
   CHECK(word(next.how) == "succeeded");
   CHECK(runner->helper() != first);
@@ -131,25 +131,27 @@ TEST_CASE("a task outlives neither its supervisor nor its host") {
   const Ended ended = runner->run(
       shell(
           "(trap '' TERM HUP; while :; do sleep 0.1; done) & echo \"COMPUTALOT_PROGRESS:{\\\"p\\\":$PPID}\";"
-          "while :; do sleep 0.1; done # calyx-orphan"),
+          "while :; do sleep 0.1; done # " +
+          mark("orphan")),
       watch);
   CHECK(word(ended.how) == "lost");
-  for (int tries = 0; tries < 200 && somebody_has("calyx-orphan"); ++tries) ::usleep(10'000);
-  CHECK_FALSE(somebody_has("calyx-orphan"));
+  for (int tries = 0; tries < 200 && somebody_has(mark("orphan")); ++tries) ::usleep(10'000);
+  CHECK_FALSE(somebody_has(mark("orphan")));
   CHECK(word(runner->run(shell("echo 1 > $R")).how) == "succeeded");
 
+  const std::string hostless = mark("hostless");
   const pid_t host = ::fork();
   if (host == 0) {
     const auto own = runner_in(scratch);
-    own->run(shell("trap '' TERM; while :; do sleep 0.1; done # calyx-hostless"));
+    own->run(shell("trap '' TERM; while :; do sleep 0.1; done # " + hostless));
     ::_exit(0);
   }
-  for (int tries = 0; tries < 500 && !somebody_has("calyx-hostless"); ++tries) ::usleep(10'000);
-  CHECK(somebody_has("calyx-hostless"));
+  for (int tries = 0; tries < 500 && !somebody_has(hostless); ++tries) ::usleep(10'000);
+  CHECK(somebody_has(hostless));
   ::kill(host, SIGKILL);
   ::waitpid(host, nullptr, 0);
-  for (int tries = 0; tries < 500 && somebody_has("calyx-hostless"); ++tries) ::usleep(10'000);
-  CHECK_FALSE(somebody_has("calyx-hostless"));
+  for (int tries = 0; tries < 500 && somebody_has(hostless); ++tries) ::usleep(10'000);
+  CHECK_FALSE(somebody_has(hostless));
 }
 
 TEST_CASE(
@@ -175,9 +177,9 @@ TEST_CASE("what a callback throws passes once the task is gone") {
   const auto runner = runner_in(scratch);
   Watch watch;
   watch.progress = [](std::string_view) { throw std::runtime_error("enough"); };
-  CHECK_THROWS_AS(runner->run(shell("echo 'COMPUTALOT_PROGRESS:{}'; sleep 30 # calyx-thrown"), watch),
+  CHECK_THROWS_AS(runner->run(shell("echo 'COMPUTALOT_PROGRESS:{}'; sleep 30 # " + mark("thrown")), watch),
                   std::runtime_error);
-  CHECK_FALSE(somebody_has("calyx-thrown"));
+  CHECK_FALSE(somebody_has(mark("thrown")));
   CHECK(word(runner->run(shell("echo 1 > $R")).how) == "succeeded");
 }
 

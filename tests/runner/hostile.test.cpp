@@ -42,7 +42,7 @@ TEST_CASE("nothing that a task starts outlives it") {
     CHECK(word(ended.how) == "succeeded");
     CHECK(ended.strays >= 1);
     CHECK(ended.ran_ms < 15'000);
-    CHECK_FALSE(somebody_has("./hostile"));
+    CHECK_FALSE(somebody_has(mark("hostile")));
   }
 }
 
@@ -56,7 +56,7 @@ TEST_CASE("a task that takes more memory than it may is killed, whichever of its
     CHECK(word(ended.how) == "out_of_memory");
     CHECK(ended.rungs.memory_watched);
     CHECK(ended.memory_bytes > 100u << 20);
-    CHECK_FALSE(somebody_has("./hostile"));
+    CHECK_FALSE(somebody_has(mark("hostile")));
   }
 }
 
@@ -64,7 +64,8 @@ TEST_CASE("a file has a largest size, and output does not count against it") {
   const Scratch scratch;
   const auto runner = runner_in(scratch);
   Task task = hostile(scratch, {"fill", "/dev/null"});
-  task.argv = {"/bin/sh", "-c", "./hostile flood 8 && exec ./hostile fill $TMPDIR/large"};
+  const std::string program = task.argv[0];
+  task.argv = {"/bin/sh", "-c", program + " flood 8 && exec " + program + " fill $TMPDIR/large"};
   task.limits.file_mb = 4;
   const Ended ended = runner->run(task);
   CHECK(word(ended.how) == "signalled");

@@ -2,7 +2,7 @@
 /// What the runner's tests share: a folder to work in, a runner, and tasks in one line of shell.
 #pragma once
 
-#include <dirent.h>
+#include <fcntl.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -64,13 +64,18 @@ inline Task shell(const std::string& script, std::int64_t timeout_ms = 60'000) {
   return task;
 }
 
+/// A word that no other test's tasks have, whichever run beside this one.
+inline std::string mark(const std::string& word) {
+  return "calyx-" + word + "-" + std::to_string(::getpid());
+}
+
 /// A task that is the hostile program, copied to where tasks may read it: a folder `project`.
 inline Task hostile(const Scratch& scratch, const std::vector<std::string>& words) {
   std::filesystem::create_directory(scratch / "project");
-  std::filesystem::copy_file(CALYX_TEST_HOSTILE, scratch / "project/hostile",
+  std::filesystem::copy_file(CALYX_TEST_HOSTILE, scratch / ("project/" + mark("hostile")),
                              std::filesystem::copy_options::skip_existing);
   Task task;
-  task.argv = {"./hostile"};
+  task.argv = {"./" + mark("hostile")};
   task.argv.insert(task.argv.end(), words.begin(), words.end());
   task.source = scratch / "project";
   task.limits.timeout_ms = 60'000;
@@ -89,9 +94,13 @@ inline std::size_t descriptors() { return names_in("/proc/self/fd").size(); }
 
 inline void put(const std::string& path, const std::string& text) { std::ofstream(path) << text; }
 
-inline std::string slurp(const std::string& path) {
-  std::ifstream file(path);
-  return {std::istreambuf_iterator<char>(file), {}};
+/// A small file's beginning; a process of /proc may be gone by the time that it is read.
+inline std::string beginning_of(const std::string& path) {
+  char bytes[4096];
+  const int file = ::open(path.c_str(), O_RDONLY | O_CLOEXEC);
+  const ssize_t got = file < 0 ? -1 : ::read(file, bytes, sizeof bytes);
+  if (file >= 0) ::close(file);
+  return got > 0 ? std::string(bytes, static_cast<std::size_t>(got)) : std::string();
 }
 
 /// Whether some process of the machine has `mark` in its command line.
@@ -99,7 +108,7 @@ inline bool somebody_has(const std::string& mark) {
   for (const std::string& name : names_in("/proc")) {
     if (name.find_first_not_of("0123456789") != std::string::npos) continue;
     if (std::stol(name) == ::getpid()) continue;
-    const std::string line = slurp("/proc/" + name + "/cmdline");
+    const std::string line = beginning_of("/proc/" + name + "/cmdline");
     if (line.find(mark) != std::string::npos) return true;
   }
   return false;
