@@ -16,7 +16,7 @@ namespace calyx::runner::helper {
 namespace {
 
 /// A small file of /proc, or nothing.
-std::string read_file(const char* path) {
+std::string text_of(const char* path) {
   std::string text;
   const int file = ::open(path, O_RDONLY | O_CLOEXEC);
   if (file < 0) return text;
@@ -47,7 +47,7 @@ void for_each_number(const char* folder, Each each) {
 pid_t parent_of(pid_t process) {
   char path[64];
   std::snprintf(path, sizeof path, "/proc/%d/stat", process);
-  const std::string stat = read_file(path);
+  const std::string stat = text_of(path);
   // The name in parentheses may hold anything, so what counts is behind the last of them.
   const std::size_t behind = stat.rfind(')');
   if (behind == std::string::npos || behind + 4 > stat.size()) return 0;
@@ -65,12 +65,12 @@ std::uint64_t resident(pid_t process, bool proportional) {
   char path[64];
   if (proportional) {
     std::snprintf(path, sizeof path, "/proc/%d/smaps_rollup", process);
-    const std::string text = read_file(path);
+    const std::string text = text_of(path);
     const char* const share = std::strstr(text.c_str(), "\nPss:");
     if (share != nullptr) return std::strtoull(share + 5, nullptr, 10) << 10;
   }
   std::snprintf(path, sizeof path, "/proc/%d/statm", process);
-  const std::string text = read_file(path);
+  const std::string text = text_of(path);
   const std::size_t space = text.find(' ');
   if (space == std::string::npos) return 0;
   return std::strtoull(text.c_str() + space, nullptr, 10) *
@@ -93,7 +93,7 @@ std::vector<pid_t> children_of(pid_t parent) {
   for_each_number(path, [&](pid_t thread) {
     char list[96];
     std::snprintf(list, sizeof list, "/proc/%d/task/%d/children", parent, thread);
-    const std::string text = read_file(list);
+    const std::string text = text_of(list);
     const char* at = text.c_str();
     char* end = nullptr;
     for (long child = std::strtol(at, &end, 10); end != at; child = std::strtol(at, &end, 10)) {

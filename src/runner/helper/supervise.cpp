@@ -146,7 +146,7 @@ bool limit_if(int what, std::uint64_t most) noexcept { return most == 0 || limit
 
 /// Replaces the process by the command, looked for in the folders of `search` when it is a plain name.
 /// Returns only if there is none to run, with `errno`.
-void execute(const Command& command) noexcept {
+void become(const Command& command) noexcept {
   char* const* const arguments = command.arguments.data();
   char* const* const variables = command.variables.data();
   const char* const name = arguments[0];
@@ -207,7 +207,7 @@ int launch_child(void* given) noexcept {
   ::sigprocmask(SIG_SETMASK, &none, nullptr);  // NOLINT(concurrency-mt-unsafe): there is one thread
   if (::syscall(SYS_close_range, 3, ~0U, 0) != 0)
     for (int number = 3; number < 1024; ++number) ::close(number);
-  execute(command);
+  become(command);
   return give_up(launch, Stage::command);
 }
 
