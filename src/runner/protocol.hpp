@@ -13,7 +13,6 @@
 
 namespace calyx::runner::protocol {
 
-inline constexpr std::uint32_t version = 1;
 inline constexpr int socket_number = 3;
 
 /// The most that argv, environment and paths of a request may be together: a packet has to fit a socket's
@@ -94,6 +93,9 @@ struct Report {
   std::uint8_t signals_scoped;
   std::uint8_t no_new_privileges;
 };
+
+/// Changes with what is said, as far as sizes tell; the first number is for what they do not.
+inline constexpr std::uint32_t version = 1u << 24 | sizeof(Request) << 12 | sizeof(Report);
 
 /// The file of a task's logs: a header, then a region for each of stdout and stderr. A region keeps the first
 /// `head_bytes` that were written, and of the rest the last `tail_bytes`, in a ring.

@@ -58,9 +58,8 @@ struct Task {
   /// The command, no shell: a first word without a slash is looked for in the PATH of the task's environment.
   std::vector<std::string> argv;
   std::string payload = "{}";  ///< JSON text, which is written as it is.
-  std::string source;  ///< The folder that it starts in and may read, absolute; or empty: one of its own.
-  std::string
-      checkpoint_dir;  ///< A folder that it may also write, absolute; or empty. Its user must be able to.
+  std::string source;          ///< A folder, absolute, to start in and read; or empty: one of its own.
+  std::string checkpoint_dir;  ///< A folder, absolute, to write as its user may; or empty.
   /// Variables beyond PATH, HOME, TMPDIR, LANG, TZ and the runner's own. PATH, LANG and TZ may be among them.
   std::vector<std::pair<std::string, std::string>> environment;
   std::optional<std::string> gpus;  ///< CUDA_VISIBLE_DEVICES, and with it the devices of GPUs.
