@@ -505,9 +505,8 @@ class Audit {
     std::uint64_t held = 0;
     for (const auto& [seq, lock] : book_.locks)
       if (lock.job != 0) ++held;
-    return held == holding ||
-           fault(std::to_string(held) + " locks are jobs' budgets, and " + std::to_string(holding) +
-                 " jobs hold one");
+    return held == holding || fault(std::to_string(held) + " locks are jobs' budgets, and " +
+                                    std::to_string(holding) + " jobs hold one");
   }
 
   /// A trigger that is gone lets rows change, and one that was added may do anything at the next write.

@@ -34,7 +34,6 @@ constexpr const char* schema[] = {
   downstream INTEGER NOT NULL,
   PRIMARY KEY(upstream, downstream)
 ) STRICT, WITHOUT ROWID)",
-    R"(CREATE INDEX job_edges_down ON job_edges(downstream))",
     R"(CREATE TABLE job_states(
   number    INTEGER PRIMARY KEY,
   account   INTEGER NOT NULL,
@@ -152,7 +151,6 @@ constexpr ListingText listing_texts[] = {
     {"jobs", "jobs_once", "number", " WHERE once <> ''"},
     {"job_items", nullptr, "first + length(body)", ""},
     {"job_edges", nullptr, "downstream", ""},
-    {"job_edges", "job_edges_down", "downstream", ""},
     {"job_states", nullptr, "number", ""},
     {"job_states", "job_states_account", "number", ""},
     {"job_states", nullptr, "number", " WHERE ready > 0"},
@@ -165,7 +163,7 @@ constexpr ListingText listing_texts[] = {
     {"leases", "leases_job", "first", ""},
     {"leases", nullptr, "expires", ""},
     {"leases", "leases_expires", "expires", ""},
-    {"retries", nullptr, "not_before", ""},
+    {"retries", nullptr, "not_before + 0 * attempts", ""},  // a column that the index has not
     {"retries", "retries_due", "not_before", ""},
     {"results", nullptr, "first + length(body)", ""},
     {"failures", nullptr, "task + length(message)", ""},
@@ -407,8 +405,6 @@ Result<JobStore> JobStore::make(Connection& connection, bool writes) {
        "listing jobs"},
       {store.live_jobs_, states + "WHERE status < 3 ORDER BY number", "listing live jobs"},
       {store.jobs_after_, "SELECT downstream FROM job_edges WHERE upstream = ?1", "looking for dependents"},
-      {store.jobs_before_, "SELECT upstream FROM job_edges WHERE downstream = ?1",
-       "looking for dependencies"},
       {store.leases_of_, leases + "WHERE job = ?1 ORDER BY first", "reading a job's leases"},
       {store.expired_leases_, leases + "WHERE expires < ?1 ORDER BY expires", "looking for lost leases"},
       // A range holds at most as many as one lease: the one that holds `from` is the last that begins there
@@ -430,7 +426,8 @@ Result<JobStore> JobStore::make(Connection& connection, bool writes) {
        "reading a job's events"},
       {store.usage_of_, "SELECT sum(charged_ms), sum(amount) FROM usage WHERE job = ?1", "summing usage"},
       {store.tally_,
-       "SELECT (SELECT sum(count) FROM results WHERE job = ?1), (SELECT count(*) FROM failures WHERE job = ?1), "
+       "SELECT (SELECT sum(count) FROM results WHERE job = ?1), (SELECT count(*) FROM failures WHERE job = "
+       "?1), "
        "(SELECT sum(count) FROM leases WHERE job = ?1), (SELECT count(*) FROM retries WHERE job = ?1), "
        "(SELECT sum(charged_ms) FROM usage WHERE job = ?1), (SELECT sum(amount) FROM usage WHERE job = ?1), "
        "(SELECT max(number) FROM job_events WHERE job = ?1)",
@@ -444,9 +441,9 @@ Result<JobStore> JobStore::make(Connection& connection, bool writes) {
     CALYX_TRY(text.statement, connection.prepare(text.sql, text.doing));
   }
   for (const ListingText& text : listing_texts) {
-    const std::string sql = std::string("SELECT count(*), sum(") + text.sum + ") FROM " + text.table +
-                            (text.index == nullptr ? " NOT INDEXED" : std::string(" INDEXED BY ") + text.index) +
-                            text.where;
+    const std::string sql =
+        std::string("SELECT count(*), sum(") + text.sum + ") FROM " + text.table +
+        (text.index == nullptr ? " NOT INDEXED" : std::string(" INDEXED BY ") + text.index) + text.where;
     CALYX_TRY(Statement statement, connection.prepare(sql, "reading the jobs' pages"));
     store.listings_.push_back({text.table, text.index, std::move(statement)});
   }
@@ -671,11 +668,6 @@ Result<Done> JobStore::live_jobs(const EachState& each) {
 Result<Done> JobStore::jobs_after(JobNumber before, const EachNumber& each) {
   const Statement::Run run(jobs_after_);
   run->bind(1, before);
-  return all_numbers(*run, each);
-}
-Result<Done> JobStore::jobs_before(JobNumber after, const EachNumber& each) {
-  const Statement::Run run(jobs_before_);
-  run->bind(1, after);
   return all_numbers(*run, each);
 }
 Result<Done> JobStore::leases_of(JobNumber job, const EachLease& each) {

@@ -181,7 +181,6 @@ class JobStore {
   Result<Done> live_jobs(const EachState& each);
   using EachNumber = std::function<Result<bool>(JobNumber)>;
   Result<Done> jobs_after(JobNumber before, const EachNumber& each);
-  Result<Done> jobs_before(JobNumber after, const EachNumber& each);
   using EachLease = std::function<Result<bool>(const LeaseRow&)>;
   Result<Done> leases_of(JobNumber job, const EachLease& each);
   /// Leases that ended before `now`, the first one first.
@@ -221,7 +220,7 @@ class JobStore {
       put_retry_, remove_retry_, remove_retries_, add_results_, add_failure_, add_usage_, put_output_,
       add_event_;
   Statement last_job_, job_, state_, find_once_, lease_, next_retry_, retry_, output_, items_, running_of_,
-      ready_jobs_, jobs_of_, live_jobs_, jobs_after_, jobs_before_, leases_of_, expired_leases_,
+      ready_jobs_, jobs_of_, live_jobs_, jobs_after_, leases_of_, expired_leases_,
       results_from_, failures_from_, retries_from_, events_of_, usage_of_, tally_;
   /// An index, or null for a table's own rows, and what it lists: a count and a sum.
   struct Listing {

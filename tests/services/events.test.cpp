@@ -95,7 +95,8 @@ std::vector<Fields> one_of_each(Dice& dice) {
       WaitlistJoined{dice.text(), dice.text()},
       WaitlistApprovedEvent{seq(), dice.text()},
       SigningKeyAdded{dice.text()},
-      PricesSet{{dice.money(), dice.money(), dice.money(), {{dice.text(), dice.money()}, {"*", dice.money()}}}},
+      PricesSet{
+          {dice.money(), dice.money(), dice.money(), {{dice.text(), dice.money()}, {"*", dice.money()}}}},
   };
 }
 

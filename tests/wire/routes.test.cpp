@@ -17,7 +17,7 @@ std::string path_of(const wire::Route& route, std::string_view id) {
 
 }  // namespace
 
-TEST_CASE("every route answers 401 without a key, and with one that is not good, but for the public two") {
+TEST_CASE("every route answers 401 without a key, and with one that is not good, but for the public ones") {
   Market market;
   std::size_t open = 0;
   for (const wire::Route& route : wire::routes()) {
@@ -34,7 +34,7 @@ TEST_CASE("every route answers 401 without a key, and with one that is not good,
     CHECK(answer.code() == "unauthorized");
     CHECK(market.send(method, path, "cyx_live_x", "{").status == 401);
   }
-  CHECK(open == 2);
+  CHECK(open == 5);
 }
 
 TEST_CASE("a path answers any other method with 405 and the ones it has") {
@@ -102,6 +102,8 @@ TEST_CASE("who may do what: principals against routes") {
   const std::string waiting = market.post("/v1/waitlist", market.op, R"({"owner_id":"w"})").at("id");
   const std::string key = market.get(agent.path("/keys"), alice.key).at("items.1.id");  // revoked already
   const std::string receipt = "/v1/receipts/" + earned.at("receipt_id");
+  const std::string job_id = market.post("/api/v1/jobs", agent.key, R"({"task":"t"})").at("job_id");
+  const std::string job = "/api/v1/jobs/" + job_id;
 
   struct Row {
     const char* method;
@@ -169,6 +171,32 @@ TEST_CASE("who may do what: principals against routes") {
       {"POST", "/v1/audit", "{}", {200, 403, 403, 403, 403, 401}},
       {"POST", "/v1/audit", "{", {400, 403, 403, 403, 403, 401}},
       {"GET", "/v1/export?format=csv", "", {200, 403, 403, 403, 403, 401}},
+      {"GET", "/v1/settings", "", {200, 403, 403, 403, 403, 401}},
+      {"PUT", "/v1/settings", R"({"prices":{}})", {200, 403, 403, 403, 403, 401}},
+      {"PUT", "/v1/settings", "{", {400, 403, 403, 403, 403, 401}},
+      {"POST", "/api/v1/jobs", R"({"task":"t"})", {201, 201, 201, 201, 201, 401}},
+      {"POST", "/api/v1/jobs", "{", {400, 400, 400, 400, 400, 401}},
+      {"GET", "/api/v1/jobs", "", {200, 200, 200, 200, 200, 401}},
+      {"POST", "/api/v1/jobs/batch", R"({"jobs":[]})", {200, 200, 200, 200, 200, 401}},
+      {"POST", "/api/v1/jobs/estimate", R"({"task":"t"})", {200, 200, 200, 200, 200, 401}},
+      {"GET", job, "", {200, 200, 200, 404, 404, 401}},
+      {"GET", job + "/output", "", {200, 200, 200, 404, 404, 401}},
+      {"GET", job + "/tasks", "", {200, 200, 200, 404, 404, 401}},
+      {"GET", job + "/events", "", {200, 200, 200, 404, 404, 401}},
+      {"GET", "/api/v1/results/" + job_id, "", {200, 200, 200, 404, 404, 401}},
+      {"PUT", job + "/cancel", "", {200, 200, 200, 404, 404, 401}},
+      {"GET", "/api/v1/recipes", "", {200, 200, 200, 200, 200, 401}},
+      {"GET", "/api/v1/recipes/none", "", {404, 404, 404, 404, 404, 401}},
+      {"POST", "/api/v1/recipes/none/jobs", R"({"payload":{}})", {404, 404, 404, 404, 404, 401}},
+      {"GET", "/api/v1/account/balance", "", {422, 200, 200, 200, 200, 401}},
+      {"GET", "/api/v1/account/balance?wallet_id=" + agent.id, "", {200, 200, 200, 403, 403, 401}},
+      {"GET", "/api/v1/account/ledger", "", {422, 200, 200, 200, 200, 401}},
+      {"GET", "/api/v1/account/holds", "", {422, 200, 200, 200, 200, 401}},
+      {"POST", "/api/v1/workers/lease", R"({"worker":"w"})", {200, 403, 403, 403, 403, 401}},
+      {"POST", "/api/v1/workers/report", R"({"lease_id":"1"})", {409, 403, 403, 403, 403, 401}},
+      {"GET", "/health", "", {200, 200, 200, 200, 200, 200}},
+      {"GET", "/live", "", {200, 200, 200, 200, 200, 200}},
+      {"GET", "/ready", "", {200, 200, 200, 200, 200, 200}},
   };
   const std::string keys[] = {market.op, alice.key, agent.key, bob.key, bot.key, extra.at("api_key")};
   for (const Row& row : rows)
