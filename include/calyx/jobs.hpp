@@ -146,6 +146,7 @@ struct TaskOutcome {
 /// Outcomes of the tasks at the front of a lease, in their order. With none it is a heartbeat.
 struct Report {
   std::int64_t token = 0;
+  std::optional<core::json::Value> progress{};  ///< Of the task at the front, while it runs: an object.
   std::vector<TaskOutcome> outcomes{};
   bool gives_back = false;  ///< What is left of the lease is for somebody else, at no try's cost.
 };

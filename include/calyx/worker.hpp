@@ -13,6 +13,7 @@
 namespace calyx {
 
 class Engine;
+class Crew;  // a worker's inside
 
 /// One task, as the function that does it sees it.
 struct TaskCall {
@@ -43,6 +44,20 @@ struct RecipeDefinition {
   TaskFunction run{};
 };
 
+/// How a worker runs commands: as processes of this machine, each with an empty environment, a folder of its
+/// own, no network but where it is let, and limits; README says which of these a kernel keeps.
+struct CommandOptions {
+  /// Where tasks' files lie, absolute: best a folder in memory (/dev/shm). Needed.
+  std::string scratch{};
+  /// The program `calyx-runner`; empty: where it was installed beside calyx.
+  std::string helper{};
+  /// What tasks may read besides the system's own folders, and may write besides their own.
+  std::vector<std::string> readable{}, writable{};
+  bool network = false;  ///< Whether tasks reach more than this machine's local sockets.
+  /// Commands run as processes of this machine's own, for which the host must say yes.
+  bool allow_bare_host = false;
+};
+
 struct WorkerOptions {
   std::string name = "local";             ///< 1 to 128 bytes of 0x21-0x7E.
   unsigned threads = 1;                   ///< 1 to 1,024; one more keeps the leases alive.
@@ -50,12 +65,14 @@ struct WorkerOptions {
   std::optional<WalletId> host_wallet{};  ///< Who is paid; absent: the market's house wallet.
   core::Requirements has{};               ///< As in `LeaseAsked`.
   std::vector<std::string> gpu_types{};
+  std::optional<CommandOptions> commands{};  ///< Absent: jobs with a `runner_command` are not for it.
 };
 
 /// Leases tasks of the engine's functions and recipes and does them, until it is stopped.
 class CALYX_EXPORT Worker {
  public:
-  /// The engine must outlive it. Fails: `field_value`; as any call of the engine.
+  /// The engine must outlive it. Fails: `field_value`; `file_missing` (no `calyx-runner`, with `looked_at` in
+  /// the details), `options_invalid`; `bare_host_refused`; as any call of the engine.
   static Result<Worker> start(Engine& engine, WorkerOptions options = {});
   Worker(Worker&&) noexcept;
   Worker& operator=(Worker&&) noexcept;
@@ -65,9 +82,8 @@ class CALYX_EXPORT Worker {
   void stop() noexcept;
 
  private:
-  class Inside;
-  explicit Worker(std::unique_ptr<Inside> inside);
-  std::unique_ptr<Inside> inside_;
+  explicit Worker(std::unique_ptr<Crew> crew);
+  std::unique_ptr<Crew> crew_;
 };
 
 }  // namespace calyx

@@ -11,6 +11,7 @@
 #include "crypto/random.hpp"
 #include "crypto/sha256.hpp"
 #include "services/receipts.hpp"
+#include "services/recipes.hpp"
 #include "store/path.hpp"
 
 namespace calyx {
@@ -176,6 +177,7 @@ Result<Done> Market::start() {
   seams_.random = options_.random ? random_of(this, options_.random) : crypto::system_random();
   seams_.hash_key = &hash_key_;
   seams_.known_jobs = &known_jobs_;
+  workshop_.put_recipe(services::packing_recipe());
 
   const bool plain_file = !options_.path.empty() && options_.vfs.empty();
   if (plain_file) {

@@ -19,6 +19,8 @@ inline const Stopped never = [] { return false; };
 /// Ends the jobs of `to_end`: merges what their tasks came to, and settles.
 Result<Done> do_chores(Market& market, const std::vector<services::JobNumber>& to_end);
 
+class Commands;
+
 /// Leases up to `options.tasks_max` tasks that this process can do, does them on this thread, and reports
 /// each stretch of them. False when there was nothing to do. What is not done when `stopped` says so is given
 /// back. Fails: the store; a lease that was lost on the way is no failure.

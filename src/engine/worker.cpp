@@ -4,6 +4,7 @@
 #include <list>
 #include <thread>
 
+#include "engine/commands.hpp"
 #include "engine/market.hpp"
 #include "engine/performing.hpp"
 
@@ -116,14 +117,86 @@ TaskOutcome run_one(const TaskFunction& run, const TaskCall& call) {
   return out;
 }
 
-Result<bool> perform(Market& market, const WorkerOptions& options, const Stopped& stopped, Heart* heart) {
-  LeaseAsked asked{.worker = options.name,
-                   .host_wallet = options.host_wallet,
-                   .tasks = market.workshop().task_names(),
-                   .recipes = market.workshop().recipe_names(),
-                   .has = options.has,
-                   .gpu_types = options.gpu_types,
-                   .tasks_max = options.tasks_max};
+/// A lease under way: what is reported of it, and whether it goes on.
+class Holding {
+ public:
+  Holding(Market& market, const Lease& lease, Heart* heart)
+      : market_(market), lease_(lease), heart_(heart), pending_{.token = lease.token} {
+    if (heart_ != nullptr) heart_->add(lease_.token);
+  }
+  Holding(const Holding&) = delete;
+  Holding& operator=(const Holding&) = delete;
+  ~Holding() {
+    if (heart_ != nullptr) heart_->remove(lease_.token);
+  }
+
+  /// Whether there is any use in going on.
+  bool stands() const { return done_.ok() && !lost_; }
+  bool lost() const { return lost_ || (heart_ != nullptr && heart_->lost(lease_.token)); }
+
+  void add(TaskOutcome outcome) {
+    pending_.outcomes.push_back(std::move(outcome));
+    if (steady_clock::now() - reported_at_ >= report_every) send();
+  }
+  void progress(const json::Value& value) {
+    constexpr std::chrono::milliseconds told_every(500);
+    if (value.object() == nullptr || steady_clock::now() - told_at_ < told_every) return;
+    told_at_ = steady_clock::now();
+    send();  // so that the task that it is about is the lease's first
+    if (stands()) take(report(market_, {.token = lease_.token, .progress = value}));
+  }
+  /// Reports the rest, and gives back what was not begun.
+  Result<Done> finish() {
+    pending_.gives_back = true;
+    if (stands()) send();
+    return std::move(done_);
+  }
+
+ private:
+  void send() {
+    if ((pending_.outcomes.empty() && !pending_.gives_back) || lost_) return;
+    take(report(market_, pending_));
+    pending_.outcomes.clear();
+    reported_at_ = steady_clock::now();
+  }
+  void take(const Result<Reported>& reported) {
+    // Cancelled, or too late: what was done of it is lost, and charged to nobody.
+    if (reported.reason() == Reason::lease_lost || (reported.ok() && reported->left == 0))
+      lost_ = true;
+    else if (!reported.ok() && !is_refusal(reported.reason()))
+      done_ = reported.error();
+  }
+
+  Market& market_;
+  const Lease& lease_;
+  Heart* heart_;
+  Report pending_;
+  steady_clock::time_point reported_at_ = steady_clock::now(), told_at_;
+  bool lost_ = false;
+  Result<Done> done_ = Done{};
+};
+
+/// The function of this process that does the tasks of `lease`; empty for a command, or when it was taken
+/// away.
+TaskFunction function_of(const Workshop& workshop, const Lease& lease) {
+  if (lease.work == word(services::WorkKind::task)) {
+    if (const auto task = workshop.task(lease.name)) return *task;
+  } else if (lease.work == word(services::WorkKind::recipe)) {
+    if (const auto recipe = workshop.recipe(lease.name)) return recipe->run;
+  }
+  return {};
+}
+
+Result<bool> perform(Market& market, const WorkerOptions& options, const Stopped& stopped, Commands* commands,
+                     Heart* heart) {
+  const LeaseAsked asked{.worker = options.name,
+                         .host_wallet = options.host_wallet,
+                         .tasks = market.workshop().task_names(),
+                         .recipes = market.workshop().recipe_names(),
+                         .commands = commands != nullptr,
+                         .has = options.has,
+                         .gpu_types = options.gpu_types,
+                         .tasks_max = options.tasks_max};
   services::Chores chores;
   CALYX_TRY(const Lease lease, market.write([&](Transaction& tx) {
     return services::lease_tasks(tx, Principal{}, asked, chores);
@@ -131,78 +204,62 @@ Result<bool> perform(Market& market, const WorkerOptions& options, const Stopped
   CALYX_CHECK(do_chores(market, chores.to_end));
   if (lease.count == 0) return !chores.to_end.empty();
 
-  TaskFunction run;
-  if (const auto task = market.workshop().task(lease.name); lease.work == "task" && task != nullptr)
-    run = *task;
-  if (const auto recipe = market.workshop().recipe(lease.name); lease.work == "recipe" && recipe != nullptr)
-    run = recipe->run;
-  if (!run) run = [](const TaskCall&) { return fail(Reason::internal, "its function was taken away"); };
-
-  const auto number = static_cast<services::JobNumber>(lease.job.number());
+  Holding holding(market, lease, heart);
+  std::shared_ptr<const services::KnownJob> known;
   CALYX_TRY(const std::vector<json::Value> payloads,
             market.history([&](store::MarketStore& store) -> Result<std::vector<json::Value>> {
-              CALYX_TRY(const auto known, market.known_jobs().get(store, number));
+              CALYX_TRY(known,
+                        market.known_jobs().get(store, static_cast<services::JobNumber>(lease.job.number())));
               return services::payloads_of(store, *known, lease.first, lease.count);
             }));
-  if (heart != nullptr) heart->add(lease.token);
-  Report pending{.token = lease.token};
-  auto reported_at = steady_clock::now();
-  bool lost = false;
-  Result<Done> done = Done{};
-  const auto send = [&] {
-    if ((pending.outcomes.empty() && !pending.gives_back) || lost) return;
-    const Result<Reported> sent = report(market, pending);
-    pending.outcomes.clear();
-    reported_at = steady_clock::now();
-    // Cancelled, or too late: what was done of it is lost, and charged to nobody.
-    if (sent.reason() == Reason::lease_lost || (sent.ok() && sent->left == 0))
-      lost = true;
-    else if (!sent.ok())
-      done = sent.error();
-  };
-  for (std::uint64_t i = 0; i < lease.count && !lost && done.ok() && !stopped(); ++i) {
+  const TaskFunction run = function_of(market.workshop(), lease);
+  const bool is_command = lease.work == word(services::WorkKind::command) && commands != nullptr;
+  const std::int64_t timeout_ms = lease.timeout_s * 1'000;
+  for (std::uint64_t i = 0; i < lease.count && holding.stands() && !stopped(); ++i) {
     const auto begun = steady_clock::now();
-    bool late = false;
+    // A process has its timeout from the runner; a function is asked to stop, and cannot be made to.
+    const auto stops = [&] {
+      return stopped() || holding.lost() || (!is_command && ms_since(begun) > timeout_ms);
+    };
     const TaskCall call{.job = lease.job,
                         .index = lease.first + i,
                         .attempt = lease.attempt,
                         .payload = payloads[i],
-                        .stopped =
-                            [&] {
-                              late = late || ms_since(begun) > lease.timeout_s * 1'000;
-                              return late || stopped() || (heart != nullptr && heart->lost(lease.token));
-                            },
-                        .progress = [](const json::Value&) {}};
-    TaskOutcome outcome = run_one(run, call);
-    if (outcome.ran_ms > lease.timeout_s * 1'000) {
-      outcome.failure = JobFailure::timed_out;
-      outcome.error =
-          "ran " + std::to_string(outcome.ran_ms) + " ms, timeout_s is " + std::to_string(lease.timeout_s);
-      outcome.result = {};
+                        .stopped = stops,
+                        .progress = [&](const json::Value& value) { holding.progress(value); }};
+    if (is_command) {
+      std::optional<TaskOutcome> outcome = commands->run(*known, {}, call);
+      if (!outcome) break;  // it is given back, or nobody's any more
+      holding.add(*std::move(outcome));
+      continue;
     }
-    pending.outcomes.push_back(std::move(outcome));
-    if (steady_clock::now() - reported_at >= report_every) send();
+    TaskOutcome outcome = run ? run_one(run, call)
+                              : TaskOutcome{.failure = JobFailure::not_started,
+                                            .error = "this process has no " + lease.work + " " + lease.name};
+    if (outcome.ran_ms > timeout_ms)
+      outcome = {.failure = JobFailure::timed_out,
+                 .error = "ran " + std::to_string(outcome.ran_ms) + " ms, timeout_s is " +
+                          std::to_string(lease.timeout_s),
+                 .ran_ms = outcome.ran_ms};
+    holding.add(std::move(outcome));
   }
-  pending.gives_back = true;  // of what `stopped` left; nothing, of a lease that is done
-  if (done.ok()) send();
-  if (heart != nullptr) heart->remove(lease.token);
-  CALYX_CHECK(std::move(done));
+  CALYX_CHECK(holding.finish());
   return true;
 }
 
 }  // namespace
 
 Result<bool> perform_some(Market& market, const WorkerOptions& options, const Stopped& stopped) {
-  return perform(market, options, stopped, nullptr);
+  return perform(market, options, stopped, nullptr, nullptr);
 }
 
 }  // namespace engine
 
-class Worker::Inside {
+class Crew {
  public:
-  Inside(Market& market, WorkerOptions options)
-      : market_(market), options_(std::move(options)), heart_(market) {}
-  ~Inside() { stop(); }
+  Crew(Market& market, WorkerOptions options, std::unique_ptr<engine::Commands> commands)
+      : market_(market), options_(std::move(options)), commands_(std::move(commands)), heart_(market) {}
+  ~Crew() { stop(); }
   void start() {
     threads_.emplace_back([this] { heart_.beat_until(stop_); });
     for (unsigned i = 0; i < options_.threads; ++i) threads_.emplace_back([this] { work(); });
@@ -221,7 +278,7 @@ class Worker::Inside {
       bool worked = false;
       try {
         const Result<bool> done = engine::perform(
-            market_, options_, [this] { return stop_.load(); }, &heart_);
+            market_, options_, [this] { return stop_.load(); }, commands_.get(), &heart_);
         worked = done.ok() && *done;
       } catch (const std::bad_alloc&) {  // the next round may find some
       }
@@ -233,17 +290,18 @@ class Worker::Inside {
 
   Market& market_;
   WorkerOptions options_;
+  std::unique_ptr<engine::Commands> commands_;  ///< Null: it runs none.
   engine::Heart heart_;
   std::atomic<bool> stop_{false};
   std::vector<std::thread> threads_;
 };
 
-Worker::Worker(std::unique_ptr<Inside> inside) : inside_(std::move(inside)) {}
+Worker::Worker(std::unique_ptr<Crew> crew) : crew_(std::move(crew)) {}
 Worker::Worker(Worker&&) noexcept = default;
 Worker& Worker::operator=(Worker&&) noexcept = default;
 Worker::~Worker() = default;
 void Worker::stop() noexcept {
-  if (inside_ != nullptr) inside_->stop();
+  if (crew_ != nullptr) crew_->stop();
 }
 
 Result<Worker> Worker::start(Engine& engine, WorkerOptions options) {
@@ -257,9 +315,13 @@ Result<Worker> Worker::start(Engine& engine, WorkerOptions options) {
     return services::field_error(Reason::field_value, "/tasks_max",
                                  "is " + std::to_string(options.tasks_max) + ", takes 1 to " +
                                      std::to_string(services::lease_tasks_max));
-  auto inside = std::make_unique<Inside>(market, std::move(options));
-  inside->start();
-  return Worker(std::move(inside));
+  std::unique_ptr<engine::Commands> commands;
+  if (options.commands) {
+    CALYX_TRY(commands, engine::Commands::open(*options.commands));
+  }
+  auto crew = std::make_unique<Crew>(market, std::move(options), std::move(commands));
+  crew->start();
+  return Worker(std::move(crew));
 }
 
 }  // namespace calyx

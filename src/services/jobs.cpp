@@ -21,6 +21,8 @@ constexpr std::size_t expired_leases_a_call = 64;
 constexpr std::size_t jobs_looked_at = 1'000;
 constexpr std::int64_t failure_events_max = 100;  ///< A job's; the rest is in its tasks.
 constexpr std::string_view work_version = "1";
+constexpr std::uint64_t command_tasks_max = 4;
+constexpr std::size_t progress_bytes_max = 65'536;
 
 Error no_job(std::string_view id) {
   return fail(Reason::job_unknown, "no job " + std::string(id), json::object({{"job_id", id}}));
@@ -234,6 +236,8 @@ bool meets(const LeaseAsked& worker, const JobTerms& terms) {
 std::uint64_t fresh_tasks(const Held& job, std::uint64_t most) {
   const KnownJob& known = *job.known;
   std::uint64_t count = std::min(most, known.row.tasks - job.state.fresh);
+  // Processes take long enough to be leased for themselves, and who hoards them keeps others from them.
+  if (known.terms.work == WorkKind::command) count = std::min(count, command_tasks_max);
   if (known.terms.max_parallel != 0) {
     const auto side_by_side = static_cast<std::uint64_t>(known.terms.max_parallel);
     count = std::min(count, side_by_side - std::min(side_by_side, job.state.running));
@@ -755,6 +759,19 @@ Result<Reported> report_tasks(Transaction& tx, const Principal& principal, const
                            std::to_string(lease.count) + " tasks left");
   JobStore& jobs = tx.change_jobs();
   lease.expires = Instant{tx.now().us + lease_s * core::us_per_second};
+  if (report.progress && lease.count > 0) {
+    const std::string progress = json::canonical(*report.progress);
+    if (report.progress->object() == nullptr || progress.size() > progress_bytes_max ||
+        !is_result(*report.progress))
+      return field_error(Reason::field_value, "/progress",
+                         "must be a JSON object of at most " + std::to_string(progress_bytes_max) + " bytes");
+    CALYX_CHECK(jobs.put_progress(lease.job, lease.first, lease.attempt, progress));
+    CALYX_TRY(Held job, hold(tx, lease.job));
+    CALYX_CHECK(tell(
+        tx, job,
+        json::object({{"event", "task_progress"}, {"index", lease.first}, {"progress", *report.progress}})));
+    CALYX_CHECK(put(tx, job));
+  }
   if (report.outcomes.empty() && !report.gives_back) {
     CALYX_CHECK(jobs.put_lease(lease));
     return Reported{.left = lease.count, .expires_at = lease.expires};
@@ -784,11 +801,15 @@ Result<Reported> report_tasks(Transaction& tx, const Principal& principal, const
     const std::uint64_t task = lease.first + i;
     JobFailure failure = outcome.failure;
     std::string error = outcome.error;
-    if (failure == JobFailure::none)
+    if (failure == JobFailure::none && !is_result(outcome.result)) {
+      failure = JobFailure::result_invalid;
+      error = "the result has an integer beyond 2^53 - 1, or what is no number";
+    } else if (failure == JobFailure::none) {
       if (Result<Done> fits = check_result(job.known->shape, task, outcome.result); !fits.ok()) {
         failure = JobFailure::result_invalid;
         error = std::move(fits).error().message;
       }
+    }
     if (core::is_charged(failure)) {
       const std::int64_t ms =
           std::clamp<std::int64_t>(outcome.ran_ms, 0, std::min(wall_ms, job.known->terms.timeout_s * 1'000));
@@ -802,7 +823,8 @@ Result<Reported> report_tasks(Transaction& tx, const Principal& principal, const
                                    .task = task,
                                    .attempt = lease.attempt,
                                    .out = outcome.out,
-                                   .err = outcome.err}));
+                                   .err = outcome.err,
+                                   .progress = {}}));
     if (failure != JobFailure::none) {
       CALYX_CHECK(flush(task));
       CALYX_CHECK(keep_failure(tx, job, lease, task, failure, error));
@@ -1055,6 +1077,13 @@ Result<std::vector<JobTask>> tasks_of(store::MarketStore& store, const KnownJob&
       out[i - from].attempts = row.attempt;
     }
     return row.first < end;
+  }));
+  CALYX_CHECK(jobs.outputs_from(number, from, [&](const store::OutputRow& row) -> Result<bool> {
+    if (row.task >= end) return false;
+    if (!row.progress.empty()) {
+      CALYX_TRY(out[row.task - from].progress, read_own_json(row.progress, "a task's progress"));
+    }
+    return true;
   }));
   if (payloads) {
     CALYX_TRY(std::vector<json::Value> made, payloads_of(store, known, from, out.size()));

@@ -281,6 +281,18 @@ Result<bool> read_retry(Statement& row, RetryRow& out) {
   return true;
 }
 
+Result<bool> read_output(Statement& row, OutputRow& out) {
+  CALYX_TRY(const bool more, row.step());
+  if (!more) return false;
+  out = {row.column_int(0),
+         unsigned_(row.column_int(1)),
+         row.column_int(2),
+         std::string(row.column_text(3)),
+         std::string(row.column_text(4)),
+         std::string(row.column_text(5))};
+  return true;
+}
+
 /// The one row that `read` may find.
 template <class Row, class Read>
 Result<std::optional<Row>> one(Statement& statement, Read read) {
@@ -371,8 +383,12 @@ Result<JobStore> JobStore::make(Connection& connection, bool writes) {
        "keeping what was used"},
       {store.put_output_,
        "INSERT INTO outputs(job, task, attempt, out, err, progress) VALUES(?1, ?2, ?3, ?4, ?5, ?6) "
-       "ON CONFLICT(job, task) DO UPDATE SET attempt = ?3, out = ?4, err = ?5, progress = ?6",
+       "ON CONFLICT(job, task) DO UPDATE SET attempt = ?3, out = ?4, err = ?5",
        "keeping a task's output"},
+      {store.put_progress_,
+       "INSERT INTO outputs(job, task, attempt, out, err, progress) VALUES(?1, ?2, ?3, '', '', ?4) "
+       "ON CONFLICT(job, task) DO UPDATE SET progress = ?4",
+       "keeping a task's progress"},
       {store.add_event_, "INSERT INTO job_events(job, number, at_us, body) VALUES(?1, ?2, ?3, ?4)",
        "keeping a job's event"},
   };
@@ -395,6 +411,10 @@ Result<JobStore> JobStore::make(Connection& connection, bool writes) {
       {store.output_,
        "SELECT job, task, attempt, out, err, progress FROM outputs WHERE job = ?1 AND task = ?2",
        "reading a task's output"},
+      {store.outputs_from_,
+       "SELECT job, task, attempt, out, err, progress FROM outputs WHERE job = ?1 AND task >= ?2 ORDER BY "
+       "task",
+       "reading tasks' outputs"},
       {store.items_,
        "SELECT first, body FROM job_items WHERE job = ?1 AND first <= ?2 ORDER BY first DESC LIMIT 1",
        "reading a job's items"},
@@ -563,6 +583,11 @@ Result<Done> JobStore::put_output(const OutputRow& row) {
       .bind(6, std::string_view(row.progress))
       .execute();
 }
+Result<Done> JobStore::put_progress(JobNumber job, std::uint64_t task, std::int64_t attempt,
+                                    std::string_view json) {
+  const Statement::Run run(put_progress_);
+  return run->bind(1, job).bind(2, signed_(task)).bind(3, attempt).bind(4, json).execute();
+}
 Result<Done> JobStore::add_event(JobNumber job, std::int64_t number, Instant at, std::string_view body) {
   const Statement::Run run(add_event_);
   return run->bind(1, job).bind(2, number).bind(3, at.us).bind(4, body).execute();
@@ -626,17 +651,12 @@ Result<std::optional<RetryRow>> JobStore::retry(JobNumber job, std::uint64_t tas
 Result<std::optional<OutputRow>> JobStore::output(JobNumber job, std::uint64_t task) {
   const Statement::Run run(output_);
   run->bind(1, job).bind(2, signed_(task));
-  return one<OutputRow>(*run, [](Statement& row, OutputRow& out) -> Result<bool> {
-    CALYX_TRY(const bool found, row.step());
-    if (!found) return false;
-    out = {row.column_int(0),
-           unsigned_(row.column_int(1)),
-           row.column_int(2),
-           std::string(row.column_text(3)),
-           std::string(row.column_text(4)),
-           std::string(row.column_text(5))};
-    return true;
-  });
+  return one<OutputRow>(*run, read_output);
+}
+Result<Done> JobStore::outputs_from(JobNumber job, std::uint64_t from, const EachOutput& each) {
+  const Statement::Run run(outputs_from_);
+  run->bind(1, job).bind(2, signed_(from));
+  return all<OutputRow>(*run, read_output, each);
 }
 Result<std::optional<JobStore::Items>> JobStore::items(JobNumber job, std::uint64_t item) {
   const Statement::Run run(items_);

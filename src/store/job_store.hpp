@@ -151,6 +151,8 @@ class JobStore {
   Result<Done> add_failure(const FailureRow& row);
   Result<Done> add_usage(const UsageRow& row);
   Result<Done> put_output(const OutputRow& row);
+  /// How far the attempt of a task is; what an earlier one printed stays.
+  Result<Done> put_progress(JobNumber job, std::uint64_t task, std::int64_t attempt, std::string_view json);
   Result<Done> add_event(JobNumber job, std::int64_t number, Instant at, std::string_view body);
 
   // ── looking up ──
@@ -191,6 +193,8 @@ class JobStore {
   Result<Done> results_from(JobNumber job, std::uint64_t from, const EachResults& each);
   using EachFailure = std::function<Result<bool>(const FailureRow&)>;
   Result<Done> failures_from(JobNumber job, std::uint64_t from, const EachFailure& each);
+  using EachOutput = std::function<Result<bool>(const OutputRow&)>;
+  Result<Done> outputs_from(JobNumber job, std::uint64_t from, const EachOutput& each);
   using EachRetry = std::function<Result<bool>(const RetryRow&)>;
   Result<Done> retries_from(JobNumber job, std::uint64_t from, const EachRetry& each);
   using EachJobEvent = std::function<Result<bool>(std::int64_t number, Instant at, std::string_view body)>;
@@ -218,10 +222,10 @@ class JobStore {
  private:
   Statement add_job_, add_items_, add_edge_, add_state_, put_state_, add_lease_, put_lease_, remove_lease_,
       put_retry_, remove_retry_, remove_retries_, add_results_, add_failure_, add_usage_, put_output_,
-      add_event_;
-  Statement last_job_, job_, state_, find_once_, lease_, next_retry_, retry_, output_, items_, running_of_,
-      ready_jobs_, jobs_of_, live_jobs_, jobs_after_, leases_of_, expired_leases_,
-      results_from_, failures_from_, retries_from_, events_of_, usage_of_, tally_;
+      put_progress_, add_event_;
+  Statement last_job_, job_, state_, find_once_, lease_, next_retry_, retry_, output_, outputs_from_, items_,
+      running_of_, ready_jobs_, jobs_of_, live_jobs_, jobs_after_, leases_of_, expired_leases_, results_from_,
+      failures_from_, retries_from_, events_of_, usage_of_, tally_;
   /// An index, or null for a table's own rows, and what it lists: a count and a sum.
   struct Listing {
     const char* table;

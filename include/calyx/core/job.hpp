@@ -46,7 +46,8 @@ enum class JobFailure : std::uint8_t {
   exit_nonzero,       ///< The command said so.
   signalled,          ///< The command was killed by a signal that we did not send.
   timed_out,          ///< The attempt took longer than `timeout_s`.
-  out_of_memory,      ///< The command went beyond its memory.
+  out_of_memory,      ///< The command went beyond its memory,
+  out_of_disk,        ///< or its files took more than they may.
   result_missing,     ///< It ended well and wrote no result,
   result_invalid,     ///< or one that is no JSON we take.
   task_failed,        ///< A host's function or recipe said so.
@@ -61,23 +62,11 @@ enum class JobFailure : std::uint8_t {
   cancelled,          ///< Somebody asked.
 };
 constexpr std::string_view word(JobFailure failure) noexcept {
-  constexpr std::string_view words[] = {"none",
-                                        "exit_nonzero",
-                                        "signalled",
-                                        "timed_out",
-                                        "out_of_memory",
-                                        "result_missing",
-                                        "result_invalid",
-                                        "task_failed",
-                                        "not_started",
-                                        "lease_lost",
-                                        "budget_exhausted",
-                                        "too_many_failures",
-                                        "dependency_failed",
-                                        "deadline_passed",
-                                        "queue_expired",
-                                        "merge_failed",
-                                        "cancelled"};
+  constexpr std::string_view words[] = {
+      "none",          "exit_nonzero",     "signalled",         "timed_out",         "out_of_memory",
+      "out_of_disk",   "result_missing",   "result_invalid",    "task_failed",       "not_started",
+      "lease_lost",    "budget_exhausted", "too_many_failures", "dependency_failed", "deadline_passed",
+      "queue_expired", "merge_failed",     "cancelled"};
   return words[static_cast<std::size_t>(failure)];
 }
 inline constexpr std::size_t job_failures = static_cast<std::size_t>(JobFailure::cancelled) + 1;
@@ -99,6 +88,7 @@ constexpr std::string_view recommended_action(JobFailure failure) noexcept {
       return "read the task's output: the command crashed, or something outside calyx killed it";
     case JobFailure::timed_out: return "raise timeout_s, or split the work into more tasks";
     case JobFailure::out_of_memory: return "raise requirements.memory_mb, or split the work into more tasks";
+    case JobFailure::out_of_disk: return "write less, or split the work into more tasks";
     case JobFailure::result_missing:
       return "write the result to the file that COMPUTALOT_TASK_RESULT names before the command ends";
     case JobFailure::result_invalid:

@@ -74,6 +74,7 @@ enum class Status : std::int32_t {
   X(human_only, refused, 403)             \
   X(not_the_host, refused, 403)           \
   X(wallet_not_active, refused, 403)      \
+  X(bare_host_refused, refused, 403)      \
   X(gpu_not_allowed, refused, 403)        \
   X(spend_cap_per_job, refused, 403)      \
   X(spend_cap_per_hour, refused, 403)     \

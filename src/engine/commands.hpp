@@ -1,0 +1,33 @@
+/// \file
+/// Jobs' commands as processes of this machine: what a task of a job is to `src/runner`, and what its end is
+/// to the job.
+#pragma once
+
+#include <calyx/worker.hpp>
+#include <functional>
+#include <memory>
+
+#include "runner/runner.hpp"
+#include "services/known_job.hpp"
+
+namespace calyx::engine {
+
+/// Threads: any; each call runs one task.
+class Commands {
+ public:
+  /// Fails: `bare_host_refused` unless the host allowed it; as `runner::Runner::open`.
+  static Result<std::unique_ptr<Commands>> open(const CommandOptions& options);
+
+  /// Runs the command of `job` on `payload` in the folder `source`, or in one of its own. Nothing where
+  /// `call.stopped` ended it: how it would have ended is not known.
+  std::optional<TaskOutcome> run(const services::KnownJob& job, const std::string& source,
+                                 const TaskCall& call);
+
+ private:
+  Commands(std::unique_ptr<runner::Runner> runner, bool network)
+      : runner_(std::move(runner)), network_(network) {}
+  std::unique_ptr<runner::Runner> runner_;
+  bool network_;
+};
+
+}  // namespace calyx::engine
