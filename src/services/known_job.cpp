@@ -7,7 +7,7 @@ namespace {
 
 namespace json = core::json;
 
-constexpr std::size_t known_jobs_max = 256;
+constexpr std::size_t known_jobs_max = 4'096;
 
 }  // namespace
 

@@ -138,18 +138,18 @@ struct Requirements {
   std::int64_t gpu_count = 0;
   std::int64_t gpu_memory_mb = 0;
   std::int64_t storage_gb = 0;
-  std::string gpu_type;  ///< The model, as allowlists judge it.
-  std::string profile;   ///< A name that host and user agree on.
+  std::string gpu_type{};  ///< The model, as allowlists judge it.
+  std::string profile{};   ///< A name that host and user agree on.
 
   bool operator==(const Requirements&) const = default;
 };
 
 /// The host's prices. Units: micro-FLOPS a second. All are zero until the host sets them.
 struct Prices {
-  Money base;                         ///< Of every task, whatever it needs.
-  Money cpu;                          ///< A core.
-  Money memory_gb;                    ///< 1,024 MB, by the MB and rounded up.
-  std::map<std::string, Money> gpus;  ///< A GPU, by `gpu_type`; `*` is any other.
+  Money base{};                         ///< Of every task, whatever it needs.
+  Money cpu{};                          ///< A core.
+  Money memory_gb{};                    ///< 1,024 MB, by the MB and rounded up.
+  std::map<std::string, Money> gpus{};  ///< A GPU, by `gpu_type`; `*` is any other.
 
   bool operator==(const Prices&) const = default;
 };
