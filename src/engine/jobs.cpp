@@ -102,17 +102,26 @@ Job shown(const Reading& by, const Found& found) {
 
 namespace engine {
 
-Result<Done> do_chores(Market& market, const std::vector<JobNumber>& to_end) {
-  for (const JobNumber number : to_end) {
-    CALYX_TRY(
-        const services::Merged merged, market.history([&](MarketStore& store) -> Result<services::Merged> {
-          CALYX_TRY(const std::shared_ptr<const KnownJob> known, market.known_jobs().get(store, number));
-          return services::merge_job(store, *known, nullptr);
-        }));
-    CALYX_CHECK(market.write([&](Transaction& tx) { return services::end_job(tx, number, merged); }));
-    market.workshop().knock();
-  }
+namespace {
+
+Result<Done> end_one(Market& market, JobNumber number) {
+  CALYX_TRY(const services::Merged merged,
+            market.history([&](MarketStore& store) -> Result<services::Merged> {
+              CALYX_TRY(const std::shared_ptr<const KnownJob> known, market.known_jobs().get(store, number));
+              return services::merge_job(store, *known, nullptr);
+            }));
+  CALYX_CHECK(market.write([&](Transaction& tx) { return services::end_job(tx, number, merged); }));
+  market.workshop().knock();
   return Done{};
+}
+
+}  // namespace
+
+Result<Done> do_chores(Market& market, const std::vector<JobNumber>& to_end) {
+  Result<Done> done = Done{};
+  for (const JobNumber number : to_end)
+    if (Result<Done> ended = end_one(market, number); !ended.ok() && done.ok()) done = std::move(ended);
+  return done;
 }
 
 }  // namespace engine
@@ -299,7 +308,10 @@ Result<Lease> Session::lease_tasks(const LeaseAsked& asked) {
   Chores chores;
   Result<Lease> lease =
       market_->write([&](Transaction& tx) { return services::lease_tasks(tx, principal_, asked, chores); });
-  if (lease.ok()) CALYX_CHECK(engine::do_chores(*market_, chores.to_end));
+  if (!lease.ok()) return lease;
+  // What was handed out is told, whatever becomes of another job's end: the next lease finds that again.
+  if (Result<Done> done = engine::do_chores(*market_, chores.to_end); !done.ok() && lease->count == 0)
+    return done.error();
   return lease;
 }
 
@@ -308,7 +320,8 @@ Result<Reported> Session::report_tasks(const Report& report) {
   Result<Reported> reported =
       market_->write([&](Transaction& tx) { return services::report_tasks(tx, principal_, report, chores); });
   if (reported.ok()) {
-    CALYX_CHECK(engine::do_chores(*market_, chores.to_end));
+    // The report stands, also where the job cannot end yet: the next lease tries that again.
+    static_cast<void>(engine::do_chores(*market_, chores.to_end));
     market_->workshop().knock();
   }
   return reported;
