@@ -159,6 +159,8 @@ Result<std::vector<Result<JobSubmitted>>> Session::submit_jobs(std::span<const R
 
 Result<JobSubmitted> Session::submit_job(const JobSubmit& asked) {
   CALYX_CHECK(market_->usable());
+  // Only a job of a batch has a key with a space, which keeps the two apart.
+  CALYX_CHECK(services::check_key_text("Idempotency-Key", asked.idempotency_key, services::Empty::allowed));
   CALYX_TRY(const services::PreparedJob job, prepare(*market_, asked));
   Result<JobSubmitted> submitted = market_->write(
       [&](Transaction& tx) { return services::submit_job(tx, principal_, job, narrowing_.get()); });
