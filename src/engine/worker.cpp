@@ -152,11 +152,17 @@ Result<bool> perform(Market& market, const WorkerOptions& options, const Stopped
   auto reported_at = steady_clock::now();
   bool lost = false;
   Result<Done> done = Done{};
+  std::optional<Error> unheard;
   const auto send = [&] {
     if ((pending.outcomes.empty() && !pending.gives_back) || lost) return;
     const Result<Reported> sent = report(market, pending);
-    pending.outcomes.clear();
     reported_at = steady_clock::now();
+    unheard.reset();
+    if (!sent.ok() && sent.error().status() == Status::unavailable) {
+      unheard = sent.error();  // nothing was written: the same is told again, with what comes to it
+      return;
+    }
+    pending.outcomes.clear();
     // Cancelled, or too late: what was done of it is lost, and charged to nobody.
     if (sent.reason() == Reason::lease_lost || (sent.ok() && sent->left == 0))
       lost = true;
@@ -188,6 +194,10 @@ Result<bool> perform(Market& market, const WorkerOptions& options, const Stopped
   }
   pending.gives_back = true;  // of what `stopped` left; nothing, of a lease that is done
   if (done.ok()) send();
+  // A store that stays busy is asked for as long as the lease may last.
+  for (const auto since = steady_clock::now(); unheard && ms_since(since) < lease_s * 1'000; send())
+    std::this_thread::sleep_for(report_every);
+  if (unheard) done = *std::move(unheard);
   if (heart != nullptr) heart->remove(lease.token);
   CALYX_CHECK(std::move(done));
   return true;
