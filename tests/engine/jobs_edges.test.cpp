@@ -1,8 +1,13 @@
 /// \file
 /// What went wrong with jobs once, or goes wrong on the edge of what they promise.
+#include <atomic>
+#include <chrono>
 #include <cmath>
+#include <thread>
 
 #include "engine/job_market.hpp"
+#include "store/gate.hpp"
+#include "store/scratch.hpp"
 
 using namespace calyx;
 using testing::JobMarket;
@@ -107,22 +112,35 @@ TEST_CASE("a result is JSON that every reader takes alike, whoever reports it") 
   }
 }
 
-TEST_CASE("a job of a batch has the batch's key and its place, and nothing else with a space is a key") {
+TEST_CASE("a job of a batch has the batch's key and its place, which is nobody's key outside of a batch") {
   JobMarket market;
   struct Row {
     const char* key;
-    bool taken;
+    bool alone, in_batch;
   };
   const std::string longest(128, 'k');
   const std::string place = longest + " 199", longer = longest + "k 1";
-  const Row rows[] = {{"k", true},      {"k 0", true},   {"k 199", true}, {place.c_str(), true},
-                      {" 0", false},    {" ", false},    {"k ", false},   {"k x", false},
-                      {"k 1 2", false}, {"k 1x", false}, {"k\t1", false}, {longer.c_str(), false}};
+  const Row rows[] = {{"k", true, true},
+                      {longest.c_str(), true, true},
+                      {"k 0", false, true},
+                      {"k 199", false, true},
+                      {place.c_str(), false, true},
+                      {" 0", false, false},
+                      {" ", false, false},
+                      {"k ", false, false},
+                      {"k x", false, false},
+                      {"k 1 2", false, false},
+                      {"k 1x", false, false},
+                      {"k\t1", false, false},
+                      {longer.c_str(), false, false}};
   for (const Row& row : rows) {
     CAPTURE(row.key);
-    const Result<JobSubmitted> submitted =
-        market.all.submit_job({.job = JobMarket::job(1), .wallet = market.payer, .idempotency_key = row.key});
-    CHECK(submitted.ok() == row.taken);
+    const JobSubmit asked{.job = JobMarket::job(1), .wallet = market.payer, .idempotency_key = row.key};
+    CHECK(market.all.submit_job(asked).ok() == row.alone);
+    const std::vector<Result<JobSubmit>> batch{asked};
+    const Result<JobSubmitted> submitted = market.all.submit_jobs(batch).value()[0];
+    CHECK(submitted.ok() == row.in_batch);
+    if (row.alone) CHECK(submitted->replayed);
   }
 }
 
@@ -203,4 +221,36 @@ TEST_CASE("jobs that no worker can do keep no other job from being seen") {
   const Lease lease = market.lease();
   REQUIRE(lease.count == 1);
   CHECK(lease.job == id);
+}
+
+TEST_CASE("what a worker did while the store was busy is told once it is not, and not done again") {
+  const store::Scratch scratch;
+  Options options;
+  options.path = scratch / "m.db";
+  options.busy_timeout_ms = 10;
+  Engine engine = Engine::open(options).value();
+  std::atomic<int> begun{0};
+  std::atomic<bool> go_on{false};
+  CHECK(engine
+            .register_task("work",
+                           [&](const TaskCall& call) -> Result<json::Value> {
+                             ++begun;
+                             while (!go_on) std::this_thread::yield();
+                             return json::Value(call.index);
+                           })
+            .ok());
+  Session all = engine.as_operator();
+  const JobId id = all.submit_job({.job = JobMarket::job(3)}).value().id;
+  Worker worker = Worker::start(engine, {.tasks_max = 3}).value();
+  while (begun == 0) std::this_thread::yield();
+  {
+    store::Gate gate = store::Gate::open(options.path + "-gate").value();
+    const auto hold = store::GateHold::take(gate, 5'000);
+    REQUIRE(hold.ok());
+    go_on = true;
+    std::this_thread::sleep_for(std::chrono::milliseconds(300));  // longer than a report waits
+  }
+  CHECK(all.wait_job(id, std::chrono::seconds(10)).value().status == JobStatus::completed);
+  CHECK(begun == 3);
+  worker.stop();
 }
