@@ -104,17 +104,26 @@ Job shown(const Reading& by, const Found& found) {
 
 namespace engine {
 
-Result<Done> do_chores(Market& market, const std::vector<JobNumber>& to_end) {
-  for (const JobNumber number : to_end) {
-    CALYX_TRY(
-        const services::Merged merged, market.history([&](MarketStore& store) -> Result<services::Merged> {
-          CALYX_TRY(const std::shared_ptr<const KnownJob> known, market.known_jobs().get(store, number));
-          return services::merge_job(store, *known, nullptr);
-        }));
-    CALYX_CHECK(market.write([&](Transaction& tx) { return services::end_job(tx, number, merged); }));
-    market.workshop().knock();
-  }
+namespace {
+
+Result<Done> end_one(Market& market, JobNumber number) {
+  CALYX_TRY(const services::Merged merged,
+            market.history([&](MarketStore& store) -> Result<services::Merged> {
+              CALYX_TRY(const std::shared_ptr<const KnownJob> known, market.known_jobs().get(store, number));
+              return services::merge_job(store, *known, nullptr);
+            }));
+  CALYX_CHECK(market.write([&](Transaction& tx) { return services::end_job(tx, number, merged); }));
+  market.workshop().knock();
   return Done{};
+}
+
+}  // namespace
+
+Result<Done> do_chores(Market& market, const std::vector<JobNumber>& to_end) {
+  Result<Done> done = Done{};
+  for (const JobNumber number : to_end)
+    if (Result<Done> ended = end_one(market, number); !ended.ok() && done.ok()) done = std::move(ended);
+  return done;
 }
 
 }  // namespace engine
@@ -152,6 +161,8 @@ Result<std::vector<Result<JobSubmitted>>> Session::submit_jobs(std::span<const R
 
 Result<JobSubmitted> Session::submit_job(const JobSubmit& asked) {
   CALYX_CHECK(market_->usable());
+  // Only a job of a batch has a key with a space, which keeps the two apart.
+  CALYX_CHECK(services::check_key_text("Idempotency-Key", asked.idempotency_key, services::Empty::allowed));
   CALYX_TRY(const services::PreparedJob job, prepare(*market_, asked));
   Result<JobSubmitted> submitted = market_->write(
       [&](Transaction& tx) { return services::submit_job(tx, principal_, job, narrowing_.get()); });
@@ -301,7 +312,10 @@ Result<Lease> Session::lease_tasks(const LeaseAsked& asked) {
   Chores chores;
   Result<Lease> lease =
       market_->write([&](Transaction& tx) { return services::lease_tasks(tx, principal_, asked, chores); });
-  if (lease.ok()) CALYX_CHECK(engine::do_chores(*market_, chores.to_end));
+  if (!lease.ok()) return lease;
+  // What was handed out is told, whatever becomes of another job's end: the next lease finds that again.
+  if (Result<Done> done = engine::do_chores(*market_, chores.to_end); !done.ok() && lease->count == 0)
+    return done.error();
   return lease;
 }
 
@@ -310,7 +324,8 @@ Result<Reported> Session::report_tasks(const Report& report) {
   Result<Reported> reported =
       market_->write([&](Transaction& tx) { return services::report_tasks(tx, principal_, report, chores); });
   if (reported.ok()) {
-    CALYX_CHECK(engine::do_chores(*market_, chores.to_end));
+    // The report stands, also where the job cannot end yet: the next lease tries that again.
+    static_cast<void>(engine::do_chores(*market_, chores.to_end));
     market_->workshop().knock();
   }
   return reported;

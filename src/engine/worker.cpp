@@ -29,7 +29,8 @@ Result<Reported> report(Market& market, const Report& report) {
   Result<Reported> reported =
       market.write([&](Transaction& tx) { return services::report_tasks(tx, Principal{}, report, chores); });
   if (reported.ok()) {
-    CALYX_CHECK(do_chores(market, chores.to_end));
+    // The report stands, also where the job cannot end yet: the next lease tries that again.
+    static_cast<void>(do_chores(market, chores.to_end));
     if (!report.outcomes.empty()) market.workshop().knock();
   }
   return reported;
@@ -143,27 +144,40 @@ class Holding {
     if (value.object() == nullptr || steady_clock::now() - told_at_ < told_every) return;
     told_at_ = steady_clock::now();
     send();  // so that the task that it is about is the lease's first
-    if (stands()) take(report(market_, {.token = lease_.token, .progress = value}));
+    if (stands() && pending_.outcomes.empty())
+      take(report(market_, {.token = lease_.token, .progress = value}));
   }
   /// Reports the rest, and gives back what was not begun.
   Result<Done> finish() {
     pending_.gives_back = true;
     if (stands()) send();
+    // A store that stays busy is asked for as long as the lease may last.
+    for (const auto since = steady_clock::now(); unheard_ && stands() && ms_since(since) < lease_s * 1'000;
+         send())
+      std::this_thread::sleep_for(report_every);
+    if (unheard_) return *std::move(unheard_);
     return std::move(done_);
   }
 
  private:
   void send() {
     if ((pending_.outcomes.empty() && !pending_.gives_back) || lost_) return;
-    take(report(market_, pending_));
-    pending_.outcomes.clear();
+    const Result<Reported> reported = report(market_, pending_);
     reported_at_ = steady_clock::now();
+    unheard_.reset();
+    if (!reported.ok() && reported.error().status() == Status::unavailable) {
+      unheard_ = reported.error();  // nothing was written: the same is told again, with what comes to it
+      return;
+    }
+    pending_.outcomes.clear();
+    take(reported);
   }
   void take(const Result<Reported>& reported) {
     // Cancelled, or too late: what was done of it is lost, and charged to nobody.
     if (reported.reason() == Reason::lease_lost || (reported.ok() && reported->left == 0))
       lost_ = true;
-    else if (!reported.ok() && !is_refusal(reported.reason()))
+    else if (!reported.ok() && !is_refusal(reported.reason()) &&
+             reported.error().status() != Status::unavailable)
       done_ = reported.error();
   }
 
@@ -173,6 +187,7 @@ class Holding {
   Report pending_;
   steady_clock::time_point reported_at_ = steady_clock::now(), told_at_;
   bool lost_ = false;
+  std::optional<Error> unheard_;  ///< What a store that was busy said to the last report.
   Result<Done> done_ = Done{};
 };
 
@@ -201,7 +216,9 @@ Result<bool> perform(Market& market, const WorkerOptions& options, const Stopped
   CALYX_TRY(const Lease lease, market.write([&](Transaction& tx) {
     return services::lease_tasks(tx, Principal{}, asked, chores);
   }));
-  CALYX_CHECK(do_chores(market, chores.to_end));
+  // Tasks that it has are done, whatever becomes of another job's end: the next lease finds that again.
+  if (Result<Done> done = do_chores(market, chores.to_end); !done.ok() && lease.count == 0)
+    return done.error();
   if (lease.count == 0) return !chores.to_end.empty();
 
   Holding holding(market, lease, heart);

@@ -95,7 +95,8 @@ void uncommit(Held& job, std::uint64_t tasks) {
 }
 
 /// Takes every task from its worker: what runs is charged for the time that it ran, and its report will find
-/// no lease.
+/// no lease. A lease that is late is lost, whether or not anybody has looked at it since: it is charged to
+/// nobody.
 Result<Done> stop_tasks(Transaction& tx, Held& job) {
   std::vector<LeaseRow> leases;
   CALYX_CHECK(tx.store().jobs().leases_of(job.state.number, [&](const LeaseRow& row) -> Result<bool> {
@@ -105,7 +106,8 @@ Result<Done> stop_tasks(Transaction& tx, Held& job) {
   JobStore& jobs = tx.change_jobs();
   for (const LeaseRow& lease : leases) {
     const std::int64_t most = std::min(job.known->terms.timeout_s * 1'000, lease_s * 1'000);
-    const std::int64_t ms = std::clamp<std::int64_t>((tx.now().us - lease.since.us) / us_per_ms, 0, most);
+    const std::int64_t ran_ms = std::clamp<std::int64_t>((tx.now().us - lease.since.us) / us_per_ms, 0, most);
+    const std::int64_t ms = lease.expires < tx.now() ? 0 : ran_ms;
     const Money cost = charge(job, ms);
     if (cost.micro != 0)
       CALYX_CHECK(jobs.add_usage({.lease = lease.token,
@@ -198,6 +200,9 @@ Result<Done> sweep_leases(Transaction& tx, std::vector<JobNumber>& to_end) {
     return lost.size() < expired_leases_a_call;
   }));
   for (const LeaseRow& lease : lost) {
+    // One before it may have ended their job, which takes all of its leases.
+    CALYX_TRY(const std::optional<LeaseRow> still, tx.store().jobs().lease(lease.token));
+    if (!still) continue;
     CALYX_TRY(Held job, hold(tx, lease.job));
     CALYX_CHECK(tx.change_jobs().remove_lease(lease.token));
     uncommit(job, lease.count);
@@ -351,12 +356,14 @@ core::Digest input_of(const json::Object& job) {
 
 /// Whether `settle` may go through, asked before anything of the end is written.
 Result<Done> may_settle(Transaction& tx, const Held& job) {
-  if (job.known->row.lock == 0 || job.state.charged.micro == 0) return Done{};
+  // What runs is charged as it is stopped, and never more than what is committed for it.
+  const Money most{job.state.charged.micro + job.state.committed.micro};
+  if (job.known->row.lock == 0 || most.micro == 0) return Done{};
   if (!tx.seams().can_sign)
     return fail(Reason::keys_missing,
                 "no signing key of the market is here to sign the receipt: put the key file back");
   const WalletState* host = tx.book().wallet(job.state.host);
-  return host == nullptr ? Result<Done>(Done{}) : check_room(*host, job.state.charged);
+  return host == nullptr ? Result<Done>(Done{}) : check_room(*host, most);
 }
 
 core::Digest hash_of_null() { return crypto::Sha256{}("null"); }
@@ -426,9 +433,23 @@ JobId job_id_of(std::uint32_t tag, const store::JobRow& row) noexcept {
 
 // ── submitting ──
 
+namespace {
+
+/// A job of a batch has the key of the batch, a space, and its place in it; what is before the space is the
+/// caller's.
+Result<Done> check_job_key(std::string_view key) {
+  const std::size_t space = std::min(key.find(' '), key.size());
+  const std::string_view place = key.substr(std::min(space + 1, key.size()));
+  const bool of_batch = !place.empty() && place.find_first_not_of("0123456789") == std::string_view::npos;
+  return check_key_text("Idempotency-Key", of_batch ? key.substr(0, space) : key,
+                        of_batch ? Empty::refused : Empty::allowed);
+}
+
+}  // namespace
+
 Result<PreparedJob> prepare_job(const JobSubmit& asked) {
   CALYX_TRY(JobTerms terms, read_terms(asked.job, asked.recipe));
-  CALYX_CHECK(check_key_text("Idempotency-Key", asked.idempotency_key, Empty::allowed));
+  CALYX_CHECK(check_job_key(asked.idempotency_key));
   CALYX_TRY(core::JobShape shape, core::JobShape::read(asked.job));
   if (!shape.reduce().command.empty())
     return fail(Reason::unsupported, "a reduce by a command is not run yet: name an operator",
@@ -635,6 +656,13 @@ Result<Lease> lease_tasks(Transaction& tx, const Principal& principal, const Lea
   // The best job for this worker, and what it would get of it.
   std::vector<JobState> ready;
   CALYX_CHECK(tx.store().jobs().ready_jobs([&](const JobState& state) -> Result<bool> {
+    if (state.ready == Readiness::to_lease) {
+      // What this worker cannot do is no part of what it looks at: else enough jobs of nobody's would keep
+      // all others from being seen.
+      CALYX_TRY(std::shared_ptr<const KnownJob> known, tx.seams().known_jobs->get(tx.store(), state.number));
+      const bool fits = meets(asked, known->terms);
+      if (!fits && !overdue({.known = std::move(known), .state = state}, tx.now())) return true;
+    }
     ready.push_back(state);
     return ready.size() < jobs_looked_at;
   }));
@@ -781,8 +809,9 @@ Result<Reported> report_tasks(Transaction& tx, const Principal& principal, const
   const std::uint64_t reported = report.outcomes.size();
   const std::uint64_t tasks = job.known->row.tasks;
   const std::uint64_t done_before = job.state.completed + job.state.failed;
-  // A worker is believed as far as the clock goes.
-  std::int64_t wall_ms = (tx.now().us - lease.since.us) / us_per_ms + static_cast<std::int64_t>(reported);
+  // A worker is believed as far as the clock goes, which may have been set back meanwhile.
+  std::int64_t wall_ms = std::max<std::int64_t>(0, (tx.now().us - lease.since.us) / us_per_ms) +
+                         static_cast<std::int64_t>(reported);
   std::int64_t charged_ms = 0;
   Money amount;
   std::uint64_t attempts = 0;
@@ -801,11 +830,12 @@ Result<Reported> report_tasks(Transaction& tx, const Principal& principal, const
     const std::uint64_t task = lease.first + i;
     JobFailure failure = outcome.failure;
     std::string error = outcome.error;
-    if (failure == JobFailure::none && !is_result(outcome.result)) {
-      failure = JobFailure::result_invalid;
-      error = "the result has an integer beyond 2^53 - 1, or what is no number";
-    } else if (failure == JobFailure::none) {
-      if (Result<Done> fits = check_result(job.known->shape, task, outcome.result); !fits.ok()) {
+    if (failure == JobFailure::none) {
+      // Whoever reports: a worker of this process has asked before, one elsewhere may not have.
+      if (!is_result(outcome.result)) {
+        failure = JobFailure::result_invalid;
+        error = "the result has a NaN, an infinity or an integer beyond 2^53 - 1";
+      } else if (Result<Done> fits = check_result(job.known->shape, task, outcome.result); !fits.ok()) {
         failure = JobFailure::result_invalid;
         error = std::move(fits).error().message;
       }

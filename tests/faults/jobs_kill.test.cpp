@@ -1,0 +1,355 @@
+/// \file
+/// Workers that share a market's file are killed at any moment: no task is done twice or lost, each job is
+/// settled once, and every report that was answered stands.
+#include <doctest/doctest.h>
+#include <fcntl.h>
+#include <signal.h>
+#include <sqlite3.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <calyx/calyx.hpp>
+#include <chrono>
+#include <map>
+#include <set>
+#include <sstream>
+#include <thread>
+
+#include "store/scratch.hpp"
+#include "testing.hpp"
+
+namespace calyx::faults {
+namespace {
+
+namespace json = core::json;
+using testing::by_scale;
+using testing::Dice;
+
+constexpr std::int64_t tasks_a_job = 12;
+constexpr std::int64_t topup_micro = 1'000'000'000'000;
+
+/// The market's clock. A round is later than any lease of the round before, and than any retry's pause.
+std::function<std::int64_t()> clock_of(std::uint64_t round) {
+  const auto begun = std::chrono::steady_clock::now();
+  return [begun, round] {
+    constexpr std::int64_t first_us = 1'800'000'000'000'000, round_us = 400'000'000;
+    const auto passed =
+        std::chrono::duration_cast<std::chrono::microseconds>(std::chrono::steady_clock::now() - begun);
+    return first_us + static_cast<std::int64_t>(round) * round_us + passed.count();
+  };
+}
+
+Result<Engine> open(const std::string& path, std::uint64_t round) {
+  Options options;
+  options.path = path;
+  options.busy_timeout_ms = 10'000;
+  options.now_us = clock_of(round);
+  return Engine::open(std::move(options));
+}
+
+/// The payer: made by whoever comes first, the same for all.
+Result<WalletId> payer_of(Session& all) {
+  CALYX_TRY(const WalletCreated payer, all.create_wallet({.owner_id = "payer", .idempotency_key = "payer"}));
+  return payer.wallet.id;
+}
+
+void tell(int pipe, const std::string& line) {
+  const std::string whole = line + "\n";
+  if (::write(pipe, whole.data(), whole.size()) != static_cast<ssize_t>(whole.size())) ::_exit(3);
+}
+
+JobSubmit job_of(const WalletId& payer, const std::string& key) {
+  JobSubmit asked{.wallet = payer, .idempotency_key = key};
+  asked.job.set("task", "work").set("timeout_s", 10).set("max_retries", 1);
+  asked.job.set("fan_out",
+                json::object({{"chunks", tasks_a_job}, {"range_field", "n"}, {"total", tasks_a_job}}));
+  return asked;
+}
+
+/// What a child does until it is killed. It says "submitted KEY JOB" and "reported JOB FIRST COUNT NAME" once
+/// the call has come back; the result of each task that it did is NAME, which no other report has.
+int work(const std::string& path, std::uint64_t round, std::size_t process, int pipe) {
+  Result<Engine> engine = open(path, round);
+  if (!engine.ok()) {
+    tell(pipe, "failed to open: " + engine.error().message);
+    return 1;
+  }
+  Session all = engine->as_operator();
+  const Result<WalletId> payer = payer_of(all);
+  if (!payer.ok()) return 1;
+  Dice dice(round * 1'000 + process);
+  const std::string self = std::to_string(round) + "." + std::to_string(process) + ".";
+  for (std::uint64_t i = 0;; ++i) {
+    const std::string name = self + std::to_string(i);
+    if (i % 6 == 0) {
+      const Result<JobSubmitted> submitted = all.submit_job(job_of(*payer, name));
+      if (!submitted.ok()) {
+        tell(pipe, "failed to submit: " + submitted.error().message);
+        return 1;
+      }
+      tell(pipe, "submitted " + name + " " + submitted->id.text());
+    }
+    const Result<Lease> lease =
+        all.lease_tasks({.worker = name, .tasks = {"work"}, .tasks_max = 1 + dice.below(6)});
+    if (!lease.ok()) {
+      tell(pipe, "failed to lease: " + lease.error().message);
+      return 1;
+    }
+    if (lease->count == 0) continue;
+    Report report{.token = lease->token, .gives_back = true};
+    const std::uint64_t done = dice.below(8) == 0 ? dice.below(lease->count + 1) : lease->count;
+    const bool fails = done != 0 && dice.below(6) == 0;
+    for (std::uint64_t task = 0; task < done; ++task)
+      report.outcomes.push_back({.failure = fails ? JobFailure::task_failed : JobFailure::none,
+                                 .result = json::Value(name),
+                                 .ran_ms = static_cast<std::int64_t>(dice.below(20))});
+    const Result<Reported> reported = all.report_tasks(report);
+    if (!reported.ok()) {
+      tell(pipe, "failed to report: " + reported.error().message);
+      return 1;
+    }
+    if (!fails && done != 0)
+      tell(pipe, "reported " + lease->job.text() + " " + std::to_string(lease->first) + " " +
+                     std::to_string(done) + " " + name);
+  }
+}
+
+struct Child {
+  pid_t process = -1;
+  int pipe = -1;
+};
+
+/// What was answered, over all rounds: it must stand in each round after.
+struct Answered {
+  std::map<std::string, std::string> jobs;                            ///< By the submit's key.
+  std::map<std::string, std::map<std::uint64_t, std::string>> tasks;  ///< By job and task.
+};
+
+/// Empty, or what the child says went wrong.
+std::string hear(const Child& child, Answered& answered, std::uint64_t& heard) {
+  std::string all, failure;
+  char bytes[4096];
+  for (ssize_t got; (got = ::read(child.pipe, bytes, sizeof bytes)) > 0;)
+    all.append(bytes, static_cast<std::size_t>(got));
+  ::close(child.pipe);
+  std::istringstream lines(all);
+  for (std::string line; std::getline(lines, line);) {
+    std::istringstream words(line);
+    std::string what, job, name;
+    words >> what;
+    ++heard;
+    if (what == "submitted") {
+      words >> name >> job;
+      answered.jobs[name] = job;
+    } else if (what == "reported") {
+      std::uint64_t first = 0, count = 0;
+      words >> job >> first >> count >> name;
+      for (std::uint64_t i = first; i < first + count; ++i)
+        if (!answered.tasks[job].emplace(i, name).second)
+          return "task " + std::to_string(i) + " of " + job + " was done twice";
+    } else {
+      failure = line;
+    }
+  }
+  return failure;
+}
+
+/// Whether all that was answered stands, and every job's money is where its state says.
+std::string judge(Engine& engine, const Answered& answered, AuditDepth depth) {
+  Session all = engine.as_operator();
+  const Result<AuditReport> report = all.audit({}, depth);
+  if (!report.ok()) return "no audit: " + report.error().message;
+  if (!report->ok) return "the audit says: " + report->first_fault;
+  const WalletId payer = payer_of(all).value();
+  for (const auto& [key, job] : answered.jobs) {
+    const Result<JobSubmitted> again = all.submit_job(job_of(payer, key));
+    if (!again.ok() || !again->replayed || again->id.text() != job)
+      return "submit " + key + " does not stand";
+  }
+  for (const auto& [id, tasks] : answered.tasks) {
+    const Result<JobResults> results = all.job_results(*JobId::read(id));
+    if (!results.ok()) return "the results of " + id + ": " + results.error().message;
+    for (const auto& [task, name] : tasks) {
+      const JobTask& is = results->tasks[task];
+      if (is.status != TaskStatus::completed || is.result.string() == nullptr || *is.result.string() != name)
+        return "task " + std::to_string(task) + " of " + id + " was answered to " + name +
+               ", and does not stand";
+    }
+  }
+  // What was paid in is with the payer, is held, or was charged by a job that has ended.
+  std::int64_t spent = 0, holds = 0;
+  Page page{.limit = 1'000};
+  do {
+    const Listed<Job> jobs = all.jobs({}, page).value();
+    for (const Job& job : jobs.items) {
+      if (job.cost > job.hold) return "a job costs more than it holds";
+      (is_terminal(job.status) ? spent : holds) += (is_terminal(job.status) ? job.cost : job.hold).micro;
+      if (is_terminal(job.status) && job.receipt.has_value() != (job.cost.micro != 0))
+        return "a job that has ended lacks its receipt";
+    }
+    page.after = jobs.next;
+  } while (!page.after.empty());
+  const Wallet wallet = all.wallet(payer).value();
+  if (wallet.held.micro != holds) return "the payer holds other sums than its jobs";
+  if (wallet.balance.micro + holds + spent != topup_micro) return "money was lost, or charged twice";
+  return {};
+}
+
+/// Does what is left, as workers would; each job then has ended.
+std::string finish(Engine& engine) {
+  Session all = engine.as_operator();
+  for (;;) {
+    const Result<Lease> lease = all.lease_tasks({.worker = "last", .tasks = {"work"}, .tasks_max = 100});
+    if (!lease.ok()) return "the last lease: " + lease.error().message;
+    if (lease->count == 0) break;
+    Report report{.token = lease->token};
+    for (std::uint64_t i = 0; i < lease->count; ++i)
+      report.outcomes.push_back({.result = json::Value("last")});
+    if (const Result<Reported> done = all.report_tasks(report); !done.ok())
+      return "the last report: " + done.error().message;
+  }
+  for (const JobStatus status : {JobStatus::planning, JobStatus::queued, JobStatus::running})
+    if (!all.jobs({.status = status}).value().items.empty()) return "a job does not end";
+  return {};
+}
+
+/// With every engine closed a plain connection disturbs nobody's locks.
+std::string judge_rows(const std::string& path) {
+  struct Row {
+    const char* says;
+    const char* sql;
+    const char* expected;
+  };
+  const Row rows[] = {
+      {"the file", "PRAGMA integrity_check", "ok"},
+      {"results of one task twice",
+       "SELECT count(*) FROM results a JOIN results b ON a.job = b.job AND a.first < b.first AND b.first < "
+       "a.first + a.count",
+       "0"},
+      {"tasks that both failed and did not",
+       "SELECT count(*) FROM failures f JOIN results r ON f.job = r.job AND f.task >= r.first AND f.task < "
+       "r.first + r.count",
+       "0"},
+      {"jobs with tasks that nobody knows of",
+       "SELECT count(*) FROM jobs j WHERE tasks <> (SELECT coalesce(sum(count), 0) FROM results WHERE job = "
+       "j.number) + (SELECT count(*) FROM failures WHERE job = j.number)",
+       "0"},
+      {"leases of nobody's", "SELECT count(*) FROM leases", "0"},
+      {"retries of nobody's", "SELECT count(*) FROM retries", "0"},
+      {"jobs settled other than once",
+       "SELECT count(*) FROM jobs j WHERE lock <> 0 AND (SELECT count(*) FROM resolutions WHERE lock = "
+       "j.lock) <> 1",
+       "0"},
+      {"the sum of the books", "SELECT sum(amount) FROM ledger", "0"},
+  };
+  sqlite3* raw = nullptr;
+  std::string fault;
+  sqlite3_open_v2(path.c_str(), &raw, SQLITE_OPEN_READWRITE, nullptr);
+  for (const Row& row : rows) {
+    sqlite3_stmt* statement = nullptr;
+    std::string is = "nothing";
+    sqlite3_prepare_v2(raw, row.sql, -1, &statement, nullptr);
+    if (sqlite3_step(statement) == SQLITE_ROW)
+      is = reinterpret_cast<const char*>(sqlite3_column_text(statement, 0));
+    sqlite3_finalize(statement);
+    if (is != row.expected) fault += std::string(row.says) + ": " + is + " ";
+  }
+  sqlite3_close_v2(raw);
+  return fault;
+}
+
+struct Tally {
+  std::uint64_t kills = 0, heard = 0, tasks = 0;
+};
+
+/// One market, through `rounds` of killing. Empty when all is well.
+std::string kill_again_and_again(const std::string& path, std::size_t processes, std::uint64_t rounds,
+                                 Dice& dice, Tally& tally) {
+  Answered answered;
+  {
+    Result<Engine> engine = open(path, 0);
+    if (!engine.ok()) return "it does not open: " + engine.error().message;
+    Session all = engine->as_operator();
+    const WalletId payer = payer_of(all).value();
+    if (!all.topup({.wallet = payer, .amount = Money{topup_micro}}).ok()) return "no money";
+    if (!all.set_prices({.base = Money{1'000'000}}).ok()) return "no price";
+  }
+  std::uint64_t pause_us = 60'000;
+  for (std::uint64_t round = 1; round <= rounds; ++round) {
+    std::vector<Child> children(processes);
+    for (std::size_t process = 0; process < processes; ++process) {
+      int ends[2];
+      if (::pipe2(ends, O_CLOEXEC) != 0) return "no pipe";
+      children[process].pipe = ends[0];
+      children[process].process = store::start_child([&] {
+        for (const Child& other : children)
+          if (other.pipe >= 0) ::close(other.pipe);
+        return work(path, round, process, ends[1]);
+      });
+      ::close(ends[1]);
+    }
+    for (Child& child : children) {  // not all at one moment: who is left takes over
+      std::this_thread::sleep_for(std::chrono::microseconds(dice.below(pause_us)));
+      ::kill(child.process, SIGKILL);
+      ++tally.kills;
+    }
+    std::string failure;
+    const std::uint64_t heard = tally.heard;
+    for (Child& child : children) {
+      store::wait_for(child.process);
+      if (const std::string said = hear(child, answered, tally.heard); !said.empty()) failure = said;
+    }
+    const std::string at = "round " + std::to_string(round) + ": ";
+    if (!failure.empty()) return at + failure;
+    // Where nobody came to say anything (a slow machine, a sanitizer) the next may live longer.
+    if (tally.heard == heard && pause_us < 1'000'000) pause_us *= 2;
+
+    Result<Engine> engine = open(path, round);
+    if (!engine.ok()) return at + "it does not open: " + engine.error().message;
+    const AuditDepth depth = round % 4 == 0 ? AuditDepth::each : AuditDepth::covered;
+    if (const std::string fault = judge(*engine, answered, depth); !fault.empty()) return at + fault;
+  }
+  {
+    // Twice: what failed or was lost in the first go is due again in the second.
+    for (std::uint64_t later = 1; later <= 6; ++later) {
+      Result<Engine> engine = open(path, rounds + later);
+      if (!engine.ok()) return "it does not open: " + engine.error().message;
+      const std::string fault = finish(*engine);
+      if (!fault.empty() && later == 6) return fault;
+      if (!fault.empty()) continue;
+      if (const std::string at_last = judge(*engine, answered, AuditDepth::each); !at_last.empty())
+        return "at the end: " + at_last;
+      break;
+    }
+  }
+  for (const auto& [job, tasks] : answered.tasks) tally.tasks += tasks.size();
+  const std::string fault = judge_rows(path);
+  return fault.empty() ? fault : "the file says: " + fault;
+}
+
+}  // namespace
+
+TEST_CASE("workers that share a market may be killed at any moment, and no task is lost or paid for twice") {
+  const auto begun = std::chrono::steady_clock::now();
+  Tally tally;
+  std::string fault;
+  constexpr std::uint64_t seed = 20'261'128;
+  Dice dice(seed);
+  const std::uint64_t markets = by_scale<std::uint64_t>(2, 6, 40);
+  const std::uint64_t rounds = by_scale<std::uint64_t>(3, 8, 20);
+  for (std::uint64_t market = 0; market < markets && fault.empty(); ++market) {
+    const store::Scratch folder;
+    fault = kill_again_and_again(folder / "market.db", market % 2 == 0 ? 1 : 4, rounds, dice, tally);
+  }
+  CHECK_MESSAGE(fault.empty(), "seed " << seed << ": " << fault);
+  const auto ms =
+      std::chrono::duration_cast<std::chrono::milliseconds>(std::chrono::steady_clock::now() - begun).count();
+  MESSAGE("kills: ", tally.kills, " workers killed in ", markets, " markets, ", tally.heard, " answers, ",
+          tally.tasks, " tasks answered for, ", ms, " ms");
+  testing::told("workers of jobs killed", tally.kills);
+  testing::told("tasks answered for over kills", tally.tasks);
+  CHECK(tally.kills >= by_scale<std::uint64_t>(15, 60, 300));
+  CHECK(tally.tasks > 0);
+}
+
+}  // namespace calyx::faults
