@@ -269,19 +269,16 @@ class Job:
     Any thread may use a job at any time. A call about somebody else's job is ``NotFound`` (``job_unknown``).
     """
 
-    __slots__ = ("__weakref__", "_session", "hold", "id", "replayed")
+    __slots__ = ("__weakref__", "_session", "id", "replayed")
 
     #: ``job_…``
     id: str
-    #: What was held for it when it was submitted; None where that was not here.
-    hold: Flops | None
     #: The first answer to the same submit, again.
     replayed: bool
 
-    def __init__(self, session: Session, job_id: str, hold: Flops | None = None, replayed: bool = False) -> None:
+    def __init__(self, session: Session, job_id: str, replayed: bool = False) -> None:
         self._session = session
         self.id = job_id
-        self.hold = hold
         self.replayed = replayed
 
     # What it is.
@@ -294,6 +291,11 @@ class Job:
     def status(self) -> str:
         """``planning``, ``queued``, ``running``, ``completed``, ``partial``, ``failed`` or ``cancelled``."""
         return self.state().status
+
+    @property
+    def hold(self) -> Flops:
+        """What was held for it when it was submitted."""
+        return self.state().hold
 
     @property
     def cost(self) -> Flops:
@@ -650,7 +652,7 @@ class JobsOfSession:
             "" if recipe is None else text_in(recipe, "recipe"),
             key_in(idempotency_key, "Idempotency-Key"),
         )
-        return Job(self, raw["id"], raw["estimate"]["hold"], raw["replayed"])  # type: ignore[arg-type]
+        return Job(self, raw["id"], raw["replayed"])  # type: ignore[arg-type]
 
     def estimate(
         self, *, recipe: str | None = None, wallet: Wallet | str | None = None, **members: Any
