@@ -364,7 +364,7 @@ def test_a_task_may_submit_wait_and_even_close(path: Path) -> None:
         return inner.result
 
     market.register_task("outer", outer)
-    with market.worker(threads=2):
+    with market.worker(threads=1):  # which does the inner job where the outer one waits for it
         job = market.submit(task="outer", payload={})
         job.wait(timeout=SOON)
         assert job.result == 49

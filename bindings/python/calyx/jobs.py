@@ -680,8 +680,12 @@ class JobsOfSession:
         tag: str | None = None,
     ) -> Iterator[JobState]:
         """The jobs that this principal may read, the youngest first, as they stand."""
-        filters = [maybe_text_in(one, name) or "" for one, name in ((status, "status"), (project, "project"), (tag, "tag"))]
-        return pages(lambda after, size: self._native.jobs(*filters, after, size), state_of, limit)
+        asked = (
+            maybe_text_in(status, "status") or "",
+            maybe_text_in(project, "project") or "",
+            maybe_text_in(tag, "tag") or "",
+        )
+        return pages(lambda after, size: self._native.jobs(*asked, after, size), state_of, limit)
 
     def recipes(self) -> list[Recipe]:
         """The recipes of this process."""

@@ -694,7 +694,12 @@ void add_jobs(py::module_& module, py::class_<Open, OpenPtr>& engines, py::class
       .def_property_readonly("running", &PyWorker::is_running)
       .def("stop", &PyWorker::stop);
 
-  engines.def_property_readonly("has_workers", [](const Open& self) { return !self.workers.empty(); })
+  engines
+      .def_property_readonly(
+          "has_workers",
+          // A worker's task that waits for a job may be what keeps that job's worker busy: it helps itself.
+          [](const Open& self) { return !self.workers.empty() && worker_tasks == 0; },
+          "Whether workers do what this thread waits for.")
       .def("register_task", &register_task, arg("name"), arg("function"))
       .def("start_worker", &start_worker, arg("name"), arg("threads"), arg("tasks_max"), arg("host"),
            arg("has"), arg("gpu_types"));
