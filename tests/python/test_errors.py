@@ -74,7 +74,7 @@ def test_calls_raise_what_their_documentation_says(market: calyx.Market, they) -
         (calyx.Refused, "spend_cap_per_job", lambda: they.agent.spend("job-2", 6, gpu_type="A100")),
         (calyx.Refused, "insufficient_balance", lambda: they.host.spend("job-2", 5000)),
         (calyx.Refused, "unauthorized", lambda: market.session("cyx_live_no")),
-        (calyx.Unsupported, "unsupported", lambda: they.agent.submit()),
+        (calyx.Invalid, "field_missing", lambda: they.agent.submit()),
     ]
     for kind, reason, call in rows:
         with pytest.raises(calyx.Error) as raised:

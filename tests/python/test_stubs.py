@@ -27,7 +27,11 @@ def of_stub(node: ast.FunctionDef) -> Signature:
         plain = {"str", "int", "bool", "bytes", "list[str]", "list[tuple[str, str]]"}
         if said.removesuffix(" | None") in plain:
             return said
-        return {"dict[str, Any]": "dict", "list[tuple[Any, ...]]": "list[tuple]"}.get(said, "function or object")
+        return {
+            "dict[str, Any]": "dict",
+            "list[dict[str, Any]]": "list[dict]",
+            "list[tuple[Any, ...]]": "list[tuple]",
+        }.get(said, "function or object")
 
     return [(one.arg, word(one.annotation)) for one in node.args.args if one.arg != "self"]
 

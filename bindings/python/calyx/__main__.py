@@ -10,6 +10,8 @@ import json
 import os
 import sys
 from collections.abc import Sequence
+from dataclasses import fields
+from datetime import datetime
 from pathlib import Path
 
 from . import Error, __version__, open as open_market, verify_receipt
@@ -81,6 +83,30 @@ def keys(arguments: argparse.Namespace) -> int:
     return 0
 
 
+def jobs(arguments: argparse.Namespace) -> int:
+    with open_market(arguments.market, read_only=True) as market:
+        for job in market.jobs(arguments.limit, status=arguments.status):
+            done = f"{job.progress.completed + job.progress.failed}/{job.progress.tasks}"
+            print(f"{job.id}  {job.status:<9}  {done:>9}  {job.cost} FLOPS  {job.name}")
+    return 0
+
+
+def job(arguments: argparse.Namespace) -> int:
+    with open_market(arguments.market, read_only=True) as market:
+        state = market.job(arguments.job_id).state()
+    for field in fields(state):
+        value = getattr(state, field.name)
+        if field.name == "progress":
+            said = ", ".join(f"{getattr(value, one.name)} {one.name}" for one in fields(value))
+        elif isinstance(value, datetime):
+            said = f"{value:%Y-%m-%dT%H:%M:%SZ}"
+        else:
+            said = ", ".join(value) if isinstance(value, list) else "" if value is None else str(value)
+        if said:
+            print(f"{field.name}: {said}")
+    return 0
+
+
 def parser() -> argparse.ArgumentParser:
     top = argparse.ArgumentParser(
         prog="python -m calyx",
@@ -143,6 +169,19 @@ def parser() -> argparse.ArgumentParser:
     )
     one.add_argument("market", help="the market file")
     one.set_defaults(run=keys)
+
+    one = commands.add_parser(
+        "jobs", help="list a market's jobs", description="Lists jobs, the youngest first: status, tasks done, cost, name."
+    )
+    one.add_argument("market", help="the market file")
+    one.add_argument("--limit", type=int, help="how many")
+    one.add_argument("--status", help="only those that are queued, running, completed, …")
+    one.set_defaults(run=jobs)
+
+    one = commands.add_parser("job", help="show a job", description="Shows a job as it stands.")
+    one.add_argument("market", help="the market file")
+    one.add_argument("job_id", help="job_…")
+    one.set_defaults(run=job)
     return top
 
 

@@ -19,10 +19,11 @@ from dataclasses import dataclass
 from datetime import datetime
 from decimal import Decimal
 from types import TracebackType
-from typing import IO, Any, NoReturn, Union
+from typing import IO, Any, NoReturn, TypeVar, Union
 
 from . import _native
 from .errors import Error, Invalid, Refused
+from .jobs import JobsOfSession, Worker, task_function
 from .money import Amount, Flops
 from .receipt import AnyReceipt, Receipt, Verdict, _json_text, _text_of
 from .wallet import (
@@ -174,11 +175,13 @@ class Response:
         return json.loads(self.body, parse_float=Decimal)
 
 
+_TaskT = TypeVar("_TaskT", bound=Callable[..., Any])
+
 _record_of = {Spend: Spent, Release: Released, TopUp: Moved, Transfer: Moved}
 _name_of = {Spend: "spend", Earn: "earn", Release: "release", TopUp: "topup", Transfer: "transfer"}
 
 
-class Session:
+class Session(JobsOfSession):
     """What one principal may do: the operator (:class:`Market` itself), a human or an agent.
 
     ``market.session(api_key)`` gives one; each call is judged by whose key it is. Any thread may use it.
@@ -543,6 +546,32 @@ class Market(Session):
     def verify(self, receipt: AnyReceipt) -> Verdict:
         """Judges a receipt (a :class:`Receipt`, the JWS text, or the document around it) by this market's keys."""
         return Verdict(**self._engine.verify(_text_of(receipt)))
+
+    def register_task(self, name: str, function: Callable[..., Any]) -> None:
+        """Makes ``function`` what jobs with ``task=name`` do, in this process; a name that is taken is replaced.
+
+        It is called with a task's payload, and with its :class:`TaskCall` too where it takes two arguments, on the
+        threads of workers or of who waits for a job. What it returns is the task's result: None, bool, int, float,
+        str, list or dict. What it raises is the task's error. It may call the market. The market keeps it, and what
+        it refers to, until it is closed.
+
+        Raises ``Invalid`` (``field_value``): a name is 1 to 128 bytes of 0x21-0x7E.
+        """
+        self._engine.register_task(text_in(name, "/name"), task_function(function))
+
+    def task(self, function: _TaskT) -> _TaskT:
+        """:meth:`register_task` as a decorator, by the function's own name.
+
+        >>> @market.task
+        ... def square(payload):
+        ...     return payload["x"] ** 2
+        """
+        self.register_task(function.__name__, function)
+        return function
+
+    def worker(self, **options: Any) -> Worker:
+        """A :class:`Worker` of this market, not yet started: ``with market.worker(threads=4): …``."""
+        return Worker(self, **options)
 
     def backup(self, path: str | os.PathLike[str]) -> None:
         """Copies the market file. The keys beside it are not copied: keep those apart."""

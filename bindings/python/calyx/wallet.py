@@ -14,11 +14,12 @@ from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any, NoReturn, TypeVar, Union
 
 from . import _native
-from .errors import Invalid, NotFound, Unsupported
+from .errors import Invalid, NotFound, Refused
 from .money import Amount, Flops, micro
 from .receipt import Receipt
 
 if TYPE_CHECKING:
+    from .jobs import Job, JobEstimate, JobState
     from .market import Market, Session
 
 __all__ = [
@@ -704,12 +705,54 @@ class Wallet:
             )
         )
 
-    def submit(self, *_: object, **__: object) -> NoReturn:
-        """Not part of this release: jobs come with the job system. Raises :class:`calyx.Unsupported`."""
-        raise Unsupported(
-            "unsupported",
-            "jobs are not part of this release: lock escrow with wallet.spend, settle with host.earn",
+    # Jobs.
+
+    def submit(
+        self,
+        *,
+        image: str | None = None,
+        command: str | Sequence[str] | None = None,
+        gpu_type: str | None = None,
+        max_budget: Amount | None = None,
+        task: str | None = None,
+        recipe: str | None = None,
+        payload: Any = None,
+        idempotency_key: str | None = None,
+        **members: Any,
+    ) -> Job:
+        """Takes in a job that this wallet pays for, and locks its budget in escrow. See :meth:`Session.submit`.
+
+        >>> job = wallet.submit(task="square", payload={"x": 3}, max_budget=4.00)
+        >>> receipt = job.wait()
+        """
+        if members.get("wallet", self.id) not in (self.id, self):
+            raise Refused("not_your_wallet", "a wallet's job is paid by that wallet", {"field": "wallet"})
+        members["wallet"] = self
+        return self._session.submit(
+            image=image,
+            command=command,
+            gpu_type=gpu_type,
+            max_budget=max_budget,
+            task=task,
+            recipe=recipe,
+            payload=payload,
+            idempotency_key=idempotency_key,
+            **members,
         )
+
+    def estimate(self, **members: Any) -> JobEstimate:
+        """What :meth:`submit` of the same would hold, with nothing written."""
+        return self._session.estimate(**{**members, "wallet": self})
+
+    def jobs(self, limit: int | None = None) -> Iterator[JobState]:
+        """The jobs that this wallet pays for, the youngest first, as they stand."""
+        left = limit
+        for state in self._session.jobs():
+            if left is not None and left <= 0:
+                return
+            if state.wallet_id == self.id:
+                left = None if left is None else left - 1
+                yield state
 
     # Its books. Each is an iterator that reads on as it is walked; ``limit`` ends it early.
 

@@ -8,174 +8,15 @@
 /// Threads: every call into the engine is made without the GIL (`outside`), also the short ones: a call that
 /// kept it would wait for a lock whose holder may be waiting for the GIL to run a callback.
 /// Owns: a call holds its engine, so `close` beside a running call takes effect when that call is over.
-#include <pybind11/pybind11.h>
-#include <pybind11/stl.h>
-// After Python.h, which the headers above bring and it does not.
+#include "native.hpp"
+// After Python.h, which the header above brings and it does not.
 #include <datetime.h>
-#include <unistd.h>
 
 #include <algorithm>
-#include <atomic>
-#include <calyx/calyx.hpp>
-#include <chrono>
 #include <cstring>
-#include <thread>
-#include <utility>
 
-namespace py = pybind11;
+namespace calyx_python {
 
-namespace {
-
-using calyx::Error;
-using calyx::fail;
-using calyx::Failure;
-using calyx::Reason;
-using calyx::Result;
-namespace core = calyx::core;
-namespace json = calyx::core::json;
-
-// ── the interpreter's life ──
-
-/// Calls that have let go of the GIL, or are about to take it again. Once the interpreter is going down, a
-/// thread that asks for the GIL never returns; so the exit hook lets no new call out and waits for these.
-std::atomic<int> calls_outside{0};
-bool going_down = false;  // under the GIL
-constexpr std::chrono::seconds drain_max{10};
-
-bool interpreter_alive() noexcept {
-#if PY_VERSION_HEX >= 0x030D0000
-  return Py_IsInitialized() != 0 && Py_IsFinalizing() == 0;
-#else
-  return Py_IsInitialized() != 0 && _Py_IsFinalizing() == 0;
-#endif
-}
-
-/// While it lives, this thread does not hold the GIL.
-class Outside {
- public:
-  Outside() {
-    calls_outside.fetch_add(1);
-    state_ = PyEval_SaveThread();
-  }
-  ~Outside() {
-    PyEval_RestoreThread(state_);
-    calls_outside.fetch_sub(1);
-  }
-  Outside(const Outside&) = delete;
-  Outside& operator=(const Outside&) = delete;
-
- private:
-  PyThreadState* state_;
-};
-
-/// A file that was opened. A forked child has its parent's engine but must not touch it, not even to end it:
-/// closing the file there would end the parent's locks on it.
-struct Open {
-  std::shared_ptr<calyx::Engine> engine;  // null once closed; its deleter spares a forked child
-  py::object clock;                       // null when the engine reads the system's
-  std::shared_ptr<std::atomic<std::int64_t>> instant_us;  // what `clock` said last, for the engine
-
-  std::shared_ptr<calyx::Engine> take() const {
-    if (going_down) throw Failure(fail(Reason::closed, "the interpreter is shutting down"));
-    if (engine != nullptr && clock) instant_us->store(read_clock(clock));
-    if (engine == nullptr) throw Failure(fail(Reason::closed, "the market was closed"));
-    return engine;
-  }
-
-  /// What `clock` says. It is asked before a call and not by the engine in its midst: so what it raises
-  /// (an interrupt, too) is the caller's to see, and nothing was begun.
-  static std::int64_t read_clock(const py::object& clock) {
-    const py::object said = clock();
-    if (!PyLong_Check(said.ptr())) throw py::type_error("clock gives microseconds as an int");
-    int beyond = 0;
-    const long long us = PyLong_AsLongLongAndOverflow(said.ptr(), &beyond);
-    if (beyond != 0 || us < 0 || us > core::instant_max.us)
-      throw py::value_error("clock gives an instant outside 1970 to 9999");
-    return us;
-  }
-
-  void close() {
-    std::shared_ptr<calyx::Engine> last = std::move(engine);
-    const py::object forgotten = std::move(clock);  // it may hold the market that holds it
-    if (last == nullptr) return;
-    const Outside none;
-    last.reset();
-  }
-  ~Open() { close(); }
-};
-using OpenPtr = std::shared_ptr<Open>;
-
-/// Every market that is open, for the exit hook. Never destroyed: it outlives the interpreter.
-std::vector<std::weak_ptr<Open>>& all_open() {
-  static auto& list = *new std::vector<std::weak_ptr<Open>>;
-  return list;
-}
-
-void at_exit(pid_t owner) {
-  going_down = true;
-  if (getpid() != owner) return;  // a forked child: calls of its parent's threads will never end here
-  const auto deadline = std::chrono::steady_clock::now() + drain_max;
-  while (calls_outside.load() > 0 && std::chrono::steady_clock::now() < deadline) {
-    const py::gil_scoped_release none;
-    std::this_thread::sleep_for(std::chrono::milliseconds(1));
-  }
-  for (const std::weak_ptr<Open>& one : all_open())
-    if (const OpenPtr open = one.lock()) open->close();
-}
-
-/// What a callback raised on this thread that is nobody's to swallow (an interrupt, an exit): the call that
-/// is under way on the thread raises it, once what it did is recorded.
-thread_local std::exception_ptr interrupted;
-
-/// Runs `work(engine)` without the GIL and gives what it answered, or raises what interrupted it.
-template <class Work>
-auto outside(const OpenPtr& open, Work work) {
-  std::shared_ptr<calyx::Engine> engine = open->take();
-  std::optional<decltype(work(*engine))> answer;
-  {
-    const Outside none;
-    answer.emplace(work(*engine));
-    engine.reset();  // after a `close` meanwhile this is its end, which may take its time
-  }
-  if (interrupted) std::rethrow_exception(std::exchange(interrupted, nullptr));
-  return *std::move(answer);
-}
-
-// ── values for Python ──
-
-/// An object of Python's that is looked up once and kept for ever.
-struct Known {
-  py::object flops;        ///< calyx.money.Flops
-  py::object decimal;      ///< decimal.Decimal
-  py::object decimal_new;  ///< Decimal.__new__, which makes a Flops of digits as they are
-  py::object error_of;     ///< calyx.errors.of
-};
-const Known& known() {
-  static const Known* held = nullptr;
-  if (held == nullptr) {
-    const py::object decimal = py::module_::import("decimal").attr("Decimal");
-    held = new Known{py::module_::import("calyx.money").attr("Flops"), decimal, decimal.attr("__new__"),
-                     py::module_::import("calyx.errors").attr("of")};
-  }
-  return *held;
-}
-
-py::object out(const std::string& text) { return py::str(text); }
-py::object out(std::string_view text) { return py::str(text.data(), text.size()); }
-/// Octets, to be told from text.
-struct Bytes {
-  std::string_view octets;
-};
-py::object out(Bytes bytes) { return py::bytes(bytes.octets.data(), bytes.octets.size()); }
-py::object out(std::same_as<bool> auto truth) { return py::bool_(truth); }
-template <std::integral T>
-requires(!std::same_as<T, bool>) py::object out(T number) { return py::int_(number); }
-py::object out(calyx::Money money) { return known().decimal_new(known().flops, core::money_text(money)); }
-py::object out(const core::Digest& digest) { return py::str(core::hex(digest)); }
-template <calyx::IdKind K>
-py::object out(const calyx::Id<K>& id) {
-  return py::str(id.text());
-}
 py::object out(calyx::Instant instant) {
   constexpr std::int64_t us_per_day = 86'400 * core::us_per_second;
   const core::Date date = core::date_of(instant.us / us_per_day);  // an engine's instants are from 1970 on
@@ -188,49 +29,18 @@ py::object out(calyx::Instant instant) {
   if (made == nullptr) throw py::error_already_set();
   return py::reinterpret_steal<py::object>(made);
 }
-/// What a number with decimals is: in an error's details an amount, elsewhere anything.
-enum class Reals : std::uint8_t { decimals, amounts };
-py::object out(const json::Value& value, Reals reals = Reals::decimals) {
-  switch (value.kind()) {
-    case json::Kind::null: return py::none();
-    case json::Kind::boolean: return py::bool_(*value.boolean());
-    case json::Kind::integer: return py::int_(*value.integer());
-    case json::Kind::real: {  // by its digits: an amount in an error's details is never a float
-      std::string digits;
-      json::append_text(digits, value);
-      const bool negative = !digits.empty() && digits[0] == '-';
-      const core::MoneyReading amount = core::read_money(std::string_view(digits).substr(negative ? 1 : 0));
-      if (reals == Reals::amounts && amount.fault == core::MoneyFault::none)
-        return out(negative ? -amount.money : amount.money);
-      return known().decimal(digits);
-    }
-    case json::Kind::string: return out(*value.string());
-    case json::Kind::array: {
-      py::list items;
-      for (const json::Value& item : *value.array()) items.append(out(item, reals));
-      return items;
-    }
-    case json::Kind::object: {
-      py::dict members;
-      for (const json::Member& member : *value.object()) members[out(member.key)] = out(member.value, reals);
-      return members;
-    }
-  }
-  return py::none();
-}
+
+namespace {
+
+using calyx_python::out;  // the overloads below stand beside those
+
+// ── values for Python ──
+
 // Declared before the records that hold them, and defined after all of those that they may hold.
 template <class T>
 py::object out(const std::optional<T>& value);
 template <class T>
 py::object out(const std::vector<T>& values);
-py::object text_or_none(const std::string& text) { return text.empty() ? py::none() : py::object(out(text)); }
-
-/// A dictionary whose keys are the names of a record's fields in Python.
-py::object record(std::initializer_list<std::pair<const char*, py::object>> fields) {
-  py::dict made;
-  for (const auto& [name, value] : fields) made[name] = value;
-  return made;
-}
 
 py::object out(const calyx::Policy& policy) {
   return record({{"spend_cap_per_job", out(policy.spend_cap_per_job)},
@@ -455,43 +265,6 @@ void raise_error(const Error& error) {
 
 // ── values from Python ──
 
-using Text = const std::string&;
-using MaybeText = const std::optional<std::string>&;
-using MaybeMicro = const std::optional<std::int64_t>&;
-
-/// An id that no market gives is one that names nothing: there is no other error for it.
-template <class T>
-T id_of(Text text, Reason unknown, const char* noun) {
-  if (const auto id = T::read(text)) return *id;
-  constexpr std::size_t said_max = 64;
-  std::string said = json::valid_utf8(text) && text.size() <= said_max ? text : "of that spelling";
-  throw Failure(fail(unknown, std::string("no ") + noun + " " + std::move(said)));
-}
-calyx::WalletId wallet_id(Text text) {
-  return id_of<calyx::WalletId>(text, Reason::wallet_unknown, "wallet");
-}
-std::optional<calyx::WalletId> wallet_id(MaybeText text) {
-  return text ? std::optional(wallet_id(*text)) : std::nullopt;
-}
-calyx::KeyId key_id(Text text) { return id_of<calyx::KeyId>(text, Reason::key_unknown, "key"); }
-calyx::ReceiptId receipt_id(Text text) {
-  return id_of<calyx::ReceiptId>(text, Reason::receipt_unknown, "receipt");
-}
-calyx::ApprovalId approval_id(Text text) {
-  return id_of<calyx::ApprovalId>(text, Reason::approval_unknown, "approval");
-}
-calyx::PayoutId payout_id(Text text) {
-  return id_of<calyx::PayoutId>(text, Reason::payout_unknown, "payout");
-}
-calyx::WaitlistId waitlist_id(Text text) {
-  return id_of<calyx::WaitlistId>(text, Reason::waitlist_unknown, "waitlist entry");
-}
-
-calyx::Money money_of(std::int64_t micro) { return calyx::Money{micro}; }
-std::optional<calyx::Money> money_of(MaybeMicro micro) {
-  return micro ? std::optional(calyx::Money{*micro}) : std::nullopt;
-}
-
 calyx::Spend spend_of(Text wallet, Text job_id, std::int64_t micro, MaybeText gpu_type, MaybeText host,
                       MaybeMicro expires_in_s) {
   return {.wallet = wallet_id(wallet),
@@ -570,12 +343,7 @@ std::int64_t read_money(Text text, Text field) {
 /// A Python function that an engine keeps. It is let go wherever the engine ends, with the GIL or without.
 class Function {
  public:
-  explicit Function(const py::object& function)
-      : held_(py::object(function).release().ptr(), [](PyObject* last) {
-          if (!interpreter_alive()) return;
-          const py::gil_scoped_acquire gil;
-          Py_DECREF(last);
-        }) {}
+  explicit Function(const py::object& function) : held_(kept(function)) {}
 
   /// `read(answer)` of what the function answers to `arguments`, or `otherwise` when it raises: there is
   /// nobody here to raise to, so Python is told through `sys.unraisablehook`. What is no `Exception` waits in
@@ -613,22 +381,19 @@ bool copy_bytes(const py::object& answer, void* to, std::size_t size) {
 
 // ── the engine and its sessions ──
 
-struct PySession {
-  OpenPtr open;
-  calyx::Session session;
+}  // namespace
 
-  /// `call(session)` without the GIL, as Python reads its answer.
-  template <class Call>
-  py::object ask(Call call) {
-    return out(outside(open, [&](calyx::Engine&) { return call(session); }));
-  }
-  /// The same for a list of one wallet.
-  template <class List>
-  py::object list(List member, Text wallet, Text after, std::uint32_t limit) {
-    const calyx::WalletId id = wallet_id(wallet);
-    return ask([&](calyx::Session& s) { return (s.*member)(id, calyx::Page{after, limit}); });
-  }
-};
+template <class Call>
+py::object PySession::ask(Call call) {
+  return out(outside(open, [&](calyx::Engine&) { return call(session); }));
+}
+template <class List>
+py::object PySession::list(List member, Text wallet, Text after, std::uint32_t limit) {
+  const calyx::WalletId id = wallet_id(wallet);
+  return ask([&](calyx::Session& s) { return (s.*member)(id, calyx::Page{after, limit}); });
+}
+
+namespace {
 
 /// What `open` takes, with its callbacks as the engine calls them.
 calyx::Options options_of(std::string path, bool read_only, std::uint64_t busy_timeout_ms, std::string issuer,
@@ -778,8 +543,10 @@ void export_ledger(PySession& self, Text format, const py::function& write) {
 }
 
 }  // namespace
+}  // namespace calyx_python
 
 PYBIND11_MODULE(_native, module) {
+  using namespace calyx_python;
   using py::arg;
   using Session = calyx::Session;
   using calyx::Engine;
@@ -817,8 +584,9 @@ PYBIND11_MODULE(_native, module) {
              arg("fee_basis_points"), arg("clock"), arg("random"), arg("sign"), arg("sign_public_key"),
              arg("pay_out"), "Opens or creates a market; an empty path is one in memory.");
 
-  py::class_<Open, OpenPtr>(module, "Engine", "One open market file.")
-      .def("close", &Open::close)
+  py::class_<Open, OpenPtr> engines(module, "Engine", "One open market file.");
+  py::class_<PySession> sessions(module, "Session", "What one principal may ask.");
+  engines.def("close", &Open::close)
       .def_property_readonly("closed", [](const Open& self) { return self.engine == nullptr; })
       .def("as_operator",
            [](const OpenPtr& self) {
@@ -875,7 +643,7 @@ PYBIND11_MODULE(_native, module) {
           },
           arg("method"), arg("target"), arg("headers"), arg("body"));
 
-  py::class_<PySession>(module, "Session", "What one principal may ask.")
+  sessions
       .def_property_readonly("role",
                              [](const PySession& self) {
                                switch (self.session.principal().role) {
@@ -1134,4 +902,6 @@ PYBIND11_MODULE(_native, module) {
           },
           arg("anchor"), arg("each"))
       .def("export_ledger", &export_ledger, arg("format"), arg("write"));
+
+  add_jobs(module, engines, sessions);
 }

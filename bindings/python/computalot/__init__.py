@@ -1,0 +1,226 @@
+"""computalot: a client of the jobs API, over HTTP or in process.
+
+>>> from computalot import ComputalotClient
+>>> client = ComputalotClient(controller_url="https://…", token="YOUR_TOKEN")
+>>> len(client.list_recipes().get("recipes", []))
+2
+>>> client.list_jobs(limit=5)["jobs"]
+[]
+
+What comes back are the dictionaries that the API answers. A refusal is raised as the :class:`calyx.Error` of its
+kind, whose ``reason`` is the answer's code.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import urllib.error
+import urllib.request
+from collections.abc import Mapping
+from typing import Any, Union
+from urllib.parse import quote, unquote, urlencode
+
+import calyx
+from calyx import errors
+from calyx.wallet import _market_of
+
+__all__ = ["ComputalotClient"]
+
+_SCHEME = "calyx://"
+
+#: What an answer's status says to do, as far as its code does not say it better.
+_STATUS_OF = {401: "refused", 402: "refused", 403: "refused", 404: "not_found", 405: "invalid", 409: "conflict"}
+_STATUS_OF.update({410: "conflict", 429: "unavailable", 501: "unsupported", 503: "unavailable"})
+#: Codes of 500 and 503 that say something else than their neighbours.
+_STATUS_OF_CODE = {"outcome_unknown": "unknown", "corrupt": "corrupt", "stopped": "stopped", "read_only": "unsupported"}
+
+
+class ComputalotClient:
+    """What the holder of ``token`` may ask of the jobs API at ``controller_url``.
+
+    That is an ``http(s)://`` address; or, in process, ``calyx://path/to/market.db`` (``calyx:///…`` for a path from
+    the root) or an open :class:`calyx.Market`. A market file that is not there is not made. ``timeout`` is for each
+    request over HTTP, in seconds. Any thread may use a client.
+
+    Raises :class:`calyx.Invalid` for an address of another kind.
+    """
+
+    def __init__(
+        self, controller_url: Union[str, calyx.Market], token: str | None = None, *, timeout: float = 60
+    ) -> None:
+        self._token = token
+        self._timeout = timeout
+        self._market: calyx.Market | None = None
+        self._url = ""
+        if isinstance(controller_url, calyx.Market):
+            self._market = controller_url
+        elif isinstance(controller_url, str) and controller_url.startswith(_SCHEME):
+            self._market = _market_of(unquote(controller_url[len(_SCHEME) :]))
+        elif isinstance(controller_url, str) and controller_url.startswith(("http://", "https://")):
+            self._url = controller_url.rstrip("/")
+        else:
+            raise calyx.Invalid(
+                "field_value", "takes http://, https://, calyx:// or a Market", {"field": "controller_url"}
+            )
+
+    # Recipes.
+
+    def list_recipes(self) -> dict[str, Any]:
+        """All recipes, under ``recipes``."""
+        return self._json("GET", "/api/v1/recipes")
+
+    def get_recipe(self, name: str) -> dict[str, Any]:
+        """A recipe with its ``payload_schema``."""
+        return self._json("GET", f"/api/v1/recipes/{_part(name)}")
+
+    # Jobs.
+
+    def list_jobs(
+        self,
+        limit: int | None = None,
+        *,
+        status: str | None = None,
+        project: str | None = None,
+        tag: str | None = None,
+        after: str | None = None,
+    ) -> dict[str, Any]:
+        """The jobs of this key, the youngest first, under ``jobs``; ``next_cursor`` is the next page's ``after``."""
+        asked = {"limit": limit, "status": status, "project": project, "tag": tag, "after": after}
+        return self._json("GET", "/api/v1/jobs" + _query(asked))
+
+    def get_job(self, job_id: str) -> dict[str, Any]:
+        """A job as it stands."""
+        return self._json("GET", f"/api/v1/jobs/{_part(job_id)}")
+
+    def submit_job(self, job: Mapping[str, Any], *, idempotency_key: str | None = None) -> dict[str, Any]:
+        """Submits a job with the members of ``POST /api/v1/jobs``; the answer has its ``job_id``."""
+        return self._submit("/api/v1/jobs", job, idempotency_key)
+
+    def submit_recipe_job(
+        self, recipe: str, job: Mapping[str, Any], *, idempotency_key: str | None = None
+    ) -> dict[str, Any]:
+        """Submits a job of a recipe: ``{"payload": {…}}``."""
+        return self._submit(f"/api/v1/recipes/{_part(recipe)}/jobs", job, idempotency_key)
+
+    def _submit(self, path: str, job: Mapping[str, Any], idempotency_key: str | None) -> dict[str, Any]:
+        headers = {} if idempotency_key is None else {"Idempotency-Key": idempotency_key}
+        return self._json("POST", path, dict(job), headers)
+
+    def estimate(self, job: Mapping[str, Any]) -> dict[str, Any]:
+        """What a job would hold, with nothing submitted."""
+        return self._json("POST", "/api/v1/jobs/estimate", dict(job))
+
+    def cancel(self, job_id: str) -> dict[str, Any]:
+        """Ends a job; the job as it is then."""
+        return self._json("PUT", f"/api/v1/jobs/{_part(job_id)}/cancel")
+
+    def results(self, job_id: str, *, limit: int | None = None, after: str | None = None) -> dict[str, Any]:
+        """The merged ``result`` and each task's, a page of ``tasks`` at a time."""
+        return self._json("GET", f"/api/v1/results/{_part(job_id)}" + _query({"limit": limit, "after": after}))
+
+    def tasks(self, job_id: str, *, limit: int | None = None, after: str | None = None) -> dict[str, Any]:
+        """A job's tasks with their payloads, a page at a time."""
+        return self._json("GET", f"/api/v1/jobs/{_part(job_id)}/tasks" + _query({"limit": limit, "after": after}))
+
+    def output(self, job_id: str, task: int = 0) -> dict[str, Any]:
+        """What the last try of a task printed: ``stdout`` and ``stderr``."""
+        return self._json("GET", f"/api/v1/jobs/{_part(job_id)}/output" + _query({"task": task}))
+
+    def events(self, job_id: str, *, limit: int | None = None, after: str | None = None) -> dict[str, Any]:
+        """What happened to a job so far, a page at a time."""
+        return self._json("GET", f"/api/v1/jobs/{_part(job_id)}/events" + _query({"limit": limit, "after": after}))
+
+    # The account.
+
+    def balance(self) -> dict[str, Any]:
+        """``balance``, ``held`` and ``available``, in FLOPS."""
+        return self._json("GET", "/api/v1/account/balance")
+
+    def docs(self, *, llm: bool = False) -> str:
+        """The API's reference as text: the compact one for agents, or the guide to this client."""
+        return self.request("GET", "/llms.txt" if llm else "/api/v1/docs/python-sdk")
+
+    # The way there.
+
+    def request(
+        self, method: str, target: str, body: Any = None, headers: Mapping[str, str] | None = None
+    ) -> str:
+        """The text that the API answers to one request. Raises the :class:`calyx.Error` that a refusal is.
+
+        Over HTTP also :class:`calyx.Unavailable` (``io_error``) when there is no answer: a submit with an
+        ``idempotency_key`` can be made again.
+        """
+        sent = dict(headers or {})
+        if self._token is not None:
+            sent["Authorization"] = f"Bearer {self._token}"
+        octets = None
+        if body is not None:
+            try:
+                octets = json.dumps(body, allow_nan=False).encode()
+            except (TypeError, ValueError) as fault:
+                raise calyx.Invalid("not_json", f"has no spelling in JSON: {fault}") from None
+            sent["Content-Type"] = "application/json"
+        if self._market is not None:
+            response = self._market.request(method, target, sent, octets)
+            status, answer = response.status, response.body
+        else:
+            status, answer = self._over_http(method, target, sent, octets)
+        text = answer.decode("utf-8", "replace")
+        if status >= 400:
+            raise _error_of(status, text)
+        return text
+
+    def _over_http(self, method: str, target: str, headers: dict[str, str], body: bytes | None) -> tuple[int, bytes]:
+        request = urllib.request.Request(self._url + target, data=body, headers=headers, method=method)
+        try:
+            with urllib.request.urlopen(request, timeout=self._timeout) as response:
+                return response.status, response.read()
+        except urllib.error.HTTPError as refused:
+            with refused:
+                return refused.code, refused.read()
+        except (OSError, ValueError) as fault:
+            raise calyx.Unavailable("io_error", f"{self._url}: {fault}", {"url": self._url}) from fault
+
+    def _json(
+        self, method: str, target: str, body: Any = None, headers: Mapping[str, str] | None = None
+    ) -> dict[str, Any]:
+        text = self.request(method, target, body, headers)
+        try:
+            answer = json.loads(text)
+        except ValueError:
+            answer = None
+        if not isinstance(answer, dict):
+            raise calyx.Unsupported("not_json", f"{method} {target} was not answered by the jobs API")
+        return answer
+
+    def __repr__(self) -> str:
+        return f"<ComputalotClient of {self._url or self._market!r}>"
+
+
+def _part(text: str) -> str:
+    return quote(text, safe="")
+
+
+def _query(asked: Mapping[str, Any]) -> str:
+    given = {name: value for name, value in asked.items() if value is not None}
+    return "?" + urlencode(given) if given else ""
+
+
+def _error_of(status: int, text: str) -> calyx.Error:
+    """The exception of a refusal, whoever refused: a proxy on the way does not speak as calyx does."""
+    try:
+        said = json.loads(text)["error"]
+        code, message, details = said["code"], said["message"], said.get("details")
+    except (ValueError, KeyError, TypeError, AttributeError):
+        code, message, details = f"http_{status}", text.strip().split("\n")[0][:200] or "no answer's text", None
+    kind = _STATUS_OF_CODE.get(code) or _STATUS_OF.get(status, "internal" if status >= 500 else "invalid")
+    return errors.of(kind, str(code), str(message), details if isinstance(details, dict) else None)
+
+
+def _from_environment(url: str | None, token: str | None) -> ComputalotClient:
+    """For the command line: what is not given is ``COMPUTALOT_URL`` and ``COMPUTALOT_TOKEN``."""
+    url = url or os.environ.get("COMPUTALOT_URL", "")
+    if not url:
+        raise calyx.Invalid("options_invalid", "neither --url nor COMPUTALOT_URL names an address")
+    return ComputalotClient(controller_url=url, token=token or os.environ.get("COMPUTALOT_TOKEN") or None)

@@ -1,0 +1,872 @@
+/// \file
+/// Jobs for Python: what `Session` says of them, tasks that are Python functions, and workers.
+///
+/// Start at `function_of` (a task's function), `run_here` (a job on the caller's thread) and `PyWorker`.
+///
+/// What a task reads and gives is JSON as Python has it: None, bool, int, float, str, list and dict.
+///
+/// Threads: a worker's threads take the GIL for as long as a function runs, and for nothing else.
+#include <algorithm>
+#include <cmath>
+#include <condition_variable>
+#include <optional>
+
+#include "native.hpp"
+
+namespace calyx_python {
+namespace {
+
+using std::chrono::milliseconds;
+using std::chrono::steady_clock;
+
+// ── JSON, both ways ──
+
+/// As a reader of JSON has it: what is deeper could be written and never be read again.
+constexpr std::size_t json_depth_max = 32;
+
+/// Whether a number that JSON does not keep (a NaN, 2^53) is refused here, or by who reads the result.
+enum class Numbers : std::uint8_t { finite, any };
+
+[[noreturn]] void refuse(Reason reason, const std::string& at, const std::string& message) {
+  throw Failure(fail(reason, message, json::object({{"field", at}})));
+}
+
+std::string text_from(const py::handle& text, const std::string& at) {
+  Py_ssize_t size = 0;
+  const char* bytes = PyUnicode_AsUTF8AndSize(text.ptr(), &size);
+  if (bytes == nullptr) {
+    PyErr_Clear();
+    refuse(Reason::not_utf8, at, "has a surrogate, which UTF-8 cannot spell");
+  }
+  std::string out(bytes, static_cast<std::size_t>(size));
+  if (out.find('\0') != std::string::npos) refuse(Reason::zero_character, at, "holds U+0000");
+  return out;
+}
+
+json::Value integer_from(const py::handle& number, Numbers numbers, const std::string& at) {
+  constexpr std::int64_t exact_max = (std::int64_t{1} << 53) - 1;
+  int beyond = 0;
+  const long long small = PyLong_AsLongLongAndOverflow(number.ptr(), &beyond);
+  // Beyond it canonical JSON rounds, and a seed that became another one is worse than none. Of a result the
+  // engine says so itself, as far as it can hold it.
+  if (beyond != 0 || (numbers == Numbers::finite && (small > exact_max || small < -exact_max)))
+    refuse(Reason::field_value, at, "is an integer beyond 2^53 - 1: give its digits as text");
+  return {static_cast<std::int64_t>(small)};
+}
+
+/// `value` as JSON. Fails, with its place in `details.field`: `field_type`, `field_value`, `too_deep`,
+/// `not_utf8`, `zero_character`.
+json::Value value_from(const py::handle& value, Numbers numbers, const std::string& at, std::size_t depth) {
+  if (value.is_none()) return {};
+  if (PyBool_Check(value.ptr())) return {value.ptr() == Py_True};
+  if (PyLong_Check(value.ptr())) return integer_from(value, numbers, at);
+  if (PyFloat_Check(value.ptr())) {
+    const double number = PyFloat_AS_DOUBLE(value.ptr());
+    if (numbers == Numbers::finite && !std::isfinite(number))
+      refuse(Reason::field_value, at, "is a NaN or an infinity, which JSON has no word for");
+    return {number};
+  }
+  if (PyUnicode_Check(value.ptr())) return {text_from(value, at)};
+  const bool is_list = PyList_Check(value.ptr()) || PyTuple_Check(value.ptr());
+  if (!is_list && !PyDict_Check(value.ptr()))
+    refuse(Reason::field_type, at,
+           std::string("is ") + Py_TYPE(value.ptr())->tp_name +
+               "; takes None, bool, int, float, str, list or dict");
+  if (depth == json_depth_max)
+    refuse(Reason::too_deep, at, "is nested deeper than " + std::to_string(json_depth_max));
+  if (is_list) {
+    json::Array items;
+    std::size_t index = 0;
+    for (const py::handle item : value)
+      items.push_back(value_from(item, numbers, at + "/" + std::to_string(index++), depth + 1));
+    return {std::move(items)};
+  }
+  std::vector<json::Member> members;
+  for (const auto& [key, item] : py::reinterpret_borrow<py::dict>(value)) {
+    if (!PyUnicode_Check(key.ptr()))
+      refuse(Reason::field_type, at,
+             std::string("has a key that is ") + Py_TYPE(key.ptr())->tp_name + "; takes str");
+    std::string name = text_from(key, at);
+    json::Value member = value_from(item, numbers, at + "/" + name, depth + 1);
+    members.push_back({std::move(name), std::move(member)});
+  }
+  // A dictionary has no key twice, unless a subclass of str compares as it likes.
+  std::optional<json::Object> object = json::Object::of(std::move(members));
+  if (!object) refuse(Reason::duplicate_key, at, "has a key twice");
+  return {*std::move(object)};
+}
+
+json::Object object_from(const py::dict& value) {
+  json::Value read = value_from(value, Numbers::finite, "", 0);
+  return std::move(*read.object());
+}
+
+/// The same the other way: a number with decimals is a float, as `json.loads` has it.
+py::object plain(const json::Value& value) {
+  switch (value.kind()) {
+    case json::Kind::real: {
+      const json::Real& real = *value.real();
+      if (!real.token.empty() && real.token.find_first_of(".eE") == std::string::npos)
+        return py::reinterpret_steal<py::object>(PyLong_FromString(real.token.c_str(), nullptr, 10));
+      return py::float_(real.value);
+    }
+    case json::Kind::array: {
+      py::list items;
+      for (const json::Value& item : *value.array()) items.append(plain(item));
+      return items;
+    }
+    case json::Kind::object: {
+      py::dict members;
+      for (const json::Member& member : *value.object()) members[out(member.key)] = plain(member.value);
+      return members;
+    }
+    default: return out(value);
+  }
+}
+
+// ── records ──
+
+template <class T, class Make>
+py::list list_of(const std::vector<T>& items, Make make) {
+  py::list made;
+  for (const T& item : items) made.append(make(item));
+  return made;
+}
+template <class T, class Make>
+py::object page_of(const calyx::Listed<T>& listed, Make make) {
+  return py::make_tuple(list_of(listed.items, make), listed.next);
+}
+template <class T>
+py::object maybe(const std::optional<T>& value) {
+  return value ? out(*value) : py::none();
+}
+py::list texts_of(const std::vector<std::string>& texts) {
+  return list_of(texts, [](const std::string& text) { return out(text); });
+}
+py::object failure_of(calyx::JobFailure failure) {
+  return failure == calyx::JobFailure::none ? py::none() : out(word(failure));
+}
+
+py::object estimate_of(const calyx::JobEstimate& estimate) {
+  return record({{"tasks", out(estimate.tasks)},
+                 {"rate_per_second", out(estimate.rate)},
+                 {"worst_case", maybe(estimate.worst_case)},
+                 {"hold", out(estimate.hold)}});
+}
+py::object submitted_of(const calyx::JobSubmitted& submitted) {
+  return record({{"id", out(submitted.id)},
+                 {"status", out(word(submitted.status))},
+                 {"estimate", estimate_of(submitted.estimate)},
+                 {"replayed", out(submitted.replayed)}});
+}
+py::object job_of(const calyx::Job& job) {
+  const auto& progress = job.progress;
+  return record(
+      {{"id", out(job.id)},
+       {"status", out(word(job.status))},
+       {"type", out(job.type)},
+       {"work", out(job.work)},
+       {"name", out(job.name)},
+       {"project", text_or_none(job.project)},
+       {"wallet_id", maybe(job.wallet)},
+       {"priority", out(word(job.priority))},
+       {"tags", texts_of(job.tags)},
+       {"depends_on", texts_of(job.depends_on)},
+       {"progress", record({{"tasks", out(progress.tasks)},
+                            {"completed", out(progress.completed)},
+                            {"failed", out(progress.failed)},
+                            {"running", out(progress.running)},
+                            {"queued", out(progress.queued)}})},
+       {"hold", out(job.hold)},
+       {"cost", out(job.cost)},
+       {"failure", failure_of(job.failure)},
+       {"error", text_or_none(job.error)},
+       {"recommended_action", text_or_none(std::string(recommended_action(job.failure)))},
+       {"output_hash", job.output_hash ? out(core::output_hash_text(*job.output_hash)) : py::none()},
+       {"receipt_id", maybe(job.receipt)},
+       {"retry_of", maybe(job.retry_of)},
+       {"created_at", out(job.created_at)},
+       {"started_at", maybe(job.started_at)},
+       {"ended_at", maybe(job.ended_at)}});
+}
+py::object task_of(const calyx::JobTask& task) {
+  return record({{"index", out(task.index)},
+                 {"status", out(word(task.status))},
+                 {"attempts", out(task.attempts)},
+                 {"failure", failure_of(task.failure)},
+                 {"error", text_or_none(task.error)},
+                 {"payload", plain(task.payload)},
+                 {"result", plain(task.result)},
+                 {"progress", plain(task.progress)}});
+}
+py::object results_of(const calyx::JobResults& results) {
+  return record({{"status", out(word(results.status))},
+                 {"result", plain(results.result)},
+                 {"notes", plain(json::Value(results.notes))},
+                 {"tasks", list_of(results.tasks, task_of)},
+                 {"next", out(results.next)}});
+}
+py::object output_of(const calyx::JobOutput& output) {
+  const auto text = [](const std::string& bytes) {  // as a command printed it, UTF-8 or not
+    return py::reinterpret_steal<py::object>(
+        PyUnicode_DecodeUTF8(bytes.data(), static_cast<Py_ssize_t>(bytes.size()), "replace"));
+  };
+  return record({{"task", out(output.task)},
+                 {"attempt", out(output.attempt)},
+                 {"stdout", text(output.out)},
+                 {"stderr", text(output.err)}});
+}
+py::object event_of(const calyx::JobEvent& event) {
+  return record({{"number", out(event.number)}, {"at", out(event.at)}, {"data", plain(event.body)}});
+}
+py::object prices_of(const core::Prices& prices) {
+  py::dict gpus;
+  for (const auto& [type, price] : prices.gpus) gpus[out(type)] = out(price);
+  return record({{"base", out(prices.base)},
+                 {"cpu", out(prices.cpu)},
+                 {"memory_gb", out(prices.memory_gb)},
+                 {"gpus", gpus}});
+}
+py::object lease_of(const calyx::Lease& lease, const std::vector<json::Value>& payloads) {
+  return record({{"token", out(lease.token)},
+                 {"job_id", out(lease.job)},
+                 {"first", out(lease.first)},
+                 {"attempt", out(lease.attempt)},
+                 {"work", out(lease.work)},
+                 {"name", out(lease.name)},
+                 {"operation", text_or_none(lease.operation)},
+                 {"command", texts_of(lease.command)},
+                 {"project", text_or_none(lease.project)},
+                 {"timeout_s", out(lease.timeout_s)},
+                 {"expires_at", out(lease.expires_at)},
+                 {"payloads", list_of(payloads, plain)}});
+}
+
+calyx::JobId job_id(Text text) { return id_of<calyx::JobId>(text, Reason::job_unknown, "job"); }
+
+/// `call(session)` without the GIL.
+template <class Call>
+auto asked(const PySession& self, Call call) {
+  calyx::Session session = self.session;
+  return outside(self.open, [&](calyx::Engine&) { return call(session); }).value();
+}
+
+core::Requirements requirements_from(const py::dict& has) {
+  core::Requirements out;
+  for (const auto& [key, value] : has) {
+    const auto name = key.cast<std::string>();
+    if (name == "cpu")
+      out.cpu = value.cast<std::int64_t>();
+    else if (name == "memory_mb")
+      out.memory_mb = value.cast<std::int64_t>();
+    else if (name == "gpu_count")
+      out.gpu_count = value.cast<std::int64_t>();
+    else if (name == "gpu_memory_mb")
+      out.gpu_memory_mb = value.cast<std::int64_t>();
+    else if (name == "storage_gb")
+      out.storage_gb = value.cast<std::int64_t>();
+    else if (name == "profile")
+      out.profile = value.cast<std::string>();
+    else
+      throw py::type_error("a worker has no " + name);
+  }
+  return out;
+}
+
+calyx::TaskOutcome outcome_from(const py::dict& outcome) {
+  calyx::TaskOutcome out;
+  for (const auto& [key, value] : outcome) {
+    const auto name = key.cast<std::string>();
+    if (name == "status") {
+      const auto status = value.cast<std::string>();
+      const std::optional<calyx::JobFailure> failure = calyx::read_job_failure(status);
+      if (status != "completed" && (!failure || *failure == calyx::JobFailure::none))
+        refuse(Reason::field_value, "/status", "must be completed, or the word of a failure");
+      out.failure = failure.value_or(calyx::JobFailure::none);
+    } else if (name == "result") {
+      out.result = value_from(value, Numbers::finite, "/result", 0);
+    } else if (name == "message") {
+      out.error = value.cast<std::string>();
+    } else if (name == "ran_ms") {
+      out.ran_ms = value.cast<std::int64_t>();
+    } else if (name == "stdout") {
+      out.out = value.cast<std::string>();
+    } else if (name == "stderr") {
+      out.err = value.cast<std::string>();
+    } else {
+      throw py::type_error("an outcome has no " + name);
+    }
+  }
+  return out;
+}
+
+// ── tasks ──
+
+/// A task as its function sees it. The function may keep it, and hand it to threads: once the task is over it
+/// asks to stop and tells nothing.
+class Call {
+ public:
+  explicit Call(const calyx::TaskCall& call)
+      : job_(call.job.text()), index_(call.index), attempt_(call.attempt), call_(&call) {}
+
+  const std::string& job() const { return job_; }
+  std::uint64_t index() const { return index_; }
+  std::int64_t attempt() const { return attempt_; }
+  /// With the GIL, under which alone `call_` is changed.
+  bool stopped() const { return call_ == nullptr || call_->stopped(); }
+  void progress(const py::dict& progress) {
+    const json::Value told = value_from(progress, Numbers::finite, "", 0);
+    const Outside none;  // the engine may write it, and wait for others
+    const std::lock_guard lock(telling_);
+    if (call_ != nullptr && call_->progress) call_->progress(told);
+  }
+  /// The task is over. With the GIL; lets go of it for those that still tell.
+  void end() {
+    std::unique_lock lock(telling_, std::defer_lock);
+    {
+      const Outside none;
+      lock.lock();
+    }
+    call_ = nullptr;
+  }
+
+ private:
+  std::string job_;
+  std::uint64_t index_;
+  std::int64_t attempt_;
+  std::mutex telling_;  // held without the GIL, but by `end`, which has it and waits for nobody
+  const calyx::TaskCall* call_;
+};
+
+/// How many jobs this thread is doing tasks of, as a caller and no worker.
+thread_local int calling = 0;
+class Calling {
+ public:
+  Calling() { ++calling; }
+  ~Calling() { --calling; }
+  Calling(const Calling&) = delete;
+  Calling& operator=(const Calling&) = delete;
+};
+
+/// One line, as a traceback ends with it: `ValueError: no such colour`.
+std::string line_of(const py::error_already_set& error) {
+  std::string line = Py_TYPE(error.value().ptr())->tp_name;
+  constexpr std::size_t letters_max = 1000;
+  try {
+    const py::str said = py::str(error.value()).attr("__getitem__")(py::slice(0, letters_max, 1));
+    const std::string text = said.attr("encode")("utf-8", "replace").cast<std::string>();
+    if (!text.empty()) line += ": " + text;
+  } catch (py::error_already_set&) {  // its own __str__ raised
+  }
+  for (char& letter : line)
+    if (letter == '\0') letter = ' ';
+  return line;
+}
+
+/// Runs the Python function `held` as a task's. An exception's last line is the task's error.
+Result<json::Value> run_python(PyObject* held, const calyx::TaskCall& call) {
+  const Error closed = fail(Reason::closed, "the interpreter is shutting down");
+  if (!interpreter_alive()) return closed;
+  const py::gil_scoped_acquire gil;
+  const bool is_worker = calling == 0;
+  if (is_worker) ++worker_tasks;
+  const auto told = std::make_shared<Call>(call);
+  std::optional<Result<json::Value>> answer;
+  try {
+    const py::object given = py::reinterpret_borrow<py::object>(held)(plain(call.payload), told);
+    answer.emplace(value_from(given, Numbers::any, "", 0));
+  } catch (py::error_already_set& error) {
+    answer.emplace(fail(Reason::stopped, line_of(error)));
+    // An interrupt is the caller's; a worker has none that it could raise it to.
+    if (!is_worker && !error.matches(PyExc_Exception)) interrupted = std::current_exception();
+  } catch (const Failure& failure) {
+    const json::Value* field = failure.error().details.find("field");
+    answer.emplace(fail(Reason::stopped, "the result" + (field == nullptr ? "" : *field->string()) + " " +
+                                             failure.error().message));
+  } catch (const std::exception& thrown) {  // what the function kept of the call must not outlive it
+    answer.emplace(fail(Reason::stopped, thrown.what()));
+  }
+  told->end();
+  if (is_worker) --worker_tasks;
+  return *std::move(answer);
+}
+
+calyx::TaskFunction function_of(const py::function& function) {
+  return [held = kept(function)](const calyx::TaskCall& call) { return run_python(held.get(), call); };
+}
+
+// ── a job on the caller's thread ──
+
+/// Keeps a lease alive while its tasks run, on a thread of its own.
+class Heart {
+ public:
+  explicit Heart(const calyx::Session& host) : host_(host), thread_([this] { beat(); }) {}
+  ~Heart() {
+    {
+      const std::lock_guard lock(mutex_);
+      over_ = true;
+    }
+    changed_.notify_all();
+    thread_.join();
+  }
+  Heart(const Heart&) = delete;
+  Heart& operator=(const Heart&) = delete;
+  /// From now on for this lease; 0 for none.
+  void of(std::int64_t token) {
+    const std::lock_guard lock(mutex_);
+    token_ = token;
+    lost_ = false;
+  }
+  bool lost() {
+    const std::lock_guard lock(mutex_);
+    return lost_;
+  }
+
+ private:
+  void beat() {
+    std::unique_lock lock(mutex_);
+    while (!changed_.wait_for(lock, std::chrono::seconds(calyx::lease_s) / 3, [this] { return over_; })) {
+      const std::int64_t token = token_;
+      if (token == 0) continue;
+      lock.unlock();
+      const Result<calyx::Reported> beaten = host_.report_tasks({.token = token});
+      lock.lock();
+      if (token == token_ && beaten.reason() == Reason::lease_lost) lost_ = true;
+    }
+  }
+
+  calyx::Session host_;
+  std::mutex mutex_;
+  std::condition_variable changed_;
+  std::int64_t token_ = 0;
+  bool lost_ = false;
+  bool over_ = false;
+  std::thread thread_;
+};
+
+std::int64_t ms_since(steady_clock::time_point then) {
+  return std::chrono::duration_cast<milliseconds>(steady_clock::now() - then).count();
+}
+
+/// Whether a signal's handler raised, which is then for the end of the call to raise.
+bool signal_came() {
+  if (!interrupted) {
+    const py::gil_scoped_acquire gil;
+    if (PyErr_CheckSignals() != 0) {
+      try {
+        throw py::error_already_set();
+      } catch (...) {
+        interrupted = std::current_exception();
+      }
+    }
+  }
+  return interrupted != nullptr;
+}
+
+/// Does tasks of this process's functions and recipes, on this thread. `Session::run_job` does the same and
+/// takes no interrupt, no deadline, and no task that is longer than a lease.
+class Caller {
+ public:
+  Caller(calyx::Engine& engine, Tasks& tasks, std::optional<steady_clock::time_point> until)
+      : host_(engine.as_operator()), heart_(host_), until_(until) {
+    const std::lock_guard lock(tasks.mutex);
+    tasks_ = tasks.by_name;
+    for (auto& recipe : host_.recipes()) recipes_.emplace(recipe->name, recipe);
+  }
+
+  bool over() const { return until_ && steady_clock::now() >= *until_; }
+
+  /// False when there was nothing to do.
+  Result<bool> do_some() {
+    const Calling here;
+    calyx::LeaseAsked wants{.worker = "caller", .tasks_max = 256};
+    for (const auto& [name, run] : tasks_) wants.tasks.push_back(name);
+    for (const auto& [name, recipe] : recipes_) wants.recipes.push_back(name);
+    CALYX_TRY(const calyx::Lease lease, host_.lease_tasks(wants));
+    if (lease.count == 0) return false;
+    heart_.of(lease.token);
+    Result<bool> done = do_all(lease);
+    heart_.of(0);
+    return done;
+  }
+
+ private:
+  Result<bool> do_all(const calyx::Lease& lease) {
+    CALYX_TRY(const std::vector<json::Value> payloads, host_.task_payloads(lease));
+    const calyx::TaskFunction& run =
+        lease.work == "recipe" ? recipes_.at(lease.name)->run : tasks_.at(lease.name);
+    constexpr milliseconds report_every(200);
+    calyx::Report report{.token = lease.token};
+    auto reported_at = steady_clock::now();
+    for (std::uint64_t i = 0; i < lease.count && !over() && !signal_came(); ++i) {
+      calyx::TaskOutcome outcome = run_one(run, lease, i, payloads[i]);
+      if (interrupted) break;  // that task is somebody else's again
+      report.outcomes.push_back(std::move(outcome));
+      if (steady_clock::now() - reported_at < report_every) continue;
+      const Result<calyx::Reported> sent = host_.report_tasks(report);
+      if (sent.reason() == Reason::lease_lost) return true;
+      if (!sent.ok()) return sent.error();
+      if (sent->left == 0) return true;
+      report.outcomes.clear();
+      reported_at = steady_clock::now();
+    }
+    report.gives_back = true;
+    const Result<calyx::Reported> sent = host_.report_tasks(report);
+    if (!sent.ok() && sent.reason() != Reason::lease_lost) return sent.error();
+    return true;
+  }
+
+  calyx::TaskOutcome run_one(const calyx::TaskFunction& run, const calyx::Lease& lease, std::uint64_t i,
+                             const json::Value& payload) {
+    const auto begun = steady_clock::now();
+    const calyx::TaskCall call{
+        .job = lease.job,
+        .index = lease.first + i,
+        .attempt = lease.attempt,
+        .payload = payload,
+        .stopped = [&] { return ms_since(begun) > lease.timeout_s * 1000 || heart_.lost(); },
+        .progress = [](const json::Value&) {}};
+    calyx::TaskOutcome out;
+    try {
+      Result<json::Value> result = run(call);
+      if (result.ok()) {
+        out.result = *std::move(result);
+      } else {
+        out.failure = calyx::JobFailure::task_failed;
+        out.error = result.error().message;
+      }
+    } catch (const std::exception& thrown) {
+      out.failure = calyx::JobFailure::task_failed;
+      out.error = thrown.what();
+    }
+    out.ran_ms = ms_since(begun);
+    if (out.ran_ms > lease.timeout_s * 1000) {
+      out = {.failure = calyx::JobFailure::timed_out,
+             .error =
+                 "ran " + std::to_string(out.ran_ms) + " ms, timeout_s is " + std::to_string(lease.timeout_s),
+             .ran_ms = out.ran_ms};
+    }
+    return out;
+  }
+
+  calyx::Session host_;
+  Heart heart_;
+  std::optional<steady_clock::time_point> until_;
+  std::map<std::string, calyx::TaskFunction> tasks_;
+  std::map<std::string, std::shared_ptr<const calyx::RecipeDefinition>> recipes_;
+};
+
+Result<calyx::Job> run_here(Caller& caller, calyx::Session& session, calyx::JobId id) {
+  for (;;) {
+    CALYX_TRY(calyx::Job now, session.job(id));
+    if (calyx::is_terminal(now.status) || caller.over() || signal_came()) return now;
+    CALYX_TRY(const bool worked, caller.do_some());
+    if (interrupted) return now;
+    // Nothing of it is to be done here and now: others have it, or it waits for a retry.
+    if (!worked) CALYX_CHECK(session.wait_job(id, milliseconds(50)));
+  }
+}
+
+std::optional<milliseconds> most_of(std::optional<std::int64_t> ms) {
+  constexpr std::int64_t ms_max = std::int64_t{365} * 86'400'000;  // a deadline that no clock overflows at
+  return ms ? std::optional(milliseconds(std::clamp<std::int64_t>(*ms, 0, ms_max))) : std::nullopt;
+}
+
+// ── workers ──
+
+class Running final : public Stoppable {
+ public:
+  Running(std::shared_ptr<calyx::Engine> engine, calyx::Worker worker)
+      : engine_(std::move(engine)), worker_(std::make_unique<calyx::Worker>(std::move(worker))) {}
+  ~Running() override { stop(); }
+  void stop() noexcept override {
+    // A forked child has none of the threads: waiting for them would not end.
+    if (getpid() != owner_) {
+      static_cast<void>(worker_.release());
+      return;
+    }
+    const std::lock_guard lock(mutex_);
+    worker_.reset();
+    engine_.reset();
+  }
+
+ private:
+  pid_t owner_ = getpid();
+  std::mutex mutex_;
+  std::shared_ptr<calyx::Engine> engine_;  // outlives the worker
+  std::unique_ptr<calyx::Worker> worker_;
+};
+
+/// What Python holds of a worker. Letting go of it stops nothing: the market has it until it is stopped.
+struct PyWorker {
+  OpenPtr open;
+  std::weak_ptr<Stoppable> running;
+
+  bool is_running() const {
+    const auto worker = running.lock();
+    return worker != nullptr &&
+           std::find(open->workers.begin(), open->workers.end(), worker) != open->workers.end();
+  }
+  void stop() {
+    std::shared_ptr<Stoppable> worker = running.lock();
+    if (worker == nullptr) return;
+    if (worker_tasks > 0)
+      throw Failure(fail(Reason::handle_invalid, "a worker's task cannot wait for a worker to stop"));
+    const Outside none;
+    worker->stop();
+    {
+      const py::gil_scoped_acquire gil;
+      std::erase(open->workers, worker);
+    }
+    worker.reset();
+  }
+};
+
+PyWorker start_worker(const OpenPtr& open, Text name, std::uint32_t threads, std::uint64_t tasks_max,
+                      MaybeText host, const py::dict& has, std::vector<std::string> gpu_types) {
+  calyx::WorkerOptions options{.name = name,
+                               .threads = threads,
+                               .tasks_max = tasks_max,
+                               .host_wallet = wallet_id(host),
+                               .has = requirements_from(has),
+                               .gpu_types = std::move(gpu_types)};
+  const std::shared_ptr<calyx::Engine> engine = open->take();
+  std::optional<Result<calyx::Worker>> started;
+  {
+    const Outside none;
+    started.emplace(calyx::Worker::start(*engine, std::move(options)));
+  }
+  auto running = std::make_shared<Running>(engine, std::move(*started).value());
+  if (open->engine == nullptr) {  // closed meanwhile
+    const Outside none;
+    running->stop();
+    throw Failure(fail(Reason::closed, "the market was closed"));
+  }
+  open->workers.push_back(running);
+  return {open, running};
+}
+
+void register_task(const OpenPtr& open, Text name, const py::function& function) {
+  const calyx::TaskFunction run = function_of(function);
+  const std::shared_ptr<Tasks> tasks = open->tasks;
+  const Result<calyx::Done> done = outside(open, [&](calyx::Engine& engine) {
+    Result<calyx::Done> registered = engine.register_task(name, run);
+    if (registered.ok()) {
+      calyx::TaskFunction old = run;  // let go of outside the lock: that may need the GIL
+      const std::lock_guard lock(tasks->mutex);
+      std::swap(tasks->by_name[name], old);
+    }
+    return registered;
+  });
+  if (!done.ok()) throw Failure(done.error());
+}
+
+calyx::JobSubmit submit_from(const py::dict& job, MaybeText wallet, Text recipe, Text idempotency_key) {
+  return {.job = object_from(job),
+          .wallet = wallet_id(wallet),
+          .idempotency_key = idempotency_key,
+          .recipe = recipe};
+}
+
+calyx::JobFilter filter_from(Text status, Text project, Text tag) {
+  calyx::JobFilter filter{.project = project, .tag = tag};
+  if (status.empty()) return filter;
+  for (int i = 0; i <= static_cast<int>(calyx::JobStatus::cancelled); ++i)
+    if (status == word(static_cast<calyx::JobStatus>(i))) filter.status = static_cast<calyx::JobStatus>(i);
+  if (!filter.status) refuse(Reason::field_value, "status", "is no job's status");
+  return filter;
+}
+
+}  // namespace
+
+void add_jobs(py::module_& module, py::class_<Open, OpenPtr>& engines, py::class_<PySession>& sessions) {
+  using calyx::Session;
+  using py::arg;
+  using Limit = std::uint32_t;
+
+  py::class_<Call, std::shared_ptr<Call>>(module, "TaskCall", "One task, as its function sees it.")
+      .def_property_readonly("job_id", &Call::job, "The job that it is of.")
+      .def_property_readonly("index", &Call::index, "Which of the job's tasks it is, from 0.")
+      .def_property_readonly("attempt", &Call::attempt, "Which try of it this is, from 1.")
+      .def("stopped", &Call::stopped, "Whether to end: cancelled, out of time, or the worker stops.")
+      .def("progress", &Call::progress, arg("progress"), "Tells how far it is, as a dictionary.");
+  py::class_<PyWorker>(module, "Worker", "A worker that was started.")
+      .def_property_readonly("running", &PyWorker::is_running)
+      .def("stop", &PyWorker::stop);
+
+  engines
+      .def_property_readonly(
+          "has_workers",
+          // A worker's task that waits for a job may be what keeps that job's worker busy: it helps itself.
+          [](const Open& self) { return !self.workers.empty() && worker_tasks == 0; },
+          "Whether workers do what this thread waits for.")
+      .def("register_task", &register_task, arg("name"), arg("function"))
+      .def("start_worker", &start_worker, arg("name"), arg("threads"), arg("tasks_max"), arg("host"),
+           arg("has"), arg("gpu_types"));
+
+  sessions
+      .def(
+          "submit_job",
+          [](const PySession& self, const py::dict& job, MaybeText wallet, Text recipe,
+             Text idempotency_key) {
+            const auto submit = submit_from(job, wallet, recipe, idempotency_key);
+            return submitted_of(asked(self, [&](Session& session) { return session.submit_job(submit); }));
+          },
+          arg("job"), arg("wallet"), arg("recipe"), arg("idempotency_key"))
+      .def(
+          "estimate_job",
+          [](const PySession& self, const py::dict& job, MaybeText wallet, Text recipe) {
+            const auto submit = submit_from(job, wallet, recipe, {});
+            return estimate_of(asked(self, [&](Session& session) { return session.estimate_job(submit); }));
+          },
+          arg("job"), arg("wallet"), arg("recipe"))
+      .def(
+          "job",
+          [](const PySession& self, Text job) {
+            const auto id = job_id(job);
+            return job_of(asked(self, [&](Session& session) { return session.job(id); }));
+          },
+          arg("job"))
+      .def(
+          "jobs",
+          [](const PySession& self, Text status, Text project, Text tag, Text after, Limit limit) {
+            const auto filter = filter_from(status, project, tag);
+            return page_of(asked(self,
+                                 [&](Session& session) {
+                                   return session.jobs(filter, {after, limit});
+                                 }),
+                           job_of);
+          },
+          arg("status"), arg("project"), arg("tag"), arg("after"), arg("limit"))
+      .def(
+          "cancel_job",
+          [](const PySession& self, Text job) {
+            const auto id = job_id(job);
+            return job_of(asked(self, [&](Session& session) { return session.cancel_job(id); }));
+          },
+          arg("job"))
+      .def(
+          "job_tasks",
+          [](const PySession& self, Text job, Text after, Limit limit) {
+            const auto id = job_id(job);
+            return page_of(asked(self,
+                                 [&](Session& session) {
+                                   return session.job_tasks(id, {after, limit});
+                                 }),
+                           task_of);
+          },
+          arg("job"), arg("after"), arg("limit"))
+      .def(
+          "job_results",
+          [](const PySession& self, Text job, Text after, Limit limit) {
+            const auto id = job_id(job);
+            return results_of(asked(self, [&](Session& session) {
+              return session.job_results(id, {after, limit});
+            }));
+          },
+          arg("job"), arg("after"), arg("limit"))
+      .def(
+          "job_output",
+          [](const PySession& self, Text job, std::uint64_t task) {
+            const auto id = job_id(job);
+            return output_of(asked(self, [&](Session& session) { return session.job_output(id, task); }));
+          },
+          arg("job"), arg("task"))
+      .def(
+          "job_events",
+          [](const PySession& self, Text job, Text after, Limit limit) {
+            const auto id = job_id(job);
+            return page_of(asked(self,
+                                 [&](Session& session) {
+                                   return session.job_events(id, {after, limit});
+                                 }),
+                           event_of);
+          },
+          arg("job"), arg("after"), arg("limit"))
+      .def(
+          "wait_job",
+          [](const PySession& self, Text job, std::int64_t most_ms) {
+            const auto id = job_id(job);
+            const milliseconds most = *most_of(most_ms);
+            return job_of(asked(self, [&](Session& session) { return session.wait_job(id, most); }));
+          },
+          arg("job"), arg("most_ms"))
+      .def(
+          "run_job",
+          [](const PySession& self, Text job, std::optional<std::int64_t> most_ms) {
+            const auto id = job_id(job);
+            const std::optional<milliseconds> most = most_of(most_ms);
+            std::optional<steady_clock::time_point> until;
+            if (most) until = steady_clock::now() + *most;
+            const std::shared_ptr<Tasks> tasks = self.open->tasks;
+            Session session = self.session;
+            const auto run = [&](calyx::Engine& engine) -> Result<calyx::Job> {
+              Caller caller(engine, *tasks, until);
+              return run_here(caller, session, id);
+            };
+            if (tasks == nullptr) throw Failure(fail(Reason::closed, "the market was closed"));
+            return job_of(outside(self.open, run).value());
+          },
+          arg("job"), arg("most_ms"))
+      .def(
+          "lease_tasks",
+          [](const PySession& self, Text worker, MaybeText host, std::vector<std::string> tasks,
+             std::vector<std::string> recipes, bool commands, const py::dict& has,
+             std::vector<std::string> gpu_types, std::uint64_t tasks_max) -> py::object {
+            const calyx::LeaseAsked wants{.worker = worker,
+                                          .host_wallet = wallet_id(host),
+                                          .tasks = std::move(tasks),
+                                          .recipes = std::move(recipes),
+                                          .commands = commands,
+                                          .has = requirements_from(has),
+                                          .gpu_types = std::move(gpu_types),
+                                          .tasks_max = tasks_max};
+            std::vector<json::Value> payloads;
+            const calyx::Lease lease = asked(self, [&](Session& session) -> Result<calyx::Lease> {
+              CALYX_TRY(calyx::Lease got, session.lease_tasks(wants));
+              if (got.count == 0) return got;
+              CALYX_TRY(payloads, session.task_payloads(got));
+              return got;
+            });
+            if (lease.count == 0) return py::none();
+            return lease_of(lease, payloads);
+          },
+          arg("worker"), arg("host"), arg("tasks"), arg("recipes"), arg("commands"), arg("has"),
+          arg("gpu_types"), arg("tasks_max"))
+      .def(
+          "report_tasks",
+          [](const PySession& self, std::int64_t token, const std::vector<py::dict>& outcomes,
+             bool gives_back) {
+            calyx::Report report{.token = token, .gives_back = gives_back};
+            for (const py::dict& outcome : outcomes) report.outcomes.push_back(outcome_from(outcome));
+            const auto reported = asked(self, [&](Session& session) { return session.report_tasks(report); });
+            return record({{"left", out(reported.left)}, {"expires_at", out(reported.expires_at)}});
+          },
+          arg("token"), arg("outcomes"), arg("gives_back"))
+      .def("prices",
+           [](const PySession& self) {
+             return prices_of(asked(self, [](Session& session) { return session.prices(); }));
+           })
+      .def(
+          "set_prices",
+          [](const PySession& self, std::int64_t base, std::int64_t cpu, std::int64_t memory_gb,
+             const py::dict& gpus) {
+            core::Prices prices{money_of(base), money_of(cpu), money_of(memory_gb), {}};
+            for (const auto& [type, price] : gpus)
+              prices.gpus[type.cast<std::string>()] = money_of(price.cast<std::int64_t>());
+            return prices_of(asked(self, [&](Session& session) { return session.set_prices(prices); }));
+          },
+          arg("base"), arg("cpu"), arg("memory_gb"), arg("gpus"))
+      .def("recipes", [](const PySession& self) {
+        const auto recipes = outside(self.open, [&](calyx::Engine&) { return self.session.recipes(); });
+        return list_of(recipes, [](const std::shared_ptr<const calyx::RecipeDefinition>& recipe) {
+          return record({{"name", out(recipe->name)},
+                         {"summary", out(recipe->summary)},
+                         {"payload_schema", plain(recipe->payload_schema)},
+                         {"operations", texts_of(recipe->operations)},
+                         {"artifact_inputs", texts_of(recipe->artifact_inputs)}});
+        });
+      });
+}
+
+}  // namespace calyx_python
