@@ -179,7 +179,8 @@ class CALYX_EXPORT Session {
   Result<Listed<JobEvent>> job_events(JobId id, const Page& page = {});
   /// Waits until the job has ended, or `most` has passed; the job as it is then.
   Result<Job> wait_job(JobId id, std::chrono::milliseconds most);
-  /// The same, and does on this thread what this process can do of any job meanwhile.
+  /// The same, and does on this thread what this process can do of any job meanwhile. A function that takes
+  /// longer than `lease_s` must ask `TaskCall::stopped` now and then, which keeps its lease alive.
   Result<Job> run_job(JobId id);
 
   /// For workers (operator): tasks to do, best first; a count of 0 when there is nothing. Fails:

@@ -1,10 +1,10 @@
 #include "services/jobs.hpp"
 
 #include <calyx/session.hpp>
-#include <charconv>
 #include <chrono>
 
 #include "engine/market.hpp"
+#include "engine/paging.hpp"
 #include "engine/performing.hpp"
 
 namespace calyx {
@@ -22,18 +22,10 @@ namespace {
 
 namespace json = core::json;
 
-/// A page of things that are numbered from 0.
-Result<std::uint64_t> cursor(const Page& page) {
-  if (page.limit < 1 || page.limit > 1000)
-    return services::field_error(Reason::field_value, "limit",
-                                 "is " + std::to_string(page.limit) + ", takes 1 to 1000");
-  if (page.after.empty()) return std::uint64_t{0};
-  std::uint64_t number = 0;
-  const char* const end = page.after.data() + page.after.size();
-  const auto read = std::from_chars(page.after.data(), end, number);
-  if (read.ec != std::errc() || read.ptr != end || number > static_cast<std::uint64_t>(services::integer_max))
-    return services::field_error(Reason::field_value, "after", "is not the `next` of a page");
-  return number;
+/// Where a page of things that are numbered from 0 begins.
+Result<std::uint64_t> first_of(const Page& page) {
+  CALYX_TRY(const std::int64_t number, engine::cursor(page));
+  return static_cast<std::uint64_t>(number);
 }
 
 /// What reading jobs needs of the book, copied out of it.
@@ -179,7 +171,7 @@ Result<Job> Session::job(JobId id) {
 }
 
 Result<Listed<Job>> Session::jobs(const JobFilter& filter, const Page& page) {
-  CALYX_TRY(const std::uint64_t after, cursor(page));
+  CALYX_TRY(const std::uint64_t after, first_of(page));
   CALYX_TRY(const Reading by, reading(*market_, principal_));
   return market_->history([&](MarketStore& store) -> Result<Listed<Job>> {
     Listed<Job> out;
@@ -216,7 +208,7 @@ Result<Job> Session::cancel_job(JobId id) {
 }
 
 Result<Listed<JobTask>> Session::job_tasks(JobId id, const Page& page) {
-  CALYX_TRY(const std::uint64_t from, cursor(page));
+  CALYX_TRY(const std::uint64_t from, first_of(page));
   CALYX_TRY(const Reading by, reading(*market_, principal_));
   return market_->history([&](MarketStore& store) -> Result<Listed<JobTask>> {
     CALYX_TRY(const Found found, find_job(*market_, store, by, id));
@@ -229,7 +221,7 @@ Result<Listed<JobTask>> Session::job_tasks(JobId id, const Page& page) {
 }
 
 Result<JobResults> Session::job_results(JobId id, const Page& page) {
-  CALYX_TRY(const std::uint64_t from, cursor(page));
+  CALYX_TRY(const std::uint64_t from, first_of(page));
   CALYX_TRY(const Reading by, reading(*market_, principal_));
   return market_->history([&](MarketStore& store) -> Result<JobResults> {
     CALYX_TRY(const Found found, find_job(*market_, store, by, id));
@@ -265,7 +257,7 @@ Result<JobOutput> Session::job_output(JobId id, std::uint64_t task) {
 }
 
 Result<Listed<JobEvent>> Session::job_events(JobId id, const Page& page) {
-  CALYX_TRY(const std::uint64_t after, cursor(page));
+  CALYX_TRY(const std::uint64_t after, first_of(page));
   CALYX_TRY(const Reading by, reading(*market_, principal_));
   return market_->history([&](MarketStore& store) -> Result<Listed<JobEvent>> {
     CALYX_TRY(const Found found, find_job(*market_, store, by, id));

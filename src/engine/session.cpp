@@ -1,9 +1,9 @@
 #include <algorithm>
 #include <calyx/session.hpp>
-#include <charconv>
 
 #include "crypto/sha256.hpp"
 #include "engine/market.hpp"
+#include "engine/paging.hpp"
 #include "json/reader.hpp"
 #include "services/audit.hpp"
 #include "services/export.hpp"
@@ -11,6 +11,7 @@
 
 namespace calyx {
 
+using engine::cursor;
 using services::Book;
 using services::Caller;
 using services::Seq;
@@ -18,20 +19,6 @@ using services::Transaction;
 using services::WalletState;
 
 namespace {
-
-/// A page's cursor is the number of the last thing on the page before.
-Result<std::int64_t> cursor(const Page& page) {
-  if (page.limit < 1 || page.limit > 1000)
-    return services::field_error(Reason::field_value, "limit",
-                                 "is " + std::to_string(page.limit) + ", takes 1 to 1000");
-  if (page.after.empty()) return std::int64_t{0};
-  std::int64_t number = 0;
-  const char* const end = page.after.data() + page.after.size();
-  const auto read = std::from_chars(page.after.data(), end, number);
-  if (read.ec != std::errc() || read.ptr != end || number < 0)
-    return services::field_error(Reason::field_value, "after", "is not the `next` of a page");
-  return number;
-}
 
 /// One page out of `numbers`, ascending: the things after the cursor, as `view` shows them.
 template <class T, class View>

@@ -133,7 +133,15 @@ class Holding {
 
   /// Whether there is any use in going on.
   bool stands() const { return done_.ok() && !lost_; }
-  bool lost() const { return lost_ || (heart_ != nullptr && heart_->lost(lease_.token)); }
+  bool lost() {
+    if (heart_ != nullptr) return lost_ || heart_->lost(lease_.token);
+    // On a caller's own thread nobody else keeps the lease alive.
+    if (!lost_ && steady_clock::now() - reported_at_ >= heartbeat_every) {
+      reported_at_ = steady_clock::now();
+      take(report(market_, {.token = lease_.token}));
+    }
+    return lost_;
+  }
 
   void add(TaskOutcome outcome) {
     pending_.outcomes.push_back(std::move(outcome));

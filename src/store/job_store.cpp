@@ -1,13 +1,12 @@
 #include "store/job_store.hpp"
 
-#include <array>
-#include <limits>
+#include "store/octets.hpp"
 
 namespace calyx::store {
 namespace {
 
 // One statement a string, as in the schema of the ledger.
-constexpr const char* schema[] = {
+constexpr const char* schema_of_jobs[] = {
     R"(CREATE TABLE jobs(
   number  INTEGER PRIMARY KEY,  -- gapless from 1
   account INTEGER NOT NULL,     -- the payer's wallet; 0: nobody's
@@ -174,12 +173,7 @@ constexpr ListingText listing_texts[] = {
 
 std::int64_t signed_(std::uint64_t number) noexcept { return static_cast<std::int64_t>(number); }
 std::uint64_t unsigned_(std::int64_t number) noexcept { return static_cast<std::uint64_t>(number); }
-std::span<const std::uint8_t> octets_of(const core::Digest& digest) noexcept { return digest.bytes; }
-std::string_view chars_of(std::span<const std::uint8_t> bytes) noexcept {
-  return {reinterpret_cast<const char*>(bytes.data()), bytes.size()};
-}
-
-Error damaged(const char* table, std::int64_t row, const char* what) {
+Error damaged_row(const char* table, std::int64_t row, const char* what) {
   return fail(
       Reason::corrupt,
       std::string(table) + " row " + std::to_string(row) + ": " + what + "; keep the file and run an audit",
@@ -188,7 +182,7 @@ Error damaged(const char* table, std::int64_t row, const char* what) {
 
 template <class Enum>
 Result<Enum> one_of(std::int64_t value, Enum last, const char* table, std::int64_t row, const char* column) {
-  if (value < 0 || value > static_cast<std::int64_t>(last)) return damaged(table, row, column);
+  if (value < 0 || value > static_cast<std::int64_t>(last)) return damaged_row(table, row, column);
   return static_cast<Enum>(value);
 }
 
@@ -220,7 +214,7 @@ Result<bool> read_state(Statement& row, JobState& out) {
   out.output.reset();
   if (!row.is_null(column)) {
     out.output = core::digest_of_bytes(chars_of(row.column_blob(column)));
-    if (!out.output) return damaged("job_states", out.number, "a hash is not 32 bytes");
+    if (!out.output) return damaged_row("job_states", out.number, "a hash is not 32 bytes");
   }
   ++column;
   out.events = next();
@@ -325,7 +319,7 @@ Result<Done> all_numbers(Statement& statement, const JobStore::EachNumber& each)
 
 }  // namespace
 
-std::span<const char* const> job_schema() noexcept { return schema; }
+std::span<const char* const> job_schema() noexcept { return schema_of_jobs; }
 std::span<const char* const> job_tables_of_record() noexcept { return tables_of_record; }
 
 Result<JobStore> JobStore::make(Connection& connection, bool writes) {
@@ -610,7 +604,7 @@ Result<std::optional<JobRow>> JobStore::job(JobNumber number) {
     out.once = row.column_text(3);
     const auto request = core::digest_of_bytes(chars_of(row.column_blob(4)));
     const auto input = core::digest_of_bytes(chars_of(row.column_blob(11)));
-    if (!request || !input) return damaged("jobs", out.number, "a hash is not 32 bytes");
+    if (!request || !input) return damaged_row("jobs", out.number, "a hash is not 32 bytes");
     out.request = *request;
     out.input = *input;
     out.spec = row.column_text(5);
@@ -773,7 +767,7 @@ Result<std::string> JobStore::index_fault() {
     const Result<bool> row = run->step();
     // Numbers that sum to more than 64 bits, which SQLite calls an error of the statement, are nobody's.
     if (!row.ok() && row.reason() != Reason::internal) return row.error();
-    if (!row.ok() || !*row) return damaged(listing.table, 0, "it cannot be counted");
+    if (!row.ok() || !*row) return damaged_row(listing.table, 0, "it cannot be counted");
     // A table's own rows come first in the list, and then its index over the same ones.
     if (listing.index != nullptr && (run->column_int(0) != rows || run->column_int(1) != sum))
       return std::string(listing.index);

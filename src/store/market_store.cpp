@@ -4,6 +4,7 @@
 #include <initializer_list>
 #include <map>
 
+#include "store/octets.hpp"
 #include "store/receipt_text.hpp"
 
 namespace calyx::store {
@@ -85,14 +86,6 @@ constexpr const char* schema[] = {
 constexpr const char* tables[] = {"events",        "entries",  "milestones", "locks", "resolutions",
                                   "zero_earnings", "requests", "receipts",   "tiles", "checkpoints"};
 static_assert(core::legs_max == 8 && entries_a_milestone == 64, "as the schema says");
-
-std::span<const std::uint8_t> octets_of(const core::Digest& digest) noexcept { return digest.bytes; }
-std::span<const std::uint8_t> octets_of(std::string_view bytes) noexcept {
-  return {reinterpret_cast<const std::uint8_t*>(bytes.data()), bytes.size()};
-}
-std::string_view chars_of(std::span<const std::uint8_t> bytes) noexcept {
-  return {reinterpret_cast<const char*>(bytes.data()), bytes.size()};
-}
 
 Error damaged(const char* table, const std::string& row, const char* what, core::json::Value details) {
   return fail(Reason::corrupt,
