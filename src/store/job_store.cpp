@@ -20,7 +20,8 @@ constexpr const char* schema[] = {
   items   INTEGER NOT NULL,
   lock    INTEGER NOT NULL,     -- seq of the event that holds its budget; 0: it costs nothing
   hold    INTEGER NOT NULL,     -- what that holds
-  rate    INTEGER NOT NULL      -- micro-FLOPS a second of a task
+  rate    INTEGER NOT NULL,     -- micro-FLOPS a second of a task
+  revision INTEGER NOT NULL     -- of its project; 0: it names none
 ) STRICT)",
     R"(CREATE INDEX jobs_once ON jobs(account, once) WHERE once <> '')",
     R"(CREATE TABLE job_items(
@@ -327,8 +328,8 @@ Result<JobStore> JobStore::make(Connection& connection, bool writes) {
   const std::string leases = std::string("SELECT ") + lease_columns + " FROM leases ";
   const Text write_texts[] = {
       {store.add_job_,
-       "INSERT INTO jobs(number, account, at_us, once, request, spec, tasks, items, lock, hold, rate, input) "
-       "VALUES(?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12)",
+       "INSERT INTO jobs(number, account, at_us, once, request, spec, tasks, items, lock, hold, rate, input, "
+       "revision) VALUES(?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13)",
        "adding a job"},
       {store.add_items_, "INSERT INTO job_items(job, first, body) VALUES(?1, ?2, ?3)",
        "adding a job's items"},
@@ -379,9 +380,9 @@ Result<JobStore> JobStore::make(Connection& connection, bool writes) {
   const Text read_texts[] = {
       {store.last_job_, "SELECT max(number) FROM jobs", "reading the last job"},
       {store.job_,
-       "SELECT number, account, at_us, once, request, spec, tasks, items, lock, hold, rate, input FROM jobs "
-       "WHERE "
-       "number = ?1",
+       "SELECT number, account, at_us, once, request, spec, tasks, items, lock, hold, rate, input, revision "
+       "FROM jobs "
+       "WHERE number = ?1",
        "reading a job"},
       {store.state_, states + "WHERE number = ?1", "reading a job's state"},
       {store.find_once_, "SELECT number FROM jobs WHERE account = ?1 AND once = ?2 AND once <> ''",
@@ -464,6 +465,7 @@ Result<Done> JobStore::add_job(const JobRow& row) {
       .bind(10, row.hold.micro)
       .bind(11, row.rate.micro)
       .bind(12, octets_of(row.input))
+      .bind(13, row.revision)
       .execute();
 }
 Result<Done> JobStore::add_items(JobNumber job, std::uint64_t first, std::string_view items) {
@@ -594,6 +596,7 @@ Result<std::optional<JobRow>> JobStore::job(JobNumber number) {
     out.lock = row.column_int(8);
     out.hold = Money{row.column_int(9)};
     out.rate = Money{row.column_int(10)};
+    out.revision = row.column_int(12);
     return true;
   });
 }

@@ -42,10 +42,11 @@ struct JobRow {
   core::Digest input;    ///< and of what the tasks are made from.
   std::string spec;      ///< The request's canonical JSON without its explicit items.
   std::uint64_t tasks = 0;
-  std::uint64_t items = 0;  ///< Explicit ones, in `job_items`.
-  std::int64_t lock = 0;    ///< The event that holds its budget; 0: it costs nothing.
-  Money hold;               ///< What that holds.
-  Money rate;               ///< Micro-FLOPS a second of a task.
+  std::uint64_t items = 0;    ///< Explicit ones, in `job_items`.
+  std::int64_t lock = 0;      ///< The event that holds its budget; 0: it costs nothing.
+  Money hold;                 ///< What that holds.
+  Money rate;                 ///< Micro-FLOPS a second of a task.
+  std::int64_t revision = 0;  ///< Of its project; 0: it names none.
 };
 
 /// What a job waits for. The numbers are in the file.
@@ -220,8 +221,8 @@ class JobStore {
       put_retry_, remove_retry_, remove_retries_, add_results_, add_failure_, add_usage_, put_output_,
       add_event_;
   Statement last_job_, job_, state_, find_once_, lease_, next_retry_, retry_, output_, items_, running_of_,
-      ready_jobs_, jobs_of_, live_jobs_, jobs_after_, leases_of_, expired_leases_,
-      results_from_, failures_from_, retries_from_, events_of_, usage_of_, tally_;
+      ready_jobs_, jobs_of_, live_jobs_, jobs_after_, leases_of_, expired_leases_, results_from_,
+      failures_from_, retries_from_, events_of_, usage_of_, tally_;
   /// An index, or null for a table's own rows, and what it lists: a count and a sum.
   struct Listing {
     const char* table;

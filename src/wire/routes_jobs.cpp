@@ -244,10 +244,9 @@ void append_json(std::string& out, const Job& job) {
       .text("type", std::string_view(job.type))
       .begin("work");
   Members(out).text("kind", std::string_view(job.work)).text("name", std::string_view(job.name)).close();
-  members.text_or_null("project", job.project)
-      .id("wallet_id", job.wallet)
-      .text("priority", word(job.priority))
-      .begin("tags");
+  members.text_or_null("project", job.project);
+  job.revision == 0 ? members.null("revision") : members.integer("revision", job.revision);
+  members.id("wallet_id", job.wallet).text("priority", word(job.priority)).begin("tags");
   append_texts(out, job.tags);
   members.begin("depends_on");
   append_texts(out, job.depends_on);
@@ -561,10 +560,9 @@ Result<Response> lease_tasks(Call& call) {
       .close();
   members.begin("runner_command");
   append_texts(out, lease.command);
-  members.text_or_null("project", lease.project)
-      .integer("timeout_s", lease.timeout_s)
-      .instant("expires_at", lease.expires_at)
-      .begin("payloads");
+  members.text_or_null("project", lease.project);
+  lease.revision == 0 ? members.null("revision") : members.integer("revision", lease.revision);
+  members.integer("timeout_s", lease.timeout_s).instant("expires_at", lease.expires_at).begin("payloads");
   append_list(out, payloads, [&](const json::Value& payload) { json::append_text(out, payload); });
   members.close();
   out.push_back('}');
