@@ -10,9 +10,15 @@
 
 #include <calyx/core/digest.hpp>
 #include <calyx/core/json.hpp>
+#include <calyx/core/result.hpp>
 #include <calyx/wallets.hpp>
+#include <cstdint>
 #include <functional>
+#include <optional>
 #include <span>
+#include <string>
+#include <string_view>
+#include <vector>
 
 namespace calyx {
 
