@@ -14,6 +14,7 @@
 #include "guard.hpp"
 #include "handles.hpp"
 #include "json/reader.hpp"
+#include "wire/router.hpp"
 
 namespace calyx::capi {
 namespace {
@@ -38,7 +39,8 @@ constexpr std::size_t target_bytes_max = 8192;
 constexpr std::size_t headers_bytes_max = 65536;
 constexpr std::size_t label_bytes_max = 4096;  // the engine knows how long a label may be
 constexpr std::size_t receipt_bytes_max = json_bytes_max;
-static_assert(receipt_bytes_max == 1048576 && request_body_max == 1048576, "calyx.h says these numbers");
+static_assert(receipt_bytes_max == 1048576 && request_body_max == 1048576 && tarball_bytes_max == 536870912,
+              "calyx.h says these numbers");
 
 constexpr std::size_t struct_size_min = sizeof(std::size_t);
 constexpr std::size_t struct_size_max = 4096;
@@ -217,9 +219,9 @@ Result<Done> request(const calyx_engine* handle, const char* method, const char*
   CALYX_TRY(asked.headers, headers_of(headers_json));
   if (body == nullptr && body_size != 0)
     return fail(Reason::field_missing, "body is NULL and its size " + std::to_string(body_size));
-  if (body_size > request_body_max) {
+  if (const std::size_t most = wire::body_limit(asked.method, asked.target); body_size > most) {
     // The wire says 413 by the size alone, so what is too long is neither read nor copied.
-    asked.body.assign(request_body_max + 1, ' ');
+    asked.body.assign(most + 1, ' ');
   } else if (body_size != 0) {
     asked.body.assign(static_cast<const char*>(body), body_size);
   }

@@ -57,6 +57,7 @@ struct Job {
   std::string work{};  ///< `task`, `recipe` or `command`,
   std::string name{};  ///< and which: a task's or a recipe's name, or the command's first word.
   std::string project{};
+  std::int64_t revision = 0;  ///< Of the project, as it was submitted with; 0: it names none.
   std::optional<WalletId> wallet{};
   JobPriority priority = JobPriority::normal;
   std::vector<std::string> tags{};
@@ -90,8 +91,8 @@ struct JobTask {
 struct JobResults {
   JobId id{};
   JobStatus status = JobStatus::queued;
-  core::json::Value result{};   ///< The merged one; null until the job has ended with one.
-  core::json::Object notes{};   ///< What of the tasks' results it leaves out, and why; core/merge.hpp.
+  core::json::Value result{};  ///< The merged one; null until the job has ended with one.
+  core::json::Object notes{};  ///< What of the tasks' results it leaves out, and why; core/merge.hpp.
   std::vector<JobTask> tasks{};
   std::string next{};
 };
@@ -129,6 +130,7 @@ struct Lease {
   std::string work{}, name{}, operation{};
   std::vector<std::string> command{};
   std::string project{};
+  std::int64_t revision = 0;  ///< Of the project.
   std::int64_t timeout_s = 0;
   Instant expires_at{};
 };

@@ -21,6 +21,7 @@
 #include <calyx/keys.hpp>
 #include <calyx/ledger.hpp>
 #include <calyx/payouts.hpp>
+#include <calyx/projects.hpp>
 #include <calyx/receipts.hpp>
 #include <calyx/version.hpp>
 #include <calyx/worker.hpp>
@@ -156,7 +157,8 @@ class CALYX_EXPORT Session {
   /// What a job would hold, with nothing written. Fails: as `submit_job`, as far as its terms and its shape.
   Result<JobEstimate> estimate_job(const JobSubmit& asked);
   /// Takes a job in and holds its budget, in one commit: the worst case, or `max_cost`. Fails, in this order:
-  /// `field_…`, `amount_…`; `recipe_unknown`; `not_your_wallet`; `key_reused`; `job_unknown` (a dependency);
+  /// `field_…`, `amount_…`; `recipe_unknown`; `not_your_wallet`; `key_reused`; `project_unknown`,
+  /// `project_not_ready` (nothing was pushed); `job_unknown` (a dependency);
   /// then as a spend of the hold: `wallet_not_active`, `gpu_not_allowed`, the caps, `approval_required` (an
   /// approval is for this very request), `insufficient_balance`.
   Result<JobSubmitted> submit_job(const JobSubmit& asked);
@@ -196,6 +198,39 @@ class CALYX_EXPORT Session {
   /// (operator) Of jobs submitted from now on. Fails: `field_value`, `amount_…`.
   Result<core::Prices> set_prices(const core::Prices& prices);
   std::vector<std::shared_ptr<const RecipeDefinition>> recipes() const;
+
+  // ── projects ──
+  //
+  // A project is its account's: its own key, its parent's and an operator's reach it. Every call that names
+  // one fails with `project_unknown`, also for somebody else's.
+
+  /// Fails: `field_value`; `project_exists`.
+  Result<Project> create_project(const ProjectCreate& asked);
+  /// The caller's own and its agents', or those of `wallet`; an operator's are all. The oldest first.
+  Result<Listed<Project>> projects(const Page& page = {}, const std::optional<WalletId>& wallet = {});
+  Result<Project> project(const ProjectName& project);
+  /// Fails: `field_value`.
+  Result<Project> change_project(const ProjectName& project, const ProjectChange& change);
+  /// Takes the name away. Jobs that were submitted keep their revision.
+  Result<Done> delete_project(const ProjectName& project);
+  /// Publishes a revision, which is the active one from then on. Fails, having changed nothing:
+  /// `archive_refused` with the broken rule, `field_…` of the manifest, with its name at `file` of the
+  /// details; `unsupported` of a market in memory, `read_only`, `not_built`; what `source` says.
+  Result<Revision> push_project(const ProjectName& project, const TarballSource& source);
+  Result<Revision> push_project(const ProjectName& project, std::string_view tarball);
+  Result<ProjectStatus> project_status(const ProjectName& project);
+  Result<ProjectStatusDetails> project_status_details(const ProjectName& project);
+  /// Prepares the active revision ahead of a job. Free, but its account has `init_balance_min` available.
+  /// Fails: `project_not_ready` when nothing was pushed; `insufficient_balance` with the `shortfall`;
+  /// `unsupported` of a market in memory, `not_built`.
+  Result<ProjectStatus> init_project(const ProjectName& project);
+  /// The active revision is to be prepared anew.
+  Result<ProjectStatus> invalidate_project(const ProjectName& project);
+  /// Fails: `kv_unknown`.
+  Result<KvEntry> kv_get(const ProjectName& project, std::string_view key);
+  /// Of callers who name one version one succeeds. Fails: `field_value`; `kv_changed` with the `version` that
+  /// stands (0: none).
+  Result<KvEntry> kv_put(const ProjectName& project, const KvPut& asked);
 
   // ── receipts and the books ──
 

@@ -201,6 +201,12 @@ Result<Done> Market::start() {
   return started;
 }
 
+Result<std::string> Market::folders_path() const {
+  CALYX_CHECK(usable());
+  if (!options_.path.empty() && options_.vfs.empty()) return path_;
+  return fail(Reason::unsupported, "a market in memory has no folders beside it: open one in a file");
+}
+
 Result<Done> Market::look_before_opening() {
   // The key file first: whoever is making the market just now makes it after the file.
   const bool keys_stand = access(store::keys_path(path_).c_str(), F_OK) == 0;

@@ -68,6 +68,9 @@ class Market {
 
   const services::Seams& seams() const noexcept { return seams_; }
   const Options& options() const noexcept { return options_; }
+  /// The market's real path, beside which its folders lie. Fails: `unsupported` for a market in memory, or in
+  /// a file system of its own.
+  Result<std::string> folders_path() const;
   EngineStats stats() const noexcept;
 
   services::JobCache& known_jobs() noexcept { return known_jobs_; }

@@ -7,6 +7,7 @@
 #include "engine/commands.hpp"
 #include "engine/market.hpp"
 #include "engine/performing.hpp"
+#include "engine/projects.hpp"
 
 namespace calyx {
 namespace engine {
@@ -253,7 +254,11 @@ Result<bool> perform(Market& market, const WorkerOptions& options, const Stopped
                         .stopped = stops,
                         .progress = [&](const json::Value& value) { holding.progress(value); }};
     if (is_command) {
-      std::optional<TaskOutcome> outcome = commands->run(*known, {}, call);
+      const Result<std::string> folder =
+          project_folder(market, known->row.account, known->terms.project, known->row.revision);
+      std::optional<TaskOutcome> outcome =
+          folder.ok() ? commands->run(*known, *folder, call)
+                      : TaskOutcome{.failure = JobFailure::not_started, .error = folder.error().message};
       if (!outcome) break;  // it is given back, or nobody's any more
       holding.add(*std::move(outcome));
       continue;

@@ -444,10 +444,10 @@ class Audit {
 
   Result<bool> all() {
     using Step = Result<bool> (Audit::*)();
-    constexpr Step steps[] = {&Audit::read_standing, &Audit::read_checkpoints, &Audit::walk_events,
-                              &Audit::end_receipts,  &Audit::compare_tables,   &Audit::compare_tiles,
-                              &Audit::look_up_each,  &Audit::judge_anchor,     &Audit::compare_jobs,
-                              &Audit::compare_schema};
+    constexpr Step steps[] = {&Audit::read_standing,    &Audit::read_checkpoints, &Audit::walk_events,
+                              &Audit::end_receipts,     &Audit::compare_tables,   &Audit::compare_tiles,
+                              &Audit::look_up_each,     &Audit::judge_anchor,     &Audit::compare_jobs,
+                              &Audit::compare_projects, &Audit::compare_schema};
     for (const Step step : steps) {
       CALYX_TRY(const bool good, (this->*step)());
       if (!good) return false;
@@ -507,6 +507,38 @@ class Audit {
       if (lock.job != 0) ++held;
     return held == holding || fault(std::to_string(held) + " locks are jobs' budgets, and " +
                                     std::to_string(holding) + " jobs hold one");
+  }
+
+  /// What a project's state says must be what was pushed to it and what its runs share.
+  Result<bool> compare_projects() {
+    store::ProjectStore& projects = store_.projects();
+    CALYX_TRY(const std::string index, projects.index_fault());
+    if (!index.empty()) return fault(index + ": lists other rows than its table has");
+    CALYX_TRY(const store::ProjectNumber last, projects.last_project());
+    std::vector<store::ProjectState> states;
+    CALYX_CHECK(projects.all_from(0, [&](const store::ProjectState& state) -> Result<bool> {
+      states.push_back(state);
+      return true;
+    }));
+    store::ProjectNumber next = 0;
+    for (const store::ProjectState& state : states) {
+      const auto project_fault = [&](const std::string& what) {
+        return fault("project " + std::to_string(state.number) + ": " + what);
+      };
+      if (state.number != ++next) return fault("project " + std::to_string(next) + " has no state");
+      CALYX_TRY(const std::optional<store::ProjectRow> row, projects.project(state.number));
+      if (!row) return project_fault("its row is missing");
+      if (row->account != state.account || row->name != state.name)
+        return project_fault("its state names another account or name");
+      CALYX_TRY(const store::ProjectStore::Tally tally, projects.tally(state.number));
+      if (tally.last_revision != state.active ||
+          tally.revisions != (state.active == 0 ? 0 : state.active - row->revisions_before))
+        return project_fault("its state says other than its revisions");
+      if (state.warmed != 0 && state.warmed != state.active)
+        return project_fault("a revision is prepared that is not its active one");
+      if (tally.kv_keys != state.kv_keys) return project_fault("shares other than its state says");
+    }
+    return next == last || fault("project " + std::to_string(last) + " has no state");
   }
 
   /// A trigger that is gone lets rows change, and one that was added may do anything at the next write.

@@ -4,6 +4,7 @@
 #include <cmath>
 
 #include "crypto/sha256.hpp"
+#include "services/projects.hpp"
 #include "services/services.hpp"
 
 namespace calyx::services {
@@ -551,6 +552,10 @@ Result<JobSubmitted> submit_job(Transaction& tx, const Principal& principal, con
                           .replayed = true};
     }
   }
+  std::int64_t revision = 0;
+  if (!job.terms.project.empty()) {
+    CALYX_TRY(revision, revision_for_job(tx.store(), account, job.terms.project));
+  }
   CALYX_TRY(const JobEstimate estimate, estimate_job(book, job));
   if (estimate.hold.micro != 0 && payer == nullptr)
     return field_error(Reason::field_missing, "/wallet_id", "is missing: somebody pays for this job");
@@ -579,7 +584,8 @@ Result<JobSubmitted> submit_job(Transaction& tx, const Principal& principal, con
                     .tasks = estimate.tasks,
                     .items = job.shape.items(),
                     .hold = estimate.hold,
-                    .rate = estimate.rate};
+                    .rate = estimate.rate,
+                    .revision = revision};
   const JobId id = job_id_of(book.tag, row);
   const core::Requirements& needs = job.terms.requirements;
   std::optional<std::string> gpu_type;
@@ -767,6 +773,7 @@ Result<Lease> lease_tasks(Transaction& tx, const Principal& principal, const Lea
                .operation = terms.operation,
                .command = terms.command,
                .project = terms.project,
+               .revision = job.known->row.revision,
                .timeout_s = terms.timeout_s,
                .expires_at = row.expires};
 }
@@ -1040,6 +1047,7 @@ Job view(std::uint32_t tag, const KnownJob& known, const JobState& state,
           .work = std::string(word(terms.work)),
           .name = terms.name,
           .project = terms.project,
+          .revision = known.row.revision,
           .priority = state.priority,
           .tags = terms.tags,
           .depends_on = terms.depends_on,

@@ -141,11 +141,16 @@ class Transaction {
 
   /// The jobs' rows, to be changed: what is written there is committed even where no event is appended.
   store::JobStore& change_jobs() noexcept {
-    changed_jobs_ = true;
+    changed_rows_ = true;
     return store_.jobs();
   }
+  /// The same of the projects' rows.
+  store::ProjectStore& change_projects() noexcept {
+    changed_rows_ = true;
+    return store_.projects();
+  }
   /// Whether there is anything to commit.
-  bool wrote() const noexcept { return changed_jobs_ || !appended_.empty(); }
+  bool wrote() const noexcept { return changed_rows_ || !appended_.empty(); }
 
  private:
   Book& book_;
@@ -155,7 +160,7 @@ class Transaction {
   Instant now_;
   std::deque<Appended> appended_;
   std::deque<PendingReceipt> receipts_;
-  bool changed_jobs_ = false;
+  bool changed_rows_ = false;
   std::string fields_text_, document_;  // kept between events: the hot path allocates little
 };
 

@@ -19,7 +19,8 @@ constexpr const char* schema_of_jobs[] = {
   items   INTEGER NOT NULL,
   lock    INTEGER NOT NULL,     -- seq of the event that holds its budget; 0: it costs nothing
   hold    INTEGER NOT NULL,     -- what that holds
-  rate    INTEGER NOT NULL      -- micro-FLOPS a second of a task
+  rate    INTEGER NOT NULL,     -- micro-FLOPS a second of a task
+  revision INTEGER NOT NULL     -- of its project; 0: it names none
 ) STRICT)",
     R"(CREATE INDEX jobs_once ON jobs(account, once) WHERE once <> '')",
     R"(CREATE TABLE job_items(
@@ -136,15 +137,8 @@ constexpr const char* state_columns =
     "committed, host, ran_ms, started, ended, failure, error, receipt, output, events";
 constexpr const char* lease_columns = "token, job, first, count, attempt, lost, worker, host, since, expires";
 
-/// What an audit walks: each table by its own rows, and then by each of its indices, for a sum that needs
-/// every row. Texts are measured, which reads them to their end.
-struct ListingText {
-  const char* table;
-  const char* index;
-  const char* sum;
-  const char* where;
-};
-constexpr ListingText listing_texts[] = {
+/// What an audit walks.
+constexpr ListingText job_listings[] = {
     {"jobs", nullptr, "number + length(spec) + length(request) + length(input)", ""},
     {"jobs", nullptr, "number", " WHERE once <> ''"},
     {"jobs", "jobs_once", "number", " WHERE once <> ''"},
@@ -173,13 +167,6 @@ constexpr ListingText listing_texts[] = {
 
 std::int64_t signed_(std::uint64_t number) noexcept { return static_cast<std::int64_t>(number); }
 std::uint64_t unsigned_(std::int64_t number) noexcept { return static_cast<std::uint64_t>(number); }
-Error damaged_row(const char* table, std::int64_t row, const char* what) {
-  return fail(
-      Reason::corrupt,
-      std::string(table) + " row " + std::to_string(row) + ": " + what + "; keep the file and run an audit",
-      core::json::object({{"table", table}, {"row", row}}));
-}
-
 template <class Enum>
 Result<Enum> one_of(std::int64_t value, Enum last, const char* table, std::int64_t row, const char* column) {
   if (value < 0 || value > static_cast<std::int64_t>(last)) return damaged_row(table, row, column);
@@ -333,8 +320,8 @@ Result<JobStore> JobStore::make(Connection& connection, bool writes) {
   const std::string leases = std::string("SELECT ") + lease_columns + " FROM leases ";
   const Text write_texts[] = {
       {store.add_job_,
-       "INSERT INTO jobs(number, account, at_us, once, request, spec, tasks, items, lock, hold, rate, input) "
-       "VALUES(?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12)",
+       "INSERT INTO jobs(number, account, at_us, once, request, spec, tasks, items, lock, hold, rate, input, "
+       "revision) VALUES(?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13)",
        "adding a job"},
       {store.add_items_, "INSERT INTO job_items(job, first, body) VALUES(?1, ?2, ?3)",
        "adding a job's items"},
@@ -389,9 +376,9 @@ Result<JobStore> JobStore::make(Connection& connection, bool writes) {
   const Text read_texts[] = {
       {store.last_job_, "SELECT max(number) FROM jobs", "reading the last job"},
       {store.job_,
-       "SELECT number, account, at_us, once, request, spec, tasks, items, lock, hold, rate, input FROM jobs "
-       "WHERE "
-       "number = ?1",
+       "SELECT number, account, at_us, once, request, spec, tasks, items, lock, hold, rate, input, revision "
+       "FROM jobs "
+       "WHERE number = ?1",
        "reading a job"},
       {store.state_, states + "WHERE number = ?1", "reading a job's state"},
       {store.find_once_, "SELECT number FROM jobs WHERE account = ?1 AND once = ?2 AND once <> ''",
@@ -454,13 +441,7 @@ Result<JobStore> JobStore::make(Connection& connection, bool writes) {
   for (const Text& text : read_texts) {
     CALYX_TRY(text.statement, connection.prepare(text.sql, text.doing));
   }
-  for (const ListingText& text : listing_texts) {
-    const std::string sql =
-        std::string("SELECT count(*), sum(") + text.sum + ") FROM " + text.table +
-        (text.index == nullptr ? " NOT INDEXED" : std::string(" INDEXED BY ") + text.index) + text.where;
-    CALYX_TRY(Statement statement, connection.prepare(sql, "reading the jobs' pages"));
-    store.listings_.push_back({text.table, text.index, std::move(statement)});
-  }
+  CALYX_TRY(store.listings_, Listings::make(connection, job_listings));
   return store;
 }
 
@@ -478,6 +459,7 @@ Result<Done> JobStore::add_job(const JobRow& row) {
       .bind(10, row.hold.micro)
       .bind(11, row.rate.micro)
       .bind(12, octets_of(row.input))
+      .bind(13, row.revision)
       .execute();
 }
 Result<Done> JobStore::add_items(JobNumber job, std::uint64_t first, std::string_view items) {
@@ -613,6 +595,7 @@ Result<std::optional<JobRow>> JobStore::job(JobNumber number) {
     out.lock = row.column_int(8);
     out.hold = Money{row.column_int(9)};
     out.rate = Money{row.column_int(10)};
+    out.revision = row.column_int(12);
     return true;
   });
 }
@@ -758,23 +741,6 @@ Result<JobStore::Tally> JobStore::tally(JobNumber job) {
                .ran_ms = run->column_int(4),
                .charged = run->column_int(5),
                .events = run->column_int(6)};
-}
-
-Result<std::string> JobStore::index_fault() {
-  std::int64_t rows = 0, sum = 0;
-  for (Listing& listing : listings_) {
-    const Statement::Run run(listing.statement);
-    const Result<bool> row = run->step();
-    // Numbers that sum to more than 64 bits, which SQLite calls an error of the statement, are nobody's.
-    if (!row.ok() && row.reason() != Reason::internal) return row.error();
-    if (!row.ok() || !*row) return damaged_row(listing.table, 0, "it cannot be counted");
-    // A table's own rows come first in the list, and then its index over the same ones.
-    if (listing.index != nullptr && (run->column_int(0) != rows || run->column_int(1) != sum))
-      return std::string(listing.index);
-    rows = run->column_int(0);
-    sum = run->column_int(1);
-  }
-  return std::string();
 }
 
 }  // namespace calyx::store

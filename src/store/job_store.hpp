@@ -20,9 +20,9 @@
 #include <span>
 #include <string>
 #include <string_view>
-#include <vector>
 
 #include "store/database.hpp"
+#include "store/listing.hpp"
 
 namespace calyx::store {
 
@@ -42,10 +42,11 @@ struct JobRow {
   core::Digest input;    ///< and of what the tasks are made from.
   std::string spec;      ///< The request's canonical JSON without its explicit items.
   std::uint64_t tasks = 0;
-  std::uint64_t items = 0;  ///< Explicit ones, in `job_items`.
-  std::int64_t lock = 0;    ///< The event that holds its budget; 0: it costs nothing.
-  Money hold;               ///< What that holds.
-  Money rate;               ///< Micro-FLOPS a second of a task.
+  std::uint64_t items = 0;    ///< Explicit ones, in `job_items`.
+  std::int64_t lock = 0;      ///< The event that holds its budget; 0: it costs nothing.
+  Money hold;                 ///< What that holds.
+  Money rate;                 ///< Micro-FLOPS a second of a task.
+  std::int64_t revision = 0;  ///< Of its project; 0: it names none.
 };
 
 /// What a job waits for. The numbers are in the file.
@@ -217,7 +218,7 @@ class JobStore {
   Result<Tally> tally(JobNumber job);
   /// Reads every page of the jobs' tables and indices, and names the index that lists other rows than its
   /// table; empty when all is well. Fails: the store, `corrupt` above all.
-  Result<std::string> index_fault();
+  Result<std::string> index_fault() { return listings_.fault(); }
 
  private:
   Statement add_job_, add_items_, add_edge_, add_state_, put_state_, add_lease_, put_lease_, remove_lease_,
@@ -226,13 +227,7 @@ class JobStore {
   Statement last_job_, job_, state_, find_once_, lease_, next_retry_, retry_, output_, outputs_from_, items_,
       running_of_, ready_jobs_, jobs_of_, live_jobs_, jobs_after_, leases_of_, expired_leases_, results_from_,
       failures_from_, retries_from_, events_of_, usage_of_, tally_;
-  /// An index, or null for a table's own rows, and what it lists: a count and a sum.
-  struct Listing {
-    const char* table;
-    const char* index;
-    Statement statement;
-  };
-  std::vector<Listing> listings_;
+  Listings listings_;
 };
 
 }  // namespace calyx::store

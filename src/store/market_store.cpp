@@ -241,8 +241,9 @@ template <class Each>
 Result<Done> for_schema(Each each) {
   for (const char* sql : schema) CALYX_CHECK(each(std::string(sql)));
   for (const char* sql : job_schema()) CALYX_CHECK(each(std::string(sql)));
+  for (const char* sql : project_schema()) CALYX_CHECK(each(std::string(sql)));
   for (const std::span<const char* const> records :
-       {std::span<const char* const>(tables), job_tables_of_record()})
+       {std::span<const char* const>(tables), job_tables_of_record(), project_tables_of_record()})
     for (const char* table : records)
       for (const char* change : {"UPDATE", "DELETE"}) CALYX_CHECK(each(trigger_sql(table, change)));
   return Done{};
@@ -393,6 +394,7 @@ Result<MarketStore> MarketStore::make(Connection& connection, bool writes) {
     CALYX_TRY(text.statement, connection.prepare(text.sql, text.doing));
   }
   CALYX_TRY(store.jobs_, JobStore::make(connection, writes));
+  CALYX_TRY(store.projects_, ProjectStore::make(connection, writes));
   return store;
 }
 

@@ -25,6 +25,7 @@
 
 #include "store/database.hpp"
 #include "store/job_store.hpp"
+#include "store/project_store.hpp"
 
 namespace calyx::store {
 
@@ -91,6 +92,7 @@ class MarketStore {
   static Result<MarketStore> make(Connection& connection, bool writes);
 
   JobStore& jobs() noexcept { return jobs_; }
+  ProjectStore& projects() noexcept { return projects_; }
 
   // ── writing, in a write transaction ──
   Result<Done> append_event(Seq seq, Instant at, int kind, std::string_view fields, const core::Digest& hash);
@@ -186,6 +188,7 @@ class MarketStore {
  private:
   MarketStore() = default;
   JobStore jobs_;
+  ProjectStore projects_;
   Statement append_event_, append_entry_, append_milestone_, append_lock_, append_resolution_,
       append_zero_earning_, append_request_, append_receipt_, append_tile_, append_checkpoint_;
   /// From the entry `last` of `account` back to the first one after `after`: `each(EntryRow)`.

@@ -55,17 +55,21 @@ Result<Response> answer(Engine& engine, const Request& request) {
                   .path = target.substr(0, mark),
                   .query = mark == target.size() ? std::string_view{} : target.substr(mark + 1),
                   .id = {},
+                  .key = {},
                   .session = {}};
 
   const wire::Match found = wire::match(request.method, call.path);
   // A path that cannot be decoded leads nowhere by chance only, so it is named for what it is.
-  std::string decoded;
+  std::string decoded, decoded_key;
   call.id = found.id;
+  call.key = found.key;
   if (call.path.find('%') != std::string_view::npos) {
     if (!wire::percent_decoded(call.path, wire::Plus::literal))
       return fail(Reason::malformed_target, "a percent sign in the path begins no escape");
     decoded = *wire::percent_decoded(found.id, wire::Plus::literal);
     call.id = decoded;
+    decoded_key = *wire::percent_decoded(found.key, wire::Plus::literal);
+    call.key = decoded_key;
   }
   if (found.allow == 0)
     return fail(Reason::route_unknown, "nothing is answered at this path",

@@ -60,6 +60,18 @@ constexpr Route route_table[] = {
     {Method::get, "/api/v1/jobs/{id}/tasks", Access::key, get_job_tasks},
     {Method::get, "/api/v1/jobs/{id}/events", Access::key, get_job_events},
     {Method::get, "/api/v1/results/{id}", Access::key, get_results},
+    {Method::post, "/api/v1/projects", Access::key, create_project},
+    {Method::get, "/api/v1/projects", Access::key, list_projects},
+    {Method::get, "/api/v1/projects/{id}", Access::key, get_project},
+    {Method::put, "/api/v1/projects/{id}", Access::key, change_project},
+    {Method::delete_, "/api/v1/projects/{id}", Access::key, delete_project},
+    {Method::post, "/api/v1/projects/{id}/push", Access::key, push_project, tarball_bytes_max},
+    {Method::post, "/api/v1/projects/{id}/init", Access::key, init_project},
+    {Method::get, "/api/v1/projects/{id}/status", Access::key, get_project_status},
+    {Method::get, "/api/v1/projects/{id}/status/details", Access::key, get_project_details},
+    {Method::post, "/api/v1/projects/{id}/invalidate", Access::key, invalidate_project},
+    {Method::put, "/api/v1/projects/{id}/kv/{key}", Access::key, put_kv},
+    {Method::get, "/api/v1/projects/{id}/kv/{key}", Access::key, get_kv},
     {Method::get, "/api/v1/recipes", Access::key, list_recipes},
     {Method::get, "/api/v1/recipes/{id}", Access::key, get_recipe},
     {Method::post, "/api/v1/recipes/{id}/jobs", Access::key, submit_recipe_job},
@@ -73,8 +85,9 @@ constexpr Route route_table[] = {
     {Method::get, "/ready", Access::anyone, get_ready},
 };
 
-constexpr std::size_t segments_max = 5;
-constexpr std::string_view parameter = "{id}";
+constexpr std::size_t segments_max = 6;
+constexpr std::string_view id_parameter = "{id}";
+constexpr std::string_view key_parameter = "{key}";
 
 /// A path in its segments, between the slashes.
 struct Path {
@@ -134,13 +147,14 @@ bool spells(std::string_view segment, std::string_view literal) noexcept {
 
 enum class Fit : std::uint8_t { none, by_id, literally };
 
-Fit fit(const Path& pattern, const Path& path, std::string_view& id) noexcept {
+Fit fit(const Path& pattern, const Path& path, std::string_view& id, std::string_view& key) noexcept {
   if (pattern.count != path.count) return Fit::none;
   Fit found = Fit::literally;
   for (std::size_t i = pattern.count; i-- > 0;) {  // the last segments differ most
-    if (pattern.segments[i] == parameter) {
+    const bool is_key = pattern.segments[i] == key_parameter;
+    if (is_key || pattern.segments[i] == id_parameter) {
       if (path.segments[i].empty()) return Fit::none;
-      id = path.segments[i];
+      (is_key ? key : id) = path.segments[i];
       found = Fit::by_id;
     } else if (!spells(path.segments[i], pattern.segments[i])) {
       return Fit::none;
@@ -182,8 +196,8 @@ Match match(std::string_view method, std::string_view path) noexcept {
   Match out;
   Fit best = Fit::none;
   for (std::size_t i = 0; i < patterns.size(); ++i) {
-    std::string_view id;
-    const Fit found = fit(patterns[i], asked, id);
+    std::string_view id, key;
+    const Fit found = fit(patterns[i], asked, id, key);
     if (found == Fit::none || found < best) continue;
     if (found > best) out = Match{};  // a literal path hides the methods of the `{id}` beside it
     best = found;
@@ -191,9 +205,15 @@ Match match(std::string_view method, std::string_view path) noexcept {
     if (word(route_table[i].method) == method) {
       out.route = &route_table[i];
       out.id = id;
+      out.key = key;
     }
   }
   return out;
+}
+
+std::size_t body_limit(std::string_view method, std::string_view target) noexcept {
+  const Match found = match(method, target.substr(0, target.find('?')));
+  return found.route == nullptr ? request_body_max : found.route->body_bytes_max;
 }
 
 std::optional<std::string> percent_decoded(std::string_view text, Plus plus) {

@@ -24,6 +24,7 @@ struct Call {
   std::string_view path;
   std::string_view query;          ///< Still encoded, without the question mark.
   std::string_view id;             ///< The path's `{id}`, decoded; empty when the route has none.
+  std::string_view key;            ///< The same of its `{key}`.
   std::optional<Session> session;  ///< Present on every route that is not public.
 };
 
@@ -41,9 +42,11 @@ enum class Access : std::uint8_t { anyone, key, operator_ };
 
 struct Route {
   Method method;
-  std::string_view path;  ///< `/v1/wallets/{id}/spend`: at most one `{id}`, which no empty segment is.
+  std::string_view
+      path;  ///< `/v1/wallets/{id}/spend`: at most one `{id}` and one `{key}`; no empty segment is one.
   Access access;
   Handler handle;
+  std::size_t body_bytes_max = request_body_max;  ///< Of the body, before anything is read of it.
 };
 
 /// Every route. Where a literal and `{id}` both fit a path, the literal is meant.
@@ -52,10 +55,14 @@ std::span<const Route> routes() noexcept;
 /// What a method and a path lead to.
 struct Match {
   const Route* route = nullptr;  ///< Null: `allow` says whether the path or only the method is unknown.
-  std::string_view id;           ///< The `{id}` segment, still encoded.
+  std::string_view id;           ///< The `{id}` segment, still encoded,
+  std::string_view key;          ///< and the `{key}` one.
   unsigned allow = 0;            ///< A bit for each `Method` that the path has.
 };
 Match match(std::string_view method, std::string_view path) noexcept;
+
+/// How long a body the route takes that `method` and `target` lead to; of none, as long as any usual one.
+std::size_t body_limit(std::string_view method, std::string_view target) noexcept;
 
 /// The bytes that percent-encoded `text` stands for, or nothing when an escape is cut or is no hex.
 enum class Plus : std::uint8_t { literal, space };
@@ -175,6 +182,20 @@ Result<Response> lease_tasks(Call& call);
 Result<Response> report_tasks(Call& call);
 Result<Response> get_health(Call& call);
 Result<Response> get_ready(Call& call);
+
+// routes_projects.cpp
+Result<Response> create_project(Call& call);
+Result<Response> list_projects(Call& call);
+Result<Response> get_project(Call& call);
+Result<Response> change_project(Call& call);
+Result<Response> delete_project(Call& call);
+Result<Response> push_project(Call& call);
+Result<Response> init_project(Call& call);
+Result<Response> get_project_status(Call& call);
+Result<Response> get_project_details(Call& call);
+Result<Response> invalidate_project(Call& call);
+Result<Response> put_kv(Call& call);
+Result<Response> get_kv(Call& call);
 
 // routes_bulk.cpp
 Result<Response> bulk(Call& call);

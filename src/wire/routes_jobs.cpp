@@ -82,11 +82,6 @@ void append_failure(Members& members, std::string& out, JobFailure failure, cons
   Members(out).text("code", word(failure)).text("message", std::string_view(message)).close();
 }
 
-void append_value(Members& members, std::string& out, std::string_view name, const json::Value& value) {
-  members.begin(name);
-  json::append_text(out, value);
-}
-
 void append_texts(std::string& out, const std::vector<std::string>& texts) {
   out.push_back('[');
   for (const std::string& text : texts) {
@@ -106,16 +101,6 @@ void append_task(std::string& out, const JobTask& task, bool whole) {
   append_failure(members, out, task.failure, task.error);
   if (whole) members.text_or_null("recommended_action", recommended_action(task.failure));
   members.close();
-}
-
-template <class T, class Append>
-void append_list(std::string& out, const std::vector<T>& items, Append append) {
-  out.push_back('[');
-  for (const T& item : items) {
-    if (&item != items.data()) out.push_back(',');
-    append(item);
-  }
-  out.push_back(']');
 }
 
 Result<core::Prices> read_prices(const json::Value& value) {
@@ -244,10 +229,9 @@ void append_json(std::string& out, const Job& job) {
       .text("type", std::string_view(job.type))
       .begin("work");
   Members(out).text("kind", std::string_view(job.work)).text("name", std::string_view(job.name)).close();
-  members.text_or_null("project", job.project)
-      .id("wallet_id", job.wallet)
-      .text("priority", word(job.priority))
-      .begin("tags");
+  members.text_or_null("project", job.project);
+  job.revision == 0 ? members.null("revision") : members.integer("revision", job.revision);
+  members.id("wallet_id", job.wallet).text("priority", word(job.priority)).begin("tags");
   append_texts(out, job.tags);
   members.begin("depends_on");
   append_texts(out, job.depends_on);
@@ -561,10 +545,9 @@ Result<Response> lease_tasks(Call& call) {
       .close();
   members.begin("runner_command");
   append_texts(out, lease.command);
-  members.text_or_null("project", lease.project)
-      .integer("timeout_s", lease.timeout_s)
-      .instant("expires_at", lease.expires_at)
-      .begin("payloads");
+  members.text_or_null("project", lease.project);
+  lease.revision == 0 ? members.null("revision") : members.integer("revision", lease.revision);
+  members.integer("timeout_s", lease.timeout_s).instant("expires_at", lease.expires_at).begin("payloads");
   append_list(out, payloads, [&](const json::Value& payload) { json::append_text(out, payload); });
   members.close();
   out.push_back('}');

@@ -128,6 +128,24 @@ std::string json_text(const T& resource) {
   return out;
 }
 
+/// A member that is any JSON value, as it was read.
+inline void append_value(Members& members, std::string& out, std::string_view name,
+                         const core::json::Value& value) {
+  members.begin(name);
+  core::json::append_text(out, value);
+}
+
+/// A JSON array; `append(item)` puts each item where it belongs.
+template <class T, class Append>
+void append_list(std::string& out, const std::vector<T>& items, Append append) {
+  out.push_back('[');
+  for (const T& item : items) {
+    if (&item != items.data()) out.push_back(',');
+    append(item);
+  }
+  out.push_back(']');
+}
+
 /// `{"items": […], "next": …}`; `next` is null on the last page.
 template <class T, class Append>
 std::string page_text(const Listed<T>& listed, Append&& append) {

@@ -11,7 +11,9 @@ namespace {
 
 std::string path_of(const wire::Route& route, std::string_view id) {
   std::string out(route.path);
-  if (const std::size_t at = out.find("{id}"); at != std::string::npos) out.replace(at, 4, id);
+  for (const std::string_view parameter : {"{id}", "{key}"})
+    if (const std::size_t at = out.find(parameter); at != std::string::npos)
+      out.replace(at, parameter.size(), id);
   return out;
 }
 
@@ -104,6 +106,11 @@ TEST_CASE("who may do what: principals against routes") {
   const std::string receipt = "/v1/receipts/" + earned.at("receipt_id");
   const std::string job_id = market.post("/api/v1/jobs", agent.key, R"({"task":"t"})").at("job_id");
   const std::string job = "/api/v1/jobs/" + job_id;
+  const std::string code = R"({"name":"code","wallet_id":")" + agent.id + "\"}";
+  REQUIRE(market.post("/api/v1/projects", agent.key, code).status == 201);
+  const auto project = [&](const std::string& rest) {
+    return "/api/v1/projects/code" + rest + "?wallet_id=" + agent.id;
+  };
 
   struct Row {
     const char* method;
@@ -185,6 +192,23 @@ TEST_CASE("who may do what: principals against routes") {
       {"GET", job + "/events", "", {200, 200, 200, 404, 404, 401}},
       {"GET", "/api/v1/results/" + job_id, "", {200, 200, 200, 404, 404, 401}},
       {"PUT", job + "/cancel", "", {200, 200, 200, 404, 404, 401}},
+      {"POST", "/api/v1/projects", code, {409, 409, 409, 403, 403, 401}},
+      {"POST", "/api/v1/projects", "{", {400, 400, 400, 400, 400, 401}},
+      {"GET", "/api/v1/projects", "", {200, 200, 200, 200, 200, 401}},
+      {"GET", "/api/v1/projects?wallet_id=" + agent.id, "", {200, 200, 200, 403, 403, 401}},
+      {"GET", project(""), "", {200, 200, 200, 404, 404, 401}},
+      {"GET", "/api/v1/projects/code", "", {404, 404, 200, 404, 404, 401}},
+      {"PUT", project(""), R"({"remote_dir":"/r"})", {200, 200, 200, 404, 404, 401}},
+      {"PUT", project(""), "{", {400, 400, 400, 404, 404, 401}},
+      {"POST", project("/push"), "x", {501, 501, 501, 404, 404, 401}},  // in memory
+      {"POST", project("/init"), "", {409, 409, 409, 404, 404, 401}},
+      {"GET", project("/status"), "", {200, 200, 200, 404, 404, 401}},
+      {"GET", project("/status/details"), "", {200, 200, 200, 404, 404, 401}},
+      {"POST", project("/invalidate"), "", {200, 200, 200, 404, 404, 401}},
+      {"PUT", project("/kv/k"), R"({"value":1})", {200, 200, 200, 404, 404, 401}},
+      {"PUT", project("/kv/k"), "{", {400, 400, 400, 404, 404, 401}},
+      {"GET", project("/kv/k"), "", {200, 200, 200, 404, 404, 401}},
+      {"DELETE", project(""), "", {404, 404, 200, 404, 404, 401}},
       {"GET", "/api/v1/recipes", "", {200, 200, 200, 200, 200, 401}},
       {"GET", "/api/v1/recipes/none", "", {404, 404, 404, 404, 404, 401}},
       {"POST", "/api/v1/recipes/none/jobs", R"({"payload":{}})", {404, 404, 404, 404, 404, 401}},

@@ -92,6 +92,8 @@ enum class Status : std::int32_t {
   X(task_unknown, not_found, 404)         \
   X(artifact_unknown, not_found, 404)     \
   X(upload_unknown, not_found, 404)       \
+  X(project_unknown, not_found, 404)      \
+  X(kv_unknown, not_found, 404)           \
   X(route_unknown, not_found, 404)        \
   X(method_not_allowed, invalid, 405)     \
   /* What stands already. */              \
@@ -108,6 +110,9 @@ enum class Status : std::int32_t {
   X(grants_exhausted, conflict, 409)      \
   X(job_escrow, conflict, 409)            \
   X(lease_lost, conflict, 409)            \
+  X(project_exists, conflict, 409)        \
+  X(project_not_ready, conflict, 409)     \
+  X(kv_changed, conflict, 409)            \
   X(escrow_expired, conflict, 410)        \
   X(approval_expired, conflict, 410)      \
   /* What must wait. */                   \

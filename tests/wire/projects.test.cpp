@@ -1,0 +1,105 @@
+#include "archive/archive.hpp"
+#include "engine/tarballs.hpp"
+#include "store/scratch.hpp"
+#include "testing.hpp"
+#include "wire/client.hpp"
+#include "wire/router.hpp"
+
+using namespace wire_test;
+namespace wire = calyx::wire;
+
+TEST_CASE(
+    "a project's name and its keys are the path's, decoded, and what looks like a secret is not repeated") {
+  Market market;
+  const Owner alice = market.human("alice");
+  const Answer made =
+      market.post("/api/v1/projects", alice.key, R"({"name":"my-proj","remote_dir":"/root/my-proj"})");
+  REQUIRE(made.status == 201);
+  CHECK(made.members() == "name wallet_id remote_dir description created_at active_revision");
+  CHECK(made.at("wallet_id") == alice.id);
+  CHECK(made.at("active_revision") == "null");
+  CHECK(market.post("/api/v1/projects", alice.key, R"({"name":"my-proj"})").code() == "project_exists");
+  CHECK(market.post("/api/v1/projects", alice.key, R"({"name":"a b"})").field() == "/name");
+
+  const std::string project = "/api/v1/projects/my%2Dproj";
+  CHECK(market.send("PUT", project + "/kv/a%2Fb", alice.key, R"({"value":{"n":1},"version":0})").body ==
+        R"({"key":"a/b","value":{"n":1},"version":1})");
+  CHECK(market.get(project + "/kv/a%2Fb", alice.key).at("value.n") == "1");
+  const Answer late = market.send("PUT", project + "/kv/a%2Fb", alice.key, R"({"value":2,"version":0})");
+  CHECK(late.status == 409);
+  CHECK(late.code() == "kv_changed");
+  CHECK(late.at("error.details.version") == "1");
+  CHECK(market.send("PUT", project + "/kv/n", alice.key, R"({"value":null})").at("version") == "1");
+  CHECK(market.send("PUT", project + "/kv/n", alice.key, "{}").field() == "/value");
+  CHECK(market.get(project + "/kv/none", alice.key).code() == "kv_unknown");
+  CHECK(market.get(project + "/kv/" + alice.key, alice.key).body.find("cyx_") == std::string::npos);
+  const Answer secret = market.get("/api/v1/projects/" + alice.key, alice.key);
+  CHECK(secret.code() == "project_unknown");
+  CHECK(secret.body.find("cyx_") == std::string::npos);
+
+  CHECK(
+      market.send("PUT", project, alice.key, R"({"remote_dir":null,"description":"d"})").at("description") ==
+      "d");
+  CHECK(market.get(project, alice.key).at("remote_dir") == "null");
+  CHECK(market.get("/api/v1/projects", alice.key).at("projects.0.name") == "my-proj");
+  CHECK(market.get(project + "/status", alice.key).body ==
+        R"({"project":"my-proj","can_accept_new_jobs":false,"ready_for_jobs":false,"active_revision":null,)"
+        R"("revision_state":"none"})");
+  CHECK(market.get(project + "/status/details", alice.key).at("diagnostics.0.code") == "nothing_pushed");
+  CHECK(market.send("DELETE", project, alice.key).at("deleted") == "true");
+  CHECK(market.get(project, alice.key).status == 404);
+}
+
+TEST_CASE("a push takes a longer body than any other route") {
+  CHECK(wire::body_limit("POST", "/api/v1/projects/p/push") == calyx::tarball_bytes_max);
+  CHECK(wire::body_limit("POST", "/api/v1/projects/p/push?wallet_id=x") == calyx::tarball_bytes_max);
+  for (const wire::Route& route : wire::routes())
+    if (route.path != "/api/v1/projects/{id}/push") CHECK(route.body_bytes_max == calyx::request_body_max);
+  CHECK(wire::body_limit("PUT", "/api/v1/projects/p/push") == calyx::request_body_max);
+  CHECK(wire::body_limit("", "") == calyx::request_body_max);
+}
+
+TEST_CASE("the quickstart: create, push, submit, init, status") {
+  if (!calyx::archive::built()) {
+    CHECK(calyx::testing::may_lack("wire.projects.quickstart", "libarchive-dev"));
+    return;
+  }
+  const calyx::store::Scratch scratch;
+  calyx::Options options;
+  options.path = scratch / "m.db";
+  calyx::Engine engine = calyx::Engine::open(options).value();
+  calyx::Session all = engine.as_operator();
+  const calyx::WalletCreated alice = all.create_wallet({.owner_id = "alice"}).value();
+  const auto send = [&](const char* method, const std::string& target, std::string body = {}) {
+    const calyx::Response response =
+        calyx::handle(engine, {method, target, {{"X-API-Key", alice.api_key}}, std::move(body)});
+    Answer out{response.status, response.headers, response.body, {}};
+    if (auto read = calyx::read_json(out.body); read.ok()) out.value = *std::move(read);
+    return out;
+  };
+  const std::string project = "/api/v1/projects/my-proj";
+  REQUIRE(send("POST", "/api/v1/projects", R"({"name":"my-proj","remote_dir":"/root/projects/my-proj"})")
+              .status == 201);
+  const std::string script(std::size_t{2} << 20, '#');  // beyond what other routes take
+  const Answer pushed = send("POST", project + "/push",
+                             calyx::testing::gzip(calyx::testing::tar({{"script.py", script, 0755}})));
+  REQUIRE_MESSAGE(pushed.status == 201, pushed.body);
+  CHECK(pushed.members() == "project revision created_at sha256 size files manifest tarball_diff");
+  CHECK(pushed.at("revision") == "1");
+  CHECK(pushed.at("files.0.path") == "script.py");
+  CHECK(pushed.at("files.0.mode") == "0755");
+  CHECK(pushed.at("tarball_diff") == R"({"added":["script.py"],"removed":[],"changed":[]})");
+  const Answer job = send("POST", "/api/v1/jobs",
+                          R"({"type":"structured_runner","runner_command":["python3","script.py"],)"
+                          R"("payload":{"test":true},"project":"my-proj","timeout_s":120})");
+  REQUIRE_MESSAGE(job.status == 201, job.body);
+  CHECK(send("GET", "/api/v1/jobs/" + job.at("job_id")).at("revision") == "1");
+  const Answer poor = send("POST", project + "/init");
+  CHECK(poor.status == 402);
+  CHECK(poor.at("error.details.shortfall") == "500.0");
+  REQUIRE(all.topup({.wallet = alice.wallet.id, .amount = calyx::init_balance_min}).ok());
+  CHECK(send("POST", project + "/init").at("ready_for_jobs") == "true");
+  CHECK(send("GET", project + "/status").at("revision_state") == "warm");
+  CHECK(send("POST", project + "/push", "no tarball").at("error.details.rule") == "not_an_archive");
+  CHECK(send("GET", project + "/status/details").at("revision.revision") == "1");
+}
