@@ -42,8 +42,7 @@ enum class Access : std::uint8_t { anyone, key, operator_ };
 
 struct Route {
   Method method;
-  std::string_view
-      path;  ///< `/v1/wallets/{id}/spend`: at most one `{id}` and one `{key}`; no empty segment is one.
+  std::string_view path;  ///< `/v1/wallets/{id}/spend`: at most one `{id}` and one `{key}`, never empty.
   Access access;
   Handler handle;
   std::size_t body_bytes_max = request_body_max;  ///< Of the body, before anything is read of it.
