@@ -148,6 +148,9 @@ struct TaskOutcome {
 /// Outcomes of the tasks at the front of a lease, in their order. With none it is a heartbeat.
 struct Report {
   std::int64_t token = 0;
+  /// The index of the first task that it is about. A report that is made again, since its answer was lost, is
+  /// then known for what it is and counts nothing; without it the lease's next task is meant.
+  std::optional<std::uint64_t> first{};
   std::optional<core::json::Value> progress{};  ///< Of the task at the front, while it runs: an object.
   std::vector<TaskOutcome> outcomes{};
   bool gives_back = false;  ///< What is left of the lease is for somebody else, at no try's cost.

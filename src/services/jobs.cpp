@@ -788,6 +788,17 @@ Result<Reported> report_tasks(Transaction& tx, const Principal& principal, const
     return fail(Reason::lease_lost, "the lease is over: its tasks were taken back or its job has ended",
                 json::object({{"token", report.token}}));
   LeaseRow lease = *found;
+  if (report.first && *report.first < lease.first) {
+    if (lease.first - *report.first >= report.outcomes.size())  // told before, and counted
+      return Reported{.left = lease.count, .expires_at = lease.expires};
+    return field_error(Reason::field_value, "/first",
+                       "is " + std::to_string(*report.first) + ", the lease is at " +
+                           std::to_string(lease.first) + " already");
+  }
+  if (report.first && *report.first > lease.first)
+    return field_error(
+        Reason::field_value, "/first",
+        "is " + std::to_string(*report.first) + ", the lease is at " + std::to_string(lease.first) + " only");
   if (report.outcomes.size() > lease.count)
     return field_error(Reason::field_value, "/outcomes",
                        "has " + std::to_string(report.outcomes.size()) + " items, the lease has " +

@@ -560,8 +560,16 @@ Result<Response> report_tasks(Call& call) {
   Report report;
   CALYX_TRY(report.token, read_token(fields));
   const json::Value* outcomes = fields.find("outcomes");
-  if (const json::Value* back = fields.find("gives_back"); back != nullptr && back->boolean() != nullptr)
-    report.gives_back = *back->boolean();
+  if (const json::Value* back = fields.find("gives_back"); back != nullptr && !back->is_null()) {
+    if (back->boolean() == nullptr)
+      fields.fault(field_fault(Reason::field_type, "/gives_back", "must be true or false"));
+    else
+      report.gives_back = *back->boolean();
+  }
+  std::optional<std::int64_t> first;
+  fields.read("first", first);
+  if (first && *first < 0) fields.fault(field_fault(Reason::field_value, "/first", "must not be negative"));
+  if (first) report.first = static_cast<std::uint64_t>(std::max<std::int64_t>(0, *first));
   CALYX_CHECK(fields.done());
   if (outcomes != nullptr && !outcomes->is_null()) {
     if (outcomes->array() == nullptr)

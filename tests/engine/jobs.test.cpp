@@ -525,3 +525,22 @@ TEST_CASE("what a job is, and what it did, stands after the engine is closed") {
   CHECK(all.cancel_job(id).value().status == JobStatus::cancelled);
   CHECK(all.audit({}, AuditDepth::each).value().ok);
 }
+
+TEST_CASE("a report that is made again, since its answer was lost, counts once") {
+  JobMarket market;
+  const JobId id = market.submit(JobMarket::job(3));
+  const Lease lease = market.lease(3);
+  Report report{.token = lease.token, .first = 0};
+  report.outcomes.push_back({.result = json::Value("first")});
+  CHECK(market.all.report_tasks(report).value().left == 2);
+  CHECK(market.all.report_tasks(report).value().left == 2);
+  CHECK(market.now(id).progress.completed == 1);
+  report.outcomes.push_back({.result = json::Value("second")});
+  CHECK(market.all.report_tasks(report).reason() == Reason::field_value);  // half of it is told already
+  report.first = 2;
+  CHECK(market.all.report_tasks(report).reason() == Reason::field_value);  // and here one would be left out
+  report = {.token = lease.token, .first = 1};
+  report.outcomes.push_back({.result = json::Value("second")});
+  CHECK(market.all.report_tasks(report).value().left == 1);
+  CHECK(*market.all.job_results(id).value().tasks[1].result.string() == "second");
+}
