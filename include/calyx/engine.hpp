@@ -105,7 +105,7 @@ class CALYX_EXPORT Engine {
 
   /// Makes `run` what jobs with `"task": name` do, in workers of this process; a name that is taken is
   /// replaced. `name`: 1 to 128 bytes of 0x21-0x7E. Fails: `field_value`, `field_missing`.
-  Result<Done> register_task(std::string name, TaskFunction run);
+  Result<Done> register_task(const std::string& name, TaskFunction run);
   /// The same for a recipe. Fails: `field_value`, `field_missing`.
   Result<Done> register_recipe(RecipeDefinition recipe);
 

@@ -352,7 +352,7 @@ std::vector<std::shared_ptr<const RecipeDefinition>> Session::recipes() const {
   return market_->workshop().recipes();
 }
 
-Result<Done> Engine::register_task(std::string name, TaskFunction run) {
+Result<Done> Engine::register_task(const std::string& name, TaskFunction run) {
   CALYX_CHECK(services::check_key_text("/name", name, services::Empty::refused));
   if (!run) return services::field_error(Reason::field_missing, "/run", "is no function");
   market_->workshop().put_task(name, std::move(run));

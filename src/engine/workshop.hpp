@@ -36,6 +36,7 @@ class Workshop {
   std::vector<std::shared_ptr<const RecipeDefinition>> recipes() const {
     const std::lock_guard lock(mutex_);
     std::vector<std::shared_ptr<const RecipeDefinition>> out;
+    out.reserve(recipes_.size());
     for (const auto& [name, recipe] : recipes_) out.push_back(recipe);
     return out;
   }
@@ -66,6 +67,7 @@ class Workshop {
   std::vector<std::string> names(const Named& named) const {
     const std::lock_guard lock(mutex_);
     std::vector<std::string> out;
+    out.reserve(named.size());
     for (const auto& [name, one] : named) out.push_back(name);
     return out;
   }

@@ -69,7 +69,7 @@ Result<Done> put(Transaction& tx, Held& job) {
   return tx.change_jobs().put_state(job.state);
 }
 
-Result<Done> tell(Transaction& tx, Held& job, json::Value body) {
+Result<Done> tell(Transaction& tx, Held& job, const json::Value& body) {
   return tx.change_jobs().add_event(job.state.number, ++job.state.events, tx.now(), json::canonical(body));
 }
 
@@ -411,7 +411,7 @@ Result<Done> end(Transaction& tx, Held& job, JobStatus status, const core::Diges
                                    {"failed", state.failed},
                                    {"output_hash", core::output_hash_text(output)}});
   if (state.failure != JobFailure::none) told.object()->set("error", word(state.failure));
-  CALYX_CHECK(tell(tx, job, std::move(told)));
+  CALYX_CHECK(tell(tx, job, told));
   CALYX_CHECK(put(tx, job));
   next.push_back(state.number);
   return Done{};

@@ -165,8 +165,8 @@ constexpr ListingText job_listings[] = {
     {"job_events", nullptr, "number + length(body)", ""},
 };
 
-std::int64_t signed_(std::uint64_t number) noexcept { return static_cast<std::int64_t>(number); }
-std::uint64_t unsigned_(std::int64_t number) noexcept { return static_cast<std::uint64_t>(number); }
+std::int64_t to_signed(std::uint64_t number) noexcept { return static_cast<std::int64_t>(number); }
+std::uint64_t to_unsigned(std::int64_t number) noexcept { return static_cast<std::uint64_t>(number); }
 template <class Enum>
 Result<Enum> one_of(std::int64_t value, Enum last, const char* table, std::int64_t row, const char* column) {
   if (value < 0 || value > static_cast<std::int64_t>(last)) return damaged_row(table, row, column);
@@ -183,12 +183,12 @@ Result<bool> read_state(Statement& row, JobState& out) {
   CALYX_TRY(out.status, one_of(next(), JobStatus::cancelled, "job_states", out.number, "no such status"));
   CALYX_TRY(out.priority, one_of(next(), JobPriority::low, "job_states", out.number, "no such priority"));
   CALYX_TRY(out.ready, one_of(next(), Readiness::to_end, "job_states", out.number, "no such readiness"));
-  out.waiting = unsigned_(next());
-  out.fresh = unsigned_(next());
-  out.completed = unsigned_(next());
-  out.failed = unsigned_(next());
-  out.running = unsigned_(next());
-  out.retrying = unsigned_(next());
+  out.waiting = to_unsigned(next());
+  out.fresh = to_unsigned(next());
+  out.completed = to_unsigned(next());
+  out.failed = to_unsigned(next());
+  out.running = to_unsigned(next());
+  out.retrying = to_unsigned(next());
   out.charged = Money{next()};
   out.committed = Money{next()};
   out.host = next();
@@ -216,12 +216,12 @@ void bind_state(Statement& statement, const JobState& state) {
   put(static_cast<std::int64_t>(state.status));
   put(static_cast<std::int64_t>(state.priority));
   put(static_cast<std::int64_t>(state.ready));
-  put(signed_(state.waiting));
-  put(signed_(state.fresh));
-  put(signed_(state.completed));
-  put(signed_(state.failed));
-  put(signed_(state.running));
-  put(signed_(state.retrying));
+  put(to_signed(state.waiting));
+  put(to_signed(state.fresh));
+  put(to_signed(state.completed));
+  put(to_signed(state.failed));
+  put(to_signed(state.running));
+  put(to_signed(state.retrying));
   put(state.charged.micro);
   put(state.committed.micro);
   put(state.host);
@@ -243,8 +243,8 @@ Result<bool> read_lease(Statement& row, LeaseRow& out) {
   if (!more) return false;
   out.token = row.column_int(0);
   out.job = row.column_int(1);
-  out.first = unsigned_(row.column_int(2));
-  out.count = unsigned_(row.column_int(3));
+  out.first = to_unsigned(row.column_int(2));
+  out.count = to_unsigned(row.column_int(3));
   out.attempt = row.column_int(4);
   out.lost = row.column_int(5);
   out.worker = row.column_text(6);
@@ -257,7 +257,7 @@ Result<bool> read_lease(Statement& row, LeaseRow& out) {
 Result<bool> read_retry(Statement& row, RetryRow& out) {
   CALYX_TRY(const bool more, row.step());
   if (!more) return false;
-  out = {row.column_int(0), unsigned_(row.column_int(1)), row.column_int(2), row.column_int(3),
+  out = {row.column_int(0), to_unsigned(row.column_int(1)), row.column_int(2), row.column_int(3),
          Instant{row.column_int(4)}};
   return true;
 }
@@ -266,7 +266,7 @@ Result<bool> read_output(Statement& row, OutputRow& out) {
   CALYX_TRY(const bool more, row.step());
   if (!more) return false;
   out = {row.column_int(0),
-         unsigned_(row.column_int(1)),
+         to_unsigned(row.column_int(1)),
          row.column_int(2),
          std::string(row.column_text(3)),
          std::string(row.column_text(4)),
@@ -453,8 +453,8 @@ Result<Done> JobStore::add_job(const JobRow& row) {
       .bind(4, std::string_view(row.once))
       .bind(5, octets_of(row.request))
       .bind(6, std::string_view(row.spec))
-      .bind(7, signed_(row.tasks))
-      .bind(8, signed_(row.items))
+      .bind(7, to_signed(row.tasks))
+      .bind(8, to_signed(row.items))
       .bind(9, row.lock)
       .bind(10, row.hold.micro)
       .bind(11, row.rate.micro)
@@ -464,7 +464,7 @@ Result<Done> JobStore::add_job(const JobRow& row) {
 }
 Result<Done> JobStore::add_items(JobNumber job, std::uint64_t first, std::string_view items) {
   const Statement::Run run(add_items_);
-  return run->bind(1, job).bind(2, signed_(first)).bind(3, items).execute();
+  return run->bind(1, job).bind(2, to_signed(first)).bind(3, items).execute();
 }
 Result<Done> JobStore::add_edge(JobNumber before, JobNumber after) {
   const Statement::Run run(add_edge_);
@@ -484,8 +484,8 @@ Result<Done> JobStore::add_lease(const LeaseRow& row) {
   const Statement::Run run(add_lease_);
   return run->bind(1, row.token)
       .bind(2, row.job)
-      .bind(3, signed_(row.first))
-      .bind(4, signed_(row.count))
+      .bind(3, to_signed(row.first))
+      .bind(4, to_signed(row.count))
       .bind(5, row.attempt)
       .bind(6, row.lost)
       .bind(7, std::string_view(row.worker))
@@ -497,8 +497,8 @@ Result<Done> JobStore::add_lease(const LeaseRow& row) {
 Result<Done> JobStore::put_lease(const LeaseRow& row) {
   const Statement::Run run(put_lease_);
   return run->bind(1, row.token)
-      .bind(2, signed_(row.first))
-      .bind(3, signed_(row.count))
+      .bind(2, to_signed(row.first))
+      .bind(3, to_signed(row.count))
       .bind(4, row.since.us)
       .bind(5, row.expires.us)
       .execute();
@@ -510,7 +510,7 @@ Result<Done> JobStore::remove_lease(std::int64_t token) {
 Result<Done> JobStore::put_retry(const RetryRow& row) {
   const Statement::Run run(put_retry_);
   return run->bind(1, row.job)
-      .bind(2, signed_(row.task))
+      .bind(2, to_signed(row.task))
       .bind(3, row.attempts)
       .bind(4, row.lost)
       .bind(5, row.not_before.us)
@@ -518,7 +518,7 @@ Result<Done> JobStore::put_retry(const RetryRow& row) {
 }
 Result<Done> JobStore::remove_retry(JobNumber job, std::uint64_t task) {
   const Statement::Run run(remove_retry_);
-  return run->bind(1, job).bind(2, signed_(task)).execute();
+  return run->bind(1, job).bind(2, to_signed(task)).execute();
 }
 Result<Done> JobStore::remove_retries(JobNumber job) {
   const Statement::Run run(remove_retries_);
@@ -527,12 +527,12 @@ Result<Done> JobStore::remove_retries(JobNumber job) {
 Result<Done> JobStore::add_results(JobNumber job, std::uint64_t first, std::uint64_t count,
                                    std::string_view body) {
   const Statement::Run run(add_results_);
-  return run->bind(1, job).bind(2, signed_(first)).bind(3, signed_(count)).bind(4, body).execute();
+  return run->bind(1, job).bind(2, to_signed(first)).bind(3, to_signed(count)).bind(4, body).execute();
 }
 Result<Done> JobStore::add_failure(const FailureRow& row) {
   const Statement::Run run(add_failure_);
   return run->bind(1, row.job)
-      .bind(2, signed_(row.task))
+      .bind(2, to_signed(row.task))
       .bind(3, row.attempts)
       .bind(4, static_cast<std::int64_t>(row.failure))
       .bind(5, std::string_view(row.message))
@@ -541,10 +541,10 @@ Result<Done> JobStore::add_failure(const FailureRow& row) {
 Result<Done> JobStore::add_usage(const UsageRow& row) {
   const Statement::Run run(add_usage_);
   return run->bind(1, row.lease)
-      .bind(2, signed_(row.sequence))
+      .bind(2, to_signed(row.sequence))
       .bind(3, row.job)
       .bind(4, row.host)
-      .bind(5, signed_(row.attempts))
+      .bind(5, to_signed(row.attempts))
       .bind(6, row.charged_ms)
       .bind(7, row.amount.micro)
       .execute();
@@ -552,7 +552,7 @@ Result<Done> JobStore::add_usage(const UsageRow& row) {
 Result<Done> JobStore::put_output(const OutputRow& row) {
   const Statement::Run run(put_output_);
   return run->bind(1, row.job)
-      .bind(2, signed_(row.task))
+      .bind(2, to_signed(row.task))
       .bind(3, row.attempt)
       .bind(4, std::string_view(row.out))
       .bind(5, std::string_view(row.err))
@@ -562,7 +562,7 @@ Result<Done> JobStore::put_output(const OutputRow& row) {
 Result<Done> JobStore::put_progress(JobNumber job, std::uint64_t task, std::int64_t attempt,
                                     std::string_view json) {
   const Statement::Run run(put_progress_);
-  return run->bind(1, job).bind(2, signed_(task)).bind(3, attempt).bind(4, json).execute();
+  return run->bind(1, job).bind(2, to_signed(task)).bind(3, attempt).bind(4, json).execute();
 }
 Result<Done> JobStore::add_event(JobNumber job, std::int64_t number, Instant at, std::string_view body) {
   const Statement::Run run(add_event_);
@@ -590,8 +590,8 @@ Result<std::optional<JobRow>> JobStore::job(JobNumber number) {
     out.request = *request;
     out.input = *input;
     out.spec = row.column_text(5);
-    out.tasks = unsigned_(row.column_int(6));
-    out.items = unsigned_(row.column_int(7));
+    out.tasks = to_unsigned(row.column_int(6));
+    out.items = to_unsigned(row.column_int(7));
     out.lock = row.column_int(8);
     out.hold = Money{row.column_int(9)};
     out.rate = Money{row.column_int(10)};
@@ -622,31 +622,31 @@ Result<std::optional<RetryRow>> JobStore::next_retry(JobNumber job) {
 }
 Result<std::optional<RetryRow>> JobStore::retry(JobNumber job, std::uint64_t task) {
   const Statement::Run run(retry_);
-  run->bind(1, job).bind(2, signed_(task));
+  run->bind(1, job).bind(2, to_signed(task));
   return one<RetryRow>(*run, read_retry);
 }
 Result<std::optional<OutputRow>> JobStore::output(JobNumber job, std::uint64_t task) {
   const Statement::Run run(output_);
-  run->bind(1, job).bind(2, signed_(task));
+  run->bind(1, job).bind(2, to_signed(task));
   return one<OutputRow>(*run, read_output);
 }
 Result<Done> JobStore::outputs_from(JobNumber job, std::uint64_t from, const EachOutput& each) {
   const Statement::Run run(outputs_from_);
-  run->bind(1, job).bind(2, signed_(from));
+  run->bind(1, job).bind(2, to_signed(from));
   return all<OutputRow>(*run, read_output, each);
 }
 Result<std::optional<JobStore::Items>> JobStore::items(JobNumber job, std::uint64_t item) {
   const Statement::Run run(items_);
-  run->bind(1, job).bind(2, signed_(item));
+  run->bind(1, job).bind(2, to_signed(item));
   CALYX_TRY(const bool found, run->step());
   if (!found) return std::optional<Items>();
-  return std::optional<Items>(Items{unsigned_(run->column_int(0)), std::string(run->column_text(1))});
+  return std::optional<Items>(Items{to_unsigned(run->column_int(0)), std::string(run->column_text(1))});
 }
 Result<std::uint64_t> JobStore::running_of(std::int64_t account) {
   const Statement::Run run(running_of_);
   run->bind(1, account);
   CALYX_TRY(const bool row, run->step());
-  return row ? unsigned_(run->column_int(0)) : 0;
+  return row ? to_unsigned(run->column_int(0)) : 0;
 }
 
 Result<Done> JobStore::ready_jobs(const EachState& each) {
@@ -679,11 +679,11 @@ Result<Done> JobStore::expired_leases(Instant now, const EachLease& each) {
 }
 Result<Done> JobStore::results_from(JobNumber job, std::uint64_t from, const EachResults& each) {
   const Statement::Run run(results_from_);
-  run->bind(1, job).bind(2, signed_(from));
+  run->bind(1, job).bind(2, to_signed(from));
   for (;;) {
     CALYX_TRY(const bool more, run->step());
     if (!more) return Done{};
-    const std::uint64_t first = unsigned_(run->column_int(0)), count = unsigned_(run->column_int(1));
+    const std::uint64_t first = to_unsigned(run->column_int(0)), count = to_unsigned(run->column_int(1));
     if (first + count <= from) continue;
     CALYX_TRY(const bool go_on, each(first, count, run->column_text(2)));
     if (!go_on) return Done{};
@@ -691,14 +691,14 @@ Result<Done> JobStore::results_from(JobNumber job, std::uint64_t from, const Eac
 }
 Result<Done> JobStore::failures_from(JobNumber job, std::uint64_t from, const EachFailure& each) {
   const Statement::Run run(failures_from_);
-  run->bind(1, job).bind(2, signed_(from));
+  run->bind(1, job).bind(2, to_signed(from));
   return all<FailureRow>(
       *run,
       [](Statement& row, FailureRow& out) -> Result<bool> {
         CALYX_TRY(const bool more, row.step());
         if (!more) return false;
         out.job = row.column_int(0);
-        out.task = unsigned_(row.column_int(1));
+        out.task = to_unsigned(row.column_int(1));
         out.attempts = row.column_int(2);
         CALYX_TRY(out.failure, one_of(row.column_int(3), JobFailure::cancelled, "failures", row.column_int(1),
                                       "no such failure"));
@@ -709,7 +709,7 @@ Result<Done> JobStore::failures_from(JobNumber job, std::uint64_t from, const Ea
 }
 Result<Done> JobStore::retries_from(JobNumber job, std::uint64_t from, const EachRetry& each) {
   const Statement::Run run(retries_from_);
-  run->bind(1, job).bind(2, signed_(from));
+  run->bind(1, job).bind(2, to_signed(from));
   return all<RetryRow>(*run, read_retry, each);
 }
 Result<Done> JobStore::events_of(JobNumber job, std::int64_t after, const EachJobEvent& each) {
@@ -734,10 +734,10 @@ Result<JobStore::Tally> JobStore::tally(JobNumber job) {
   run->bind(1, job);
   CALYX_TRY(const bool row, run->step());
   if (!row) return Tally{};
-  return Tally{.completed = unsigned_(run->column_int(0)),
-               .failed = unsigned_(run->column_int(1)),
-               .running = unsigned_(run->column_int(2)),
-               .retrying = unsigned_(run->column_int(3)),
+  return Tally{.completed = to_unsigned(run->column_int(0)),
+               .failed = to_unsigned(run->column_int(1)),
+               .running = to_unsigned(run->column_int(2)),
+               .retrying = to_unsigned(run->column_int(3)),
                .ran_ms = run->column_int(4),
                .charged = run->column_int(5),
                .events = run->column_int(6)};

@@ -101,6 +101,7 @@ const Passed& passed_by_the_audit() {
       {"jobs.tasks", spec},
       {"jobs.items", spec},
       {"jobs.rate", spec},
+      {"jobs.revision", "an audit looks up no job's project: another revision's code would run"},
       {"jobs.lock", ended},
       {"jobs.hold", ended},
       {"job_items.job", spec},

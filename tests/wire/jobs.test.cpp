@@ -11,7 +11,7 @@ using namespace wire_test;
 namespace {
 
 constexpr const char* job_members =
-    "job_id id status type work project wallet_id priority tags depends_on progress hold cost error "
+    "job_id id status type work project revision wallet_id priority tags depends_on progress hold cost error "
     "recommended_action output_hash receipt_id retry_of created_at started_at ended_at";
 
 // A price of a FLOPS a second, and somebody who can pay it.
@@ -159,8 +159,7 @@ TEST_CASE("CP-51: each job of a batch has its own answer, and a batch again make
 TEST_CASE("CP-52: jobs are listed by status, project and tag, 50 at a time unless said otherwise") {
   Yard yard;
   for (int i = 0; i < 60; ++i)
-    yard.submitted(1, R"("project":")" + std::string(i % 3 == 0 ? "p" : "q") + R"(","tags":["t)" +
-                          std::to_string(i % 2) + R"("])");
+    yard.submitted(1, R"("tags":["t)" + std::to_string(i % 2) + R"(","u)" + std::to_string(i % 3) + R"("])");
   const Answer usual = yard.get("/api/v1/jobs");
   CHECK(usual.members() == "jobs next_cursor");
   CHECK(size_of(usual, "jobs") == 50);
@@ -168,9 +167,10 @@ TEST_CASE("CP-52: jobs are listed by status, project and tag, 50 at a time unles
   CHECK(size_of(yard.get("/api/v1/jobs?after=" + usual.at("next_cursor")), "jobs") == 10);
   CHECK(size_of(yard.get("/api/v1/jobs?limit=1000"), "jobs") == 60);
   CHECK(yard.get("/api/v1/jobs?limit=1000").at("next_cursor") == "null");
-  CHECK(size_of(yard.get("/api/v1/jobs?project=p&limit=100"), "jobs") == 20);
+  CHECK(size_of(yard.get("/api/v1/jobs?tag=u0&limit=100"), "jobs") == 20);
+  CHECK(size_of(yard.get("/api/v1/jobs?project=p&limit=100"), "jobs") == 0);  // none is of a project
   CHECK(size_of(yard.get("/api/v1/jobs?tag=t1&limit=100"), "jobs") == 30);
-  CHECK(size_of(yard.get("/api/v1/jobs?tag=t1&project=p&limit=100"), "jobs") == 10);
+  CHECK(size_of(yard.get("/api/v1/jobs?tag=t1&status=queued&limit=100"), "jobs") == 30);
   CHECK(size_of(yard.get("/api/v1/jobs?status=queued&limit=7"), "jobs") == 7);
   CHECK(size_of(yard.get("/api/v1/jobs?status=running"), "jobs") == 0);
   CHECK(yard.get("/api/v1/jobs?status=asleep").field() == "status");
@@ -411,7 +411,7 @@ TEST_CASE("CP-95: a worker elsewhere leases tasks, stays heard of, and reports")
   const Answer lease = yard.lease(2);
   CHECK(lease.members() == "lease");
   CHECK(members_of(lease, "lease") ==
-        "lease_id job_id first attempt work runner_command project timeout_s expires_at payloads");
+        "lease_id job_id first attempt work runner_command project revision timeout_s expires_at payloads");
   CHECK(members_of(lease, "lease.work") == "kind name operation");
   CHECK(lease.find("lease.lease_id")->string() != nullptr);
   CHECK(lease.at("lease.job_id") == id);
