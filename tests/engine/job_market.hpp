@@ -5,8 +5,11 @@
 #include <doctest/doctest.h>
 
 #include <calyx/calyx.hpp>
+#include <mutex>
 #include <string>
 #include <vector>
+
+#include "testing.hpp"
 
 namespace calyx::testing {
 
@@ -14,6 +17,8 @@ namespace json = core::json;
 
 struct JobMarket {
   std::int64_t now_us = 1'800'000'000'000'000;
+  std::mutex dice_mutex;
+  Dice dice{20261128};
   Engine engine;
   Session all;
   WalletId payer;
@@ -26,6 +31,14 @@ struct JobMarket {
   }
   Options with_clock(Options options) {
     options.now_us = [this] { return now_us; };
+    // Pauses before another try are drawn: the same ones each time, and never one of nothing by chance.
+    if (!options.random)
+      options.random = [this](void* out, std::size_t size) {
+        const std::lock_guard lock(dice_mutex);
+        for (std::size_t i = 0; i < size; ++i)
+          static_cast<unsigned char*>(out)[i] = static_cast<unsigned char>(dice.next() >> 56);
+        return true;
+      };
     return options;
   }
 
