@@ -37,8 +37,8 @@ Result<Reported> report(Market& market, const Report& report) {
   return reported;
 }
 
-/// Keeps the leases of this process alive while their tasks run, however long a task takes. One thread serves
-/// all: it is started with the first lease that outlasts `heartbeat_every`'s third, and is the worker's.
+/// Keeps the leases of a worker alive while their tasks run, however long a task takes. One thread of the
+/// worker serves all of its leases, from its start on.
 class Heart {
  public:
   explicit Heart(Market& market) : market_(market) {}
