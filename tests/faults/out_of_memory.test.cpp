@@ -53,6 +53,10 @@ void count(Tally& tally, const End& end) {
     ++tally.no_memory;
 }
 
+/// How far the next allocation to fail for good lies after the `n`th. Where memory does not come back the engine
+/// fails ever later on its way to a fresh connection: of that long tail some are enough, unless there is time.
+std::uint64_t stride_after(std::uint64_t n) { return n < 150 ? 1 : by_scale<std::uint64_t>(97, 23, 1); }
+
 /// One step, starved at allocation 1, 2, 3, … until it goes through. Empty when all is well.
 std::string starve_step(std::size_t step, bool persistent, AllocSource source, Tally& tally) {
   const Played& played = undisturbed();
@@ -69,11 +73,7 @@ std::string starve_step(std::size_t step, bool persistent, AllocSource source, T
     return opened.ok() ? std::string() : "no opening: " + opened.error().message;
   };
   if (std::string bad = set_up(); !bad.empty()) return bad;
-  // Where memory does not come back the engine fails ever later on its way to a fresh connection: of that
-  // long tail some are enough, unless there is time.
-  constexpr std::uint64_t exhaustive = 150;
-  const std::uint64_t tail_stride = by_scale<std::uint64_t>(97, 23, 1);
-  for (std::uint64_t n = 1;; n += !persistent || n < exhaustive ? 1 : tail_stride) {
+  for (std::uint64_t n = 1;; n += persistent ? stride_after(n) : 1) {
     Memory memory = before.memory;
     const End end = starve({.fail_at = n, .persistent = persistent, .source = source},
                            [&] { return act(stage.engine(), memory); });
@@ -190,7 +190,7 @@ TEST_CASE("memory may run out as a market is read, opened or closed") {
   };
   for (const Reading& reading : readings)
     for (const bool persistent : {false, true})
-      for (std::uint64_t n = 1; fault.empty(); ++n) {
+      for (std::uint64_t n = 1; fault.empty(); n += persistent ? stride_after(n) : 1) {
         Session session = stage.engine().as_operator();
         const End ended =
             starve({.fail_at = n, .persistent = persistent}, [&] { return reading.read(session); });
@@ -206,12 +206,13 @@ TEST_CASE("memory may run out as a market is read, opened or closed") {
   CHECK(standing(stage.engine()) == end.standing);
   stage.close();
 
-  // Openings allocate by the thousand: where memory does not come back not each is tried unless there is
-  // time.
-  const std::uint64_t stride = by_scale<std::uint64_t>(97, 13, 1);
+  // Openings allocate by the ten thousand, for every statement is prepared then: not each allocation is tried
+  // unless there is time.
+  const std::uint64_t stride_alone = by_scale<std::uint64_t>(53, 17, 1);
+  const std::uint64_t stride_for_good = by_scale<std::uint64_t>(97, 31, 1);
   for (const bool birth : {true, false})
     for (const bool persistent : {false, true})
-      for (std::uint64_t n = 1; fault.empty(); n += persistent ? stride : 1) {
+      for (std::uint64_t n = 1; fault.empty(); n += persistent ? stride_for_good : stride_alone) {
         disk.restore(birth ? Image{} : end.image);
         const sqlite3_int64 used_before = sqlite3_memory_used();
         const End ended =
