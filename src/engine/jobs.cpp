@@ -118,6 +118,19 @@ Result<Done> do_chores(Market& market, const std::vector<JobNumber>& to_end) {
   return done;
 }
 
+Result<Done> tend(Market& market, JobNumber number) {
+  CALYX_TRY(const Instant now, market.read([](const Book&, Instant at) -> Result<Instant> { return at; }));
+  CALYX_TRY(const bool due, market.history([&](MarketStore& store) -> Result<bool> {
+    CALYX_TRY(const std::shared_ptr<const KnownJob> known, market.known_jobs().get(store, number));
+    CALYX_TRY(const std::optional<JobState> state, store.jobs().state(number));
+    return state ? services::is_due(store, *known, *state, now) : Result<bool>(false);
+  }));
+  if (!due) return Done{};
+  Chores chores;
+  CALYX_CHECK(market.write([&](Transaction& tx) { return services::tend_job(tx, number, chores); }));
+  return do_chores(market, chores.to_end);
+}
+
 }  // namespace engine
 
 Result<JobEstimate> Session::estimate_job(const JobSubmit& asked) {
@@ -278,13 +291,20 @@ Result<Listed<JobEvent>> Session::job_events(JobId id, const Page& page) {
 }
 
 Result<Job> Session::wait_job(JobId id, std::chrono::milliseconds most) {
-  const auto until = std::chrono::steady_clock::now() + most;
+  using std::chrono::steady_clock;
+  constexpr std::chrono::seconds tended_every(1);
+  const auto until = steady_clock::now() + most;
+  auto tended = steady_clock::now();
   for (;;) {
     const std::uint64_t heard = market_->workshop().heard();
     CALYX_TRY(Job now, job(id));
-    const auto left =
-        std::chrono::duration_cast<std::chrono::milliseconds>(until - std::chrono::steady_clock::now());
+    const auto left = std::chrono::duration_cast<std::chrono::milliseconds>(until - steady_clock::now());
     if (is_terminal(now.status) || left.count() <= 0) return now;
+    if (steady_clock::now() - tended >= tended_every) {
+      tended = steady_clock::now();
+      // Where that fails, say for a market that is read only, there is still something to wait for.
+      static_cast<void>(engine::tend(*market_, static_cast<JobNumber>(id.number())));
+    }
     constexpr std::chrono::milliseconds look_again(100);  // others may end it, in other processes
     market_->workshop().wait(heard, std::min(left, look_again));
   }

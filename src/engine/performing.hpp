@@ -19,6 +19,10 @@ inline const Stopped never = [] { return false; };
 /// Ends the jobs of `to_end`: merges what their tasks came to, and settles.
 Result<Done> do_chores(Market& market, const std::vector<services::JobNumber>& to_end);
 
+/// Sees to a job that is waited for though nobody may lease any more: takes back what is late, ends what is
+/// over. Writes only where there is something to do.
+Result<Done> tend(Market& market, services::JobNumber number);
+
 class Commands;
 
 /// Leases up to `options.tasks_max` tasks that this process can do, does them on this thread, and reports

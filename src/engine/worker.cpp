@@ -1,7 +1,9 @@
+#include <algorithm>
 #include <atomic>
 #include <calyx/engine.hpp>
 #include <chrono>
-#include <list>
+#include <memory>
+#include <mutex>
 #include <thread>
 
 #include "engine/commands.hpp"
@@ -37,58 +39,148 @@ Result<Reported> report(Market& market, const Report& report) {
   return reported;
 }
 
-/// Keeps the leases of a worker alive while their tasks run, however long a task takes. One thread of the
-/// worker serves all of its leases, from its start on.
-class Heart {
+/// What is reported of one lease, and whether it goes on. Threads: its worker's own, and the heart's.
+class Reporter {
  public:
-  explicit Heart(Market& market) : market_(market) {}
-  void beat_until(const std::atomic<bool>& stop);
-  void add(std::int64_t token) {
-    const std::lock_guard lock(mutex_);
-    tokens_.push_back({token, steady_clock::now()});
+  Reporter(Market& market, const Lease& lease)
+      : market_(market), job_(static_cast<services::JobNumber>(lease.job.number())) {
+    pending_.token = lease.token;
   }
-  void remove(std::int64_t token) {
+
+  bool lost() const noexcept { return lost_.load(); }
+  /// Whether there is any use in going on.
+  bool stands() {
     const std::lock_guard lock(mutex_);
-    tokens_.remove_if([&](const Beat& beat) { return beat.token == token; });
+    return done_.ok() && !lost_;
   }
-  bool lost(std::int64_t token) {
+  void add(TaskOutcome outcome) {
     const std::lock_guard lock(mutex_);
-    for (const Beat& beat : tokens_)
-      if (beat.token == token) return beat.lost;
-    return true;
+    pending_.outcomes.push_back(std::move(outcome));
+    if (steady_clock::now() - reported_at_ >= report_every) send();
+  }
+  void progress(const json::Value& value) {
+    constexpr std::chrono::milliseconds told_every(500);
+    const std::lock_guard lock(mutex_);
+    if (value.object() == nullptr || steady_clock::now() - told_at_ < told_every) return;
+    told_at_ = steady_clock::now();
+    send();  // so that the task that it is about is the lease's first
+    if (done_.ok() && !lost_ && pending_.outcomes.empty())
+      take(report(market_, {.token = pending_.token, .progress = value}));
+  }
+  /// Reports what has waited long enough, or that the worker lives, however long its task takes.
+  void tend() {
+    const std::lock_guard lock(mutex_);
+    if (lost_) return;
+    const auto silent = steady_clock::now() - reported_at_;
+    if (!pending_.outcomes.empty() && silent >= report_every) send();
+    if (silent < heartbeat_every) return;
+    reported_at_ = steady_clock::now();
+    take(report(market_, {.token = pending_.token}));
+    // Its task hangs, and perhaps those of all workers: nobody else may come by to take it back.
+    if (lost_) static_cast<void>(engine::tend(market_, job_));
+  }
+  /// Reports the rest, and gives back what was not begun.
+  Result<Done> finish() {
+    std::unique_lock lock(mutex_);
+    pending_.gives_back = true;
+    if (done_.ok() && !lost_) send();
+    // A store that stays busy is asked for as long as the lease may last.
+    for (const auto since = steady_clock::now();
+         unheard_ && done_.ok() && !lost_ && ms_since(since) < lease_s * 1'000; send()) {
+      lock.unlock();
+      std::this_thread::sleep_for(report_every);
+      lock.lock();
+    }
+    if (unheard_) return *std::move(unheard_);
+    return std::move(done_);
   }
 
  private:
-  struct Beat {
-    std::int64_t token = 0;
-    steady_clock::time_point last;
-    bool lost = false;
-  };
+  void send() {
+    if ((pending_.outcomes.empty() && !pending_.gives_back) || lost_) return;
+    const Result<Reported> reported = report(market_, pending_);
+    reported_at_ = steady_clock::now();
+    unheard_.reset();
+    if (!reported.ok() && reported.error().status() == Status::unavailable) {
+      unheard_ = reported.error();  // nothing was written: the same is told again, with what comes to it
+      return;
+    }
+    pending_.outcomes.clear();
+    take(reported);
+  }
+  void take(const Result<Reported>& reported) {
+    // Cancelled, or too late: what was done of it is lost, and charged to nobody.
+    if (reported.reason() == Reason::lease_lost || (reported.ok() && reported->left == 0))
+      lost_ = true;
+    else if (!reported.ok() && !is_refusal(reported.reason()) &&
+             reported.error().status() != Status::unavailable)
+      done_ = reported.error();
+  }
+
   Market& market_;
-  std::mutex mutex_;
-  std::list<Beat> tokens_;
+  const services::JobNumber job_;
+  std::mutex mutex_;  ///< Of all that follows.
+  Report pending_;
+  steady_clock::time_point reported_at_ = steady_clock::now(), told_at_;
+  std::atomic<bool> lost_{false};  ///< Read by running tasks without the lock, which a report may hold.
+  std::optional<Error> unheard_;   ///< What a store that was busy said to the last report.
+  Result<Done> done_ = Done{};
 };
 
-void Heart::beat_until(const std::atomic<bool>& stop) {
-  while (!stop.load()) {
-    std::this_thread::sleep_for(std::chrono::milliseconds(50));
-    std::vector<std::int64_t> due;
-    {
-      const std::lock_guard lock(mutex_);
-      for (const Beat& beat : tokens_)
-        if (!beat.lost && steady_clock::now() - beat.last >= heartbeat_every) due.push_back(beat.token);
-    }
-    for (const std::int64_t token : due) {
-      const Result<Reported> beaten = report(market_, {.token = token});
-      const std::lock_guard lock(mutex_);
-      for (Beat& beat : tokens_)
-        if (beat.token == token) {
-          beat.last = steady_clock::now();
-          beat.lost = beaten.reason() == Reason::lease_lost;
+/// Keeps the leases of a worker alive, and their outcomes told, while tasks run. One thread of the worker
+/// serves all of its leases, from its start on.
+class Heart {
+ public:
+  void beat_until(const std::atomic<bool>& stop) {
+    while (!stop.load()) {
+      std::this_thread::sleep_for(std::chrono::milliseconds(50));
+      try {
+        std::vector<std::shared_ptr<Reporter>> now;
+        {
+          const std::lock_guard lock(mutex_);
+          now = reporters_;
         }
+        for (const std::shared_ptr<Reporter>& reporter : now) reporter->tend();
+      } catch (const std::bad_alloc&) {  // the next beat may find some
+      }
     }
   }
-}
+  void add(std::shared_ptr<Reporter> reporter) {
+    const std::lock_guard lock(mutex_);
+    reporters_.push_back(std::move(reporter));
+  }
+  void remove(const std::shared_ptr<Reporter>& reporter) {
+    const std::lock_guard lock(mutex_);
+    reporters_.erase(std::find(reporters_.begin(), reporters_.end(), reporter));
+  }
+
+ private:
+  std::mutex mutex_;
+  std::vector<std::shared_ptr<Reporter>> reporters_;
+};
+
+/// A lease under way. With a heart the heart tends it, else whoever asks whether it is lost.
+class Holding {
+ public:
+  Holding(Market& market, const Lease& lease, Heart* heart)
+      : heart_(heart), reporter_(std::make_shared<Reporter>(market, lease)) {
+    if (heart_ != nullptr) heart_->add(reporter_);
+  }
+  Holding(const Holding&) = delete;
+  Holding& operator=(const Holding&) = delete;
+  ~Holding() {
+    if (heart_ != nullptr) heart_->remove(reporter_);
+  }
+  Reporter* operator->() const noexcept { return reporter_.get(); }
+  bool lost() {
+    if (heart_ == nullptr) reporter_->tend();
+    return reporter_->lost();
+  }
+
+ private:
+  Heart* heart_;
+  std::shared_ptr<Reporter> reporter_;
+};
 
 /// Runs one task. Nothing of it passes but its outcome.
 TaskOutcome run_one(const TaskFunction& run, const TaskCall& call) {
@@ -118,87 +210,6 @@ TaskOutcome run_one(const TaskFunction& run, const TaskCall& call) {
   out.ran_ms = ms_since(begun);
   return out;
 }
-
-/// A lease under way: what is reported of it, and whether it goes on.
-class Holding {
- public:
-  Holding(Market& market, const Lease& lease, Heart* heart)
-      : market_(market), lease_(lease), heart_(heart), pending_{.token = lease.token} {
-    if (heart_ != nullptr) heart_->add(lease_.token);
-  }
-  Holding(const Holding&) = delete;
-  Holding& operator=(const Holding&) = delete;
-  ~Holding() {
-    if (heart_ != nullptr) heart_->remove(lease_.token);
-  }
-
-  /// Whether there is any use in going on.
-  bool stands() const { return done_.ok() && !lost_; }
-  bool lost() {
-    if (heart_ != nullptr) return lost_ || heart_->lost(lease_.token);
-    // On a caller's own thread nobody else keeps the lease alive.
-    if (!lost_ && steady_clock::now() - reported_at_ >= heartbeat_every) {
-      reported_at_ = steady_clock::now();
-      take(report(market_, {.token = lease_.token}));
-    }
-    return lost_;
-  }
-
-  void add(TaskOutcome outcome) {
-    pending_.outcomes.push_back(std::move(outcome));
-    if (steady_clock::now() - reported_at_ >= report_every) send();
-  }
-  void progress(const json::Value& value) {
-    constexpr std::chrono::milliseconds told_every(500);
-    if (value.object() == nullptr || steady_clock::now() - told_at_ < told_every) return;
-    told_at_ = steady_clock::now();
-    send();  // so that the task that it is about is the lease's first
-    if (stands() && pending_.outcomes.empty())
-      take(report(market_, {.token = lease_.token, .progress = value}));
-  }
-  /// Reports the rest, and gives back what was not begun.
-  Result<Done> finish() {
-    pending_.gives_back = true;
-    if (stands()) send();
-    // A store that stays busy is asked for as long as the lease may last.
-    for (const auto since = steady_clock::now(); unheard_ && stands() && ms_since(since) < lease_s * 1'000;
-         send())
-      std::this_thread::sleep_for(report_every);
-    if (unheard_) return *std::move(unheard_);
-    return std::move(done_);
-  }
-
- private:
-  void send() {
-    if ((pending_.outcomes.empty() && !pending_.gives_back) || lost_) return;
-    const Result<Reported> reported = report(market_, pending_);
-    reported_at_ = steady_clock::now();
-    unheard_.reset();
-    if (!reported.ok() && reported.error().status() == Status::unavailable) {
-      unheard_ = reported.error();  // nothing was written: the same is told again, with what comes to it
-      return;
-    }
-    pending_.outcomes.clear();
-    take(reported);
-  }
-  void take(const Result<Reported>& reported) {
-    // Cancelled, or too late: what was done of it is lost, and charged to nobody.
-    if (reported.reason() == Reason::lease_lost || (reported.ok() && reported->left == 0))
-      lost_ = true;
-    else if (!reported.ok() && !is_refusal(reported.reason()) &&
-             reported.error().status() != Status::unavailable)
-      done_ = reported.error();
-  }
-
-  Market& market_;
-  const Lease& lease_;
-  Heart* heart_;
-  Report pending_;
-  steady_clock::time_point reported_at_ = steady_clock::now(), told_at_;
-  bool lost_ = false;
-  std::optional<Error> unheard_;  ///< What a store that was busy said to the last report.
-  Result<Done> done_ = Done{};
-};
 
 /// The function of this process that does the tasks of `lease`; empty for a command, or when it was taken
 /// away.
@@ -232,16 +243,20 @@ Result<bool> perform(Market& market, const WorkerOptions& options, const Stopped
 
   Holding holding(market, lease, heart);
   std::shared_ptr<const services::KnownJob> known;
-  CALYX_TRY(const std::vector<json::Value> payloads,
-            market.history([&](store::MarketStore& store) -> Result<std::vector<json::Value>> {
-              CALYX_TRY(known,
-                        market.known_jobs().get(store, static_cast<services::JobNumber>(lease.job.number())));
-              return services::payloads_of(store, *known, lease.first, lease.count);
-            }));
+  const Result<std::vector<json::Value>> payloads =
+      market.history([&](store::MarketStore& store) -> Result<std::vector<json::Value>> {
+        CALYX_TRY(known,
+                  market.known_jobs().get(store, static_cast<services::JobNumber>(lease.job.number())));
+        return services::payloads_of(store, *known, lease.first, lease.count);
+      });
+  if (!payloads.ok()) {
+    static_cast<void>(holding->finish());  // others may read them, and sooner than the lease is over
+    return payloads.error();
+  }
   const TaskFunction run = function_of(market.workshop(), lease);
   const bool is_command = lease.work == word(services::WorkKind::command) && commands != nullptr;
   const std::int64_t timeout_ms = lease.timeout_s * 1'000;
-  for (std::uint64_t i = 0; i < lease.count && holding.stands() && !stopped(); ++i) {
+  for (std::uint64_t i = 0; i < lease.count && holding->stands() && !stopped(); ++i) {
     const auto begun = steady_clock::now();
     // A process has its timeout from the runner; a function is asked to stop, and cannot be made to.
     const auto stops = [&] {
@@ -250,9 +265,9 @@ Result<bool> perform(Market& market, const WorkerOptions& options, const Stopped
     const TaskCall call{.job = lease.job,
                         .index = lease.first + i,
                         .attempt = lease.attempt,
-                        .payload = payloads[i],
+                        .payload = (*payloads)[i],
                         .stopped = stops,
-                        .progress = [&](const json::Value& value) { holding.progress(value); }};
+                        .progress = [&](const json::Value& value) { holding->progress(value); }};
     if (is_command) {
       const Result<std::string> folder =
           project_folder(market, known->row.account, known->terms.project, known->row.revision);
@@ -260,7 +275,7 @@ Result<bool> perform(Market& market, const WorkerOptions& options, const Stopped
           folder.ok() ? commands->run(*known, *folder, call)
                       : TaskOutcome{.failure = JobFailure::not_started, .error = folder.error().message};
       if (!outcome) break;  // it is given back, or nobody's any more
-      holding.add(*std::move(outcome));
+      holding->add(*std::move(outcome));
       continue;
     }
     TaskOutcome outcome = run ? run_one(run, call)
@@ -271,9 +286,9 @@ Result<bool> perform(Market& market, const WorkerOptions& options, const Stopped
                  .error = "ran " + std::to_string(outcome.ran_ms) + " ms, timeout_s is " +
                           std::to_string(lease.timeout_s),
                  .ran_ms = outcome.ran_ms};
-    holding.add(std::move(outcome));
+    holding->add(std::move(outcome));
   }
-  CALYX_CHECK(holding.finish());
+  CALYX_CHECK(holding->finish());
   return true;
 }
 
@@ -288,7 +303,7 @@ Result<bool> perform_some(Market& market, const WorkerOptions& options, const St
 class Crew {
  public:
   Crew(Market& market, WorkerOptions options, std::unique_ptr<engine::Commands> commands)
-      : market_(market), options_(std::move(options)), commands_(std::move(commands)), heart_(market) {}
+      : market_(market), options_(std::move(options)), commands_(std::move(commands)) {}
   ~Crew() { stop(); }
   void start() {
     threads_.emplace_back([this] { heart_.beat_until(stop_); });

@@ -18,6 +18,7 @@ using store::LeaseRow;
 using store::Readiness;
 
 constexpr std::int64_t us_per_ms = 1'000;
+constexpr std::int64_t lease_us = lease_s * core::us_per_second;
 constexpr std::size_t expired_leases_a_call = 64;
 constexpr std::size_t jobs_looked_at = 1'000;
 constexpr std::int64_t failure_events_max = 100;  ///< A job's; the rest is in its tasks.
@@ -49,6 +50,22 @@ Result<Held> hold(Transaction& tx, JobNumber number) {
 /// What one attempt of the job's task may cost at most.
 Wide attempt_cost(const KnownJob& known) {
   return core::charge(known.row.rate.micro, known.terms.timeout_s * 1'000);
+}
+
+/// How long the task at the front of a lease may go without an outcome, however often its worker says that it
+/// lives: its timeout, and time to tell.
+std::int64_t silence_us(const KnownJob& known) {
+  return known.terms.timeout_s * core::us_per_second + lease_us;
+}
+
+/// When `lease` is over unless its worker is heard again after `now`.
+Instant expiry(const KnownJob& known, const LeaseRow& lease, Instant now) {
+  return Instant{std::min(now.us + lease_us, lease.since.us + silence_us(known))};
+}
+
+/// Whether what ended `lease` is its task that hangs, and not its worker that vanished.
+bool hung(const KnownJob& known, const LeaseRow& lease) {
+  return lease.expires.us - lease.since.us >= silence_us(known);
 }
 
 void note_readiness(Held& job) {
@@ -95,6 +112,20 @@ void uncommit(Held& job, std::uint64_t tasks) {
   job.state.committed.micro -= static_cast<std::int64_t>(attempt_cost(*job.known) * static_cast<Wide>(tasks));
 }
 
+/// Charges the attempt at the front of `lease`, which nobody reported, for `ran_ms`, and its timeout at most.
+Result<Done> charge_front(Transaction& tx, Held& job, const LeaseRow& lease, std::int64_t ran_ms) {
+  const std::int64_t ms = std::min(ran_ms, job.known->terms.timeout_s * 1'000);
+  const Money cost = charge(job, ms);
+  if (cost.micro == 0) return Done{};
+  return tx.change_jobs().add_usage({.lease = lease.token,
+                                     .sequence = lease.first,
+                                     .job = lease.job,
+                                     .host = lease.host,
+                                     .attempts = 1,
+                                     .charged_ms = ms,
+                                     .amount = cost});
+}
+
 /// Takes every task from its worker: what runs is charged for the time that it ran, and its report will find
 /// no lease. A lease that is late is lost, whether or not anybody has looked at it since: it is charged to
 /// nobody.
@@ -106,18 +137,9 @@ Result<Done> stop_tasks(Transaction& tx, Held& job) {
   }));
   JobStore& jobs = tx.change_jobs();
   for (const LeaseRow& lease : leases) {
-    const std::int64_t most = std::min(job.known->terms.timeout_s * 1'000, lease_s * 1'000);
-    const std::int64_t ran_ms = std::clamp<std::int64_t>((tx.now().us - lease.since.us) / us_per_ms, 0, most);
-    const std::int64_t ms = lease.expires < tx.now() ? 0 : ran_ms;
-    const Money cost = charge(job, ms);
-    if (cost.micro != 0)
-      CALYX_CHECK(jobs.add_usage({.lease = lease.token,
-                                  .sequence = lease.first,
-                                  .job = lease.job,
-                                  .host = lease.host,
-                                  .attempts = 1,
-                                  .charged_ms = ms,
-                                  .amount = cost}));
+    const std::int64_t ran_ms = std::max<std::int64_t>(0, (tx.now().us - lease.since.us) / us_per_ms);
+    CALYX_CHECK(
+        charge_front(tx, job, lease, lease.expires < tx.now() && !hung(*job.known, lease) ? 0 : ran_ms));
     CALYX_CHECK(jobs.remove_lease(lease.token));
     uncommit(job, lease.count);
   }
@@ -193,6 +215,31 @@ Result<Done> give_back(Transaction& tx, Held& job, const LeaseRow& lease) {
   return Done{};
 }
 
+/// Takes back a lease that is over. Where its worker vanished all of its tasks were lost with it; where the
+/// one at the front hangs that one took its time, and the others were never begun.
+Result<Done> lose(Transaction& tx, Held& job, LeaseRow lease) {
+  CALYX_CHECK(tx.change_jobs().remove_lease(lease.token));
+  if (hung(*job.known, lease)) {
+    const std::int64_t timeout_s = job.known->terms.timeout_s;
+    uncommit(job, 1);
+    CALYX_CHECK(charge_front(tx, job, lease, timeout_s * 1'000));
+    CALYX_CHECK(keep_failure(tx, job, lease, lease.first, JobFailure::timed_out,
+                             "worker " + lease.worker + " told nothing of it for " +
+                                 std::to_string(timeout_s + lease_s) + " s, timeout_s is " +
+                                 std::to_string(timeout_s)));
+    ++lease.first;
+    --lease.count;
+    CALYX_CHECK(give_back(tx, job, lease));
+  } else {
+    uncommit(job, lease.count);
+    for (std::uint64_t i = 0; i < lease.count; ++i)
+      CALYX_CHECK(
+          keep_failure(tx, job, lease, lease.first + i, JobFailure::lease_lost,
+                       "worker " + lease.worker + " was not heard of for " + std::to_string(lease_s) + " s"));
+  }
+  return judge_failures(tx, job);
+}
+
 /// Takes back what workers have let go of.
 Result<Done> sweep_leases(Transaction& tx, std::vector<JobNumber>& to_end) {
   std::vector<LeaseRow> lost;
@@ -205,13 +252,7 @@ Result<Done> sweep_leases(Transaction& tx, std::vector<JobNumber>& to_end) {
     CALYX_TRY(const std::optional<LeaseRow> still, tx.store().jobs().lease(lease.token));
     if (!still) continue;
     CALYX_TRY(Held job, hold(tx, lease.job));
-    CALYX_CHECK(tx.change_jobs().remove_lease(lease.token));
-    uncommit(job, lease.count);
-    for (std::uint64_t i = 0; i < lease.count; ++i)
-      CALYX_CHECK(
-          keep_failure(tx, job, lease, lease.first + i, JobFailure::lease_lost,
-                       "worker " + lease.worker + " was not heard of for " + std::to_string(lease_s) + " s"));
-    CALYX_CHECK(judge_failures(tx, job));
+    CALYX_CHECK(lose(tx, job, lease));
     CALYX_CHECK(put(tx, job));
     if (job.state.ready == Readiness::to_end) to_end.push_back(lease.job);
   }
@@ -256,14 +297,24 @@ std::uint64_t fresh_tasks(const Held& job, std::uint64_t most) {
 }
 
 /// Whether a job's time is over, and why.
-std::optional<std::pair<JobFailure, std::string>> overdue(const Held& job, Instant now) {
-  const JobTerms& terms = job.known->terms;
-  const std::int64_t waited_s = (now.us - job.known->row.at.us) / core::us_per_second;
+std::optional<std::pair<JobFailure, std::string>> overdue(const KnownJob& known, const JobState& state,
+                                                          Instant now) {
+  const JobTerms& terms = known.terms;
+  const std::int64_t waited_s = (now.us - known.row.at.us) / core::us_per_second;
   if (terms.deadline_s != 0 && waited_s >= terms.deadline_s)
     return std::pair(JobFailure::deadline_passed, "not done after " + std::to_string(waited_s) + " s");
-  if (terms.queue_ttl_s != 0 && job.state.started.us == 0 && waited_s >= terms.queue_ttl_s)
+  if (terms.queue_ttl_s != 0 && state.started.us == 0 && waited_s >= terms.queue_ttl_s)
     return std::pair(JobFailure::queue_expired, "no worker after " + std::to_string(waited_s) + " s");
   return std::nullopt;
+}
+
+/// Gives up a job whose time is over; whether it was.
+Result<bool> end_overdue(Transaction& tx, Held& job) {
+  if (job.state.failure != JobFailure::none) return false;
+  auto over = overdue(*job.known, job.state, tx.now());
+  if (!over) return false;
+  CALYX_CHECK(give_up(tx, job, over->first, std::move(over->second)));
+  return true;
 }
 
 Result<std::int64_t> draw_token(Transaction& tx) {
@@ -655,6 +706,7 @@ Result<Lease> lease_tasks(Transaction& tx, const Principal& principal, const Lea
     if (named == nullptr)
       return fail(Reason::wallet_unknown, "no wallet " + asked.host_wallet->text(),
                   json::object({{"field", "/host_wallet_id"}}));
+    if (named->status == WalletStatus::closed) return check_active(*named).error();
     host = named->number;
   }
   CALYX_CHECK(sweep_leases(tx, chores.to_end));
@@ -665,9 +717,9 @@ Result<Lease> lease_tasks(Transaction& tx, const Principal& principal, const Lea
     if (state.ready == Readiness::to_lease) {
       // What this worker cannot do is no part of what it looks at: else enough jobs of nobody's would keep
       // all others from being seen.
-      CALYX_TRY(std::shared_ptr<const KnownJob> known, tx.seams().known_jobs->get(tx.store(), state.number));
-      const bool fits = meets(asked, known->terms);
-      if (!fits && !overdue({.known = std::move(known), .state = state}, tx.now())) return true;
+      CALYX_TRY(const std::shared_ptr<const KnownJob> known,
+                tx.seams().known_jobs->get(tx.store(), state.number));
+      if (!meets(asked, known->terms) && !overdue(*known, state, tx.now())) return true;
     }
     ready.push_back(state);
     return ready.size() < jobs_looked_at;
@@ -689,8 +741,8 @@ Result<Lease> lease_tasks(Transaction& tx, const Principal& principal, const Lea
     CALYX_TRY(choice.job.known, tx.seams().known_jobs->get(tx.store(), state.number));
     choice.job.state = std::move(state);
     Held& job = choice.job;
-    if (auto over = overdue(job, tx.now())) {
-      CALYX_CHECK(give_up(tx, job, over->first, std::move(over->second)));
+    CALYX_TRY(const bool ended, end_overdue(tx, job));
+    if (ended) {
       CALYX_CHECK(put(tx, job));
       chores.to_end.push_back(job.state.number);
       continue;
@@ -737,7 +789,7 @@ Result<Lease> lease_tasks(Transaction& tx, const Principal& principal, const Lea
                .worker = asked.worker,
                .host = host,
                .since = tx.now(),
-               .expires = Instant{tx.now().us + lease_s * core::us_per_second}};
+               .expires = Instant{tx.now().us + lease_us}};
   JobStore& jobs = tx.change_jobs();
   if (best->retry) {
     row.first = best->retry->task;
@@ -804,7 +856,7 @@ Result<Reported> report_tasks(Transaction& tx, const Principal& principal, const
                        "has " + std::to_string(report.outcomes.size()) + " items, the lease has " +
                            std::to_string(lease.count) + " tasks left");
   JobStore& jobs = tx.change_jobs();
-  lease.expires = Instant{tx.now().us + lease_s * core::us_per_second};
+  CALYX_TRY(Held job, hold(tx, lease.job));
   if (report.progress && lease.count > 0) {
     const std::string progress = json::canonical(*report.progress);
     if (report.progress->object() == nullptr || progress.size() > progress_bytes_max ||
@@ -812,18 +864,23 @@ Result<Reported> report_tasks(Transaction& tx, const Principal& principal, const
       return field_error(Reason::field_value, "/progress",
                          "must be a JSON object of at most " + std::to_string(progress_bytes_max) + " bytes");
     CALYX_CHECK(jobs.put_progress(lease.job, lease.first, lease.attempt, progress));
-    CALYX_TRY(Held job, hold(tx, lease.job));
     CALYX_CHECK(tell(
         tx, job,
         json::object({{"event", "task_progress"}, {"index", lease.first}, {"progress", *report.progress}})));
     CALYX_CHECK(put(tx, job));
   }
   if (report.outcomes.empty() && !report.gives_back) {
-    CALYX_CHECK(jobs.put_lease(lease));
-    return Reported{.left = lease.count, .expires_at = lease.expires};
+    lease.expires = expiry(*job.known, lease, tx.now());
+    CALYX_TRY(const bool late, end_overdue(tx, job));
+    if (late) {
+      CALYX_CHECK(put(tx, job));
+      chores.to_end.push_back(lease.job);
+    } else {
+      CALYX_CHECK(jobs.put_lease(lease));
+    }
+    return Reported{.left = late ? 0 : lease.count, .expires_at = lease.expires};
   }
 
-  CALYX_TRY(Held job, hold(tx, lease.job));
   const std::uint64_t reported = report.outcomes.size();
   const std::uint64_t tasks = job.known->row.tasks;
   const std::uint64_t done_before = job.state.completed + job.state.failed;
@@ -838,7 +895,9 @@ Result<Reported> report_tasks(Transaction& tx, const Principal& principal, const
   const auto flush = [&](std::uint64_t end) -> Result<Done> {
     if (results.empty()) return Done{};
     results.push_back(']');
-    CALYX_CHECK(jobs.add_results(lease.job, results_first, end - results_first, results));
+    CALYX_CHECK(jobs.add_results(
+        lease.job,
+        {.first = results_first, .count = end - results_first, .attempts = lease.attempt, .body = results}));
     results.clear();
     return Done{};
   };
@@ -895,6 +954,7 @@ Result<Reported> report_tasks(Transaction& tx, const Principal& principal, const
   lease.first += reported;
   lease.count -= reported;
   lease.since = tx.now();
+  lease.expires = expiry(*job.known, lease, tx.now());
   if (report.gives_back) CALYX_CHECK(give_back(tx, job, lease));
   if (lease.count == 0 || report.gives_back)
     CALYX_CHECK(jobs.remove_lease(lease.token));
@@ -903,6 +963,7 @@ Result<Reported> report_tasks(Transaction& tx, const Principal& principal, const
 
   CALYX_CHECK(judge_failures(tx, job));
   const std::uint64_t done = job.state.completed + job.state.failed;
+  if (done < tasks) CALYX_CHECK(end_overdue(tx, job));
   constexpr std::uint64_t steps = 100;  // a stream is told of each hundredth
   if (done < tasks &&
       static_cast<Wide>(done) * steps / tasks != static_cast<Wide>(done_before) * steps / tasks)
@@ -911,6 +972,36 @@ Result<Reported> report_tasks(Transaction& tx, const Principal& principal, const
   if (job.state.ready == Readiness::to_end) chores.to_end.push_back(lease.job);
   const bool over = job.state.failure != JobFailure::none;
   return Reported{.left = over || report.gives_back ? 0 : lease.count, .expires_at = lease.expires};
+}
+
+Result<bool> is_due(store::MarketStore& store, const KnownJob& known, const JobState& state, Instant now) {
+  if (is_terminal(state.status)) return false;
+  if (state.ready == Readiness::to_end) return true;
+  bool late = false;
+  CALYX_CHECK(store.jobs().leases_of(state.number, [&](const LeaseRow& row) -> Result<bool> {
+    late = row.expires < now;
+    return !late;
+  }));
+  return late || (state.status != JobStatus::planning && overdue(known, state, now));
+}
+
+Result<Done> tend_job(Transaction& tx, JobNumber number, Chores& chores) {
+  CALYX_TRY(Held job, hold(tx, number));
+  CALYX_TRY(const bool due, is_due(tx.store(), *job.known, job.state, tx.now()));
+  if (!due) return Done{};
+  if (job.state.ready != Readiness::to_end) {
+    std::vector<LeaseRow> late;
+    CALYX_CHECK(tx.store().jobs().leases_of(number, [&](const LeaseRow& row) -> Result<bool> {
+      if (row.expires < tx.now()) late.push_back(row);
+      return true;
+    }));
+    for (const LeaseRow& lease : late)
+      if (job.state.failure == JobFailure::none) CALYX_CHECK(lose(tx, job, lease));
+    CALYX_CHECK(end_overdue(tx, job));
+    CALYX_CHECK(put(tx, job));
+  }
+  if (job.state.ready == Readiness::to_end) chores.to_end.push_back(number);
+  return Done{};
 }
 
 Result<JobNumber> cancel_job(Transaction& tx, const Principal& principal, JobId id) {
@@ -928,6 +1019,15 @@ Result<JobNumber> cancel_job(Transaction& tx, const Principal& principal, JobId 
   return number;
 }
 
+Result<std::int64_t> jobs_worked_on_for(store::MarketStore& store, AccountNumber host) {
+  std::int64_t jobs = 0;
+  CALYX_CHECK(store.jobs().live_jobs([&](const JobState& state) -> Result<bool> {
+    if (state.host == host) ++jobs;
+    return true;
+  }));
+  return jobs;
+}
+
 // ── ending ──
 
 Result<Merged> merge_job(store::MarketStore& store, const KnownJob& job, core::Merged* result) {
@@ -943,16 +1043,15 @@ Result<Merged> merge_job(store::MarketStore& store, const KnownJob& job, core::M
     fault = added.error().message;  // the results' own
     return Done{};
   };
-  CALYX_CHECK(store.jobs().results_from(
-      number, 0, [&](std::uint64_t first, std::uint64_t count, std::string_view body) -> Result<bool> {
-        CALYX_TRY(const json::Value values, read_own_json(body, "results"));
-        if (values.array() == nullptr || values.array()->size() != count || first < next)
-          return fail(Reason::corrupt, "the results of job " + std::to_string(number) + " from task " +
-                                           std::to_string(first) + " are not as they were written");
-        while (next < first && !fault) CALYX_CHECK(add(nullptr));
-        for (const json::Value& value : *values.array()) CALYX_CHECK(add(&value));
-        return !fault.has_value();
-      }));
+  CALYX_CHECK(store.jobs().results_from(number, 0, [&](const store::ResultsRow& row) -> Result<bool> {
+    CALYX_TRY(const json::Value values, read_own_json(row.body, "results"));
+    if (values.array() == nullptr || values.array()->size() != row.count || row.first < next)
+      return fail(Reason::corrupt, "the results of job " + std::to_string(number) + " from task " +
+                                       std::to_string(row.first) + " are not as they were written");
+    while (next < row.first && !fault) CALYX_CHECK(add(nullptr));
+    for (const json::Value& value : *values.array()) CALYX_CHECK(add(&value));
+    return !fault.has_value();
+  }));
   Merged out;
   if (fault) {
     out.fault = *std::move(fault);
@@ -1093,19 +1192,18 @@ Result<std::vector<JobTask>> tasks_of(store::MarketStore& store, const KnownJob&
     out.push_back(
         {.index = i, .status = is_terminal(state.status) ? TaskStatus::cancelled : TaskStatus::queued});
   JobStore& jobs = store.jobs();
-  CALYX_CHECK(jobs.results_from(
-      number, from, [&](std::uint64_t first, std::uint64_t size, std::string_view body) -> Result<bool> {
-        if (first >= end) return false;
-        CALYX_TRY(json::Value values, read_own_json(body, "results"));
-        if (values.array() == nullptr || values.array()->size() != size)
-          return fail(Reason::corrupt, "results of job " + std::to_string(number) + " are not as written");
-        for (std::uint64_t i = std::max(first, from); i < std::min(first + size, end); ++i) {
-          out[i - from].status = TaskStatus::completed;
-          out[i - from].attempts = 1;
-          out[i - from].result = std::move((*values.array())[i - first]);
-        }
-        return true;
-      }));
+  CALYX_CHECK(jobs.results_from(number, from, [&](const store::ResultsRow& row) -> Result<bool> {
+    if (row.first >= end) return false;
+    CALYX_TRY(json::Value values, read_own_json(row.body, "results"));
+    if (values.array() == nullptr || values.array()->size() != row.count)
+      return fail(Reason::corrupt, "results of job " + std::to_string(number) + " are not as written");
+    for (std::uint64_t i = std::max(row.first, from); i < std::min(row.first + row.count, end); ++i) {
+      out[i - from].status = TaskStatus::completed;
+      out[i - from].attempts = row.attempts;
+      out[i - from].result = std::move((*values.array())[i - row.first]);
+    }
+    return true;
+  }));
   CALYX_CHECK(jobs.failures_from(number, from, [&](const store::FailureRow& row) -> Result<bool> {
     if (row.task >= end) return false;
     JobTask& task = out[row.task - from];

@@ -47,8 +47,17 @@ Result<Lease> lease_tasks(Transaction& tx, const Principal& principal, const Lea
                           Chores& chores);
 Result<Reported> report_tasks(Transaction& tx, const Principal& principal, const Report& report,
                               Chores& chores);
+/// Whether something is to be done about a job though nobody leases: a worker is late, its own time is over,
+/// or its tasks have all ended.
+Result<bool> is_due(store::MarketStore& store, const KnownJob& known, const store::JobState& state,
+                    Instant now);
+/// Does it, but for the end, which is left to `chores`.
+Result<Done> tend_job(Transaction& tx, JobNumber number, Chores& chores);
 /// A job that has ended stays as it is, and is no error.
 Result<JobNumber> cancel_job(Transaction& tx, const Principal& principal, JobId id);
+
+/// How many jobs that have not ended are worked on for the wallet `host`.
+Result<std::int64_t> jobs_worked_on_for(store::MarketStore& store, AccountNumber host);
 
 /// What the tasks of a job came to.
 struct Merged {

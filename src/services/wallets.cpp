@@ -1,3 +1,4 @@
+#include "services/jobs.hpp"
 #include "services/services.hpp"
 
 namespace calyx::services {
@@ -118,6 +119,11 @@ Result<Wallet> change_wallet(Transaction& tx, const Principal& principal, Wallet
       if (book.wallet(child)->status != WalletStatus::closed)
         return fail(Reason::wallet_not_empty, "its agent " + book.wallet(child)->id.text() + " is not closed",
                     json::object({{"wallet_id", book.wallet(child)->id.text()}}));
+    CALYX_TRY(const std::int64_t jobs, jobs_worked_on_for(tx.store(), wallet->number));
+    if (jobs != 0)
+      return fail(Reason::wallet_not_empty,
+                  std::to_string(jobs) + " jobs that are not settled yet are worked on for the wallet",
+                  json::object({{"jobs", jobs}}));
   }
   if (status != wallet->status || policy != wallet->policy)
     CALYX_CHECK(tx.append(WalletChanged{wallet->number, status, policy, caller.wallet}));

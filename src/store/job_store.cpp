@@ -86,10 +86,11 @@ constexpr const char* schema_of_jobs[] = {
 ) STRICT, WITHOUT ROWID)",
     R"(CREATE INDEX retries_due ON retries(job, not_before))",
     R"(CREATE TABLE results(
-  job   INTEGER NOT NULL,
-  first INTEGER NOT NULL,
-  count INTEGER NOT NULL,
-  body  TEXT NOT NULL,  -- a JSON array of `count` results
+  job      INTEGER NOT NULL,
+  first    INTEGER NOT NULL,
+  count    INTEGER NOT NULL,
+  attempts INTEGER NOT NULL,  -- each of them took
+  body     TEXT NOT NULL,     -- a JSON array of `count` results
   PRIMARY KEY(job, first)
 ) STRICT, WITHOUT ROWID)",
     R"(CREATE TABLE failures(
@@ -353,7 +354,8 @@ Result<JobStore> JobStore::make(Connection& connection, bool writes) {
        "keeping a task for another try"},
       {store.remove_retry_, "DELETE FROM retries WHERE job = ?1 AND task = ?2", "taking a task up again"},
       {store.remove_retries_, "DELETE FROM retries WHERE job = ?1", "ending a job"},
-      {store.add_results_, "INSERT INTO results(job, first, count, body) VALUES(?1, ?2, ?3, ?4)",
+      {store.add_results_,
+       "INSERT INTO results(job, first, count, attempts, body) VALUES(?1, ?2, ?3, ?4, ?5)",
        "keeping results"},
       {store.add_failure_,
        "INSERT INTO failures(job, task, attempts, failure, message) VALUES(?1, ?2, ?3, ?4, ?5)",
@@ -411,7 +413,8 @@ Result<JobStore> JobStore::make(Connection& connection, bool writes) {
       // A range holds at most as many as one lease: the one that holds `from` is the last that begins there
       // or before.
       {store.results_from_,
-       "SELECT first, count, body FROM results WHERE job = ?1 AND first >= coalesce((SELECT max(first) FROM "
+       "SELECT first, count, attempts, body FROM results WHERE job = ?1 AND first >= coalesce((SELECT "
+       "max(first) FROM "
        "results WHERE job = ?1 AND first <= ?2), 0) ORDER BY first",
        "reading results"},
       {store.failures_from_,
@@ -524,10 +527,14 @@ Result<Done> JobStore::remove_retries(JobNumber job) {
   const Statement::Run run(remove_retries_);
   return run->bind(1, job).execute();
 }
-Result<Done> JobStore::add_results(JobNumber job, std::uint64_t first, std::uint64_t count,
-                                   std::string_view body) {
+Result<Done> JobStore::add_results(JobNumber job, const ResultsRow& row) {
   const Statement::Run run(add_results_);
-  return run->bind(1, job).bind(2, to_signed(first)).bind(3, to_signed(count)).bind(4, body).execute();
+  return run->bind(1, job)
+      .bind(2, to_signed(row.first))
+      .bind(3, to_signed(row.count))
+      .bind(4, row.attempts)
+      .bind(5, row.body)
+      .execute();
 }
 Result<Done> JobStore::add_failure(const FailureRow& row) {
   const Statement::Run run(add_failure_);
@@ -683,9 +690,12 @@ Result<Done> JobStore::results_from(JobNumber job, std::uint64_t from, const Eac
   for (;;) {
     CALYX_TRY(const bool more, run->step());
     if (!more) return Done{};
-    const std::uint64_t first = to_unsigned(run->column_int(0)), count = to_unsigned(run->column_int(1));
-    if (first + count <= from) continue;
-    CALYX_TRY(const bool go_on, each(first, count, run->column_text(2)));
+    const ResultsRow row{.first = to_unsigned(run->column_int(0)),
+                         .count = to_unsigned(run->column_int(1)),
+                         .attempts = run->column_int(2),
+                         .body = run->column_text(3)};
+    if (row.first + row.count <= from) continue;
+    CALYX_TRY(const bool go_on, each(row));
     if (!go_on) return Done{};
   }
 }

@@ -129,6 +129,13 @@ struct OutputRow {
   std::string progress;  ///< JSON, or empty.
 };
 
+/// Tasks `first` to `first + count - 1` came to their results, each with its `attempts`th attempt.
+struct ResultsRow {
+  std::uint64_t first = 0, count = 0;
+  std::int64_t attempts = 1;
+  std::string_view body;  ///< A JSON array of `count` results. Read from a row, it lives until the next one.
+};
+
 class JobStore {
  public:
   static Result<JobStore> make(Connection& connection, bool writes);
@@ -147,8 +154,7 @@ class JobStore {
   Result<Done> put_retry(const RetryRow& row);
   Result<Done> remove_retry(JobNumber job, std::uint64_t task);
   Result<Done> remove_retries(JobNumber job);
-  /// `body` is a JSON array of `count` results.
-  Result<Done> add_results(JobNumber job, std::uint64_t first, std::uint64_t count, std::string_view body);
+  Result<Done> add_results(JobNumber job, const ResultsRow& row);
   Result<Done> add_failure(const FailureRow& row);
   Result<Done> add_usage(const UsageRow& row);
   Result<Done> put_output(const OutputRow& row);
@@ -188,8 +194,7 @@ class JobStore {
   Result<Done> leases_of(JobNumber job, const EachLease& each);
   /// Leases that ended before `now`, the first one first.
   Result<Done> expired_leases(Instant now, const EachLease& each);
-  using EachResults =
-      std::function<Result<bool>(std::uint64_t first, std::uint64_t count, std::string_view body)>;
+  using EachResults = std::function<Result<bool>(const ResultsRow& row)>;
   /// The ranges of results that end behind `from`, in order.
   Result<Done> results_from(JobNumber job, std::uint64_t from, const EachResults& each);
   using EachFailure = std::function<Result<bool>(const FailureRow&)>;

@@ -54,7 +54,7 @@ Result<json::Value> read_body(const Request& request, std::size_t bytes_max) {
   return body;
 }
 
-Fields::Fields(const json::Value& value) : members_(value.object()) {
+Fields::Fields(const json::Value& value, std::string_view place) : members_(value.object()), place_(place) {
   asked_.reserve(8);
   if (members_ == nullptr) fault_ = wrong_type("", value, "an object");
 }
@@ -75,6 +75,16 @@ const json::Value* Fields::need(std::string_view name) {
 }
 
 Result<Done> Fields::done() {
+  Result<Done> judged = judge();
+  if (judged.ok() || place_.empty()) return judged;
+  Error error = std::move(judged).error();
+  if (json::Object* details = error.details.object())
+    if (const json::Value* field = details->find("field"); field != nullptr && field->string() != nullptr)
+      details->set("field", std::string(place_) + *field->string());
+  return error;
+}
+
+Result<Done> Fields::judge() {
   if (fault_) return *std::move(fault_);
   if (members_ != nullptr)
     for (const json::Member& member : *members_)

@@ -28,8 +28,9 @@ Result<core::json::Value> read_body(const Request& request, std::size_t bytes_ma
 /// A place of `std::optional` takes a member that is absent or null as none; any other must be there.
 class Fields {
  public:
-  /// `value` outlives the reader; one that is no object is `field_type` at the root.
-  explicit Fields(const core::json::Value& value);
+  /// `value` outlives the reader and stands in the body at `place`, a JSON pointer; one that is no object is
+  /// `field_type` there.
+  explicit Fields(const core::json::Value& value, std::string_view place = {});
 
   void read(std::string_view name, std::string& out);
   void read(std::string_view name, Money& out);
@@ -69,6 +70,7 @@ class Fields {
   Result<Done> done();
 
  private:
+  Result<Done> judge();
   const core::json::Value* need(std::string_view name);
   void read_present(std::string_view name, const core::json::Value& value, std::string& out);
   void read_present(std::string_view name, const core::json::Value& value, Money& out);
@@ -80,6 +82,7 @@ class Fields {
   void read_present(std::string_view name, const core::json::Value& value, std::vector<std::string>& out);
 
   const core::json::Object* members_ = nullptr;
+  std::string_view place_;
   std::vector<std::string_view> asked_;
   std::optional<Error> fault_;
   std::optional<Error> unknown_id_;

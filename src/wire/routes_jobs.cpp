@@ -105,7 +105,7 @@ void append_task(std::string& out, const JobTask& task, bool whole) {
 
 Result<core::Prices> read_prices(const json::Value& value) {
   core::Prices out;
-  Fields fields(value);
+  Fields fields(value, "/prices");
   const auto read = [&](std::string_view name, Money& price) {
     std::optional<Money> given;
     fields.read(name, given);
@@ -115,7 +115,7 @@ Result<core::Prices> read_prices(const json::Value& value) {
   read("cpu", out.cpu);
   read("memory_gb", out.memory_gb);
   if (const json::Value* gpus = fields.find("gpus"); gpus != nullptr && !gpus->is_null()) {
-    Fields types(*gpus);
+    Fields types(*gpus, "/gpus");
     if (const json::Object* members = gpus->object())
       for (const json::Member& member : *members) types.read(member.key, out.gpus[member.key]);
     if (Result<Done> done = types.done(); !done.ok()) fields.fault(done.error());
@@ -146,7 +146,7 @@ void append_settings(std::string& out, const core::Prices& prices) {
 void read_requirements(Fields& fields, LeaseAsked& asked) {
   const json::Value* has = fields.find("has");
   if (has == nullptr || has->is_null()) return;
-  Fields inner(*has);
+  Fields inner(*has, "/has");
   const auto read = [&](std::string_view name, std::int64_t& out) {
     std::optional<std::int64_t> given;
     inner.read(name, given);

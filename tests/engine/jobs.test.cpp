@@ -103,6 +103,20 @@ TEST_CASE("a task is tried again as often as it may, and then it has failed") {
   market.check_books();
 }
 
+TEST_CASE("a task tells which of its tries came to a result") {
+  JobMarket market;
+  const JobId id = market.submit(JobMarket::job(2, {{"max_retries", 2}}));
+  const Lease lease = market.lease(2);
+  CHECK(market.done(lease, 1, 0, JobFailure::task_failed).ok());
+  CHECK(market.done({.token = lease.token, .first = 1}).ok());
+  market.pass(core::retry_cap_ms / 1000);
+  CHECK(market.done(market.lease()).ok());
+  const std::vector<JobTask> tasks = market.all.job_tasks(id).value().items;
+  CHECK(tasks[0].status == TaskStatus::completed);
+  CHECK(tasks[0].attempts == 2);
+  CHECK(tasks[1].attempts == 1);
+}
+
 TEST_CASE("a lease that nobody keeps alive is lost, charged to nobody, and its late report refused") {
   JobMarket market;
   market.price(100'000);
@@ -276,6 +290,100 @@ TEST_CASE("time that a job was given ends it") {
   CHECK(market.now(late).status == JobStatus::partial);
   CHECK(market.now(unwanted).failure == JobFailure::queue_expired);
   CHECK(market.now(unwanted).status == JobStatus::failed);
+}
+
+TEST_CASE("a deadline ends what runs, as soon as anybody is heard or waits") {
+  JobMarket market;
+  market.price(1'000);
+  const JobId by_heartbeat = market.submit(JobMarket::job(1, {{"deadline_s", 20}, {"timeout_s", 3600}}));
+  const Lease first = market.lease();
+  const JobId by_report = market.submit(JobMarket::job(2, {{"deadline_s", 20}, {"timeout_s", 3600}}));
+  const Lease second = market.lease(2);
+  const JobId by_waiting = market.submit(JobMarket::job(1, {{"deadline_s", 20}, {"timeout_s", 3600}}));
+  market.pass(20);
+  const Reported beaten = market.all.report_tasks({.token = first.token}).value();
+  CHECK(beaten.left == 0);
+  CHECK(market.now(by_heartbeat).failure == JobFailure::deadline_passed);
+  CHECK(market.now(by_heartbeat).status == JobStatus::failed);
+  CHECK(market.now(by_heartbeat).cost == Money{20'000});  // it ran all the time
+  CHECK(market.done(second, 1).value().left == 0);
+  CHECK(market.now(by_report).status == JobStatus::partial);
+  CHECK(market.now(by_report).failure == JobFailure::deadline_passed);
+  CHECK(market.all.wait_job(by_waiting, std::chrono::seconds(30)).value().failure ==
+        JobFailure::deadline_passed);
+  CHECK(market.held() == Money{});
+  market.check_books();
+}
+
+TEST_CASE("a task that hangs ends with its timeout, however often its worker is heard") {
+  JobMarket market;
+  market.price(1'000'000);
+  const JobId id = market.submit(JobMarket::job(3, {{"max_retries", 0}}));  // each has 10 s
+  const Lease lease = market.lease(3);
+  const Instant begun{market.now_us};
+  for (int i = 0; i < 2; ++i) {
+    market.pass(15);
+    const Reported heard = market.all.report_tasks({.token = lease.token}).value();
+    CHECK(heard.left == 3);
+    CHECK(heard.expires_at == Instant{begun.us + (10 + lease_s) * core::us_per_second});
+  }
+  market.pass(11);
+  CHECK(market.all.report_tasks({.token = lease.token}).reason() == Reason::lease_lost);
+  SUBCASE("found by the next lease") {}
+  SUBCASE("found by who waits") { CHECK(market.all.wait_job(id, std::chrono::milliseconds(1'500)).ok()); }
+  SUBCASE("and charged where the job is cancelled first") {
+    CHECK(market.all.cancel_job(id).ok());
+    CHECK(market.now(id).cost == Money{10'000'000});
+    market.check_books();
+    return;
+  }
+  const Lease rest = market.lease(3);
+  CHECK(rest.first == 1);  // those behind it were not begun, and are nobody's failure
+  CHECK(rest.count == 2);
+  CHECK(rest.attempt == 1);
+  CHECK(market.done(rest, 2).ok());
+  const Job now = market.now(id);
+  CHECK(now.status == JobStatus::partial);
+  CHECK(now.failure == JobFailure::timed_out);
+  CHECK(now.cost == Money{10'000'000});
+  CHECK(market.balance() == Money{1'000'000'000 - 10'000'000});
+  market.check_books();
+}
+
+TEST_CASE("what a task came to is told while the next one of its lease runs") {
+  JobMarket market;
+  std::atomic<bool> go{false};
+  CHECK(market.engine
+            .register_task("work",
+                           [&](const TaskCall& call) -> Result<json::Value> {
+                             while (call.index == 1 && !go.load()) std::this_thread::yield();
+                             return json::Value(call.index);
+                           })
+            .ok());
+  const JobId id = market.submit(JobMarket::job(2, {{"timeout_s", 3600}}));
+  Worker worker = Worker::start(market.engine, {.tasks_max = 2}).value();
+  const auto until = std::chrono::steady_clock::now() + std::chrono::seconds(60);
+  while (market.now(id).progress.completed == 0 && std::chrono::steady_clock::now() < until)
+    std::this_thread::sleep_for(std::chrono::milliseconds(10));
+  CHECK(market.now(id).progress.completed == 1);
+  go = true;
+  CHECK(market.all.wait_job(id, std::chrono::seconds(60)).value().status == JobStatus::completed);
+}
+
+TEST_CASE("a wallet that jobs are worked on for is not closed before they are settled") {
+  JobMarket market;
+  market.price(1'000'000);
+  const WalletId host = market.all.create_wallet({.owner_id = "host"}).value().wallet.id;
+  const JobId id = market.submit(JobMarket::job(1));
+  const LeaseAsked asked{.worker = "w", .host_wallet = host, .tasks = {"work"}};
+  const Lease lease = market.all.lease_tasks(asked).value();
+  CHECK(market.all.change_wallet(host, {.status = WalletStatus::closed}).reason() ==
+        Reason::wallet_not_empty);
+  CHECK(market.done(lease).ok());
+  CHECK(market.now(id).status == JobStatus::completed);
+  CHECK(market.all.change_wallet(host, {.status = WalletStatus::closed}).ok());
+  CHECK(market.all.lease_tasks(asked).reason() == Reason::wallet_not_active);
+  market.check_books();
 }
 
 TEST_CASE("classes go first, and then who has fewer tasks running") {

@@ -300,6 +300,23 @@ class World {
     task.due_most = now() + (bound - 1) * us_per_ms;
   }
 
+  /// How long a task may go without an outcome, though its worker be heard.
+  std::int64_t silence(const ModelLease& lease) const {
+    return jobs_[lease.job].timeout_s * core::us_per_second + lease_us;
+  }
+  bool hung(const ModelLease& lease) const { return lease.expires - lease.since >= silence(lease); }
+  void heard(ModelLease& lease) { lease.expires = std::min(now() + lease_us, lease.since + silence(lease)); }
+  std::int64_t waited_s(const ModelJob& job) const { return (now() - job.at_us) / core::us_per_second; }
+  /// What somebody who reports finds: only a deadline can have come since its job was started.
+  bool end_overdue(std::size_t number) {
+    const ModelJob& job = jobs_[number];
+    if (job.failure != JobFailure::none || job.deadline_s == 0 || waited_s(job) < job.deadline_s)
+      return false;
+    saw("deadlines passed while tasks ran");
+    give_up(number, JobFailure::deadline_passed);
+    return true;
+  }
+
   /// Takes its tasks from their workers. A lease that is late is lost already, and nobody pays for it.
   void give_up(std::size_t number, JobFailure failure) {
     ModelJob& job = jobs_[number];
@@ -309,9 +326,9 @@ class World {
         ++lease;
         continue;
       }
-      if (lease->second.expires >= now())
-        charge(job, std::clamp<std::int64_t>((now() - lease->second.since) / us_per_ms, 0,
-                                             std::min(job.timeout_s, lease_s) * 1'000));
+      if (lease->second.expires >= now() || hung(lease->second))
+        charge(job,
+               std::clamp<std::int64_t>((now() - lease->second.since) / us_per_ms, 0, job.timeout_s * 1'000));
       else
         saw("late leases of jobs that end");
       stale_.push_back(lease->first);
@@ -374,14 +391,37 @@ class World {
     for (const ModelLease& lease : late) {
       if (leases_.erase(lease.token) == 0) continue;  // its job has been given up meanwhile
       stale_.push_back(lease.token);
-      saw("leases lost");
       ModelJob& job = jobs_[lease.job];
       touched_.insert(lease.job);
-      for (std::uint64_t i = 0; i < lease.count; ++i)
-        keep_failure(job, job.tasks[lease.first + i], lease.attempt, lease.lost, true);
+      if (hung(lease)) {
+        saw("tasks that hang");
+        charge(job, job.timeout_s * 1'000);
+        keep_failure(job, job.tasks[lease.first], lease.attempt, lease.lost, false);
+        give_back(job, {.first = lease.first + 1,
+                        .count = lease.count - 1,
+                        .attempt = lease.attempt,
+                        .lost = lease.lost});
+      } else {
+        saw("leases lost");
+        for (std::uint64_t i = 0; i < lease.count; ++i)
+          keep_failure(job, job.tasks[lease.first + i], lease.attempt, lease.lost, true);
+      }
       judge_failures(lease.job);
       over_.insert(lease.job);
     }
+  }
+
+  /// Makes tasks free again, as if nobody had tried them.
+  void give_back(ModelJob& job, const ModelLease& lease) {
+    const bool unseen = lease.attempt == 1 && lease.lost == 0 && lease.first + lease.count == job.fresh;
+    for (std::uint64_t i = 0; i < lease.count; ++i) {
+      ModelTask& task = job.tasks[lease.first + i];
+      task.at = unseen ? At::fresh : At::retrying;
+      task.attempts = lease.attempt - 1;
+      task.lost = lease.lost;
+      task.due_least = task.due_most = now();
+    }
+    if (unseen) job.fresh = lease.first;
   }
 
   struct Chance {
@@ -432,11 +472,10 @@ class World {
     for (const std::size_t number : live) {
       ModelJob& job = jobs_[number];
       if (!job.to_lease()) continue;
-      const std::int64_t waited_s = (now() - job.at_us) / core::us_per_second;
-      if (job.deadline_s != 0 && waited_s >= job.deadline_s) {
+      if (job.deadline_s != 0 && waited_s(job) >= job.deadline_s) {
         saw("deadlines passed");
         give_up(number, JobFailure::deadline_passed);
-      } else if (job.ttl_s != 0 && !job.started && waited_s >= job.ttl_s) {
+      } else if (job.ttl_s != 0 && !job.started && waited_s(job) >= job.ttl_s) {
         saw("queues expired");
         give_up(number, JobFailure::queue_expired);
       } else if (!(job.hold != 0 && job.host && *job.host != host) && job.each() > 0 &&
@@ -585,10 +624,13 @@ class World {
       return;
     }
     saw("reports");
-    lease.expires = now() + lease_us;
-    same("the end of the lease", got->expires_at.us, lease.expires);
     if (outcomes == 0 && !back) {
-      same("what is left", static_cast<std::int64_t>(got->left), static_cast<std::int64_t>(lease.count));
+      heard(lease);
+      const std::int64_t left = static_cast<std::int64_t>(lease.count);
+      same("the end of the lease", got->expires_at.us, lease.expires);
+      const bool late = end_overdue(number);
+      same("what is left", static_cast<std::int64_t>(got->left), late ? 0 : left);
+      end_if_over(number);
       return;
     }
     std::int64_t wall_ms = (now() - lease.since) / us_per_ms + static_cast<std::int64_t>(outcomes);
@@ -615,17 +657,11 @@ class World {
       --lease.count;
     }
     lease.since = now();
+    heard(lease);
+    same("the end of the lease", got->expires_at.us, lease.expires);
     if (back) {
       saw("leases given back");
-      const bool unseen = lease.attempt == 1 && lease.lost == 0 && lease.first + lease.count == job.fresh;
-      for (std::uint64_t i = 0; i < lease.count; ++i) {
-        ModelTask& task = job.tasks[lease.first + i];
-        task.at = unseen ? At::fresh : At::retrying;
-        task.attempts = lease.attempt - 1;
-        task.lost = lease.lost;
-        task.due_least = task.due_most = now();
-      }
-      if (unseen) job.fresh = lease.first;
+      give_back(job, lease);
     }
     const std::uint64_t left = back ? 0 : lease.count;
     if (left == 0) {
@@ -633,6 +669,7 @@ class World {
       leases_.erase(token);
     }
     judge_failures(number);
+    if (job.count(At::completed) + job.count(At::failed) < job.tasks.size()) end_overdue(number);
     same("what is left", static_cast<std::int64_t>(got->left),
          static_cast<std::int64_t>(job.failure == JobFailure::none ? left : 0));
     end_if_over(number);
@@ -812,8 +849,9 @@ void live_through(std::uint64_t first_seed, std::uint64_t markets, std::uint64_t
   for (const char* what :
        {"jobs", "leases", "reports", "tries again", "leases lost", "late reports", "leases given back",
         "jobs cancelled", "deadlines passed", "queues expired", "budgets exhausted",
-        "late leases of jobs that end", "submits again", "submits that nobody can pay",
-        "submits after what cannot complete", "jobs ended by what they depend on", "tasks completed"}) {
+        "late leases of jobs that end", "tasks that hang", "deadlines passed while tasks ran",
+        "submits again", "submits that nobody can pay", "submits after what cannot complete",
+        "jobs ended by what they depend on", "tasks completed"}) {
     CAPTURE(what);
     CHECK(seen[what] > 0);
   }

@@ -138,6 +138,7 @@ const Passed& passed_by_the_audit() {
       {"retries.lost", scheduling},
       {"retries.not_before", scheduling},
       {"results.first", ranges},
+      {"results.attempts", scheduling},
       {"results.body", receipt},
       {"failures.task", ranges},
       {"failures.attempts", words},
@@ -227,7 +228,7 @@ TEST_CASE("each row of a job that is edited, removed or added is named by the au
       {"a job that has ended runs again", "UPDATE job_states SET status = 2, ended = 0 WHERE number = 1"});
   trials.push_back({"a job that runs has ended", "UPDATE job_states SET status = 3 WHERE number = 2"});
   trials.push_back({"a task twice in results",
-                    "INSERT INTO results SELECT job, first + 1, 1, '[1]' FROM results WHERE job = 1; UPDATE "
+                    "INSERT INTO results SELECT job, first + 1, 1, 1, '[1]' FROM results WHERE job = 1; UPDATE "
                     "job_states SET completed = completed + 1 WHERE number = 1"});
   trials.push_back({"a result for another task", "UPDATE results SET first = 5 WHERE job = 2"});
   trials.push_back({"a hold less", "UPDATE jobs SET hold = hold - 1 WHERE number = 2"});
