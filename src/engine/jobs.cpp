@@ -13,7 +13,6 @@ namespace calyx {
 using engine::find_job;
 using engine::FoundJob;
 using engine::may_read;
-using engine::Reading;
 using engine::reading;
 using engine::shown;
 using services::Book;
@@ -122,7 +121,7 @@ Result<JobSubmitted> Session::submit_job(const JobSubmit& asked) {
 }
 
 Result<Job> Session::job(JobId id) {
-  CALYX_TRY(const Reading by, reading(*market_, principal_));
+  CALYX_TRY(const engine::Reading by, reading(*market_, principal_));
   return market_->history([&](MarketStore& store) -> Result<Job> {
     CALYX_TRY(const FoundJob found, find_job(*market_, store, by, id));
     return shown(by, found);
@@ -131,7 +130,7 @@ Result<Job> Session::job(JobId id) {
 
 Result<Listed<Job>> Session::jobs(const JobFilter& filter, const Page& page) {
   CALYX_TRY(const std::uint64_t after, first_of(page));
-  CALYX_TRY(const Reading by, reading(*market_, principal_));
+  CALYX_TRY(const engine::Reading by, reading(*market_, principal_));
   return market_->history([&](MarketStore& store) -> Result<Listed<Job>> {
     Listed<Job> out;
     constexpr std::size_t looked_at_max = 10'000;
@@ -168,7 +167,7 @@ Result<Job> Session::cancel_job(JobId id) {
 
 Result<Listed<JobTask>> Session::job_tasks(JobId id, const Page& page) {
   CALYX_TRY(const std::uint64_t from, first_of(page));
-  CALYX_TRY(const Reading by, reading(*market_, principal_));
+  CALYX_TRY(const engine::Reading by, reading(*market_, principal_));
   return market_->history([&](MarketStore& store) -> Result<Listed<JobTask>> {
     CALYX_TRY(const FoundJob found, find_job(*market_, store, by, id));
     Listed<JobTask> out;
@@ -181,7 +180,7 @@ Result<Listed<JobTask>> Session::job_tasks(JobId id, const Page& page) {
 
 Result<JobResults> Session::job_results(JobId id, const Page& page) {
   CALYX_TRY(const std::uint64_t from, first_of(page));
-  CALYX_TRY(const Reading by, reading(*market_, principal_));
+  CALYX_TRY(const engine::Reading by, reading(*market_, principal_));
   return market_->history([&](MarketStore& store) -> Result<JobResults> {
     CALYX_TRY(const FoundJob found, find_job(*market_, store, by, id));
     JobResults out{.id = id, .status = found.state.status};
@@ -201,7 +200,7 @@ Result<JobResults> Session::job_results(JobId id, const Page& page) {
 }
 
 Result<JobOutput> Session::job_output(JobId id, std::uint64_t task) {
-  CALYX_TRY(const Reading by, reading(*market_, principal_));
+  CALYX_TRY(const engine::Reading by, reading(*market_, principal_));
   return market_->history([&](MarketStore& store) -> Result<JobOutput> {
     CALYX_TRY(const FoundJob found, find_job(*market_, store, by, id));
     if (task >= found.known->row.tasks)
@@ -217,7 +216,7 @@ Result<JobOutput> Session::job_output(JobId id, std::uint64_t task) {
 
 Result<Listed<JobEvent>> Session::job_events(JobId id, const Page& page) {
   CALYX_TRY(const std::uint64_t after, first_of(page));
-  CALYX_TRY(const Reading by, reading(*market_, principal_));
+  CALYX_TRY(const engine::Reading by, reading(*market_, principal_));
   return market_->history([&](MarketStore& store) -> Result<Listed<JobEvent>> {
     CALYX_TRY(const FoundJob found, find_job(*market_, store, by, id));
     Listed<JobEvent> out;
@@ -284,7 +283,7 @@ Result<Reported> Session::report_tasks(const Report& report) {
 }
 
 Result<std::vector<json::Value>> Session::task_payloads(const Lease& lease) {
-  CALYX_TRY(const Reading by, reading(*market_, principal_));
+  CALYX_TRY(const engine::Reading by, reading(*market_, principal_));
   return market_->history([&](MarketStore& store) -> Result<std::vector<json::Value>> {
     CALYX_TRY(const FoundJob found, find_job(*market_, store, by, lease.job));
     const std::uint64_t tasks = found.known->row.tasks;

@@ -40,12 +40,15 @@ class EventBody : public BodyStream {
       begun_ = true;
       return given("retry: " + std::to_string(reconnect_after.count()) + "\n\n");
     }
-    if (over()) return {};
+    if (broken_ || over()) return {};
     const auto quiet_for = std::chrono::duration_cast<milliseconds>(steady_clock::now() - last_);
     const milliseconds wait =
         std::clamp(std::min(most, comment_after_ - quiet_for), milliseconds(0), wait_at_most);
     std::string frames;
-    if (const Result<Done> told = tell(wait, frames); !told.ok()) {
+    broken_ = true;  // until it is told in full: what memory ran out for is not passed over in silence
+    const Result<Done> told = tell(wait, frames);
+    broken_ = false;
+    if (!told.ok()) {
       if (over()) return {};
       // A store that is busy or full for a while is no end of the stream; nor is it asked all the time.
       std::this_thread::sleep_for(std::min(wait, ask_again));
@@ -69,6 +72,7 @@ class EventBody : public BodyStream {
   const milliseconds comment_after_;
   steady_clock::time_point last_ = steady_clock::now();
   bool begun_ = false;
+  bool broken_ = false;
 };
 
 class JobBody final : public EventBody {
