@@ -409,6 +409,35 @@ TEST_CASE("a stream ends when its engine is closed, also while it waits") {
   }
 }
 
+TEST_CASE("an engine goes while many streams look, and each of them ends") {
+  for (int round = 0; round < 10; ++round) {
+    auto yard = std::make_unique<Yard>();
+    const std::string id = yard->submitted();
+    std::vector<std::shared_ptr<BodyStream>> streams;
+    for (int i = 0; i < 8; ++i) streams.push_back(yard->of(id).stream);
+    std::vector<std::thread> threads;
+    threads.reserve(streams.size());
+    for (const auto& stream : streams)
+      threads.emplace_back([stream, wait = milliseconds(threads.size() % 2 == 0 ? 0 : 20'000)] {
+        while (stream->next(wait).kind != BodyPiece::Kind::end) {
+        }
+      });
+    yard->lease();
+    yard.reset();
+    for (std::thread& thread : threads) thread.join();
+  }
+}
+
+TEST_CASE("in a forked child a stream of its parent's ends") {
+  Yard yard;
+  const calyx::JobId id = *calyx::JobId::read(yard.submitted());
+  calyx::JobStream stream = yard.market.engine().as_operator().stream_job(id).value();
+  CHECK(calyx::store::in_child([&] {
+          return stream.next(long_enough).reason() == calyx::Reason::forked && stream.ended() ? 0 : 1;
+        }) == 0);
+  CHECK(stream.next(at_once).value().size() == 1);
+}
+
 TEST_CASE("a key that is revoked has no stream any more") {
   Yard yard;
   const std::string id = yard.submitted();
