@@ -6,8 +6,10 @@
 #include <calyx/engine.hpp>
 #include <calyx/receipts.hpp>
 #include <calyx/request.hpp>
+#include <chrono>
 #include <cstdlib>
 #include <memory>
+#include <mutex>
 #include <string>
 #include <utility>
 
@@ -60,6 +62,11 @@ struct Answer {
   std::string headers_json;
   std::string body;
   std::atomic<bool> body_given{false};  // by calyx_response_next
+
+  std::shared_ptr<BodyStream> stream;  // null: the body is whole
+  std::weak_ptr<Engine> engine;        // of the stream
+  std::mutex stream_mutex;             // over what follows, and the stream itself
+  std::string piece;
 };
 
 Result<std::shared_ptr<Engine>> engine_of(const calyx_engine* handle) {
@@ -167,12 +174,14 @@ std::string json_of(const HeaderFields& headers) {
 }
 
 /// Hands `request` over. From here on memory that runs out leaves open whether the request stands.
-Result<Done> answer(Engine& engine, const Request& request, Answer& out) {
+Result<Done> answer(const std::shared_ptr<Engine>& engine, const Request& request, Answer& out) {
   try {
-    Response response = handle(engine, request);
+    Response response = handle(*engine, request);
     out.status = response.status;
     out.headers_json = json_of(response.headers);
     out.body = std::move(response.body);
+    out.stream = std::move(response.stream);
+    if (out.stream != nullptr) out.engine = engine;
     return Done{};
   } catch (const std::bad_alloc&) {
     return fail(Reason::outcome_unknown, "memory ran out: repeat the call");
@@ -229,8 +238,30 @@ Result<Done> request(const calyx_engine* handle, const char* method, const char*
   const auto holder = std::make_shared<Answer>();
   CALYX_TRY(void* const response, table.put(Kind::response, holder));
   Lease lease(table, Kind::response, response);
-  CALYX_CHECK(answer(*engine, asked, *holder));
+  CALYX_CHECK(answer(engine, asked, *holder));
   out = static_cast<calyx_response*>(lease.release());
+  return Done{};
+}
+
+/// The next piece of a body. `nothing_yet` is no error, so none is told.
+Result<Done> next_piece(Answer& held, std::uint32_t timeout_ms, const void*& piece, std::size_t& size,
+                        bool& nothing_yet) {
+  if (held.stream == nullptr) {
+    if (held.body_given.exchange(true)) return Done{};
+    piece = held.body.c_str();
+    size = held.body.size();
+    return Done{};
+  }
+  const std::unique_lock lock(held.stream_mutex, std::try_to_lock);
+  if (!lock) return fail(Reason::handle_invalid, "another thread waits for the next piece of this response");
+  // An engine that a callback closes goes with this call, not under it.
+  const std::shared_ptr<Engine> engine = held.engine.lock();
+  BodyPiece next = held.stream->next(std::chrono::milliseconds(timeout_ms));
+  nothing_yet = next.kind == BodyPiece::Kind::nothing_yet;
+  held.piece = std::move(next.bytes);
+  if (next.kind != BodyPiece::Kind::bytes) return Done{};
+  piece = held.piece.c_str();
+  size = held.piece.size();
   return Done{};
 }
 
@@ -293,7 +324,11 @@ calyx_status calyx_open(const calyx_options* options, calyx_engine** out) noexce
 }
 
 void calyx_close(calyx_engine* engine) noexcept {
-  guarded_end([&] { HandleTable::current().take(Kind::engine, engine); });
+  guarded_end([&] {
+    const auto held = std::static_pointer_cast<Engine>(HandleTable::current().take(Kind::engine, engine));
+    // Whoever waits for news holds it until then.
+    if (held != nullptr) held->end_streams();
+  });
 }
 
 calyx_status calyx_request(calyx_engine* engine, const char* method, const char* target,
@@ -338,16 +373,14 @@ const void* calyx_response_body(const calyx_response* response, size_t* size) no
 
 calyx_status calyx_response_next(calyx_response* response, uint32_t timeout_ms, const void** piece,
                                  size_t* size) noexcept {
-  static_cast<void>(timeout_ms);  // every body of this version is whole when its response is
-  return guarded(
+  bool nothing_yet = false;
+  const calyx_status done = guarded(
       [&]() -> Result<Done> {
         CALYX_TRY(const auto held, answer_of(response));
-        if (held->body_given.exchange(true)) return Done{};
-        *piece = held->body.c_str();
-        *size = held->body.size();
-        return Done{};
+        return next_piece(*held, timeout_ms, *piece, *size, nothing_yet);
       },
       piece, size);
+  return done == CALYX_OK && nothing_yet ? CALYX_UNAVAILABLE : done;
 }
 
 void calyx_response_free(calyx_response* response) noexcept {

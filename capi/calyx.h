@@ -96,7 +96,8 @@ CALYX_API CALYX_CHECKED calyx_status calyx_open(const calyx_options* options,
                                                 calyx_engine** out) CALYX_NOEXCEPT;
 
 /* Gives an engine back. Waits for no one: a call under way on another thread ends as if nothing had happened,
- * and the last one to end closes the file. Responses and texts outlive their engine. */
+ * and the last one to end closes the file. Bodies that are streamed end, also for who waits on them.
+ * Responses and texts outlive their engine. */
 CALYX_API void calyx_close(calyx_engine* engine) CALYX_NOEXCEPT;
 
 /* Answers one request of the wire contract. `method` (at most 32 bytes) and `target` (at most 8192; path and
@@ -116,11 +117,15 @@ CALYX_API int calyx_response_status(const calyx_response* response) CALYX_NOEXCE
 CALYX_API const char* calyx_response_headers(const calyx_response* response) CALYX_NOEXCEPT;
 
 /* The whole body, which ends in a NUL that *size does not count. Lives as long as the response; NULL, and
- * *size 0, for a bad handle; an empty body is not NULL. */
+ * *size 0, for a bad handle; an empty body is not NULL. That of a body that is streamed is empty: a response
+ * whose content-type is text/event-stream is pulled by calyx_response_next. */
 CALYX_API const void* calyx_response_body(const calyx_response* response, size_t* size) CALYX_NOEXCEPT;
 
-/* The next piece of the body, waiting at most `timeout_ms`; it lives until the next call on this response.
- * CALYX_OK with *size 0 is the end; CALYX_UNAVAILABLE is "nothing yet". */
+/* The next piece of the body, waiting at most `timeout_ms`; it lives until the next call of this function on
+ * the response, and ends in a NUL that *size does not count. A body that is not streamed is one piece.
+ * CALYX_OK with *size 0 is the end; CALYX_UNAVAILABLE is "nothing yet", and calyx_last_error is empty. A
+ * streamed body also ends when its API key is revoked and when its engine is closed. For one thread at a
+ * time: another is CALYX_INVALID meanwhile. */
 CALYX_API CALYX_CHECKED calyx_status calyx_response_next(calyx_response* response, uint32_t timeout_ms,
                                                          const void** piece, size_t* size) CALYX_NOEXCEPT;
 

@@ -18,6 +18,8 @@
 #include <charconv>
 #include <chrono>
 #include <cstdio>
+#include <memory>
+#include <new>
 #include <optional>
 #include <string>
 #include <string_view>
@@ -28,6 +30,13 @@ namespace {
 
 // Each connection holds a thread, as the HTTP library works.
 constexpr std::size_t connections_max = 64;
+// So some are left for requests that are answered at once.
+constexpr int streams_max = 48;
+// How often the library gets to see, while a stream is quiet, whether the server stops. That a client is gone
+// shows when something is written to it, of which there is a comment now and then.
+constexpr std::chrono::milliseconds stream_look(200);
+// How long a server that stops waits for its streams to say that they end.
+constexpr std::chrono::milliseconds streams_end(2'000);
 constexpr std::size_t requests_a_connection_max = 10'000;
 constexpr int keep_alive_s = 5;
 constexpr int read_timeout_s = 10;
@@ -270,8 +279,13 @@ class Gateway {
 
   /// May come before `serve` has begun.
   void stop() {
-    while (!server_.is_running() && !done_) std::this_thread::sleep_for(std::chrono::milliseconds(1));
+    constexpr std::chrono::milliseconds moment(1);
+    while (!server_.is_running() && !done_) std::this_thread::sleep_for(moment);
     stopping_ = true;
+    // A server that is stopped cuts streams off, so they end first.
+    engine_.end_streams();
+    const auto until = std::chrono::steady_clock::now() + streams_end;
+    while (streams_ != 0 && std::chrono::steady_clock::now() < until) std::this_thread::sleep_for(moment);
     server_.stop();
   }
 
@@ -309,7 +323,7 @@ class Gateway {
       return true;
     }
     if (body != Body::none) return false;
-    send(calyx::handle(engine_, as_it_came(request)), response, after(Then::keep));
+    answer(calyx::handle(engine_, as_it_came(request)), request, response);
     return true;
   }
 
@@ -336,8 +350,43 @@ class Gateway {
       send(refusal(400, "malformed_header", "the body ended before its length"), response,
            after(Then::close));
     } else {
-      send(calyx::handle(engine_, asked), response, after(Then::keep));
+      answer(calyx::handle(engine_, asked), request, response);
     }
+  }
+
+  void answer(calyx::Response&& answered, const httplib::Request& request, httplib::Response& response) {
+    const std::shared_ptr<calyx::BodyStream> stream = std::move(answered.stream);
+    if (stream == nullptr) {
+      send(std::move(answered), response, after(Then::keep));
+      return;
+    }
+    // Counted from here until the library lets go of the response, with which the count goes.
+    const int open = ++streams_;
+    const std::shared_ptr<void> counted(&streams_, [this](void*) { --streams_; });
+    if (open > streams_max) {
+      answered = refusal(503, "too_many_streams",
+                         std::to_string(streams_max) + " streams are open, which is all there may be");
+      answered.headers.push_back({"Retry-After", "5"});
+      send(std::move(answered), response, after(Then::keep));
+      return;
+    }
+    const auto pull = [stream, counted](std::size_t, httplib::DataSink& sink) {
+      try {
+        const calyx::BodyPiece piece = stream->next(stream_look);
+        if (piece.kind == calyx::BodyPiece::Kind::end) sink.done();
+        return piece.bytes.empty() || sink.write(piece.bytes.data(), piece.bytes.size());
+      } catch (const std::bad_alloc&) {
+        return false;  // the client asks again, from where this one broke off
+      }
+    };
+    std::string content_type;
+    for (const calyx::HeaderField& field : answered.headers)
+      if (field.name == "Content-Type") content_type = field.value;
+    send(std::move(answered), response, after(Then::keep));
+    if (request.version == "HTTP/1.0")
+      response.set_content_provider(content_type, pull);  // its end is the connection's
+    else
+      response.set_chunked_content_provider(content_type, pull);
   }
 
   /// A server that stops asks no source for a body any more, and keeps no connection anyhow.
@@ -348,6 +397,7 @@ class Gateway {
   httplib::Server server_;
   std::atomic<bool> done_{false};
   std::atomic<bool> stopping_{false};
+  std::atomic<int> streams_{0};
 };
 
 /// Prints to the one who started the gateway, at once even into a pipe.

@@ -85,7 +85,11 @@ class CALYX_EXPORT Engine {
   Engine& operator=(Engine&&) noexcept;
   Engine(const Engine&) = delete;
   Engine& operator=(const Engine&) = delete;
-  ~Engine();  ///< Waits for no one: no call may be under way.
+  /// Ends its streams. Waits for no one but those of them that wait: no other call may be under way.
+  ~Engine();
+  /// Ends all streams (streams.hpp, `Response::stream`), also those that are asked for later: each answers
+  /// `closed`, one that waits at once. For a host that closes, before it waits for its threads.
+  void end_streams();
 
   /// The principal behind an API key. Fails: `unauthorized`, for any key that is not good; `keys_missing`,
   /// for a reader without the key file, which cannot tell.

@@ -1,11 +1,17 @@
 /// \file
 /// The wire contract in process: method, target, headers and body in; status, headers and body out.
 ///
+/// Most bodies are whole when `handle` returns. Those of streams (`GET /api/v1/jobs/{id}/stream`, …) come in
+/// pieces, which whoever asked pulls out of `Response::stream`.
+///
 /// Threads: any, at any time.
 #pragma once
 
 #include <calyx/engine.hpp>
 #include <calyx/version.hpp>
+#include <chrono>
+#include <cstdint>
+#include <memory>
 #include <string>
 #include <string_view>
 #include <utility>
@@ -26,10 +32,34 @@ struct Request {
   std::string body{};
 };
 
+/// What a body that comes in pieces has to give just now.
+struct BodyPiece {
+  enum class Kind : std::uint8_t { bytes, nothing_yet, end };
+  Kind kind = Kind::end;
+  std::string bytes{};  ///< Not empty with `Kind::bytes`, else empty.
+};
+
+/// A body that comes in pieces. It ends when there is nothing more to tell, and when its key is revoked or
+/// its engine closed, also while it waits: what a client then has is no error, and asking again says why.
+///
+/// Owns: it may outlive its engine, whose end ends it; dropping it is all that giving it up takes.
+/// Threads: for one at a time.
+class CALYX_EXPORT BodyStream {
+ public:
+  BodyStream() = default;
+  BodyStream(const BodyStream&) = delete;
+  BodyStream& operator=(const BodyStream&) = delete;
+  virtual ~BodyStream();
+
+  /// The next piece, waiting at most `most` for it. After the end there is only the end.
+  virtual BodyPiece next(std::chrono::milliseconds most) = 0;
+};
+
 struct Response {
   int status = 500;
   HeaderFields headers{};
-  std::string body{};
+  std::string body{};                    ///< Empty where there is a `stream`.
+  std::shared_ptr<BodyStream> stream{};  ///< Null: `body` is all of it.
 };
 
 /// Bytes of a body that are read; more is answered 413.

@@ -23,6 +23,7 @@
 #include <calyx/payouts.hpp>
 #include <calyx/projects.hpp>
 #include <calyx/receipts.hpp>
+#include <calyx/streams.hpp>
 #include <calyx/version.hpp>
 #include <calyx/worker.hpp>
 #include <chrono>
@@ -179,6 +180,12 @@ class CALYX_EXPORT Session {
   /// What the last attempt of a task printed. Fails: `task_unknown`.
   Result<JobOutput> job_output(JobId id, std::uint64_t task = 0);
   Result<Listed<JobEvent>> job_events(JobId id, const Page& page = {});
+  /// What happens to the job behind its event `after`: of one that has ended the rest of its events, and its
+  /// end. Fails: `field_value` for a place that its log does not have yet.
+  Result<JobStream> stream_job(JobId id, std::int64_t after = 0);
+  /// The same of 1 to `watched_jobs_max` jobs, each once. Fails: `too_many_operations`; `field_value`;
+  /// `job_unknown`, when there is one that is not the caller's.
+  Result<JobStream> watch_jobs(std::span<const JobCursor> jobs);
   /// Waits until the job has ended, or `most` has passed; the job as it is then.
   Result<Job> wait_job(JobId id, std::chrono::milliseconds most);
   /// The same, and does on this thread what this process can do of any job meanwhile. A function that takes
@@ -226,6 +233,9 @@ class CALYX_EXPORT Session {
   Result<ProjectStatus> init_project(const ProjectName& project);
   /// The active revision is to be prepared anew.
   Result<ProjectStatus> invalidate_project(const ProjectName& project);
+  /// How its status stands, unless that is `after`, and what it becomes. Fails: `field_value` for a cursor of
+  /// no shape.
+  Result<ProjectStream> stream_project(const ProjectName& project, const ProjectCursor& after = {});
   /// Fails: `kv_unknown`.
   Result<KvEntry> kv_get(const ProjectName& project, std::string_view key);
   /// Of callers who name one version one succeeds. Fails: `field_value`; `kv_changed` with the `version` that

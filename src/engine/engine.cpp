@@ -39,6 +39,11 @@ Engine::Engine(Engine&&) noexcept = default;
 Engine& Engine::operator=(Engine&&) noexcept = default;
 Engine::~Engine() = default;
 
+void Engine::end_streams() {
+  market_->lifeline()->loosen();
+  if (market_->lifeline()->at_home()) market_->workshop().tell();
+}
+
 Result<Engine> Engine::open(Options options) {
   CALYX_TRY(std::unique_ptr<Market> market, Market::open(std::move(options)));
   return Engine(std::move(market));

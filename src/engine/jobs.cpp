@@ -3,12 +3,18 @@
 #include <calyx/session.hpp>
 #include <chrono>
 
+#include "engine/job_reading.hpp"
 #include "engine/market.hpp"
 #include "engine/paging.hpp"
 #include "engine/performing.hpp"
 
 namespace calyx {
 
+using engine::find_job;
+using engine::FoundJob;
+using engine::may_read;
+using engine::reading;
+using engine::shown;
 using services::Book;
 using services::Caller;
 using services::Chores;
@@ -28,48 +34,6 @@ Result<std::uint64_t> first_of(const Page& page) {
   return static_cast<std::uint64_t>(number);
 }
 
-/// What reading jobs needs of the book, copied out of it.
-struct Reading {
-  std::uint32_t tag = 0;
-  Caller caller;
-  std::vector<WalletId> wallets;         ///< By number less `wallet_first`.
-  std::vector<core::AccountNumber> own;  ///< Accounts whose jobs the caller may read; unused for an operator.
-};
-Result<Reading> reading(Market& market, const Principal& principal) {
-  return market.read([&](const Book& book, Instant) -> Result<Reading> {
-    Reading out{.tag = book.tag};
-    CALYX_TRY(out.caller, services::authorize(book, principal));
-    for (const services::WalletState& wallet : book.wallets) out.wallets.push_back(wallet.id);
-    if (!out.caller.is_operator()) {
-      out.own.push_back(out.caller.wallet);
-      for (const core::AccountNumber child : book.wallet(out.caller.wallet)->children)
-        out.own.push_back(child);
-    }
-    return out;
-  });
-}
-
-bool may_read(const Reading& reading, const JobState& state) {
-  return reading.caller.is_operator() ||
-         std::find(reading.own.begin(), reading.own.end(), state.account) != reading.own.end();
-}
-
-struct Found {
-  std::shared_ptr<const KnownJob> known;
-  JobState state;
-};
-
-Result<Found> find_job(Market& market, MarketStore& store, const Reading& by, JobId id) {
-  const Error unknown =
-      fail(Reason::job_unknown, "no job " + id.text(), json::object({{"job_id", id.text()}}));
-  const auto number = static_cast<JobNumber>(id.number());
-  CALYX_TRY(std::optional<JobState> state, store.jobs().state(number));
-  if (!state || !may_read(by, *state)) return unknown;
-  CALYX_TRY(std::shared_ptr<const KnownJob> known, market.known_jobs().get(store, number));
-  if (services::job_id_of(by.tag, known->row) != id) return unknown;
-  return Found{std::move(known), *std::move(state)};
-}
-
 /// Checks, reads and spells a submit, before the gate is asked for.
 Result<services::PreparedJob> prepare(Market& market, const JobSubmit& asked) {
   if (!asked.recipe.empty()) {
@@ -84,12 +48,6 @@ Result<services::PreparedJob> prepare(Market& market, const JobSubmit& asked) {
       CALYX_CHECK(recipe->check(payload == nullptr ? json::Value() : *payload));
   }
   return services::prepare_job(asked);
-}
-
-Job shown(const Reading& by, const Found& found) {
-  return services::view(by.tag, *found.known, found.state, [&](core::AccountNumber account) {
-    return by.wallets[static_cast<std::size_t>(account - core::wallet_first)];
-  });
 }
 
 }  // namespace
@@ -176,16 +134,16 @@ Result<JobSubmitted> Session::submit_job(const JobSubmit& asked) {
 }
 
 Result<Job> Session::job(JobId id) {
-  CALYX_TRY(const Reading by, reading(*market_, principal_));
+  CALYX_TRY(const engine::Reading by, reading(*market_, principal_));
   return market_->history([&](MarketStore& store) -> Result<Job> {
-    CALYX_TRY(const Found found, find_job(*market_, store, by, id));
+    CALYX_TRY(const FoundJob found, find_job(*market_, store, by, id));
     return shown(by, found);
   });
 }
 
 Result<Listed<Job>> Session::jobs(const JobFilter& filter, const Page& page) {
   CALYX_TRY(const std::uint64_t after, first_of(page));
-  CALYX_TRY(const Reading by, reading(*market_, principal_));
+  CALYX_TRY(const engine::Reading by, reading(*market_, principal_));
   return market_->history([&](MarketStore& store) -> Result<Listed<Job>> {
     Listed<Job> out;
     constexpr std::size_t looked_at_max = 10'000;
@@ -198,7 +156,7 @@ Result<Listed<Job>> Session::jobs(const JobFilter& filter, const Page& page) {
         return false;
       }
       if (!may_read(by, state) || (filter.status && state.status != *filter.status)) return true;
-      Found found{.known = {}, .state = state};
+      FoundJob found{.known = {}, .state = state};
       CALYX_TRY(found.known, market_->known_jobs().get(store, state.number));
       const services::JobTerms& terms = found.known->terms;
       if (!filter.project.empty() && terms.project != filter.project) return true;
@@ -222,9 +180,9 @@ Result<Job> Session::cancel_job(JobId id) {
 
 Result<Listed<JobTask>> Session::job_tasks(JobId id, const Page& page) {
   CALYX_TRY(const std::uint64_t from, first_of(page));
-  CALYX_TRY(const Reading by, reading(*market_, principal_));
+  CALYX_TRY(const engine::Reading by, reading(*market_, principal_));
   return market_->history([&](MarketStore& store) -> Result<Listed<JobTask>> {
-    CALYX_TRY(const Found found, find_job(*market_, store, by, id));
+    CALYX_TRY(const FoundJob found, find_job(*market_, store, by, id));
     Listed<JobTask> out;
     CALYX_TRY(out.items, services::tasks_of(store, *found.known, found.state, from, page.limit, true));
     if (from + out.items.size() < found.known->row.tasks && !out.items.empty())
@@ -235,9 +193,9 @@ Result<Listed<JobTask>> Session::job_tasks(JobId id, const Page& page) {
 
 Result<JobResults> Session::job_results(JobId id, const Page& page) {
   CALYX_TRY(const std::uint64_t from, first_of(page));
-  CALYX_TRY(const Reading by, reading(*market_, principal_));
+  CALYX_TRY(const engine::Reading by, reading(*market_, principal_));
   return market_->history([&](MarketStore& store) -> Result<JobResults> {
-    CALYX_TRY(const Found found, find_job(*market_, store, by, id));
+    CALYX_TRY(const FoundJob found, find_job(*market_, store, by, id));
     JobResults out{.id = id, .status = found.state.status};
     const bool merged =
         found.state.status == JobStatus::completed || found.state.status == JobStatus::partial;
@@ -255,9 +213,9 @@ Result<JobResults> Session::job_results(JobId id, const Page& page) {
 }
 
 Result<JobOutput> Session::job_output(JobId id, std::uint64_t task) {
-  CALYX_TRY(const Reading by, reading(*market_, principal_));
+  CALYX_TRY(const engine::Reading by, reading(*market_, principal_));
   return market_->history([&](MarketStore& store) -> Result<JobOutput> {
-    CALYX_TRY(const Found found, find_job(*market_, store, by, id));
+    CALYX_TRY(const FoundJob found, find_job(*market_, store, by, id));
     if (task >= found.known->row.tasks)
       return fail(
           Reason::task_unknown,
@@ -271,9 +229,9 @@ Result<JobOutput> Session::job_output(JobId id, std::uint64_t task) {
 
 Result<Listed<JobEvent>> Session::job_events(JobId id, const Page& page) {
   CALYX_TRY(const std::uint64_t after, first_of(page));
-  CALYX_TRY(const Reading by, reading(*market_, principal_));
+  CALYX_TRY(const engine::Reading by, reading(*market_, principal_));
   return market_->history([&](MarketStore& store) -> Result<Listed<JobEvent>> {
-    CALYX_TRY(const Found found, find_job(*market_, store, by, id));
+    CALYX_TRY(const FoundJob found, find_job(*market_, store, by, id));
     Listed<JobEvent> out;
     CALYX_CHECK(
         store.jobs().events_of(found.state.number, static_cast<std::int64_t>(after),
@@ -325,6 +283,7 @@ Result<Lease> Session::lease_tasks(const LeaseAsked& asked) {
   Result<Lease> lease =
       market_->write([&](Transaction& tx) { return services::lease_tasks(tx, principal_, asked, chores); });
   if (!lease.ok()) return lease;
+  if (lease->count != 0) market_->workshop().tell();
   // What was handed out is told, whatever becomes of another job's end: the next lease finds that again.
   if (Result<Done> done = engine::do_chores(*market_, chores.to_end); !done.ok() && lease->count == 0)
     return done.error();
@@ -344,9 +303,9 @@ Result<Reported> Session::report_tasks(const Report& report) {
 }
 
 Result<std::vector<json::Value>> Session::task_payloads(const Lease& lease) {
-  CALYX_TRY(const Reading by, reading(*market_, principal_));
+  CALYX_TRY(const engine::Reading by, reading(*market_, principal_));
   return market_->history([&](MarketStore& store) -> Result<std::vector<json::Value>> {
-    CALYX_TRY(const Found found, find_job(*market_, store, by, lease.job));
+    CALYX_TRY(const FoundJob found, find_job(*market_, store, by, lease.job));
     const std::uint64_t tasks = found.known->row.tasks;
     if (lease.first > tasks || lease.count > tasks - lease.first)
       return fail(Reason::task_unknown, "the job has " + std::to_string(tasks) + " tasks",

@@ -132,6 +132,9 @@ Result<Book> load_book(store::MarketStore& store) {
 Market::Market(Options options) : options_(std::move(options)) {}
 Market::~Market() {
   if (pid_ == getpid()) {
+    lifeline_->loosen();
+    workshop_.tell();
+    lifeline_->cut();
     // A file that is closed in peace is left with an empty log, so that it alone is the market, unless
     // somebody else is at it.
     try {

@@ -19,6 +19,7 @@
 #include "crypto/signer.hpp"
 #include "engine/callback.hpp"
 #include "engine/doorbell.hpp"
+#include "engine/lifeline.hpp"
 #include "engine/sign_pool.hpp"
 #include "engine/turnstile.hpp"
 #include "engine/workshop.hpp"
@@ -76,6 +77,10 @@ class Market {
   services::JobCache& known_jobs() noexcept { return known_jobs_; }
   /// What this process can run, and where its workers wait for something to do.
   engine::Workshop& workshop() noexcept { return workshop_; }
+  /// For what may outlive this market.
+  const std::shared_ptr<engine::Lifeline>& lifeline() const noexcept { return lifeline_; }
+  /// Whether others may write to it too, who knock at no door of this process.
+  bool is_shared() const noexcept { return !options_.path.empty(); }
 
  private:
   /// One caller's wish, on the caller's stack.
@@ -176,6 +181,7 @@ class Market {
   services::Seams seams_;
   services::JobCache known_jobs_;
   engine::Workshop workshop_;
+  std::shared_ptr<engine::Lifeline> lifeline_ = std::make_shared<engine::Lifeline>(*this);
   crypto::SecretBytes hash_key_;
   std::optional<Error> keys_error_;  ///< Why a reader has no `hash_key_`.
   std::vector<crypto::SecretBytes> ephemeral_seeds_;

@@ -226,9 +226,11 @@ Result<std::string> project_folder(Market& market, AccountNumber account, const 
       CALYX_CHECK(remove_folder(folder));
     if (!std::filesystem::is_directory(folder, ignored)) CALYX_CHECK(unpack_revision(base, row, folder));
   }
-  if (prepares)
+  if (prepares) {
     CALYX_CHECK(market.write(
         [&](Transaction& tx) { return services::mark_warm(tx, found.project.number, revision); }));
+    market.workshop().tell();
+  }
   return folder;
 }
 
@@ -303,7 +305,10 @@ Result<Project> Session::change_project(const ProjectName& name, const ProjectCh
 }
 
 Result<Done> Session::delete_project(const ProjectName& project) {
-  return market_->write([&](Transaction& tx) { return services::delete_project(tx, principal_, project); });
+  CALYX_CHECK(
+      market_->write([&](Transaction& tx) { return services::delete_project(tx, principal_, project); }));
+  market_->workshop().tell();
+  return Done{};
 }
 
 Result<Revision> Session::push_project(const ProjectName& project, std::string_view tarball) {
@@ -356,6 +361,7 @@ Result<Revision> Session::push_project(const ProjectName& project, const Tarball
   CALYX_TRY(const services::Published published, market_->write([&](Transaction& tx) {
     return services::publish_revision(tx, principal_, project, row);
   }));
+  market_->workshop().tell();
   return market_->history([&](MarketStore& store) -> Result<Revision> {
     CALYX_TRY(Revision revision, services::view(published.row));
     Revision before;
@@ -457,6 +463,7 @@ Result<ProjectStatus> Session::invalidate_project(const ProjectName& project) {
   CALYX_TRY(const ProjectState state, market_->write([&](Transaction& tx) {
     return services::invalidate_project(tx, principal_, project);
   }));
+  market_->workshop().tell();
   return services::status_of(state);
 }
 

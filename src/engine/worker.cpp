@@ -34,7 +34,10 @@ Result<Reported> report(Market& market, const Report& report) {
   if (reported.ok()) {
     // The report stands, also where the job cannot end yet: the next lease tries that again.
     static_cast<void>(do_chores(market, chores.to_end));
-    if (!report.outcomes.empty()) market.workshop().knock();
+    if (!report.outcomes.empty())
+      market.workshop().knock();
+    else
+      market.workshop().tell();
   }
   return reported;
 }
@@ -236,6 +239,7 @@ Result<bool> perform(Market& market, const WorkerOptions& options, const Stopped
   CALYX_TRY(const Lease lease, market.write([&](Transaction& tx) {
     return services::lease_tasks(tx, Principal{}, asked, chores);
   }));
+  if (lease.count != 0) market.workshop().tell();
   // Tasks that it has are done, whatever becomes of another job's end: the next lease finds that again.
   if (Result<Done> done = do_chores(market, chores.to_end); !done.ok() && lease.count == 0)
     return done.error();

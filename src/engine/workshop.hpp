@@ -1,5 +1,5 @@
 /// \file
-/// What one process can run, and where its workers wait for something to do.
+/// What one process can run, where its workers wait for something to do, and its streams for news.
 ///
 /// Threads: any.
 #pragma once
@@ -48,8 +48,10 @@ class Workshop {
     {
       const std::lock_guard lock(mutex_);
       ++knocks_;
+      ++told_;
     }
     knocked_.notify_all();
+    news_.notify_all();
   }
   /// Asked before one looks, so that `wait` misses no knock after it.
   std::uint64_t heard() const {
@@ -60,6 +62,25 @@ class Workshop {
   void wait(std::uint64_t heard, std::chrono::milliseconds most) {
     std::unique_lock lock(mutex_);
     knocked_.wait_for(lock, most, [&] { return knocks_ != heard; });
+  }
+
+  /// A job or a project has changed, and nothing more is to do: whoever follows one looks again.
+  void tell() {
+    {
+      const std::lock_guard lock(mutex_);
+      ++told_;
+    }
+    news_.notify_all();
+  }
+  /// Asked before one looks, as `heard`.
+  std::uint64_t told() const {
+    const std::lock_guard lock(mutex_);
+    return told_;
+  }
+  /// Until somebody tells or knocks, or `most` has passed.
+  void wait_told(std::uint64_t told, std::chrono::milliseconds most) {
+    std::unique_lock lock(mutex_);
+    news_.wait_for(lock, most, [&] { return told_ != told; });
   }
 
  private:
@@ -75,6 +96,8 @@ class Workshop {
   mutable std::mutex mutex_;
   std::condition_variable knocked_;
   std::uint64_t knocks_ = 0;
+  std::condition_variable news_;
+  std::uint64_t told_ = 0;
   std::map<std::string, std::shared_ptr<const TaskFunction>> tasks_;
   std::map<std::string, std::shared_ptr<const RecipeDefinition>> recipes_;
 };

@@ -116,6 +116,10 @@ class Query {
 /// `?after=&limit=`, and nothing else. Fails: `field_value`, `field_unknown`.
 Result<Page> read_page(const Call& call);
 
+/// The project that the path names: the caller's own, or with `?wallet_id=` another account's.
+/// Fails: `wallet_unknown`, `project_unknown`.
+Result<ProjectName> project_name(const Call& call, Query& query);
+
 /// What a money operation asks for, from its body or from an item of a bulk. Fails: as `Fields::done`.
 Result<Spend> read_spend(Fields& fields, WalletId wallet);
 Result<Earn> read_earn(Fields& fields, WalletId host);

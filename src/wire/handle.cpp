@@ -90,6 +90,8 @@ Result<Response> answer(Engine& engine, const Request& request) {
 
 }  // namespace
 
+BodyStream::~BodyStream() = default;
+
 Response handle(Engine& engine, const Request& request) {
   Result<Response> answered = answer(engine, request);
   return answered.ok() ? *std::move(answered) : wire::error_response(answered.error());

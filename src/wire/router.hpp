@@ -196,6 +196,11 @@ Result<Response> invalidate_project(Call& call);
 Result<Response> put_kv(Call& call);
 Result<Response> get_kv(Call& call);
 
+// routes_streams.cpp
+Result<Response> stream_job(Call& call);
+Result<Response> watch_jobs(Call& call);
+Result<Response> stream_project(Call& call);
+
 // routes_bulk.cpp
 Result<Response> bulk(Call& call);
 

@@ -9,7 +9,12 @@ namespace {
 
 namespace json = core::json;
 
-/// The project that the path names: the caller's own, or with `?wallet_id=` another account's.
+void append_revision_number(Members& members, std::string_view name, std::int64_t revision) {
+  revision == 0 ? members.null(name) : members.integer(name, revision);
+}
+
+}  // namespace
+
 Result<ProjectName> project_name(const Call& call, Query& query) {
   ProjectName out;
   if (const auto wallet = query.find("wallet_id")) {
@@ -22,6 +27,17 @@ Result<ProjectName> project_name(const Call& call, Query& query) {
   out.name = call.id;
   return out;
 }
+
+void append_status(Members& members, const ProjectStatus& status) {
+  members.text("project", std::string_view(status.name))
+      .boolean("can_accept_new_jobs", status.can_accept_new_jobs)
+      .boolean("ready_for_jobs", status.ready_for_jobs);
+  append_revision_number(members, "active_revision", status.active_revision);
+  members.text("revision_state", word(status.revision_state));
+}
+
+namespace {
+
 Result<ProjectName> project_name(const Call& call) {
   CALYX_TRY(Query query, Query::of(call));
   CALYX_TRY(ProjectName out, project_name(call, query));
@@ -40,10 +56,6 @@ void append_paths(Members& members, std::string& out, std::string_view name,
                   const std::vector<std::string>& paths) {
   members.begin(name);
   append_list(out, paths, [&](const std::string& path) { json::append_string(out, path); });
-}
-
-void append_revision_number(Members& members, std::string_view name, std::int64_t revision) {
-  revision == 0 ? members.null(name) : members.integer(name, revision);
 }
 
 void append_project(std::string& out, const Project& project) {
@@ -80,13 +92,6 @@ void append_revision(Members& members, std::string& out, const Revision& revisio
   append_value(members, out, "manifest", revision.manifest);
 }
 
-void append_status(Members& members, const ProjectStatus& status) {
-  members.text("project", std::string_view(status.name))
-      .boolean("can_accept_new_jobs", status.can_accept_new_jobs)
-      .boolean("ready_for_jobs", status.ready_for_jobs);
-  append_revision_number(members, "active_revision", status.active_revision);
-  members.text("revision_state", word(status.revision_state));
-}
 Response status_response(const ProjectStatus& status) {
   std::string out;
   Members members(out);

@@ -72,6 +72,115 @@ TEST_CASE("a body that is not streamed comes in one piece, and then its end") {
   calyx_response_free(response);
 }
 
+namespace {
+
+/// A stream of a new job, whose key is `op`.
+calyx_response* stream_of(calyx_engine* engine, const std::string& op, std::string* job = nullptr) {
+  const Said submitted = ask(engine, "POST", "/api/v1/jobs", op, R"({"task":"t"})");
+  REQUIRE_MESSAGE(submitted.http == 201, submitted.body);
+  const std::string id = member(submitted.body, "job_id");
+  if (job != nullptr) *job = id;
+  calyx_response* response = nullptr;
+  const std::string headers = "{\"X-API-Key\":\"" + op + "\"}";
+  REQUIRE(calyx_request(engine, "GET", ("/api/v1/jobs/" + id + "/stream").c_str(), headers.c_str(), nullptr,
+                        0, &response) == CALYX_OK);
+  REQUIRE(calyx_response_status(response) == 200);
+  return response;
+}
+
+}  // namespace
+
+TEST_CASE("a body that is streamed comes piece by piece, with nothing yet between, and ends") {
+  Market market;
+  const std::string op = operator_key(market.get());
+  std::string job;
+  calyx_response* response = stream_of(market.get(), op, &job);
+  CHECK(std::string(calyx_response_headers(response)).find("text/event-stream") != std::string::npos);
+  std::size_t size = 7;
+  const void* piece = nullptr;
+  CHECK(calyx_response_body(response, &size) != nullptr);
+  CHECK(size == 0);
+  const auto next = [&](std::uint32_t timeout_ms) {
+    CHECK(calyx_response_next(response, timeout_ms, &piece, &size) == CALYX_OK);
+    if (piece != nullptr) CHECK(static_cast<const char*>(piece)[size] == '\0');
+    return std::string(static_cast<const char*>(piece), size);
+  };
+  CHECK(next(0) == "retry: 2000\n\n");
+  CHECK(next(0).find("event: submitted\n") != std::string::npos);
+  for (const std::uint32_t timeout_ms : {0u, 20u}) {
+    CHECK(calyx_response_next(response, timeout_ms, &piece, &size) == CALYX_UNAVAILABLE);
+    CHECK(piece == nullptr);
+    CHECK(size == 0);
+    CHECK(std::string(calyx_last_error()).empty());
+  }
+  REQUIRE(ask(market.get(), "PUT", "/api/v1/jobs/" + job + "/cancel", op).http == 200);
+  CHECK(next(20'000).find("event: end\n") != std::string::npos);
+  for (const std::uint32_t timeout_ms : {0u, UINT32_MAX}) {
+    CHECK(calyx_response_next(response, timeout_ms, &piece, &size) == CALYX_OK);
+    CHECK(size == 0);
+    CHECK(piece == nullptr);
+  }
+  calyx_response_free(response);
+}
+
+TEST_CASE("a stream that waits ends with its engine, and no second thread waits on it") {
+  calyx_engine* engine = nullptr;
+  REQUIRE(calyx_open(nullptr, &engine) == CALYX_OK);
+  calyx_response* response = stream_of(engine, operator_key(engine));
+  const void* piece = nullptr;
+  std::size_t size = 0;
+  for (int i = 0; i < 2; ++i) REQUIRE(calyx_response_next(response, 0, &piece, &size) == CALYX_OK);
+
+  std::atomic<calyx_status> waited{CALYX_INTERNAL};
+  std::thread waiting([&] {
+    const void* late = nullptr;
+    std::size_t bytes = 7;
+    do {  // the one who looks below may be in the way
+      waited = calyx_response_next(response, UINT32_MAX, &late, &bytes);
+    } while (waited == CALYX_INVALID);
+    if (bytes != 0) waited = CALYX_INTERNAL;
+  });
+  // Until the other has begun to wait this answers that there is nothing yet.
+  calyx_status meanwhile = CALYX_UNAVAILABLE;
+  while (meanwhile == CALYX_UNAVAILABLE) meanwhile = calyx_response_next(response, 0, &piece, &size);
+  CHECK(meanwhile == CALYX_INVALID);
+  CHECK(last_reason() == "handle_invalid");
+  calyx_close(engine);
+  waiting.join();
+  CHECK(waited == CALYX_OK);
+  CHECK(calyx_response_next(response, UINT32_MAX, &piece, &size) == CALYX_OK);
+  CHECK(size == 0);
+  calyx_response_free(response);
+}
+
+TEST_CASE("a clock that closes the engine while a stream looks ends both") {
+  calyx_engine* engine = nullptr;
+  struct Clock {
+    calyx_engine** engine;
+    std::atomic<bool> closes{false};
+  } clock{&engine};
+  calyx_options options = CALYX_OPTIONS_INIT;
+  options.ctx = &clock;
+  options.now_us = [](void* ctx) -> std::int64_t {
+    auto* of = static_cast<Clock*>(ctx);
+    if (of->closes) calyx_close(*of->engine);
+    return 1'775'077'200'000'000;
+  };
+  REQUIRE(calyx_open(&options, &engine) == CALYX_OK);
+  calyx_response* response = stream_of(engine, operator_key(engine));
+  const void* piece = nullptr;
+  std::size_t size = 0;
+  CHECK(calyx_response_next(response, 0, &piece, &size) == CALYX_OK);
+  clock.closes = true;
+  calyx_status status = CALYX_OK;
+  do {
+    status = calyx_response_next(response, 20'000, &piece, &size);
+  } while (status == CALYX_OK && size != 0);
+  CHECK(status == CALYX_OK);
+  CHECK(calyx_public_key(engine, nullptr) == CALYX_INVALID);
+  calyx_response_free(response);
+}
+
 TEST_CASE("a handle is never given out twice while a program could still hold the old one") {
   Market market;
   calyx_response* const first = keys_of(market.get());

@@ -333,6 +333,99 @@ def test_requests_under_way_are_answered_when_it_is_stopped(gateway):
     assert gateway.process.wait(timeout=30) == 0
 
 
+def submitted(gateway):
+    status, job, _ = gateway.ask("POST", "/api/v1/jobs", {"task": "t"})
+    assert status == 201
+    return job["job_id"]
+
+
+def events_in(text):
+    return [line.removeprefix("event: ") for line in text.splitlines() if line.startswith("event: ")]
+
+
+@needs_curl
+def test_curl_follows_a_job_to_its_end(gateway):
+    job = submitted(gateway)
+    url = f"{gateway.url}/api/v1/jobs/{job}/stream"
+    curl = subprocess.Popen(
+        ["curl", "-sS", "-N", "-i", "-H", f"Authorization: Bearer {gateway.key}", url],
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    head = []
+    while line := curl.stdout.readline().strip():
+        head.append(line.lower())
+    assert head[0].startswith("http/1.1 200")
+    assert "content-type: text/event-stream" in head
+    assert "cache-control: no-store" in head
+    for line in curl.stdout:  # each event comes as it happens, not with the end
+        if line.strip() == "event: submitted":
+            break
+    assert gateway.ask("PUT", f"/api/v1/jobs/{job}/cancel")[0] == 200
+    rest, _ = curl.communicate(timeout=20)
+    assert curl.returncode == 0
+    assert events_in(rest) == ["ended", "end"]
+
+    with gateway.connect() as connection:
+        connection.request("GET", f"/api/v1/jobs/{job}/stream", headers={"X-API-Key": gateway.key, "Last-Event-ID": "1"})
+        answer = connection.getresponse()
+        assert events_in(answer.read().decode()) == ["ended", "end"]
+        # The connection is good for more.
+        assert ask_on(connection, "GET", f"/api/v1/jobs/{job}/stream?last_event_id=3", key=gateway.key)[0] == 204
+        assert ask_on(connection, "GET", f"/api/v1/jobs/{job}", key=gateway.key)[0] == 200
+    said = raw(
+        gateway.port,
+        f"GET /api/v1/jobs/watch?ids={job} HTTP/1.0\r\nHost: x\r\nX-API-Key: {gateway.key}\r\n\r\n".encode(),
+    )
+    assert b"chunked" not in said.lower()
+    assert events_in(said.decode()) == ["submitted", "ended", "end"]
+
+
+def open_stream(gateway, job):
+    line = socket.create_connection(("127.0.0.1", gateway.port), timeout=20)
+    line.sendall(
+        f"GET /api/v1/jobs/{job}/stream HTTP/1.1\r\nHost: x\r\nX-API-Key: {gateway.key}\r\n\r\n".encode()
+    )
+    return line, line.recv(65536)
+
+
+def test_a_client_that_goes_frees_its_stream_and_so_many_there_may_be(gateway):
+    job = submitted(gateway)
+    lines = [open_stream(gateway, job) for _ in range(48)]
+    try:
+        assert all(said.startswith(b"HTTP/1.1 200 ") for _, said in lines)
+        status, answer, headers = gateway.ask("GET", f"/api/v1/jobs/{job}/stream")
+        assert (status, answer["error"]["code"]) == (503, "too_many_streams")
+        assert headers["Retry-After"]
+        assert gateway.ask("GET", f"/api/v1/jobs/{job}")[0] == 200
+        for line, _ in lines:
+            line.close()
+        until = time.monotonic() + 30  # no longer than the comment that nobody takes any more
+        while True:
+            line, said = open_stream(gateway, job)
+            line.close()
+            if said.startswith(b"HTTP/1.1 200 "):
+                break
+            assert time.monotonic() < until, said
+            time.sleep(0.2)
+    finally:
+        for line, _ in lines:
+            line.close()
+
+
+def test_a_gateway_that_stops_ends_its_streams_in_order(gateway):
+    job = submitted(gateway)
+    with gateway.connect() as connection:
+        connection.request("GET", f"/api/v1/jobs/{job}/stream", headers={"X-API-Key": gateway.key})
+        answer = connection.getresponse()
+        assert answer.readline() == b"retry: 2000\n"
+        began = time.monotonic()
+        gateway.process.send_signal(signal.SIGTERM)
+        assert events_in(answer.read().decode()) == ["submitted"]  # whole: a body cut off would raise
+        assert gateway.process.wait(timeout=30) == 0
+        assert time.monotonic() - began < 10
+
+
 def test_it_listens_on_this_machine_alone_unless_told(gateway):
     assert gateway.url.startswith("http://127.0.0.1:")
     others = {entry[4][0] for entry in socket.getaddrinfo(socket.gethostname(), None, socket.AF_INET)}

@@ -580,6 +580,100 @@ def test_a_worker_written_in_python_leases_and_reports(market, they) -> None:
         market.session(they.host.api_key).lease("mine", tasks=["square"])
 
 
+# ── what happens, as it happens ──
+
+
+def test_following_a_job_runs_it_and_gives_its_events_to_the_end(market) -> None:
+    market.register_task("square", square)
+    job = market.submit(**squares(3))
+    words = [event.data["event"] for event in job.events(follow=True)]
+    assert words[0] == "submitted"
+    assert words[-1] == "ended"
+    assert words == [event.data["event"] for event in job.events()]
+    assert [event.number for event in job.events(follow=True, limit=2)] == [1, 2]
+    with pytest.raises(calyx.Invalid):
+        job.events(follow=True, limit=0)
+
+
+def test_a_stream_goes_on_where_it_was_left(market) -> None:
+    market.register_task("square", square)
+    job = market.submit(**squares(3))
+    told = list(job.stream())
+    assert [news.number for news in told] == list(range(1, len(told) + 1))
+    assert {news.kind for news in told[:-1]} == {"event"}
+    assert told[-1].kind == "end"
+    assert told[-1].state == job.state()
+    for at, news in enumerate(told):
+        assert list(job.stream(after=news.number)) == told[at + 1 :]
+    with pytest.raises(calyx.Invalid) as beyond:
+        job.stream(after=len(told) + 1)
+    assert beyond.value.reason == "field_value"
+    with pytest.raises(calyx.NotFound):
+        market.watch(["job_" + "0" * 26])
+
+
+def test_who_follows_has_all_events_also_where_a_stream_tells_how_things_stand_instead(market) -> None:
+    market.register_task("square", square)
+    job = market.submit(**squares(3))
+    job.wait()
+    news = list(job.stream())
+    events = list(job.events())
+    for at in range(1, len(events) + 1):
+        snapshot = calyx.JobNews("snapshot", job.id, at, None, None, job.state())
+        assert list(job._followed(iter([snapshot, *news[at:]]))) == events
+
+
+def test_several_jobs_are_watched_beside_a_worker(market) -> None:
+    market.register_task("square", square)
+    jobs = [market.submit(**squares(2)) for _ in range(3)]
+    with calyx.Worker(market):
+        told = list(market.watch(jobs))
+    assert sorted(news.job_id for news in told if news.kind == "end") == sorted(job.id for job in jobs)
+    for job in jobs:
+        assert [news for news in told if news.job_id == job.id] == list(job.stream())
+    ended = {job.id: len(list(job.stream())) for job in jobs}
+    assert list(market.watch(jobs, after=ended)) == []
+    with pytest.raises(calyx.Invalid) as many:
+        market.watch([jobs[0]] * 101)
+    assert many.value.reason == "too_many_operations"
+
+
+def test_a_stream_that_waits_lets_python_run_and_ends_with_its_market(path: Path) -> None:
+    market = calyx.open(path)
+    job = market.submit(task="nobody", payload={})
+    response = market.request(
+        "GET", f"/api/v1/jobs/{job.id}/stream", {"X-API-Key": market.issue_operator_key("tests").api_key}
+    )
+    assert (response.status, response.header("content-type"), response.body) == (200, "text/event-stream", b"")
+    raised: list[str] = []
+    pieces: list[bytes] = []
+
+    def follow() -> None:
+        try:
+            with calyx.Worker(market):  # so that following does nothing but wait
+                for _ in job.stream():
+                    pass
+        except calyx.Unavailable as closed:
+            raised.append(closed.reason)
+
+    threads = [threading.Thread(target=follow), threading.Thread(target=lambda: pieces.extend(response.pieces()))]
+    for thread in threads:
+        thread.start()
+    until(lambda: b"submitted" in b"".join(pieces))
+    time.sleep(0.1)
+    market.close()
+    for thread in threads:
+        thread.join(SOON)
+        assert not thread.is_alive()
+    assert raised == ["closed"]
+    assert pieces[0] == b"retry: 2000\n\n"
+
+
+def test_a_body_that_is_whole_is_one_piece(market) -> None:
+    response = market.request("GET", "/v1/receipts/keys")
+    assert list(response.pieces()) == [response.body]
+
+
 def test_logs_come_while_the_job_runs(market) -> None:
     job = market.submit(**squares(2))
     lines = job.logs()

@@ -19,6 +19,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime
+from itertools import islice, takewhile
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, NoReturn
 
@@ -36,6 +37,7 @@ __all__ = [
     "JobEstimate",
     "JobEvent",
     "JobFailed",
+    "JobNews",
     "JobProgress",
     "JobResults",
     "JobState",
@@ -167,6 +169,22 @@ class JobEvent:
 
 
 @dataclass(frozen=True)
+class JobNews:
+    """What a stream tells of a job: an event, or how it stands."""
+
+    #: ``event``; ``snapshot``, in place of events that were too many; ``end``, behind which there is nothing.
+    kind: str
+    job_id: str
+    #: The place in the job's events: a stream with this as ``after`` goes on behind it.
+    number: int
+    #: When, and what (``data["event"]``): of an event.
+    at: datetime | None
+    data: dict[str, Any] | None
+    #: Of the others.
+    state: JobState | None
+
+
+@dataclass(frozen=True)
 class Prices:
     """What a second of a task costs: for itself, a core, a gigabyte of memory, a GPU by its model (``*``: any other)."""
 
@@ -210,6 +228,10 @@ def state_of(raw: dict[str, Any]) -> JobState:
     fields = dict(raw)
     fields["progress"] = JobProgress(**fields["progress"])
     return JobState(**fields)
+
+
+def _news_of(raw: dict[str, Any]) -> JobNews:
+    return JobNews(**{**raw, "state": None if raw["state"] is None else state_of(raw["state"])})
 
 
 def results_of(raw: dict[str, Any]) -> JobResults:
@@ -339,10 +361,39 @@ class Job:
         native = self._session._native
         return pages(lambda after, size: native.job_tasks(self.id, after, size), lambda raw: JobTask(**raw), limit)
 
-    def events(self, limit: int | None = None) -> Iterator[JobEvent]:
-        """What happened to it so far, in order."""
-        native = self._session._native
-        return pages(lambda after, size: native.job_events(self.id, after, size), lambda raw: JobEvent(**raw), limit)
+    def events(self, limit: int | None = None, *, follow: bool = False) -> Iterator[JobEvent]:
+        """What happened to it so far, in order; with ``follow`` also what happens from then on, until it has ended.
+
+        Following it does tasks as :meth:`wait` does.
+        """
+        if not follow:
+            return self._events(0, limit)
+        if limit is not None and whole_in(limit, "limit") < 1:
+            raise Invalid("field_value", f"is {limit}, takes 1 or more", {"field": "limit"})
+        return islice(self._followed(self.stream()), limit)
+
+    def _events(self, after: int, limit: int | None = None) -> Iterator[JobEvent]:
+        native, first = self._session._native, str(after)
+        return pages(
+            lambda after, size: native.job_events(self.id, after or first, size), lambda raw: JobEvent(**raw), limit
+        )
+
+    def _followed(self, stream: Iterator[JobNews]) -> Iterator[JobEvent]:
+        told = 0
+        for news in stream:
+            if news.at is not None and news.data is not None:
+                yield JobEvent(news.number, news.at, news.data)
+            elif news.kind == "snapshot":  # the log has them all, so none is left out
+                yield from takewhile(lambda event: event.number <= news.number, self._events(told))
+            told = news.number
+
+    def stream(self, after: int = 0) -> Iterator[JobNews]:
+        """What happens to it behind its event ``after``, as it happens, until it has ended.
+
+        Who is more than 1,000 events behind gets a ``snapshot`` in their place. Walking it does tasks as :meth:`wait`
+        does. Raises ``Invalid`` (``field_value``) for a place that it does not have yet.
+        """
+        return self._session.watch([self], after={self.id: after})
 
     def output(self, task: int = 0) -> str:
         """What the last try of a task printed. Raises ``NotFound`` (``task_unknown``)."""
@@ -686,6 +737,31 @@ class JobsOfSession:
             maybe_text_in(tag, "tag") or "",
         )
         return pages(lambda after, size: self._native.jobs(*asked, after, size), state_of, limit)
+
+    def watch(self, jobs: Sequence[Job | str], *, after: Mapping[str, int] | None = None) -> Iterator[JobNews]:
+        """What happens to 1 to 100 jobs, as it happens, until all have ended.
+
+        ``after`` says for a job's id behind which of its events to begin. Walking it does tasks as :meth:`Job.wait`
+        does; it ends with ``Refused`` (``unauthorized``) when the key is revoked, and with ``Unavailable`` (``closed``)
+        when the market is closed. One thread walks it at a time.
+
+        Raises ``Invalid`` (``too_many_operations``, ``field_value``) and ``NotFound`` (``job_unknown``).
+        """
+        ids = [text_in(one.id if isinstance(one, Job) else one, "jobs") for one in _sequence_in("jobs", jobs)]
+        begins = after or {}
+        cursors = [(one, whole_in(begins.get(one, 0), "after")) for one in ids]  # type: ignore[arg-type]
+        return self._walk(self._native.stream_jobs(cursors), ids)  # type: ignore[arg-type]
+
+    def _walk(self, stream: _native.JobStream, ids: list[str]) -> Iterator[JobNews]:
+        most_ms = 0
+        while not stream.ended:
+            for raw in stream.next(most_ms):
+                yield _news_of(raw)
+            most_ms = _SLICE_MS
+            if ids and not stream.ended and not self._engine.has_workers:
+                most_ms = 0
+                if self._native.run_job(ids[0], _SLICE_MS)["status"] in _TERMINAL:
+                    ids.pop(0)
 
     def recipes(self) -> list[Recipe]:
         """The recipes of this process."""

@@ -15,7 +15,7 @@ import stat
 import tempfile
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from decimal import Decimal
 from types import TracebackType
@@ -23,7 +23,7 @@ from typing import IO, Any, NoReturn, TypeVar, Union
 
 from . import _native
 from .errors import Error, Invalid, Refused
-from .jobs import JobsOfSession, Worker, task_function
+from .jobs import _SLICE_MS, JobsOfSession, Worker, task_function
 from .money import Amount, Flops
 from .receipt import AnyReceipt, Receipt, Verdict, _json_text, _text_of
 from .wallet import (
@@ -155,15 +155,28 @@ class Stats:
 
 @dataclass(frozen=True)
 class Response:
-    """An answer of the wire contract."""
+    """An answer of the wire contract. A body that is streamed (``text/event-stream``) is empty: see :meth:`pieces`."""
 
     status: int
     headers: dict[str, str]
     body: bytes
+    _stream: _native.BodyStream | None = field(default=None, repr=False, compare=False)
 
     def header(self, name: str) -> str | None:
         """The header of that name, in any case."""
         return next((value for key, value in self.headers.items() if key.lower() == name.lower()), None)
+
+    def pieces(self) -> Iterator[bytes]:
+        """The body, piece by piece: all at once, or as a streamed one comes, which can be walked once.
+
+        It ends with its market, and when its key is revoked.
+        """
+        if self._stream is None:
+            yield from (self.body,) if self.body else ()
+            return
+        while (piece := self._stream.next(_SLICE_MS)) != b"":
+            if piece is not None:
+                yield piece
 
     @property
     def text(self) -> str:
@@ -741,9 +754,11 @@ def _id_in(thing: _Named, name: str) -> str:
     return thing if isinstance(thing, str) and text_in(thing, name) else text_in(getattr(thing, "id", thing), name)
 
 
-def _answer(raw: tuple[int, list[tuple[str, str]], bytes]) -> tuple[int, dict[str, str], bytes]:
-    status, headers, body = raw
-    return status, dict(headers), body
+def _answer(
+    raw: tuple[int, list[tuple[str, str]], bytes, _native.BodyStream | None],
+) -> tuple[int, dict[str, str], bytes, _native.BodyStream | None]:
+    status, headers, body, stream = raw
+    return status, dict(headers), body, stream
 
 
 def _body_in(body: bytes | str | Mapping[str, Any] | Sequence[Any] | None) -> bytes:

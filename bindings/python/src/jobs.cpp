@@ -661,6 +661,39 @@ void register_task(const OpenPtr& open, Text name, const py::function& function)
   if (!done.ok()) throw Failure(done.error());
 }
 
+// ── streams ──
+
+py::object news_of(const calyx::JobNews& news) {
+  const bool is_event = news.kind == calyx::NewsKind::event;
+  return record({{"kind", out(word(news.kind))},
+                 {"job_id", out(news.job)},
+                 {"number", out(news.number)},
+                 {"at", is_event ? out(news.at) : py::none()},
+                 {"data", is_event ? plain(news.body) : py::none()},
+                 {"state", news.state ? job_of(*news.state) : py::none()}});
+}
+
+/// A stream of jobs. It may be let go of at any time, also after its market.
+class PyJobStream {
+ public:
+  PyJobStream(OpenPtr open, calyx::JobStream stream) : open_(std::move(open)), stream_(std::move(stream)) {}
+
+  py::object next(std::int64_t most_ms) {
+    const std::unique_lock lock = only_one(mutex_);
+    const milliseconds most = *most_of(most_ms);
+    return list_of(outside(open_, [&](calyx::Engine&) { return stream_.next(most); }).value(), news_of);
+  }
+  bool ended() {
+    const std::unique_lock lock = only_one(mutex_);
+    return stream_.ended();
+  }
+
+ private:
+  OpenPtr open_;
+  std::mutex mutex_;
+  calyx::JobStream stream_;
+};
+
 calyx::JobSubmit submit_from(const py::dict& job, MaybeText wallet, Text recipe, Text idempotency_key) {
   return {.job = object_from(job),
           .wallet = wallet_id(wallet),
@@ -693,6 +726,10 @@ void add_jobs(py::module_& module, py::class_<Open, OpenPtr>& engines, py::class
   py::class_<PyWorker>(module, "Worker", "A worker that was started.")
       .def_property_readonly("running", &PyWorker::is_running)
       .def("stop", &PyWorker::stop);
+
+  py::class_<PyJobStream>(module, "JobStream", "What happens to jobs, as it happens.")
+      .def_property_readonly("ended", &PyJobStream::ended, "Whether nothing will come any more.")
+      .def("next", &PyJobStream::next, arg("most_ms"), "What is new; empty when nothing came in time.");
 
   engines
       .def_property_readonly(
@@ -783,6 +820,16 @@ void add_jobs(py::module_& module, py::class_<Open, OpenPtr>& engines, py::class
                            event_of);
           },
           arg("job"), arg("after"), arg("limit"))
+      .def(
+          "stream_jobs",
+          [](const PySession& self, const std::vector<std::pair<std::string, std::int64_t>>& jobs) {
+            std::vector<calyx::JobCursor> cursors;
+            cursors.reserve(jobs.size());
+            for (const auto& [job, after] : jobs) cursors.push_back({.job = job_id(job), .after = after});
+            return std::make_unique<PyJobStream>(
+                self.open, asked(self, [&](Session& session) { return session.watch_jobs(cursors); }));
+          },
+          arg("jobs"))
       .def(
           "wait_job",
           [](const PySession& self, Text job, std::int64_t most_ms) {

@@ -213,11 +213,37 @@ py::object out(const calyx::EngineStats& stats) {
                  {"statements_prepared", out(stats.statements_prepared)}});
 }
 py::object out(const calyx::Done&) { return py::none(); }
-py::object out(const calyx::Response& response) {
+
+/// A body that comes in pieces. It may be let go of at any time, also after its market.
+class PyBodyStream {
+ public:
+  PyBodyStream(OpenPtr open, std::shared_ptr<calyx::BodyStream> stream)
+      : open_(std::move(open)), stream_(std::move(stream)) {}
+
+  py::object next(std::int64_t most_ms) {
+    const std::unique_lock lock = only_one(mutex_);
+    constexpr std::int64_t most_ms_max = 86'400'000;
+    const std::chrono::milliseconds most(std::clamp<std::int64_t>(most_ms, 0, most_ms_max));
+    if (open_->engine == nullptr) return py::bytes();  // closed: its end, as for who waits meanwhile
+    const calyx::BodyPiece piece = outside(open_, [&](calyx::Engine&) { return stream_->next(most); });
+    if (piece.kind == calyx::BodyPiece::Kind::nothing_yet) return py::none();
+    return py::bytes(piece.bytes);
+  }
+
+ private:
+  OpenPtr open_;
+  std::mutex mutex_;
+  std::shared_ptr<calyx::BodyStream> stream_;
+};
+
+py::object response_of(const OpenPtr& open, calyx::Response response) {
   py::list headers;
   for (const calyx::HeaderField& field : response.headers)
     headers.append(py::make_tuple(field.name, field.value));
-  return py::make_tuple(response.status, headers, py::bytes(response.body));
+  py::object stream = py::none();
+  if (response.stream != nullptr)
+    stream = py::cast(std::make_unique<PyBodyStream>(open, std::move(response.stream)));
+  return py::make_tuple(response.status, headers, py::bytes(response.body), stream);
 }
 
 py::object exception_of(const Error& error) {
@@ -586,6 +612,9 @@ PYBIND11_MODULE(_native, module) {
 
   py::class_<Open, OpenPtr> engines(module, "Engine", "One open market file.");
   py::class_<PySession> sessions(module, "Session", "What one principal may ask.");
+  py::class_<PyBodyStream>(module, "BodyStream", "A body that comes in pieces.")
+      .def("next", &PyBodyStream::next, arg("most_ms"),
+           "The next piece; None when there is none in time, and nothing at the end.");
   engines.def("close", &Open::close)
       .def_property_readonly("closed", [](const Open& self) { return self.engine == nullptr; })
       .def("as_operator",
@@ -639,7 +668,8 @@ PYBIND11_MODULE(_native, module) {
              const std::vector<std::pair<std::string, std::string>>& headers, const py::bytes& body) {
             calyx::Request request{method, target, {}, body};
             for (const auto& [name, value] : headers) request.headers.push_back({name, value});
-            return out(outside(self, [&](Engine& engine) { return calyx::handle(engine, request); }));
+            return response_of(self,
+                               outside(self, [&](Engine& engine) { return calyx::handle(engine, request); }));
           },
           arg("method"), arg("target"), arg("headers"), arg("body"));
 

@@ -118,6 +118,7 @@ struct Open {
     std::shared_ptr<calyx::Engine> last = std::move(engine);
     const py::object forgotten = std::move(clock);  // it may hold the market that holds it
     if (last == nullptr) return;
+    last->end_streams();
     Workers ending = std::exchange(workers, {});
     const std::shared_ptr<Tasks> known = std::move(tasks);
     if (!ending.empty() && worker_tasks > 0) {
@@ -181,6 +182,14 @@ auto outside(const OpenPtr& open, Work work) {
   }
   if (interrupted) std::rethrow_exception(std::exchange(interrupted, nullptr));
   return *std::move(answer);
+}
+
+/// For what is one thread's at a time. A second one is told, and kept from nothing: waiting here, with the
+/// GIL, would keep the first one from its end.
+inline std::unique_lock<std::mutex> only_one(std::mutex& mutex) {
+  std::unique_lock lock(mutex, std::try_to_lock);
+  if (!lock) throw Failure(fail(Reason::handle_invalid, "another thread waits on this stream"));
+  return lock;
 }
 
 // ── values for Python ──
