@@ -4,6 +4,8 @@
 #include <array>
 #include <iterator>
 
+#include "wire/notes.hpp"
+
 namespace calyx::wire {
 namespace {
 
@@ -83,7 +85,23 @@ constexpr Route route_table[] = {
     {Method::get, "/health", Access::anyone, get_health},
     {Method::get, "/live", Access::anyone, get_health},
     {Method::get, "/ready", Access::anyone, get_ready},
+    {Method::get, "/skill.md", Access::anyone, get_skill},
+    {Method::get, "/llms.txt", Access::anyone, get_compact_reference},
+    {Method::get, "/llms-full.txt", Access::anyone, get_full_reference},
+    {Method::get, "/docs", Access::anyone, get_docs},
+    {Method::get, "/openapi.json", Access::anyone, get_openapi},
+    {Method::get, "/api/v1/docs", Access::anyone, get_docs_index},
+    {Method::get, "/api/v1/docs/recipes", Access::anyone, get_recipe_guide},
+    {Method::get, "/api/v1/docs/python-sdk", Access::anyone, get_python_guide},
+    {Method::get, "/api/v1/docs/workflows", Access::anyone, get_workflow_guide},
 };
+
+static_assert(std::equal(std::begin(route_table), std::end(route_table), std::begin(noted::notes),
+                         std::end(noted::notes),
+                         [](const Route& route, const Note& note) {
+                           return route.method == note.method && route.path == note.path;
+                         }),
+              "each route has a note in notes.hpp, at the same place");
 
 constexpr std::size_t segments_max = 6;
 constexpr std::string_view id_parameter = "{id}";

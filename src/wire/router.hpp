@@ -199,4 +199,17 @@ Result<Response> get_kv(Call& call);
 // routes_bulk.cpp
 Result<Response> bulk(Call& call);
 
+// routes_docs.cpp
+Result<Response> get_skill(Call& call);
+Result<Response> get_compact_reference(Call& call);
+Result<Response> get_full_reference(Call& call);
+Result<Response> get_docs(Call& call);
+Result<Response> get_docs_index(Call& call);
+Result<Response> get_recipe_guide(Call& call);
+Result<Response> get_python_guide(Call& call);
+Result<Response> get_workflow_guide(Call& call);
+
+// openapi.cpp
+Result<Response> get_openapi(Call& call);
+
 }  // namespace calyx::wire
