@@ -75,6 +75,7 @@ void append_security(std::string& out, Access access) {
     case Access::anyone: out += "[]"; break;
     case Access::key:
     case Access::operator_: out += R"([{"bearer":[]},{"api_key":[]}])"; break;
+    case Access::metrics: out += R"([{},{"bearer":[]},{"api_key":[]}])"; break;
   }
 }
 

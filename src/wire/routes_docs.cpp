@@ -34,6 +34,7 @@ std::string_view access_word(Access access) {
     case Access::anyone: return "anyone";
     case Access::key: return "key";
     case Access::operator_: return "operator";
+    case Access::metrics: return "local, operator or metrics token";
   }
   return {};
 }
@@ -43,6 +44,8 @@ std::string_view access_sentence(Access access) {
     case Access::anyone: return "no key needed";
     case Access::key: return "a key";
     case Access::operator_: return "an operator's key";
+    case Access::metrics:
+      return "this machine without a key; else an operator's key, or the metrics token in its place";
   }
   return {};
 }

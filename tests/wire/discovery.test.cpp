@@ -1,5 +1,6 @@
 // The documentation that the wire serves: that it tells of every route, of nothing else, and the truth.
 #include <algorithm>
+#include <map>
 #include <set>
 
 #include "wire/client.hpp"
@@ -416,4 +417,197 @@ TEST_CASE("the OpenAPI document has the structure that OpenAPI 3.1 asks for") {
   }
   CHECK(openapi.at("paths./v1/wallets/{id}/spend.post.security") == R"([{"bearer":[]},{"api_key":[]}])");
   CHECK(openapi.at("paths./health.get.security") == "[]");
+}
+
+// ── metrics ──
+
+namespace {
+
+// The samples of a text in Prometheus' format, by name and labels; every line is one of its three kinds.
+std::map<std::string, std::string> samples_in(const std::string& text) {
+  std::map<std::string, std::string> out;
+  std::map<std::string, std::string> types;
+  std::string helped;
+  CHECK(text.ends_with('\n'));
+  for (const std::string& line : lines_of(text)) {
+    CAPTURE(line);
+    std::vector<std::string> words;
+    for (std::size_t at = 0; at < line.size();) {
+      const std::size_t end = std::min(line.find(' ', at), line.size());
+      words.push_back(line.substr(at, end - at));
+      at = end + 1;
+    }
+    REQUIRE(words.size() >= 2);
+    if (words[0] == "#") {
+      REQUIRE(words.size() >= 4);
+      if (words[1] == "HELP") {
+        helped = words[2];
+        continue;
+      }
+      CHECK(words[1] == "TYPE");
+      CHECK(words[2] == helped);  // right after its help
+      CHECK((words[3] == "counter" || words[3] == "gauge"));
+      CHECK((words[3] == "counter") == words[2].ends_with("_total"));
+      CHECK(types.emplace(words[2], words[3]).second);
+      continue;
+    }
+    CHECK(words.size() == 2);
+    const std::string name = words[0].substr(0, words[0].find('{'));
+    CHECK(name.starts_with("calyx_"));
+    CHECK(std::all_of(name.begin(), name.end(), [](char c) { return (c >= 'a' && c <= 'z') || c == '_'; }));
+    CHECK(types.count(name) == 1);
+    CHECK(words[1].find_first_not_of("0123456789.") == std::string::npos);
+    CHECK(out.emplace(words[0], words[1]).second);
+  }
+  return out;
+}
+
+}  // namespace
+
+TEST_CASE("metrics are for the host's machine, an operator and the token's holder, and for nobody else") {
+  Market market;
+  const Owner alice = market.human("alice");
+  const Owner agent = market.agent(alice, "agent");
+  const auto asked = [&](std::string_view key, bool local, calyx::HeaderFields headers = {}) {
+    if (!key.empty()) headers.push_back({"Authorization", "Bearer " + std::string(key)});
+    return calyx::handle(market.engine(), {"GET", "/metrics", std::move(headers), {}, local});
+  };
+  struct Row {
+    const char* says;
+    std::string_view key;
+    bool local;
+    int status;
+  };
+  const Row rows[] = {
+      {"the host's own machine needs no key", "", true, 200},
+      {"and no good one", "cyx_live_x", true, 200},
+      {"an operator", market.op, false, 200},
+      {"the token", Market::metrics_token, false, 200},
+      {"nobody", "", false, 401},
+      {"a key that is none", "cyx_live_x", false, 401},
+      {"the token without its end", "token-for-metrics-onl", false, 401},
+      {"a human", alice.key, false, 403},
+      {"an agent", agent.key, false, 403},
+  };
+  for (const Row& row : rows) {
+    CAPTURE(row.says);
+    const calyx::Response answer = asked(row.key, row.local);
+    CHECK(answer.status == row.status);
+    CHECK((answer.body.find("calyx_events_total") != std::string::npos) == (row.status == 200));
+  }
+  // What a header claims of where a request comes from is nobody's word.
+  for (const char* name : {"X-Forwarded-For", "Forwarded", "X-Real-IP", "Host", "Via", "X-Calyx-Local"})
+    CHECK(asked("", false, {{name, "127.0.0.1"}}).status == 401);
+  // The token opens nothing else, and being local neither.
+  CHECK(market.get("/v1/audit", Market::metrics_token).status == 401);
+  CHECK(market.get("/api/v1/jobs", Market::metrics_token).status == 401);
+  CHECK(calyx::handle(market.engine(), {"GET", "/v1/audit", {}, {}, true}).status == 401);
+  CHECK(market.send("POST", "/metrics", market.op).status == 405);
+
+  // Without a token none is good, the empty one neither.
+  calyx::Engine plain = calyx::Engine::open({}).value();
+  CHECK(!plain.is_metrics_token(""));
+  CHECK(calyx::handle(plain, {"GET", "/metrics", {{"X-API-Key", ""}}, {}}).status == 401);
+  for (const char* token : {"short", "has a space in it", "123456789012345"}) {
+    calyx::Options options;
+    options.metrics_token = token;
+    CHECK(calyx::Engine::open(std::move(options)).reason() == calyx::Reason::options_invalid);
+  }
+}
+
+TEST_CASE("metrics say what the engine says") {
+  Market market;
+  const Owner alice = market.human("alice");
+  const Owner host = market.human("host");
+  market.fund(alice, "100");
+  REQUIRE(market.spend(alice, "a", "10").status == 200);
+  REQUIRE(market.spend(alice, "b", "20").status == 200);
+  REQUIRE(market.earn(host, market.op, "a", "4").status == 200);
+  const auto submit = [&](const std::string& more) {
+    return market.post("/api/v1/jobs", alice.key, R"({"task":"work","timeout_s":5)" + more + "}")
+        .at("job_id");
+  };
+  const std::string first = submit(R"(,"fan_out":{"chunks":7,"range_field":"n","total":7})");
+  const std::string second = submit(R"(,"depends_on":[")" + first + "\"]");
+  const std::string third = submit("");
+  REQUIRE(market.send("PUT", "/api/v1/jobs/" + third + "/cancel", alice.key).status == 200);
+  REQUIRE(market.post("/api/v1/workers/lease", market.op, R"({"worker":"w","tasks":["work"],"tasks_max":3})")
+              .find("lease.lease_id") != nullptr);
+
+  const Answer answer = market.get("/metrics", market.op);
+  CHECK(answer.header("Content-Type") == "text/plain; version=0.0.4; charset=utf-8");
+  CHECK(answer.header("Cache-Control") == "no-store");
+  auto samples = samples_in(answer.body);
+  const calyx::Metrics typed = market.engine().as_operator().metrics().value();
+  const auto is = [&](const std::string& name, std::uint64_t value) {
+    CAPTURE(name);
+    CHECK(samples[name] == std::to_string(value));
+  };
+  is("calyx_build_info{version=\"" CALYX_VERSION "\"}", 1);
+  is("calyx_events_total", static_cast<std::uint64_t>(market.engine().as_operator().audit().value().seq));
+  is("calyx_events_total", typed.events);
+  is("calyx_receipts_total", 1);
+  is("calyx_wallets", market.engine().as_operator().wallets().value().items.size());
+  is("calyx_open_escrows", 1);
+  CHECK(samples["calyx_supply_flops"] == "100.0");
+  CHECK(samples["calyx_fees_flops"] == "0.6");
+  is("calyx_jobs_submitted_total", 3);
+  for (const char* status : {"planning", "queued", "running"}) {
+    const Answer listed = market.get(std::string("/api/v1/jobs?status=") + status, market.op);
+    is("calyx_jobs{status=\"" + std::string(status) + "\"}", listed.find("jobs")->array()->size());
+  }
+  is("calyx_jobs_ended_total", 1);
+  is("calyx_tasks_ready", 4);
+  is("calyx_tasks_running", 3);
+  is("calyx_leases", 1);
+  // Each read of a market in memory is a call of its own, so these may have moved on by a little.
+  CHECK(std::stoull(samples["calyx_commits_total"]) <= market.engine().stats().commits);
+  CHECK(samples.count("calyx_calls_committed_total") == 1);
+  CHECK(samples.count("calyx_checkpoints_total") == 1);
+
+  // All but what a process counts for itself; alice may not ask.
+  CHECK(typed.supply == calyx::Money{100'000'000});
+  CHECK(market.engine().session(alice.key).value().metrics().reason() == calyx::Reason::operator_only);
+}
+
+// ── presets ──
+
+TEST_CASE("a preset's requirements are those of a submit, and its price is what the job is estimated at") {
+  Market market;
+  const Owner alice = market.human("alice");
+  const Answer free = market.get("/api/v1/presets", alice.key);
+  CHECK(free.status == 200);
+  for (const json::Value& preset : *free.find("presets")->array())
+    CHECK(json::text(*preset.find("rate_per_second")) == "0.0");
+
+  REQUIRE(
+      market
+          .send(
+              "PUT", "/v1/settings", market.op,
+              R"({"prices":{"base":"0.001","cpu":"0.01","memory_gb":"0.002","gpus":{"A100":"1.5","*":"0.5"}}})")
+          .status == 200);
+  market.fund(alice, "10000");
+  const Answer listed = market.get("/api/v1/presets", alice.key);
+  std::set<std::string> names;
+  for (const json::Value& preset : *listed.find("presets")->array()) {
+    const std::string& name = *preset.find("name")->string();
+    CAPTURE(name);
+    CHECK(names.insert(name).second);
+    const std::string job =
+        R"({"task":"work","timeout_s":2,"requirements":)" + json::text(*preset.find("requirements")) + "}";
+    const Answer estimate = market.post("/api/v1/jobs/estimate", alice.key, job);
+    CHECK(estimate.status == 200);
+    CHECK(estimate.at("rate_per_second") == json::text(*preset.find("rate_per_second")));
+    const Answer submitted = market.post("/api/v1/jobs", alice.key, job);
+    CHECK(submitted.status == 201);
+    CHECK(submitted.at("hold") == estimate.at("hold"));
+    CHECK(submitted.at("hold") != "0.0");
+  }
+  CHECK(names.count("cpu-small") == 1);
+  CHECK(names.count("gpu-a100") == 1);
+  CHECK(listed.at("presets.0.rate_per_second") == "0.015");  // base, a core, two GB
+  CHECK(market.get("/api/v1/presets", {}).status == 401);
+  const auto typed = market.engine().as_operator().presets().value();
+  CHECK(typed.size() == names.size());
+  CHECK(typed.front().rate == calyx::Money{15'000});
 }
