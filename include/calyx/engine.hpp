@@ -104,6 +104,10 @@ class CALYX_EXPORT Engine {
   /// The same for a recipe. Fails: `field_value`, `field_missing`.
   Result<Done> register_recipe(RecipeDefinition recipe);
 
+  /// Takes what somebody has to tell the operators; no key is asked for. Fails: `field_value`;
+  /// `feedback_full`, `too_much_feedback`, whose limits feedback.hpp names.
+  Result<Feedback> submit_feedback(const FeedbackSubmit& asked);
+
   /// A copy of the market file, made under the gate while others wait. Fails: `path_refused`, the store.
   Result<Done> backup(const std::string& path);
 

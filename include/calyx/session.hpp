@@ -17,6 +17,7 @@
 #include <calyx/approvals.hpp>
 #include <calyx/bulk.hpp>
 #include <calyx/core/result.hpp>
+#include <calyx/feedback.hpp>
 #include <calyx/jobs.hpp>
 #include <calyx/keys.hpp>
 #include <calyx/ledger.hpp>
@@ -245,6 +246,8 @@ class CALYX_EXPORT Session {
   Result<std::string> checkpoint();
   /// Re-sums, re-chains and re-verifies everything (operator). Fails: `anchor_malformed`.
   Result<AuditReport> audit(const Anchor& anchor = {}, AuditDepth depth = AuditDepth::covered);
+  /// What users told the operators, oldest first (operator). Fails: `field_value`.
+  Result<Listed<Feedback>> feedback(const Page& page = {});
   /// The market in numbers (operator).
   Result<Metrics> metrics();
   /// Writes the ledger to `sink` piece by piece (operator).

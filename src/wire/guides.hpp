@@ -131,6 +131,16 @@ curl -sS -H "Authorization: Bearer $TOKEN" $BASE_URL/api/v1/account/ledger
 
 )";
 
+inline constexpr std::string_view feedback = R"(## Tell the operators
+
+No key is needed. `type` is bug, feature_request, provisioning or job_type_request.
+
+```sh
+curl -sS -X POST -H "Content-Type: application/json" $BASE_URL/api/v1/feedback -d '{"type": "bug", "title": "A sweep ended early", "description": "What I did, what I expected, what happened instead"}'
+```
+
+)";
+
 inline constexpr std::string_view workflows = R"(# Ways to put jobs together
 
 Each example is the body of `POST /api/v1/jobs`. `task` names a function that the market's host has registered; your own
@@ -245,6 +255,8 @@ Answers are the dictionaries that the routes give. A refusal is raised as the `c
 | `output(job_id, task)` | `GET /api/v1/jobs/{id}/output` |
 | `events(job_id)` | `GET /api/v1/jobs/{id}/events` |
 | `balance()` | `GET /api/v1/account/balance` |
+| `presets()` | `GET /api/v1/presets` |
+| `feedback(type, title, description)` | `POST /api/v1/feedback` |
 | `docs(llm=True)` | `GET /llms.txt` |
 
 On the command line `COMPUTALOT_URL` and `COMPUTALOT_TOKEN` say where and who:

@@ -87,6 +87,8 @@ constexpr Route route_table[] = {
     {Method::get, "/live", Access::anyone, get_health},
     {Method::get, "/ready", Access::anyone, get_ready},
     {Method::get, "/metrics", Access::metrics, get_metrics},
+    {Method::post, "/api/v1/feedback", Access::anyone, submit_feedback},
+    {Method::get, "/api/v1/feedback", Access::operator_, list_feedback},
     {Method::get, "/skill.md", Access::anyone, get_skill},
     {Method::get, "/llms.txt", Access::anyone, get_compact_reference},
     {Method::get, "/llms-full.txt", Access::anyone, get_full_reference},
@@ -344,7 +346,12 @@ Response error_response(const Error& error) {
   std::string body;
   append_error(body, error);
   Response out = json_response(facts(error.reason).http, std::move(body));
-  if (out.status == 429 || out.status == 503) out.headers.push_back({"Retry-After", "1"});
+  if (out.status == 429 || out.status == 503) {
+    // A rule that knows when it lets the next one pass says so.
+    const json::Value* known = error.details.find("retry_after_s");
+    const std::int64_t* seconds = known == nullptr ? nullptr : known->integer();
+    out.headers.push_back({"Retry-After", seconds == nullptr ? "1" : std::to_string(*seconds)});
+  }
   return out;
 }
 

@@ -217,6 +217,10 @@ Result<Response> get_recipe_guide(Call& call);
 Result<Response> get_python_guide(Call& call);
 Result<Response> get_workflow_guide(Call& call);
 
+// routes_feedback.cpp
+Result<Response> submit_feedback(Call& call);
+Result<Response> list_feedback(Call& call);
+
 // openapi.cpp
 Result<Response> get_openapi(Call& call);
 

@@ -172,7 +172,10 @@ std::string recipe_guide(const Call& call) {
 
 std::string full_reference(const Call& call) {
   std::string out(guides::title);
-  out.append(guides::introduction).append(guides::quickstart).append(guides::workflows);
+  out.append(guides::introduction)
+      .append(guides::quickstart)
+      .append(guides::feedback)
+      .append(guides::workflows);
   out.append(recipe_guide(call)).append(guides::python).append(routes_in_full()).append(error_table());
   return out;
 }
@@ -212,7 +215,7 @@ Result<Response> get_skill(Call& call) {
 
 Result<Response> get_compact_reference(Call& call) {
   std::string out(guides::title);
-  out.append(guides::introduction).append(guides::quickstart).append(route_tables());
+  out.append(guides::introduction).append(guides::quickstart).append(guides::feedback).append(route_tables());
   return page_response(std::move(out), call);
 }
 

@@ -77,6 +77,7 @@ std::vector<std::string> routes_named_in(const std::string& page) {
 
 // A good value of a kind, as JSON.
 std::string sample(const wire::NotedMember& member) {
+  if (member.name == "type" && member.required) return R"("bug")";
   if (member.kind == "int" || member.kind == "flops") return "1";
   if (member.kind == "bool") return "true";
   if (member.kind == "object") return "{}";
@@ -610,4 +611,97 @@ TEST_CASE("a preset's requirements are those of a submit, and its price is what 
   const auto typed = market.engine().as_operator().presets().value();
   CHECK(typed.size() == names.size());
   CHECK(typed.front().rate == calyx::Money{15'000});
+}
+
+// ── feedback ──
+
+TEST_CASE("feedback is taken from anybody, of four types, and read by operators alone") {
+  Market market;
+  const Owner alice = market.human("alice");
+  const auto told = [&](const std::string& type) {
+    return market.post("/api/v1/feedback", {},
+                       R"({"type":")" + type + R"(","title":"Title","description":"One\nTwo"})");
+  };
+  std::int64_t number = 0;
+  for (const char* type : {"bug", "feature_request", "provisioning", "job_type_request"}) {
+    CAPTURE(type);
+    const Answer answer = told(type);
+    CHECK(answer.status == 201);
+    CHECK(answer.at("id") == std::to_string(++number));
+    CHECK(answer.at("type") == type);
+    CHECK(answer.at("title") == "Title");
+    CHECK(answer.at("description") == "One\nTwo");
+  }
+  const std::string long_title(201, 't'), long_text(8193, 'd');
+  struct Row {
+    const char* says;
+    std::string body;
+    int status;
+    const char* code;
+    const char* field;
+  };
+  const Row rows[] = {
+      {"another type", R"({"type":"praise","title":"t","description":"d"})", 422, "field_value", "/type"},
+      {"no type", R"({"title":"t","description":"d"})", 422, "field_missing", "/type"},
+      {"a type that is no text", R"({"type":1,"title":"t","description":"d"})", 422, "field_type", "/type"},
+      {"no title", R"({"type":"bug","description":"d"})", 422, "field_missing", "/title"},
+      {"an empty title", R"({"type":"bug","title":"","description":"d"})", 422, "field_value", "/title"},
+      {"a title of two lines", R"({"type":"bug","title":"a\nb","description":"d"})", 422, "field_value",
+       "/title"},
+      {"a long title", R"({"type":"bug","title":")" + long_title + R"(","description":"d"})", 422,
+       "field_value", "/title"},
+      {"no description", R"({"type":"bug","title":"t"})", 422, "field_missing", "/description"},
+      {"a long description", R"({"type":"bug","title":"t","description":")" + long_text + "\"}", 422,
+       "field_value", "/description"},
+      {"a member of nobody's", R"({"type":"bug","title":"t","description":"d","key":"x"})", 422,
+       "field_unknown", "/key"},
+      {"no JSON", "{", 400, "not_json", "absent"},
+      {"very much", R"({"type":"bug","title":"t","description":")" + std::string(70'000, 'd') + "\"}", 413,
+       "too_large", "absent"},
+  };
+  for (const Row& row : rows) {
+    CAPTURE(row.says);
+    const Answer answer = market.post("/api/v1/feedback", {}, row.body);
+    CHECK(answer.status == row.status);
+    CHECK(answer.code() == row.code);
+    if (*row.field == '/') CHECK(answer.field() == row.field);
+  }
+  const std::string longest = R"({"type":"bug","title":")" + long_title.substr(1) + R"(","description":")" +
+                              long_text.substr(1) + "\"}";
+  CHECK(market.post("/api/v1/feedback", {}, longest).status == 201);
+
+  const Answer listed = market.get("/api/v1/feedback?limit=2", market.op);
+  CHECK(listed.items() == 2);
+  CHECK(listed.at("items.1.type") == "feature_request");
+  CHECK(listed.at("next") == "2");
+  const Answer rest = market.get("/api/v1/feedback?limit=3&after=2", market.op);
+  CHECK(rest.items() == 3);
+  CHECK(rest.at("next") == "null");
+  CHECK(market.get("/api/v1/feedback", alice.key).code() == "operator_only");
+  CHECK(market.get("/api/v1/feedback", {}).status == 401);
+  CHECK(market.engine().session(alice.key).value().feedback().reason() == calyx::Reason::operator_only);
+  CHECK(market.engine().as_operator().feedback().value().items.size() == 5);
+  CHECK(market.engine().as_operator().audit().value().ok);
+}
+
+TEST_CASE("there is an end to feedback: so much an hour, for all together, and nobody else's call suffers") {
+  Market market;
+  const calyx::FeedbackSubmit one{.title = "t", .description = "d"};
+  for (std::int64_t i = 0; i < calyx::feedback_an_hour_max; ++i) {
+    CHECK(market.engine().submit_feedback(one).ok());
+    market.pass_s(1);
+  }
+  const Answer refused =
+      market.post("/api/v1/feedback", {}, R"({"type":"bug","title":"t","description":"d"})");
+  CHECK(refused.status == 429);
+  CHECK(refused.code() == "too_much_feedback");
+  CHECK(refused.at("error.details.retry_after_s") == "3540");
+  CHECK(refused.header("Retry-After") == "3540");
+  CHECK(market.human("alice").id.starts_with("wlt_"));
+  market.pass_s(3539);
+  CHECK(market.engine().submit_feedback(one).reason() == calyx::Reason::too_much_feedback);
+  market.pass_s(1);
+  CHECK(market.engine().submit_feedback(one).ok());
+  CHECK(market.engine().submit_feedback(one).reason() == calyx::Reason::too_much_feedback);
+  CHECK(market.engine().as_operator().audit().value().ok);
 }

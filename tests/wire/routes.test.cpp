@@ -35,14 +35,14 @@ TEST_CASE("every route answers 401 without a key, and with one that is not good,
     const Answer answer = market.send(method, path, {}, "{");
     if (route.access == wire::Access::anyone) {
       ++open;
-      CHECK(answer.status == 200);
+      CHECK(answer.status == (route.path == "/api/v1/feedback" ? 400 : 200));
       continue;
     }
     CHECK(answer.status == 401);
     CHECK(answer.code() == "unauthorized");
     CHECK(market.send(method, path, "cyx_live_x", "{").status == 401);
   }
-  CHECK(open == 14);
+  CHECK(open == 15);
 }
 
 TEST_CASE("a path answers any other method with 405 and the ones it has") {
@@ -229,6 +229,11 @@ TEST_CASE("who may do what: principals against routes") {
       {"GET", "/ready", "", {200, 200, 200, 200, 200, 200}},
       {"GET", "/metrics", "", {200, 403, 403, 403, 403, 401}},
       {"GET", "/api/v1/presets", "", {200, 200, 200, 200, 200, 401}},
+      {"POST",
+       "/api/v1/feedback",
+       R"({"type":"bug","title":"t","description":"d"})",
+       {201, 201, 201, 201, 201, 201}},
+      {"GET", "/api/v1/feedback", "", {200, 403, 403, 403, 403, 401}},
       {"GET", "/skill.md", "", {200, 200, 200, 200, 200, 200}},
       {"GET", "/llms.txt", "", {200, 200, 200, 200, 200, 200}},
       {"GET", "/llms-full.txt", "", {200, 200, 200, 200, 200, 200}},
