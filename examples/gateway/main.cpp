@@ -8,7 +8,9 @@
 // nothing.
 //
 // It speaks plain HTTP, to this machine unless told otherwise. For others put a proxy in front that does TLS
-// and has its own limits of connections and headers.
+// and has its own limits of connections and headers, and say --behind-proxy: all connections are then the
+// proxy's, and that they come from this machine says nothing of who asks. GET /metrics takes a token too,
+// which the environment names in CALYX_METRICS_TOKEN.
 #include <httplib.h>
 #include <signal.h>
 
@@ -18,6 +20,7 @@
 #include <charconv>
 #include <chrono>
 #include <cstdio>
+#include <cstdlib>
 #include <memory>
 #include <new>
 #include <optional>
@@ -51,17 +54,21 @@ struct Settings {
   int port = 8080;  // 0: any that is free
   std::size_t body_bytes_max = calyx::request_body_max;
   bool issue_operator_key = false;
+  bool behind_proxy = false;
 };
 
 constexpr const char* usage =
     "usage: calyx_gateway [--market PATH] [--host ADDRESS] [--port NUMBER] [--max-body BYTES]\n"
-    "                     [--issue-operator-key]\n"
+    "                     [--issue-operator-key] [--behind-proxy]\n"
     "\n"
     "  --market PATH         the market file, made when absent (without it: in memory, gone at the end)\n"
     "  --host ADDRESS        where to listen (127.0.0.1)\n"
     "  --port NUMBER         0 takes any that is free (8080)\n"
     "  --max-body BYTES      the longest request body, at most 1048576 (1048576)\n"
-    "  --issue-operator-key  mint an operator's API key and print it, this once\n";
+    "  --issue-operator-key  mint an operator's API key and print it, this once\n"
+    "  --behind-proxy        connections from this machine are a proxy's: GET /metrics takes a key from all\n"
+    "\n"
+    "The environment may name a token for GET /metrics alone in CALYX_METRICS_TOKEN.\n";
 
 template <class Number>
 std::optional<Number> number_in(std::string_view text, Number most) {
@@ -89,6 +96,10 @@ CommandLine read_command_line(int count, char** words) {
     }
     if (word == "--issue-operator-key") {
       line.settings.issue_operator_key = true;
+      continue;
+    }
+    if (word == "--behind-proxy") {
+      line.settings.behind_proxy = true;
       continue;
     }
     if (word != "--market" && word != "--host" && word != "--port" && word != "--max-body") {
@@ -202,6 +213,15 @@ calyx::Request as_it_came(const httplib::Request& request, std::string body = {}
   }
   asked.body = std::move(body);
   return asked;
+}
+
+/// Whether the connection comes from this machine. A proxy that says that it is one is not believed who
+/// asked, only that it was somebody else.
+bool from_this_machine(const httplib::Request& request) {
+  for (const char* name : {"Forwarded", "X-Forwarded-For", "X-Real-IP", "Via"})
+    if (request.has_header(name)) return false;
+  const std::string& address = request.remote_addr;
+  return address == "::1" || address.rfind("127.", 0) == 0 || address.rfind("::ffff:127.", 0) == 0;
 }
 
 // ── the server ──
@@ -323,7 +343,9 @@ class Gateway {
       return true;
     }
     if (body != Body::none) return false;
-    answer(calyx::handle(engine_, as_it_came(request)), request, response);
+    calyx::Request asked = as_it_came(request);
+    asked.remote_is_local = !settings_.behind_proxy && from_this_machine(request);
+    answer(calyx::handle(engine_, asked), request, response);
     return true;
   }
 
@@ -421,6 +443,7 @@ int run(const Settings& settings) {
 
   calyx::Options options;
   options.path = settings.market;
+  if (const char* token = std::getenv("CALYX_METRICS_TOKEN")) options.metrics_token = token;
   auto engine = calyx::Engine::open(std::move(options));
   if (!engine) return complain(engine.error().message);
   Gateway gateway(*engine, settings);

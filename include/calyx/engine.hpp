@@ -54,6 +54,9 @@ struct Options {
   /// come about), also on two threads at once: answer by `Payout::id` and pay once. What throws says
   /// `pending`. Empty: payouts wait for `confirm_payout` or `fail_payout`.
   std::function<PayoutOutcome(const Payout&)> pay_out{};
+  /// Who presents this in place of an API key may read `GET /metrics`, and nothing else. 16 to 128 bytes of
+  /// 0x21-0x7E, kept in memory alone. Empty: there is none.
+  std::string metrics_token{};
 
   /// For tests: the SQLite VFS that holds the file; empty is the system's. A VFS of its own has no gate
   /// and no key file: the market is for one process and its key is `random`'s.
@@ -62,14 +65,6 @@ struct Options {
   /// neither.
   std::string sidecars{};
   bool synchronous_normal = false;  ///< For tests of the tests: loses acknowledged calls on power loss.
-};
-
-/// Counters of one engine since it was opened.
-struct EngineStats {
-  std::uint64_t commits = 0;
-  std::uint64_t calls_committed = 0;
-  std::uint64_t checkpoints = 0;
-  std::uint64_t statements_prepared = 0;  ///< By this process, all engines.
 };
 
 class CALYX_EXPORT Engine {
@@ -113,10 +108,16 @@ class CALYX_EXPORT Engine {
   /// The same for a recipe. Fails: `field_value`, `field_missing`.
   Result<Done> register_recipe(RecipeDefinition recipe);
 
+  /// Takes what somebody has to tell the operators; no key is asked for. Fails: `field_value`;
+  /// `feedback_full`, `too_much_feedback`, whose limits feedback.hpp names.
+  Result<Feedback> submit_feedback(const FeedbackSubmit& asked);
+
   /// A copy of the market file, made under the gate while others wait. Fails: `path_refused`, the store.
   Result<Done> backup(const std::string& path);
 
   EngineStats stats() const noexcept;
+  /// Whether `presented` is `Options::metrics_token`, compared in constant time; never when there is none.
+  bool is_metrics_token(std::string_view presented) const noexcept;
   std::string issuer() const;  ///< Empty in a forked child and in a callback.
 
  private:

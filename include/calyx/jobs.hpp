@@ -39,6 +39,13 @@ struct JobEstimate {
   Money hold{};      ///< What is held: the worst case, or `max_cost` if that is less.
 };
 
+/// Requirements under a name (core/preset.hpp).
+struct Preset {
+  std::string name{}, summary{};
+  core::Requirements requirements{};
+  std::optional<Money> rate{};  ///< A second of one task; absent: beyond an amount.
+};
+
 struct JobSubmitted {
   JobId id{};
   JobStatus status = JobStatus::queued;

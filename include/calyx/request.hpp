@@ -30,6 +30,9 @@ struct Request {
   std::string target{};    ///< Path and query, percent-encoded: `/v1/wallets/wlt_…/entries?limit=10`.
   HeaderFields headers{};  ///< Names in any case.
   std::string body{};
+  /// Whether it comes from the host's own machine or process, as far as the host knows: by the address of the
+  /// connection, never by a header, which anybody may send. `GET /metrics` is then answered without a key.
+  bool remote_is_local = false;
 };
 
 /// What a body that comes in pieces has to give just now.

@@ -17,9 +17,11 @@
 #include <calyx/approvals.hpp>
 #include <calyx/bulk.hpp>
 #include <calyx/core/result.hpp>
+#include <calyx/feedback.hpp>
 #include <calyx/jobs.hpp>
 #include <calyx/keys.hpp>
 #include <calyx/ledger.hpp>
+#include <calyx/metrics.hpp>
 #include <calyx/payouts.hpp>
 #include <calyx/projects.hpp>
 #include <calyx/receipts.hpp>
@@ -205,6 +207,8 @@ class CALYX_EXPORT Session {
   /// (operator) Of jobs submitted from now on. Fails: `field_value`, `amount_…`.
   Result<core::Prices> set_prices(const core::Prices& prices);
   std::vector<std::shared_ptr<const RecipeDefinition>> recipes() const;
+  /// Requirements to submit with, and what a second of a task with them costs now.
+  Result<std::vector<Preset>> presets();
 
   // ── projects ──
   //
@@ -252,6 +256,10 @@ class CALYX_EXPORT Session {
   Result<std::string> checkpoint();
   /// Re-sums, re-chains and re-verifies everything (operator). Fails: `anchor_malformed`.
   Result<AuditReport> audit(const Anchor& anchor = {}, AuditDepth depth = AuditDepth::covered);
+  /// What users told the operators, oldest first (operator). Fails: `field_value`.
+  Result<Listed<Feedback>> feedback(const Page& page = {});
+  /// The market in numbers (operator).
+  Result<Metrics> metrics();
   /// Writes the ledger to `sink` piece by piece (operator).
   Result<Done> export_ledger(ExportFormat format, const ExportSink& sink);
 

@@ -1,6 +1,7 @@
 #include <calyx/core/receipt.hpp>
 #include <calyx/engine.hpp>
 
+#include "crypto/secret.hpp"
 #include "crypto/sha256.hpp"
 #include "crypto/verify.hpp"
 #include "engine/market.hpp"
@@ -91,6 +92,11 @@ ReceiptVerdict Engine::verify(std::string_view receipt) const {
 Result<Done> Engine::backup(const std::string& path) { return market_->backup(path); }
 
 EngineStats Engine::stats() const noexcept { return market_->stats(); }
+
+bool Engine::is_metrics_token(std::string_view presented) const noexcept {
+  const std::string& token = market_->options().metrics_token;
+  return !token.empty() && crypto::equal_in_constant_time(token, presented);
+}
 
 std::string Engine::issuer() const {
   Result<std::string> issuer = market_->issuer();

@@ -1,5 +1,6 @@
 #include "services/jobs.hpp"
 
+#include <calyx/core/preset.hpp>
 #include <calyx/session.hpp>
 #include <chrono>
 
@@ -325,6 +326,46 @@ Result<core::Prices> Session::prices() {
 Result<core::Prices> Session::set_prices(const core::Prices& prices) {
   CALYX_CHECK(market_->write([&](Transaction& tx) { return services::set_prices(tx, principal_, prices); }));
   return prices;
+}
+
+Result<std::vector<Preset>> Session::presets() {
+  CALYX_TRY(const core::Prices prices, this->prices());
+  std::vector<Preset> out;
+  for (const core::ResourcePreset& preset : core::resource_presets) {
+    Preset& one = out.emplace_back();
+    one.name = preset.name;
+    one.summary = preset.summary;
+    one.requirements = core::requirements_of(preset);
+    if (const core::Wide rate = core::rate_of(prices, one.requirements); rate <= core::amount_max.micro)
+      one.rate = Money{static_cast<std::int64_t>(rate)};
+  }
+  return out;
+}
+
+Result<Metrics> Session::metrics() {
+  CALYX_TRY(Metrics out, market_->read([&](const Book& book, Instant) -> Result<Metrics> {
+    CALYX_TRY(const Caller caller, services::authorize(book, principal_));
+    CALYX_CHECK(services::operator_only(caller));
+    Metrics read;
+    read.events = static_cast<std::uint64_t>(book.seq);
+    read.wallets = book.wallets.size();
+    read.receipts = book.receipt_log.size();
+    read.open_escrows = book.locks.size();
+    read.supply = Money{-book.external.micro};
+    read.fees = book.fees;
+    return read;
+  }));
+  CALYX_TRY(const store::JobStore::Census census,
+            market_->history([](MarketStore& store) { return store.jobs().census(); }));
+  out.jobs = census.jobs;
+  out.jobs_planning = census.planning;
+  out.jobs_queued = census.queued;
+  out.jobs_running = census.running;
+  out.tasks_ready = census.tasks_ready;
+  out.tasks_running = census.tasks_running;
+  out.leases = census.leases;
+  out.engine = market_->stats();
+  return out;
 }
 
 std::vector<std::shared_ptr<const RecipeDefinition>> Session::recipes() const {

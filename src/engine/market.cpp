@@ -164,6 +164,11 @@ Result<std::unique_ptr<Market>> Market::open(Options options) {
   if (!services::check_key_text("issuer", options.issuer, services::Empty::refused).ok() ||
       options.issuer.find('+') != std::string::npos)
     return fail(Reason::options_invalid, "issuer takes 1 to 128 bytes of 0x21-0x7E without a plus");
+  constexpr std::size_t metrics_token_min = 16;
+  if (!options.metrics_token.empty() &&
+      (options.metrics_token.size() < metrics_token_min ||
+       !services::check_key_text("metrics_token", options.metrics_token, services::Empty::refused).ok()))
+    return fail(Reason::options_invalid, "metrics_token takes 16 to 128 bytes of 0x21-0x7E");
   if (static_cast<bool>(options.sign) != options.sign_public_key.has_value())
     return fail(Reason::options_invalid, "sign and sign_public_key go together");
   if (options.read_only && options.path.empty())

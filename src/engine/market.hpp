@@ -235,7 +235,9 @@ class Market {
 /// Whether an error of one call is a matter of that call alone, or of the store under all of them.
 constexpr bool is_refusal(Reason reason) noexcept {
   // A rule's word, though time alone mends it; and what concerns only the settlement that needs a signature.
-  if (reason == Reason::too_many_approvals || reason == Reason::keys_missing) return true;
+  if (reason == Reason::too_many_approvals || reason == Reason::keys_missing ||
+      reason == Reason::too_much_feedback || reason == Reason::feedback_full)
+    return true;
   const Status status = facts(reason).status;
   return status == Status::invalid || status == Status::not_found || status == Status::conflict ||
          status == Status::refused || status == Status::stopped || status == Status::unsupported;

@@ -447,7 +447,7 @@ class Audit {
     constexpr Step steps[] = {&Audit::read_standing,    &Audit::read_checkpoints, &Audit::walk_events,
                               &Audit::end_receipts,     &Audit::compare_tables,   &Audit::compare_tiles,
                               &Audit::look_up_each,     &Audit::judge_anchor,     &Audit::compare_jobs,
-                              &Audit::compare_projects, &Audit::compare_schema};
+                              &Audit::compare_projects, &Audit::compare_feedback, &Audit::compare_schema};
     for (const Step step : steps) {
       CALYX_TRY(const bool good, (this->*step)());
       if (!good) return false;
@@ -539,6 +539,17 @@ class Audit {
       if (tally.kv_keys != state.kv_keys) return project_fault("shares other than its state says");
     }
     return next == last || fault("project " + std::to_string(last) + " has no state");
+  }
+
+  /// Feedback has no state beside it: its rows are there, in one piece, and in their types.
+  Result<bool> compare_feedback() {
+    store::FeedbackStore& feedback = store_.feedback();
+    CALYX_TRY(const std::string index, feedback.index_fault());
+    if (!index.empty()) return fault(index + ": lists other rows than its table has");
+    CALYX_TRY(const std::int64_t last, feedback.last());
+    CALYX_TRY(const std::int64_t count, feedback.count());
+    return last == count || fault("feedback: the last one is " + std::to_string(last) + ", and " +
+                                  std::to_string(count) + " are there");
   }
 
   /// A trigger that is gone lets rows change, and one that was added may do anything at the next write.

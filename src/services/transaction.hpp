@@ -149,6 +149,10 @@ class Transaction {
     changed_rows_ = true;
     return store_.projects();
   }
+  store::FeedbackStore& change_feedback() noexcept {
+    changed_rows_ = true;
+    return store_.feedback();
+  }
   /// Whether there is anything to commit.
   bool wrote() const noexcept { return changed_rows_ || !appended_.empty(); }
 

@@ -403,6 +403,18 @@ Result<JobStore> JobStore::make(Connection& connection, bool writes) {
        "reading a job's items"},
       {store.running_of_, "SELECT sum(running) FROM job_states WHERE account = ?1 AND running > 0",
        "counting an account's tasks"},
+      // By the index of what has not ended, whatever the planner thinks of it. `total` counts in doubles,
+      // which no number of tasks overflows.
+      {store.census_,
+       "SELECT (SELECT max(number) FROM jobs), count(*) FILTER (WHERE s.status = 0), count(*) FILTER (WHERE "
+       "s.status = 1), count(*) FILTER (WHERE s.status = 2), CAST(min(total(CASE WHEN s.waiting = 0 THEN "
+       "j.tasks - "
+       "s.completed - s.failed - s.running END), 9007199254740991) AS INTEGER), (SELECT "
+       "CAST(min(total(count), "
+       "9007199254740991) AS INTEGER) FROM leases), (SELECT count(*) FROM leases) FROM job_states AS s "
+       "INDEXED BY "
+       "job_states_live JOIN jobs AS j ON j.number = s.number WHERE s.status < 3",
+       "counting jobs"},
       {store.ready_jobs_, states + "WHERE ready > 0 ORDER BY number", "looking for work"},
       {store.jobs_of_, states + "WHERE (?1 = -1 OR account = ?1) AND number < ?2 ORDER BY number DESC",
        "listing jobs"},
@@ -654,6 +666,19 @@ Result<std::uint64_t> JobStore::running_of(std::int64_t account) {
   run->bind(1, account);
   CALYX_TRY(const bool row, run->step());
   return row ? to_unsigned(run->column_int(0)) : 0;
+}
+
+Result<JobStore::Census> JobStore::census() {
+  const Statement::Run run(census_);
+  CALYX_TRY(const bool row, run->step());
+  if (!row) return Census{};
+  return Census{.jobs = to_unsigned(run->column_int(0)),
+                .planning = to_unsigned(run->column_int(1)),
+                .queued = to_unsigned(run->column_int(2)),
+                .running = to_unsigned(run->column_int(3)),
+                .tasks_ready = to_unsigned(run->column_int(4)),
+                .tasks_running = to_unsigned(run->column_int(5)),
+                .leases = to_unsigned(run->column_int(6))};
 }
 
 Result<Done> JobStore::ready_jobs(const EachState& each) {

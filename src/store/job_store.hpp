@@ -178,6 +178,15 @@ class JobStore {
     std::string body;
   };
   Result<std::optional<Items>> items(JobNumber job, std::uint64_t item);
+  /// How much there is, at the cost of what has not ended. Counts of tasks stop at 2^53 - 1.
+  struct Census {
+    std::uint64_t jobs = 0;  ///< Ever submitted,
+    std::uint64_t planning = 0, queued = 0, running = 0;
+    std::uint64_t tasks_ready = 0;    ///< Neither ended nor with a worker, of jobs that wait for no other.
+    std::uint64_t tasks_running = 0;  ///< In leases,
+    std::uint64_t leases = 0;         ///< of which there are so many.
+  };
+  Result<Census> census();
   /// Tasks with workers now, over all jobs of `account`.
   Result<std::uint64_t> running_of(std::int64_t account);
 
@@ -230,8 +239,8 @@ class JobStore {
       put_retry_, remove_retry_, remove_retries_, add_results_, add_failure_, add_usage_, put_output_,
       put_progress_, add_event_;
   Statement last_job_, job_, state_, find_once_, lease_, next_retry_, retry_, output_, outputs_from_, items_,
-      running_of_, ready_jobs_, jobs_of_, live_jobs_, jobs_after_, leases_of_, expired_leases_, results_from_,
-      failures_from_, retries_from_, events_of_, usage_of_, tally_;
+      running_of_, census_, ready_jobs_, jobs_of_, live_jobs_, jobs_after_, leases_of_, expired_leases_,
+      results_from_, failures_from_, retries_from_, events_of_, usage_of_, tally_;
   Listings listings_;
 };
 

@@ -24,6 +24,7 @@
 #include <vector>
 
 #include "store/database.hpp"
+#include "store/feedback_store.hpp"
 #include "store/job_store.hpp"
 #include "store/project_store.hpp"
 
@@ -93,6 +94,7 @@ class MarketStore {
 
   JobStore& jobs() noexcept { return jobs_; }
   ProjectStore& projects() noexcept { return projects_; }
+  FeedbackStore& feedback() noexcept { return feedback_; }
 
   // ── writing, in a write transaction ──
   Result<Done> append_event(Seq seq, Instant at, int kind, std::string_view fields, const core::Digest& hash);
@@ -189,6 +191,7 @@ class MarketStore {
   MarketStore() = default;
   JobStore jobs_;
   ProjectStore projects_;
+  FeedbackStore feedback_;
   Statement append_event_, append_entry_, append_milestone_, append_lock_, append_resolution_,
       append_zero_earning_, append_request_, append_receipt_, append_tile_, append_checkpoint_;
   /// From the entry `last` of `account` back to the first one after `after`: `each(EntryRow)`.

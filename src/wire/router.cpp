@@ -4,6 +4,8 @@
 #include <array>
 #include <iterator>
 
+#include "wire/notes.hpp"
+
 namespace calyx::wire {
 namespace {
 
@@ -62,6 +64,7 @@ constexpr Route route_table[] = {
     {Method::get, "/api/v1/jobs/{id}/stream", Access::key, stream_job},
     {Method::get, "/api/v1/jobs/watch", Access::key, watch_jobs},
     {Method::get, "/api/v1/results/{id}", Access::key, get_results},
+    {Method::get, "/api/v1/presets", Access::key, get_presets},
     {Method::post, "/api/v1/projects", Access::key, create_project},
     {Method::get, "/api/v1/projects", Access::key, list_projects},
     {Method::get, "/api/v1/projects/{id}", Access::key, get_project},
@@ -86,7 +89,26 @@ constexpr Route route_table[] = {
     {Method::get, "/health", Access::anyone, get_health},
     {Method::get, "/live", Access::anyone, get_health},
     {Method::get, "/ready", Access::anyone, get_ready},
+    {Method::get, "/metrics", Access::metrics, get_metrics},
+    {Method::post, "/api/v1/feedback", Access::anyone, submit_feedback},
+    {Method::get, "/api/v1/feedback", Access::operator_, list_feedback},
+    {Method::get, "/skill.md", Access::anyone, get_skill},
+    {Method::get, "/llms.txt", Access::anyone, get_compact_reference},
+    {Method::get, "/llms-full.txt", Access::anyone, get_full_reference},
+    {Method::get, "/docs", Access::anyone, get_docs},
+    {Method::get, "/openapi.json", Access::anyone, get_openapi},
+    {Method::get, "/api/v1/docs", Access::anyone, get_docs_index},
+    {Method::get, "/api/v1/docs/recipes", Access::anyone, get_recipe_guide},
+    {Method::get, "/api/v1/docs/python-sdk", Access::anyone, get_python_guide},
+    {Method::get, "/api/v1/docs/workflows", Access::anyone, get_workflow_guide},
 };
+
+static_assert(std::equal(std::begin(route_table), std::end(route_table), std::begin(noted::notes),
+                         std::end(noted::notes),
+                         [](const Route& route, const Note& note) {
+                           return route.method == note.method && route.path == note.path;
+                         }),
+              "each route has a note in notes.hpp, at the same place");
 
 constexpr std::size_t segments_max = 6;
 constexpr std::string_view id_parameter = "{id}";
@@ -327,7 +349,12 @@ Response error_response(const Error& error) {
   std::string body;
   append_error(body, error);
   Response out = json_response(facts(error.reason).http, std::move(body));
-  if (out.status == 429 || out.status == 503) out.headers.push_back({"Retry-After", "1"});
+  if (out.status == 429 || out.status == 503) {
+    // A rule that knows when it lets the next one pass says so.
+    const json::Value* known = error.details.find("retry_after_s");
+    const std::int64_t* seconds = known == nullptr ? nullptr : known->integer();
+    out.headers.push_back({"Retry-After", seconds == nullptr ? "1" : std::to_string(*seconds)});
+  }
   return out;
 }
 

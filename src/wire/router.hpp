@@ -22,10 +22,11 @@ struct Call {
   Engine& engine;
   const Request& request;
   std::string_view path;
-  std::string_view query;          ///< Still encoded, without the question mark.
-  std::string_view id;             ///< The path's `{id}`, decoded; empty when the route has none.
-  std::string_view key;            ///< The same of its `{key}`.
-  std::optional<Session> session;  ///< Present on every route that is not public.
+  std::string_view query;  ///< Still encoded, without the question mark.
+  std::string_view id;     ///< The path's `{id}`, decoded; empty when the route has none.
+  std::string_view key;    ///< The same of its `{key}`.
+  std::optional<Session>
+      session;  ///< Present on every route that is neither public nor of `Access::metrics`.
 };
 
 using Handler = Result<Response> (*)(Call&);
@@ -38,7 +39,12 @@ constexpr std::string_view word(Method method) noexcept {
 }
 
 /// Who may call at all; whose wallet it is about is the handler's to ask.
-enum class Access : std::uint8_t { anyone, key, operator_ };
+enum class Access : std::uint8_t {
+  anyone,
+  key,
+  operator_,
+  metrics,  ///< The host's own machine, the metrics token, an operator's key.
+};
 
 struct Route {
   Method method;
@@ -181,6 +187,8 @@ Result<Response> lease_tasks(Call& call);
 Result<Response> report_tasks(Call& call);
 Result<Response> get_health(Call& call);
 Result<Response> get_ready(Call& call);
+Result<Response> get_metrics(Call& call);
+Result<Response> get_presets(Call& call);
 
 // routes_projects.cpp
 Result<Response> create_project(Call& call);
@@ -203,5 +211,22 @@ Result<Response> stream_project(Call& call);
 
 // routes_bulk.cpp
 Result<Response> bulk(Call& call);
+
+// routes_docs.cpp
+Result<Response> get_skill(Call& call);
+Result<Response> get_compact_reference(Call& call);
+Result<Response> get_full_reference(Call& call);
+Result<Response> get_docs(Call& call);
+Result<Response> get_docs_index(Call& call);
+Result<Response> get_recipe_guide(Call& call);
+Result<Response> get_python_guide(Call& call);
+Result<Response> get_workflow_guide(Call& call);
+
+// routes_feedback.cpp
+Result<Response> submit_feedback(Call& call);
+Result<Response> list_feedback(Call& call);
+
+// openapi.cpp
+Result<Response> get_openapi(Call& call);
 
 }  // namespace calyx::wire

@@ -447,6 +447,29 @@ Result<Response> submit_recipe_job(Call& call) {
   return submit(call, asked);
 }
 
+Result<Response> get_presets(Call& call) {
+  CALYX_TRY(const std::vector<Preset> presets, call.session->presets());
+  std::string out = R"({"presets":)";
+  append_list(out, presets, [&](const Preset& preset) {
+    const core::Requirements& needs = preset.requirements;
+    Members members(out);
+    members.text("name", std::string_view(preset.name))
+        .text("summary", std::string_view(preset.summary))
+        .begin("requirements");
+    // As a submit takes them: what is not asked for is left out.
+    Members inner(out);
+    inner.integer("cpu", needs.cpu).integer("memory_mb", needs.memory_mb);
+    if (needs.gpu_count > 0)
+      inner.integer("gpu_count", needs.gpu_count)
+          .integer("gpu_memory_mb", needs.gpu_memory_mb)
+          .text("gpu_type", std::string_view(needs.gpu_type));
+    inner.close();
+    members.money("rate_per_second", preset.rate).close();
+  });
+  out.push_back('}');
+  return json_response(200, std::move(out));
+}
+
 // ── accounts ──
 
 Result<Response> get_balance(Call& call) {

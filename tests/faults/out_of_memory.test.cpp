@@ -53,8 +53,9 @@ void count(Tally& tally, const End& end) {
     ++tally.no_memory;
 }
 
-/// How far the next allocation to fail for good lies after the `n`th. Where memory does not come back the engine
-/// fails ever later on its way to a fresh connection: of that long tail some are enough, unless there is time.
+/// How far the next allocation to fail for good lies after the `n`th. Where memory does not come back the
+/// engine fails ever later on its way to a fresh connection: of that long tail some are enough, unless there
+/// is time.
 std::uint64_t stride_after(std::uint64_t n) { return n < 150 ? 1 : by_scale<std::uint64_t>(97, 23, 1); }
 
 /// One step, starved at allocation 1, 2, 3, … until it goes through. Empty when all is well.

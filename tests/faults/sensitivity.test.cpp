@@ -27,7 +27,7 @@ void past_the_triggers(Raw& raw, const std::function<void()>& change) {
     names.push_back(row[0]);
     texts.push_back(row[1]);
   }));
-  REQUIRE(names.size() == 38);
+  REQUIRE(names.size() == 40);
   for (const std::string& name : names) REQUIRE(raw.run("DROP TRIGGER " + name));
   change();
   for (const std::string& text : texts) REQUIRE(raw.run(text));
@@ -199,6 +199,8 @@ TEST_CASE("what is planted in a file turns the checker red") {
       {"a receipt's payload altered",
        change("UPDATE receipts SET payload = CAST(replace(payload, 'H100', 'A100') AS BLOB) WHERE leaf = 1"),
        false, true},
+      {"feedback out of its place", change("INSERT INTO feedback VALUES(7, 1, 0, 'title', 'text')"), false,
+       true},
       {"a receipt lost", change("DELETE FROM receipts WHERE leaf = (SELECT max(leaf) FROM receipts)"), true,
        true},
   };

@@ -471,3 +471,38 @@ def test_the_operators_key_is_listed_and_can_be_revoked():
         assert (status, said["error"]["code"], said["error"]["details"]) == (401, "unauthorized", {})
     finally:
         gateway.stop()
+
+
+def asked_without_a_key(server, target, headers=()):
+    with server.connect() as connection:
+        connection.request("GET", target, headers=dict(headers))
+        answer = connection.getresponse()
+        return answer.status, answer.getheader("Content-Type"), answer.read()
+
+
+def test_the_documentation_needs_no_key_and_says_its_type(gateway):
+    for page, content in (
+        ("/llms.txt", "text/plain; charset=utf-8"),
+        ("/docs", "text/html; charset=utf-8"),
+        ("/skill.md", "text/markdown; charset=utf-8"),
+        ("/openapi.json", "application/json"),
+    ):
+        status, said, body = asked_without_a_key(gateway, page)
+        assert (status, said) == (200, content) and body
+
+
+def test_metrics_are_read_on_this_machine_and_with_the_token(gateway, monkeypatch):
+    status, content, body = asked_without_a_key(gateway, "/metrics")
+    assert status == 200 and content == "text/plain; version=0.0.4; charset=utf-8"
+    assert b"# TYPE calyx_events_total counter\n" in body
+    for name in ("X-Forwarded-For", "Forwarded", "Via", "X-Real-IP"):  # somebody else asked, whoever it names
+        assert asked_without_a_key(gateway, "/metrics", {name: "127.0.0.1"})[0] == 401
+    monkeypatch.setenv("CALYX_METRICS_TOKEN", "token-of-the-scraper")
+    behind = Gateway("--behind-proxy")
+    try:
+        assert asked_without_a_key(behind, "/metrics")[0] == 401
+        for header in ({"Authorization": "Bearer token-of-the-scraper"}, {"X-API-Key": behind.key}):
+            assert asked_without_a_key(behind, "/metrics", header)[0] == 200
+        assert asked_without_a_key(behind, "/v1/audit", {"X-API-Key": "token-of-the-scraper"})[0] == 401
+    finally:
+        behind.stop()

@@ -171,3 +171,25 @@ def test_operators_keys_are_listed_and_revoked(path: Path) -> None:
     with calyx.open(path) as market, pytest.raises(calyx.Refused):
         market.session(key)
     assert run("operator-keys", path, "--revoke", "key_" + "0" * 26).returncode == 2
+
+
+def test_the_reference_is_printed_with_and_without_a_market(path: Path) -> None:
+    short = run("docs", "--llm")
+    assert short.returncode == 0, short.stderr
+    assert "| GET | `/api/v1/jobs/{id}` |" in short.stdout
+    assert run("docs").stdout.startswith("# The Python client\n")
+    with calyx.open(path) as market:
+        assert market.request("GET", "/llms.txt").body.decode().rstrip("\n") == short.stdout.rstrip("\n")
+    assert run("docs", path, "--llm").stdout == short.stdout
+    missing = run("docs", path.with_name("none.db"))
+    assert missing.returncode == 2 and missing.stderr.startswith("calyx: file_missing")
+
+
+def test_metrics_are_for_the_host_s_machine_and_for_operators(path: Path) -> None:
+    with calyx.open(path) as market:
+        key = market.issue_operator_key("").api_key
+        assert market.request("GET", "/metrics").status == 401
+        local = market.request("GET", "/metrics", remote_is_local=True)
+        assert local.status == 200 and b"\ncalyx_events_total " in local.body
+        assert market.request("GET", "/metrics", {"X-API-Key": key}).status == 200
+        assert market.request("GET", "/v1/audit", remote_is_local=True).status == 401

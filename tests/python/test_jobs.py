@@ -893,10 +893,9 @@ def test_what_the_command_line_cannot_tell_is_an_error(path: Path) -> None:
         key = market.issue_operator_key("").api_key
     where = {"COMPUTALOT_URL": f"calyx://{path}", "COMPUTALOT_TOKEN": key}
     docs = run("computalot", "docs", "--llm", **where)
-    if docs.returncode == 0:  # a build whose server has the page
-        assert docs.stdout.strip()
-    else:
-        assert docs.returncode == 2 and docs.stderr.startswith("computalot: route_unknown"), docs.stderr
+    assert docs.returncode == 0 and "| GET | `/llms.txt` |" in docs.stdout, docs.stderr
+    guide = run("computalot", "docs", **where)
+    assert guide.returncode == 0 and guide.stdout.startswith("# The Python client"), guide.stderr
     assert run("computalot", "jobs", COMPUTALOT_URL="").returncode == 2
     unauthorized = run("computalot", "jobs", **{**where, "COMPUTALOT_TOKEN": "none"})
     assert unauthorized.returncode == 2 and "unauthorized" in unauthorized.stderr

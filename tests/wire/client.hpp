@@ -78,8 +78,10 @@ struct Owner {
 
 class Market {
  public:
+  static constexpr const char* metrics_token = "token-for-metrics-only";
   Market() : clock_(std::make_shared<std::atomic<std::int64_t>>(1'775'077'200'000'000)) {
     calyx::Options options;
+    options.metrics_token = metrics_token;
     options.now_us = [clock = clock_] { return clock->load(); };
     auto opened = calyx::Engine::open(std::move(options));
     REQUIRE_MESSAGE(opened.ok(), (opened.ok() ? std::string() : opened.error().message));

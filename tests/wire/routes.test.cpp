@@ -2,7 +2,7 @@
 #include <algorithm>
 
 #include "wire/client.hpp"
-#include "wire/router.hpp"
+#include "wire/notes.hpp"
 
 using namespace wire_test;
 namespace wire = calyx::wire;
@@ -14,6 +14,12 @@ std::string path_of(const wire::Route& route, std::string_view id) {
   for (const std::string_view parameter : {"{id}", "{key}"})
     if (const std::size_t at = out.find(parameter); at != std::string::npos)
       out.replace(at, parameter.size(), id);
+  return out;
+}
+
+std::string names_in(std::string_view list) {
+  std::string out;
+  while (!list.empty()) out += (out.empty() ? "" : " ") + std::string(wire::next_member(list).name);
   return out;
 }
 
@@ -29,14 +35,14 @@ TEST_CASE("every route answers 401 without a key, and with one that is not good,
     const Answer answer = market.send(method, path, {}, "{");
     if (route.access == wire::Access::anyone) {
       ++open;
-      CHECK(answer.status == 200);
+      CHECK(answer.status == (route.path == "/api/v1/feedback" ? 400 : 200));
       continue;
     }
     CHECK(answer.status == 401);
     CHECK(answer.code() == "unauthorized");
     CHECK(market.send(method, path, "cyx_live_x", "{").status == 401);
   }
-  CHECK(open == 5);
+  CHECK(open == 15);
 }
 
 TEST_CASE("a path answers any other method with 405 and the ones it has") {
@@ -226,6 +232,22 @@ TEST_CASE("who may do what: principals against routes") {
       {"GET", "/health", "", {200, 200, 200, 200, 200, 200}},
       {"GET", "/live", "", {200, 200, 200, 200, 200, 200}},
       {"GET", "/ready", "", {200, 200, 200, 200, 200, 200}},
+      {"GET", "/metrics", "", {200, 403, 403, 403, 403, 401}},
+      {"GET", "/api/v1/presets", "", {200, 200, 200, 200, 200, 401}},
+      {"POST",
+       "/api/v1/feedback",
+       R"({"type":"bug","title":"t","description":"d"})",
+       {201, 201, 201, 201, 201, 201}},
+      {"GET", "/api/v1/feedback", "", {200, 403, 403, 403, 403, 401}},
+      {"GET", "/skill.md", "", {200, 200, 200, 200, 200, 200}},
+      {"GET", "/llms.txt", "", {200, 200, 200, 200, 200, 200}},
+      {"GET", "/llms-full.txt", "", {200, 200, 200, 200, 200, 200}},
+      {"GET", "/docs", "", {200, 200, 200, 200, 200, 200}},
+      {"GET", "/openapi.json", "", {200, 200, 200, 200, 200, 200}},
+      {"GET", "/api/v1/docs", "", {200, 200, 200, 200, 200, 200}},
+      {"GET", "/api/v1/docs/recipes", "", {200, 200, 200, 200, 200, 200}},
+      {"GET", "/api/v1/docs/python-sdk", "", {200, 200, 200, 200, 200, 200}},
+      {"GET", "/api/v1/docs/workflows", "", {200, 200, 200, 200, 200, 200}},
   };
   const std::string keys[] = {market.op, alice.key, agent.key, bob.key, bot.key, extra.at("api_key")};
   for (const Row& row : rows)
@@ -236,6 +258,13 @@ TEST_CASE("who may do what: principals against routes") {
       CAPTURE(who);
       const Answer answer = market.send(row.method, row.target, keys[who], row.body);
       CHECK_MESSAGE(answer.status == row.expected[who], answer.body);
+      if (answer.status >= 300) continue;
+      // What was said of the answer is what it is.
+      const auto found = wire::match(row.method, row.target.substr(0, row.target.find('?')));
+      const wire::Note& note = wire::note_of(*found.route);
+      CHECK(answer.status == note.status);
+      CHECK(answer.header("Content-Type") == note.content);
+      if (!note.answer.empty()) CHECK(answer.members() == names_in(note.answer));
     }
 
   // And the table leaves none out.

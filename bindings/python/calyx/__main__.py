@@ -107,6 +107,13 @@ def job(arguments: argparse.Namespace) -> int:
     return 0
 
 
+def docs(arguments: argparse.Namespace) -> int:
+    page = "/llms.txt" if arguments.llm else "/api/v1/docs/python-sdk"
+    with open_market(arguments.market, read_only=arguments.market is not None) as market:
+        print(market.request("GET", page).body.decode().rstrip("\n"))
+    return 0
+
+
 def parser() -> argparse.ArgumentParser:
     top = argparse.ArgumentParser(
         prog="python -m calyx",
@@ -169,6 +176,15 @@ def parser() -> argparse.ArgumentParser:
     )
     one.add_argument("market", help="the market file")
     one.set_defaults(run=keys)
+
+    one = commands.add_parser(
+        "docs",
+        help="print the API's reference",
+        description="Prints the guide to the Python client, as this build serves it.",
+    )
+    one.add_argument("market", nargs="?", help="a market file; without it, what every market has")
+    one.add_argument("--llm", action="store_true", help="the compact reference of all routes, for agents")
+    one.set_defaults(run=docs)
 
     one = commands.add_parser(
         "jobs", help="list a market's jobs", description="Lists jobs, the youngest first: status, tasks done, cost, name."

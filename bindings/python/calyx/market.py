@@ -600,11 +600,15 @@ class Market(Session):
         target: str,
         headers: Mapping[str, str] | None = None,
         body: bytes | str | Mapping[str, Any] | Sequence[Any] | None = None,
+        *,
+        remote_is_local: bool = False,
     ) -> Response:
         """Answers a request of the REST contract, in process.
 
         ``target`` is the path with its query; ``body`` is the text, or what becomes its JSON (``Decimal``
-        amounts as decimal strings). A refusal is an answer: nothing of it is raised.
+        amounts as decimal strings). A refusal is an answer: nothing of it is raised. ``remote_is_local`` is the
+        host's word that it comes from this machine, by the connection's address and never by a header:
+        ``GET /metrics`` then needs no key.
 
         >>> market.request("GET", "/v1/wallets", {"X-API-Key": key}).json()
         """
@@ -615,6 +619,7 @@ class Market(Session):
                     text_in(target, "target"),
                     [(text_in(name, "headers"), text_in(value, "headers")) for name, value in (headers or {}).items()],
                     _body_in(body),
+                    bool(remote_is_local),
                 )
             )
         )

@@ -31,7 +31,7 @@ _SCHEME = "calyx://"
 
 #: What an answer's status says to do, as far as its code does not say it better.
 _STATUS_OF = {401: "refused", 402: "refused", 403: "refused", 404: "not_found", 405: "invalid", 409: "conflict"}
-_STATUS_OF.update({410: "conflict", 429: "unavailable", 501: "unsupported", 503: "unavailable"})
+_STATUS_OF.update({410: "conflict", 429: "unavailable", 501: "unsupported", 503: "unavailable", 507: "unavailable"})
 #: Codes of 500 and 503 that say something else than their neighbours.
 _STATUS_OF_CODE = {"outcome_unknown": "unknown", "corrupt": "corrupt", "stopped": "stopped", "read_only": "unsupported"}
 
@@ -132,6 +132,14 @@ class ComputalotClient:
         return self._json("GET", f"/api/v1/jobs/{_part(job_id)}/events" + _query({"limit": limit, "after": after}))
 
     # The account.
+
+    def presets(self) -> dict[str, Any]:
+        """Requirements to submit with, and what a second of them costs, under ``presets``."""
+        return self._json("GET", "/api/v1/presets")
+
+    def feedback(self, type: str, title: str, description: str) -> dict[str, Any]:
+        """Tells the operators; ``type`` is bug, feature_request, provisioning or job_type_request. Needs no token."""
+        return self._json("POST", "/api/v1/feedback", {"type": type, "title": title, "description": description})
 
     def balance(self) -> dict[str, Any]:
         """``balance``, ``held`` and ``available``, in FLOPS."""

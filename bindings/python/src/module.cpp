@@ -665,13 +665,14 @@ PYBIND11_MODULE(_native, module) {
       .def(
           "request",
           [](const OpenPtr& self, Text method, Text target,
-             const std::vector<std::pair<std::string, std::string>>& headers, const py::bytes& body) {
-            calyx::Request request{method, target, {}, body};
+             const std::vector<std::pair<std::string, std::string>>& headers, const py::bytes& body,
+             bool remote_is_local) {
+            calyx::Request request{method, target, {}, body, remote_is_local};
             for (const auto& [name, value] : headers) request.headers.push_back({name, value});
             return response_of(self,
                                outside(self, [&](Engine& engine) { return calyx::handle(engine, request); }));
           },
-          arg("method"), arg("target"), arg("headers"), arg("body"));
+          arg("method"), arg("target"), arg("headers"), arg("body"), arg("remote_is_local"));
 
   sessions
       .def_property_readonly("role",

@@ -117,6 +117,8 @@ enum class Status : std::int32_t {
   X(approval_expired, conflict, 410)      \
   /* What must wait. */                   \
   X(too_many_approvals, unavailable, 429) \
+  X(too_much_feedback, unavailable, 429)  \
+  X(feedback_full, unavailable, 507)      \
   /* The store. */                        \
   X(store_busy, unavailable, 503)         \
   X(disk_full, unavailable, 503)          \
