@@ -497,15 +497,31 @@ Result<Done> check_job_key(std::string_view key) {
                         of_batch ? Empty::refused : Empty::allowed);
 }
 
+/// Who asks for what this version does not do counts on it, so it is refused and not forgotten.
+Result<Done> refuse_unbuilt(const JobTerms& terms, const core::JobShape& shape) {
+  struct Row {
+    bool asked;
+    const char* field;
+    const char* says;
+  };
+  const Row rows[] = {
+      {!shape.reduce().command.empty(), "/reduce", "a reduce by a command is not run yet: name an operator"},
+      {!terms.callback_url.empty(), "/callback_url", "nobody is called back yet: follow the job's stream"},
+      {terms.checkpoints || terms.resumes, "/checkpointing", "no checkpoint is kept yet: a task begins anew"},
+      {!terms.retry_of.empty(), "/retry_of", "a job's failed tasks are not retried yet: submit them anew"},
+  };
+  for (const Row& row : rows)
+    if (row.asked) return fail(Reason::unsupported, row.says, json::object({{"field", row.field}}));
+  return Done{};
+}
+
 }  // namespace
 
 Result<PreparedJob> prepare_job(const JobSubmit& asked) {
   CALYX_TRY(JobTerms terms, read_terms(asked.job, asked.recipe));
   CALYX_CHECK(check_job_key(asked.idempotency_key));
   CALYX_TRY(core::JobShape shape, core::JobShape::read(asked.job));
-  if (!shape.reduce().command.empty())
-    return fail(Reason::unsupported, "a reduce by a command is not run yet: name an operator",
-                json::object({{"field", "/reduce"}}));
+  CALYX_CHECK(refuse_unbuilt(terms, shape));
   PreparedJob out{.terms = std::move(terms),
                   .shape = std::move(shape),
                   .wallet = asked.wallet,
@@ -519,9 +535,6 @@ Result<PreparedJob> prepare_job(const JobSubmit& asked) {
   for (std::size_t i = 0; i < out.terms.depends_on.size(); ++i) {
     CALYX_TRY(const JobId id, id_at("/depends_on/" + std::to_string(i), out.terms.depends_on[i]));
     out.depends_on.push_back(id);
-  }
-  if (!out.terms.retry_of.empty()) {
-    CALYX_TRY(out.retry_of, id_at("/retry_of", out.terms.retry_of));
   }
 
   json::Value whole = json::object({{"recipe", asked.recipe}, {"job", asked.job}});

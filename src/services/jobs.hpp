@@ -25,12 +25,12 @@ struct PreparedJob {
   core::Digest input;              ///< and of what the tasks are made from.
   std::vector<std::string> items;  ///< Segments of `items_a_segment`, each a JSON array.
   std::vector<JobId> depends_on;
-  std::optional<JobId> retry_of;
 };
 inline constexpr std::uint64_t items_a_segment = 4096;
 inline constexpr std::uint64_t lease_tasks_max = 4096;
 
-/// Fails: as `read_terms` and `JobShape::read`; `job_unknown` for a dependency that is no job's id.
+/// Fails: as `read_terms` and `JobShape::read`; `job_unknown` for a dependency that is no job's id;
+/// `unsupported`.
 Result<PreparedJob> prepare_job(const JobSubmit& asked);
 
 /// What `job` may come to at the book's prices. Fails: `amount_out_of_range` for a rate beyond an amount.

@@ -100,12 +100,12 @@ inline constexpr std::string_view submit =
     "wallet_id task runner_command:texts type payload:object fan_out:object batch_size:int merge_strategy "
     "key_field:any on_duplicate weight:any parameters:object fixed_payload:object sample:object rank_by:any "
     "split:object reduce:any candidates:array shared_payload:object replicas:int seed:any project "
-    "timeout_s:int max_retries:int priority depends_on:texts tags:texts callback_url requirements:object "
-    "checkpointing:object max_cost:flops max_budget:flops max_parallel:int max_failed_tasks:int "
-    "deadline_s:int queue_ttl_s:int idempotent:bool retry_of";
+    "timeout_s:int max_retries:int priority depends_on:texts tags:texts requirements:object "
+    "max_cost:flops max_budget:flops max_parallel:int max_failed_tasks:int "
+    "deadline_s:int queue_ttl_s:int idempotent:bool";
 inline constexpr std::string_view submit_recipe =
     "payload:object wallet_id fan_out:object batch_size:int merge_strategy timeout_s:int max_retries:int "
-    "priority depends_on:texts tags:texts callback_url requirements:object max_cost:flops max_budget:flops "
+    "priority depends_on:texts tags:texts requirements:object max_cost:flops max_budget:flops "
     "max_parallel:int max_failed_tasks:int deadline_s:int queue_ttl_s:int";
 inline constexpr std::string_view submitted = "job_id id status hold:flops estimate:object";
 inline constexpr std::string_view job =

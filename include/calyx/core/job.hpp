@@ -82,8 +82,7 @@ constexpr std::optional<JobFailure> read_job_failure(std::string_view text) noex
 constexpr std::string_view recommended_action(JobFailure failure) noexcept {
   switch (failure) {
     case JobFailure::none: return {};
-    case JobFailure::exit_nonzero:
-      return "read the task's output, mend the command, and submit again or retry the failed tasks";
+    case JobFailure::exit_nonzero: return "read the task's output, mend the command, and submit again";
     case JobFailure::signalled:
       return "read the task's output: the command crashed, or something outside calyx killed it";
     case JobFailure::timed_out: return "raise timeout_s, or split the work into more tasks";
@@ -96,10 +95,10 @@ constexpr std::string_view recommended_action(JobFailure failure) noexcept {
     case JobFailure::task_failed: return "read the task's error, mend its payload, and submit again";
     case JobFailure::not_started:
       return "check runner_command[0] and what the worker may run; see the project's status/details";
-    case JobFailure::lease_lost: return "retry the failed tasks; if it happens again look at the workers";
-    case JobFailure::budget_exhausted: return "raise max_cost and retry the failed tasks";
+    case JobFailure::lease_lost: return "submit again; if it happens again look at the workers";
+    case JobFailure::budget_exhausted: return "raise max_cost and submit again";
     case JobFailure::too_many_failures:
-      return "read the failed tasks' errors, mend what they share, and retry the failed tasks";
+      return "read the failed tasks' errors, mend what they share, and submit again";
     case JobFailure::dependency_failed: return "mend the job named in the error, then submit this one again";
     case JobFailure::deadline_passed: return "raise deadline_s, or start more workers";
     case JobFailure::queue_expired:
