@@ -192,8 +192,8 @@ Result<json::Value> nothing(const TaskCall& call) { return json::Value(call.inde
 void do_all(BenchMarket& market, JobId id, unsigned threads) {
   Worker worker = must(Worker::start(market.engine, {.threads = threads}));
   const Job job = must(market.all.wait_job(id, std::chrono::minutes(10)));
-  if (job.status != JobStatus::completed || !job.receipt)
-    throw std::runtime_error("the job did not complete");
+  if (job.status != JobStatus::completed)
+    throw std::runtime_error("the job is " + std::string(word(job.status)) + ": " + job.error);
 }
 
 Sample host_tasks(const Settings& settings, std::uint64_t tasks, unsigned threads) {

@@ -45,7 +45,7 @@ TEST_CASE("every reason has a word of its own, a status and an HTTP code that ag
       case Status::not_found: CHECK(row.http == 404); break;
       case Status::conflict: CHECK((row.http == 409 || row.http == 410)); break;
       case Status::refused: CHECK((row.http == 401 || row.http == 402 || row.http == 403)); break;
-      case Status::unavailable: CHECK((row.http == 429 || row.http == 503)); break;
+      case Status::unavailable: CHECK((row.http == 429 || row.http == 503 || row.http == 507)); break;
       case Status::unknown: CHECK(row.http == 503); break;
       case Status::unsupported: CHECK((row.http == 501 || row.http == 503)); break;
       case Status::corrupt:
