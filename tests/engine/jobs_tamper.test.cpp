@@ -227,9 +227,10 @@ TEST_CASE("each row of a job that is edited, removed or added is named by the au
   trials.push_back(
       {"a job that has ended runs again", "UPDATE job_states SET status = 2, ended = 0 WHERE number = 1"});
   trials.push_back({"a job that runs has ended", "UPDATE job_states SET status = 3 WHERE number = 2"});
-  trials.push_back({"a task twice in results",
-                    "INSERT INTO results SELECT job, first + 1, 1, 1, '[1]' FROM results WHERE job = 1; UPDATE "
-                    "job_states SET completed = completed + 1 WHERE number = 1"});
+  trials.push_back(
+      {"a task twice in results",
+       "INSERT INTO results SELECT job, first + 1, 1, 1, '[1]' FROM results WHERE job = 1; UPDATE "
+       "job_states SET completed = completed + 1 WHERE number = 1"});
   trials.push_back({"a result for another task", "UPDATE results SET first = 5 WHERE job = 2"});
   trials.push_back({"a hold less", "UPDATE jobs SET hold = hold - 1 WHERE number = 2"});
   trials.push_back({"a lock of another job", "UPDATE jobs SET lock = lock - 1 WHERE number = 2"});
