@@ -393,6 +393,7 @@ def test_a_task_may_submit_wait_and_even_close(path: Path) -> None:
 def test_an_interrupt_ends_a_wait_and_fails_no_task() -> None:
     script = """
         import calyx, os, signal, threading, time
+        signal.signal(signal.SIGINT, signal.default_int_handler)  # what runs in the background may ignore it
         market = calyx.open()
         market.register_task("nap", lambda payload: time.sleep(0.05))
         for job in (market.submit(task="nap", payload={"x": [1] * 400}, fan_out={"by": "x"}),
