@@ -128,7 +128,9 @@ struct LeaseAsked {
   std::uint64_t tasks_max = 1;  ///< 1 to 4,096, of one job.
 };
 
-/// Tasks `first` to `first + count - 1` of a job, for `lease_s` seconds from the last report or heartbeat.
+/// Tasks `first` to `first + count - 1` of a job, for `lease_s` seconds from the last report or heartbeat; by
+/// heartbeats alone no longer than `timeout_s` and `lease_s` from the lease, or the last report with
+/// outcomes.
 struct Lease {
   std::int64_t token = 0;
   JobId job{};

@@ -112,7 +112,7 @@ class Reporter {
     take(reported);
   }
   void take(const Result<Reported>& reported) {
-    // Cancelled, or too late: what was done of it is lost, and charged to nobody.
+    // Cancelled, or too late: what was done of it and not told is lost.
     if (reported.reason() == Reason::lease_lost || (reported.ok() && reported->left == 0))
       lost_ = true;
     else if (!reported.ok() && !is_refusal(reported.reason()) &&

@@ -127,8 +127,8 @@ Result<Done> charge_front(Transaction& tx, Held& job, const LeaseRow& lease, std
 }
 
 /// Takes every task from its worker: what runs is charged for the time that it ran, and its report will find
-/// no lease. A lease that is late is lost, whether or not anybody has looked at it since: it is charged to
-/// nobody.
+/// no lease. A lease that is late is over, whether or not anybody has looked at it since: of a worker that
+/// vanished nothing is charged, of a task that hung its timeout.
 Result<Done> stop_tasks(Transaction& tx, Held& job) {
   std::vector<LeaseRow> leases;
   CALYX_CHECK(tx.store().jobs().leases_of(job.state.number, [&](const LeaseRow& row) -> Result<bool> {

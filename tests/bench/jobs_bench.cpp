@@ -5,14 +5,10 @@
 //
 // PATH of --dir is where markets lie, a disk; of --scratch where tasks' files lie, /dev/shm unless told.
 
-#include <fcntl.h>
 #include <malloc.h>
-#include <spawn.h>
-#include <sys/wait.h>
 #include <unistd.h>
 
 #include <calyx/calyx.hpp>
-#include <cerrno>
 #include <cstdio>
 #include <cstdlib>
 #include <exception>
@@ -25,6 +21,7 @@
 #include "archive/archive.hpp"
 #include "json/reader.hpp"
 #include "measure.hpp"
+#include "spawn.hpp"
 
 namespace calyx::bench {
 namespace {
@@ -263,53 +260,15 @@ void measure_memory(const Settings& settings) {
 
 // ── processes ──
 
-const std::string script = "echo 1 > ${COMPUTALOT_TASK_RESULT:-/dev/null}; echo said; echo wrong >&2";
-
-/// CPU of this process and of all that it waited for.
-template <class Work>
-Sample with_children(double operations, const Work& work) {
-  Sample sample;
-  const double wall = wall_now_s();
-  const double cpu = cpu_now_s() + children_cpu_now_s();
-  work();
-  sample.cpu_s = cpu_now_s() + children_cpu_now_s() - cpu;
-  sample.wall_s = wall_now_s() - wall;
-  sample.operations = operations;
-  return sample;
-}
-
-/// Runs `words`, what they print left out; whether they ended well.
-bool spawn(std::vector<std::string> words) {
-  std::vector<char*> arguments;
-  for (std::string& word : words) arguments.push_back(word.data());
-  arguments.push_back(nullptr);
-  posix_spawn_file_actions_t actions;
-  posix_spawn_file_actions_init(&actions);
-  posix_spawn_file_actions_addopen(&actions, 1, "/dev/null", O_WRONLY, 0);
-  posix_spawn_file_actions_addopen(&actions, 2, "/dev/null", O_WRONLY, 0);
-  pid_t child = -1;
-  const int spawned = posix_spawnp(&child, arguments[0], &actions, nullptr, arguments.data(), environ);
-  posix_spawn_file_actions_destroy(&actions);
-  if (spawned != 0) return false;
-  int status = 0;
-  while (waitpid(child, &status, 0) < 0 && errno == EINTR) {
-  }
-  return WIFEXITED(status) && WEXITSTATUS(status) == 0;
-}
-
-Sample spawned(unsigned operations) {
-  return with_children(operations, [&] {
-    for (unsigned i = 0; i < operations; ++i)
-      if (!spawn({"/bin/sh", "-c", script})) throw std::runtime_error("cannot spawn /bin/sh");
-  });
-}
-
 bool parallel(const Settings& settings, unsigned operations) {
-  std::vector<std::string> words = {
-      "parallel", "-j2",  "--joblog", settings.scratch + "/calyx-bench-joblog", "--quote", "/bin/sh",
-      "-c",       script, ":::"};
+  const std::string joblog = settings.scratch + "/calyx-bench-joblog";
+  std::vector<std::string> words = {"parallel", "-j2", "--joblog",  joblog, "--quote",
+                                    "/bin/sh",  "-c",  task_script, ":::"};
   for (unsigned i = 0; i < operations; ++i) words.push_back(std::to_string(i));
-  return spawn(std::move(words));
+  const bool ended_well = spawn(words, environ);
+  std::error_code ignored;
+  fs::remove(joblog, ignored);
+  return ended_well;
 }
 
 /// Leases, limits, payload, result, logs, ledger and receipt: all of a command task's way.
@@ -317,7 +276,7 @@ Sample commands(const Settings& settings, unsigned operations) {
   BenchMarket market(settings);
   const ProjectName code{.name = "code", .wallet = market.payer};
   must(market.all.create_project({.name = "code", .wallet = market.payer}));
-  must(market.all.push_project(code, testing::gzip(testing::tar({{"task.sh", script + "\n", 0755}}))));
+  must(market.all.push_project(code, testing::gzip(testing::tar({{"task.sh", task_script + "\n", 0755}}))));
   json::Object job = range_of(operations);
   job.erase("task");
   job.set("project", "code").set("runner_command", json::array({"/bin/sh", "task.sh"})).set("timeout_s", 60);
@@ -338,7 +297,10 @@ void measure_commands(const Settings& settings) {
     return;
   }
   const unsigned operations = settings.quick ? 10 : 300;
-  std::vector<Case> cases = {{"posix_spawn_sh", [&] { return spawned(operations); }},
+  std::vector<Case> cases = {{"posix_spawn_sh",
+                              [&] {
+                                return spawned(operations, {"/bin/sh", "-c", task_script});
+                              }},
                              {"command_tasks", [&] { return commands(settings, operations); }}};
   const bool has_parallel = !settings.quick && parallel(settings, 1);
   if (has_parallel)

@@ -5,12 +5,6 @@
 //   runner_bench [--quick] [--rounds N] [--dir PATH]      PATH is where tasks' files lie, /dev/shm unless
 //   told
 
-#include <fcntl.h>
-#include <spawn.h>
-#include <stdlib.h>
-#include <sys/wait.h>
-
-#include <cerrno>
 #include <cstdio>
 #include <exception>
 #include <filesystem>
@@ -20,49 +14,14 @@
 
 #include "measure.hpp"
 #include "runner/runner.hpp"
+#include "spawn.hpp"
 
 namespace calyx::bench {
 namespace {
 
-const std::string script = "echo 1 > ${COMPUTALOT_TASK_RESULT:-/dev/null}; echo said; echo wrong >&2";
-
-/// Runs `work` and counts what its children took too: they must have been waited for when it returns.
-template <class Work>
-Sample measured(unsigned operations, const Work& work) {
-  Sample sample;
-  const double wall = wall_now_s();
-  const double cpu = cpu_now_s() + children_cpu_now_s();
-  work();
-  sample.cpu_s = cpu_now_s() + children_cpu_now_s() - cpu;
-  sample.wall_s = wall_now_s() - wall;
-  sample.operations = operations;
-  return sample;
-}
-
-Sample spawned(unsigned operations, std::vector<std::string> words) {
-  return measured(operations, [&] {
-    std::vector<char*> arguments;
-    for (std::string& word : words) arguments.push_back(word.data());
-    arguments.push_back(nullptr);
-    char* nothing[] = {nullptr};
-    posix_spawn_file_actions_t actions;
-    posix_spawn_file_actions_init(&actions);
-    posix_spawn_file_actions_addopen(&actions, 1, "/dev/null", O_WRONLY, 0);
-    posix_spawn_file_actions_addopen(&actions, 2, "/dev/null", O_WRONLY, 0);
-    for (unsigned i = 0; i < operations; ++i) {
-      pid_t child = -1;
-      if (posix_spawn(&child, arguments[0], &actions, nullptr, arguments.data(), nothing) != 0)
-        throw std::runtime_error("cannot spawn " + words[0]);
-      while (waitpid(child, nullptr, 0) < 0 && errno == EINTR) {
-      }
-    }
-    posix_spawn_file_actions_destroy(&actions);
-  });
-}
-
 Sample as_tasks(unsigned operations, const std::string& folder, std::vector<std::string> words,
                 runner::How how) {
-  return measured(operations, [&] {
+  return with_children(operations, [&] {
     runner::Options options;
     options.scratch = folder;
     options.helper = CALYX_BENCH_RUNNER_HELPER;
@@ -88,7 +47,7 @@ int run(const std::vector<std::string>& words) {
     if (words[i] == "--dir" && i + 1 < words.size()) folder = std::filesystem::absolute(words[++i]);
   }
   const std::vector<std::string> nothing = {"/bin/true"};
-  const std::vector<std::string> little = {"/bin/sh", "-c", script};
+  const std::vector<std::string> little = {"/bin/sh", "-c", task_script};
   const auto series = interleave(
       {{"posix_spawn_true", [&] { return spawned(operations, nothing); }},
        {"task_true", [&] { return as_tasks(operations, folder, nothing, runner::How::result_missing); }},
