@@ -1,0 +1,150 @@
+#include "services/job_steps.hpp"
+
+#include <algorithm>
+
+#include "crypto/sha256.hpp"
+#include "services/services.hpp"
+
+namespace calyx::services {
+namespace {
+
+namespace json = core::json;
+using core::Wide;
+using store::JobState;
+using store::JobStore;
+using store::LeaseRow;
+using store::Readiness;
+
+/// How long the task at the front of a lease may go without an outcome, however often its worker says that it
+/// lives: its timeout, and time to tell.
+std::int64_t silence_us(const KnownJob& known) {
+  return known.terms.timeout_s * core::us_per_second + lease_us;
+}
+
+void note_readiness(Held& job) {
+  JobState& state = job.state;
+  const std::uint64_t tasks = job.known->row.tasks;
+  const bool over = state.failure != JobFailure::none || state.completed + state.failed == tasks;
+  if (is_terminal(state.status))
+    state.ready = Readiness::nothing;
+  else if (over)
+    state.ready = state.running == 0 ? Readiness::to_end : Readiness::nothing;
+  else
+    state.ready = state.waiting == 0 && (state.fresh < tasks || state.retrying > 0) ? Readiness::to_lease
+                                                                                    : Readiness::nothing;
+}
+
+/// Takes every task from its worker: what runs is charged for the time that it ran, and its report will find
+/// no lease. A lease that is late is over, whether or not anybody has looked at it since: of a worker that
+/// vanished nothing is charged, of a task that hung its timeout.
+Result<Done> stop_tasks(Transaction& tx, Held& job) {
+  std::vector<LeaseRow> leases;
+  CALYX_CHECK(tx.store().jobs().leases_of(job.state.number, [&](const LeaseRow& row) -> Result<bool> {
+    leases.push_back(row);
+    return true;
+  }));
+  JobStore& jobs = tx.change_jobs();
+  for (const LeaseRow& lease : leases) {
+    const std::int64_t ran_ms = std::max<std::int64_t>(0, (tx.now().us - lease.since.us) / us_per_ms);
+    CALYX_CHECK(
+        charge_front(tx, job, lease, lease.expires < tx.now() && !hung(*job.known, lease) ? 0 : ran_ms));
+    CALYX_CHECK(jobs.remove_lease(lease.token));
+    uncommit(job, lease.count);
+  }
+  if (job.state.retrying != 0) CALYX_CHECK(jobs.remove_retries(job.state.number));
+  job.state.retrying = 0;
+  return Done{};
+}
+
+}  // namespace
+
+Error no_job(std::string_view id) {
+  return fail(Reason::job_unknown, "no job " + std::string(id), json::object({{"job_id", id}}));
+}
+
+core::Digest hash_of_null() { return crypto::Sha256{}("null"); }
+
+Result<Held> hold(Transaction& tx, JobNumber number) {
+  Held held;
+  CALYX_TRY(held.known, tx.seams().known_jobs->get(tx.store(), number));
+  CALYX_TRY(std::optional<JobState> state, tx.store().jobs().state(number));
+  if (!state)
+    return fail(Reason::corrupt, "job " + std::to_string(number) + " has no state; run an audit",
+                json::object({{"table", "job_states"}, {"row", number}}));
+  held.state = *std::move(state);
+  return held;
+}
+
+Result<Done> put(Transaction& tx, Held& job) {
+  note_readiness(job);
+  return tx.change_jobs().put_state(job.state);
+}
+
+Result<Done> tell(Transaction& tx, Held& job, const json::Value& body) {
+  return tx.change_jobs().add_event(job.state.number, ++job.state.events, tx.now(), json::canonical(body));
+}
+
+Wide attempt_cost(const KnownJob& known) {
+  return core::charge(known.row.rate.micro, known.terms.timeout_s * 1'000);
+}
+
+Money charge(Held& job, std::int64_t ms) {
+  const auto cost = Money{static_cast<std::int64_t>(core::charge(job.known->row.rate.micro, ms))};
+  if (cost.micro == 0) return cost;  // of what costs nothing no account is kept
+  job.state.charged.micro += cost.micro;
+  job.state.ran_ms += ms;
+  return cost;
+}
+
+void uncommit(Held& job, std::uint64_t tasks) {
+  job.state.running -= tasks;
+  job.state.committed.micro -= static_cast<std::int64_t>(attempt_cost(*job.known) * static_cast<Wide>(tasks));
+}
+
+Result<Done> charge_front(Transaction& tx, Held& job, const LeaseRow& lease, std::int64_t ran_ms) {
+  const std::int64_t ms = std::min(ran_ms, job.known->terms.timeout_s * 1'000);
+  const Money cost = charge(job, ms);
+  if (cost.micro == 0) return Done{};
+  return tx.change_jobs().add_usage({.lease = lease.token,
+                                     .sequence = lease.first,
+                                     .job = lease.job,
+                                     .host = lease.host,
+                                     .attempts = 1,
+                                     .charged_ms = ms,
+                                     .amount = cost});
+}
+
+Instant expiry(const KnownJob& known, const LeaseRow& lease, Instant now) {
+  return Instant{std::min(now.us + lease_us, lease.since.us + silence_us(known))};
+}
+
+bool hung(const KnownJob& known, const LeaseRow& lease) {
+  return lease.expires.us - lease.since.us >= silence_us(known);
+}
+
+Result<Done> give_up(Transaction& tx, Held& job, JobFailure failure, std::string error) {
+  job.state.failure = failure;
+  job.state.error = std::move(error);
+  return stop_tasks(tx, job);
+}
+
+std::optional<std::pair<JobFailure, std::string>> overdue(const KnownJob& known, const JobState& state,
+                                                          Instant now) {
+  const JobTerms& terms = known.terms;
+  const std::int64_t waited_s = (now.us - known.row.at.us) / core::us_per_second;
+  if (terms.deadline_s != 0 && waited_s >= terms.deadline_s)
+    return std::pair(JobFailure::deadline_passed, "not done after " + std::to_string(waited_s) + " s");
+  if (terms.queue_ttl_s != 0 && state.started.us == 0 && waited_s >= terms.queue_ttl_s)
+    return std::pair(JobFailure::queue_expired, "no worker after " + std::to_string(waited_s) + " s");
+  return std::nullopt;
+}
+
+Result<bool> end_overdue(Transaction& tx, Held& job) {
+  if (job.state.failure != JobFailure::none) return false;
+  auto over = overdue(*job.known, job.state, tx.now());
+  if (!over) return false;
+  CALYX_CHECK(give_up(tx, job, over->first, std::move(over->second)));
+  return true;
+}
+
+}  // namespace calyx::services

@@ -1,0 +1,270 @@
+#include <algorithm>
+
+#include "crypto/sha256.hpp"
+#include "services/job_steps.hpp"
+#include "services/projects.hpp"
+#include "services/services.hpp"
+
+namespace calyx::services {
+namespace {
+
+namespace json = core::json;
+using core::Wide;
+using store::JobState;
+using store::JobStore;
+using store::Readiness;
+
+/// What the tasks of `job` are made from, as a receipt's `input_hash` covers it: the payload without the
+/// choice of a device, which changes no result; for a job that makes its payloads from other members too,
+/// all of these.
+core::Digest input_of(const json::Object& job) {
+  json::Object input;
+  if (const json::Value* payload = job.find("payload"); payload != nullptr && payload->object() != nullptr)
+    for (const json::Member& member : *payload->object())
+      if (member.key != "device") input.set(member.key, member.value);
+  json::Object all;
+  for (const std::string_view name : shape_members)
+    if (const json::Value* value = job.find(name); value != nullptr && name != "payload")
+      all.set(std::string(name), *value);
+  if (all.empty()) return crypto::Sha256{}(json::canonical(json::Value(std::move(input))));
+  if (job.find("payload") != nullptr) all.set("payload", std::move(input));
+  return crypto::Sha256{}(json::canonical(json::Value(std::move(all))));
+}
+
+/// A job of a batch has the key of the batch, a space, and its place in it; what is before the space is the
+/// caller's.
+Result<Done> check_job_key(std::string_view key) {
+  const std::size_t space = std::min(key.find(' '), key.size());
+  const std::string_view place = key.substr(std::min(space + 1, key.size()));
+  const bool of_batch = !place.empty() && place.find_first_not_of("0123456789") == std::string_view::npos;
+  return check_key_text("Idempotency-Key", of_batch ? key.substr(0, space) : key,
+                        of_batch ? Empty::refused : Empty::allowed);
+}
+
+/// Who asks for what this version does not do counts on it, so it is refused and not forgotten.
+Result<Done> refuse_unbuilt(const JobTerms& terms, const core::JobShape& shape) {
+  struct Row {
+    bool asked;
+    const char* field;
+    const char* says;
+  };
+  const Row rows[] = {
+      {!shape.reduce().command.empty(), "/reduce", "a reduce by a command is not run yet: name an operator"},
+      {!terms.callback_url.empty(), "/callback_url", "nobody is called back yet: follow the job's stream"},
+      {terms.checkpoints || terms.resumes, "/checkpointing", "no checkpoint is kept yet: a task begins anew"},
+      {!terms.retry_of.empty(), "/retry_of", "a job's failed tasks are not retried yet: submit them anew"},
+  };
+  for (const Row& row : rows)
+    if (row.asked) return fail(Reason::unsupported, row.says, json::object({{"field", row.field}}));
+  return Done{};
+}
+
+}  // namespace
+
+Result<PreparedJob> prepare_job(const JobSubmit& asked) {
+  CALYX_TRY(JobTerms terms, read_terms(asked.job, asked.recipe));
+  CALYX_CHECK(check_job_key(asked.idempotency_key));
+  CALYX_TRY(core::JobShape shape, core::JobShape::read(asked.job));
+  CALYX_CHECK(refuse_unbuilt(terms, shape));
+  PreparedJob out{.terms = std::move(terms),
+                  .shape = std::move(shape),
+                  .wallet = asked.wallet,
+                  .once = asked.idempotency_key};
+  const auto id_at = [&](const std::string& pointer, const std::string& text) -> Result<JobId> {
+    if (const auto id = JobId::read(text)) return *id;
+    Error error = no_job(text);
+    error.details.object()->set("field", pointer);
+    return error;
+  };
+  for (std::size_t i = 0; i < out.terms.depends_on.size(); ++i) {
+    CALYX_TRY(const JobId id, id_at("/depends_on/" + std::to_string(i), out.terms.depends_on[i]));
+    out.depends_on.push_back(id);
+  }
+
+  json::Value whole = json::object({{"recipe", asked.recipe}, {"job", asked.job}});
+  std::string text = json::canonical(whole);
+  out.input = input_of(asked.job);
+  out.request = crypto::Sha256{}(text);
+  if (out.shape.items() == 0) {
+    out.spec = std::move(text);
+    return out;
+  }
+  // The explicit items are cut out, segment by segment: one of a million is then found without the rest.
+  json::Value* list = whole.object()->find("job");
+  std::string_view pointer = out.shape.items_pointer();
+  while (!pointer.empty() && list != nullptr) {
+    pointer.remove_prefix(1);
+    const std::size_t slash = std::min(pointer.find('/'), pointer.size());
+    list = list->object() == nullptr ? nullptr : list->object()->find(pointer.substr(0, slash));
+    pointer.remove_prefix(slash);
+  }
+  if (list == nullptr || list->array() == nullptr || list->array()->size() != out.shape.items())
+    return fail(Reason::internal, "a job's items are not where its shape says");
+  json::Array items = std::move(*list->array());
+  *list->array() = json::Array{};
+  std::string segment;
+  for (std::size_t i = 0; i < items.size(); ++i) {
+    segment.push_back(segment.empty() ? '[' : ',');
+    json::append_canonical(segment, items[i]);
+    if ((i + 1) % items_a_segment != 0 && i + 1 != items.size()) continue;
+    segment.push_back(']');
+    out.items.push_back(std::move(segment));
+    segment.clear();
+  }
+  out.spec = json::canonical(whole);
+  return out;
+}
+
+Result<JobEstimate> estimate_job(const Book& book, const PreparedJob& job) {
+  const Wide rate = core::rate_of(book.prices, job.terms.requirements);
+  if (rate > core::amount_max.micro)
+    return field_error(Reason::amount_out_of_range, "/requirements",
+                       "cost more than " + say(core::amount_max) + " FLOPS a second");
+  JobEstimate out{.tasks = job.shape.tasks(), .rate = Money{static_cast<std::int64_t>(rate)}};
+  const std::optional<Wide> worst =
+      core::worst_case(rate, out.tasks, job.terms.max_retries + 1, job.terms.timeout_s);
+  if (worst && *worst <= core::amount_max.micro) out.worst_case = Money{static_cast<std::int64_t>(*worst)};
+  if (!out.worst_case && !job.terms.max_cost)
+    return field_error(Reason::amount_out_of_range, "/max_cost",
+                       "is needed: " + std::to_string(out.tasks) + " tasks of " +
+                           std::to_string(job.terms.timeout_s) + " s may cost more than " +
+                           say(core::amount_max) + " FLOPS");
+  out.hold = out.worst_case ? *out.worst_case : *job.terms.max_cost;
+  if (job.terms.max_cost) out.hold = std::min(out.hold, *job.terms.max_cost);
+  return out;
+}
+
+Result<JobSubmitted> submit_job(Transaction& tx, const Principal& principal, const PreparedJob& job,
+                                const Policy* narrowing) {
+  const Book& book = tx.book();
+  CALYX_TRY(const Caller caller, authorize(book, principal));
+  const WalletState* payer = nullptr;
+  if (job.wallet) {
+    CALYX_TRY(payer, spendable(book, caller, *job.wallet));
+  } else if (!caller.is_operator()) {
+    payer = book.wallet(caller.wallet);
+  }
+  const AccountNumber account = payer == nullptr ? 0 : payer->number;
+
+  JobStore& jobs = tx.store().jobs();
+  if (!job.once.empty()) {
+    CALYX_TRY(const std::optional<JobNumber> before, jobs.find_once(account, job.once));
+    if (before) {
+      CALYX_TRY(const Held first, hold(tx, *before));
+      if (first.known->row.request != job.request) return reused(Reason::key_reused, "body");
+      return JobSubmitted{.id = job_id_of(book.tag, first.known->row),
+                          .status = first.state.status,
+                          .estimate = {.tasks = first.known->row.tasks,
+                                       .rate = first.known->row.rate,
+                                       .hold = first.known->row.hold},
+                          .replayed = true};
+    }
+  }
+  std::int64_t revision = 0;
+  if (!job.terms.project.empty()) {
+    CALYX_TRY(revision, revision_for_job(tx.store(), account, job.terms.project));
+  }
+  CALYX_TRY(const JobEstimate estimate, estimate_job(book, job));
+  if (estimate.hold.micro != 0 && payer == nullptr)
+    return field_error(Reason::field_missing, "/wallet_id", "is missing: somebody pays for this job");
+
+  std::vector<JobNumber> before;
+  for (const JobId& id : job.depends_on) {
+    Result<JobState> state = readable_job(book, tx.store(), caller, id);
+    if (!state.ok()) return state.error();
+    if (state->status == JobStatus::completed) continue;
+    if (is_terminal(state->status))
+      return field_error(Reason::field_value, "/depends_on",
+                         "names job " + id.text() + ", which ended " + std::string(word(state->status)));
+    before.push_back(state->number);
+  }
+  std::sort(before.begin(), before.end());
+  before.erase(std::unique(before.begin(), before.end()), before.end());
+
+  CALYX_TRY(const JobNumber last, jobs.last_job());
+  store::JobRow row{.number = last + 1,
+                    .account = account,
+                    .at = tx.now(),
+                    .once = job.once,
+                    .request = job.request,
+                    .input = job.input,
+                    .spec = job.spec,
+                    .tasks = estimate.tasks,
+                    .items = job.shape.items(),
+                    .hold = estimate.hold,
+                    .rate = estimate.rate,
+                    .revision = revision};
+  const JobId id = job_id_of(book.tag, row);
+  const core::Requirements& needs = job.terms.requirements;
+  std::optional<std::string> gpu_type;
+  if (needs.gpu_count > 0 && !needs.gpu_type.empty()) gpu_type = needs.gpu_type;
+  if (payer != nullptr) {
+    // Judged also where it costs nothing: a frozen wallet or a GPU that is not allowed is refused all the
+    // same.
+    const std::string request = core::hex(job.request);
+    CALYX_CHECK(
+        pass_policy(tx, {.wallet = payer,
+                         .operation = "job",
+                         .amount = estimate.hold,
+                         .job_id = {},
+                         .gpu_type = gpu_type,
+                         .judges_gpu = needs.gpu_count > 0,
+                         .narrowing = narrowing,
+                         .terms = [&] {
+                           return json::canonical(json::object({{"operation", "job"}, {"request", request}}));
+                         }}));
+  }
+  if (estimate.hold.micro != 0) {
+    CALYX_TRY(const Placed held, tx.append(SpendEvent{.wallet = account,
+                                                      .job_id = id.text(),
+                                                      .amount = estimate.hold,
+                                                      .gpu_type = gpu_type,
+                                                      .job = row.number}));
+    row.lock = held.seq;
+    if (book.house == 0)
+      CALYX_CHECK(create_wallet(tx, Principal{}, {.owner_id = std::string(house_owner_id)}));
+  }
+
+  JobStore& written = tx.change_jobs();
+  CALYX_CHECK(written.add_job(row));
+  for (std::size_t i = 0; i < job.items.size(); ++i)
+    CALYX_CHECK(written.add_items(row.number, i * items_a_segment, job.items[i]));
+  for (const JobNumber one : before) CALYX_CHECK(written.add_edge(one, row.number));
+  JobState state{.number = row.number,
+                 .account = account,
+                 .status = before.empty() ? JobStatus::queued : JobStatus::planning,
+                 .priority = job.terms.priority,
+                 .ready = before.empty() ? Readiness::to_lease : Readiness::nothing,
+                 .waiting = before.size(),
+                 .events = 1};
+  CALYX_CHECK(written.add_state(state));
+  CALYX_CHECK(written.add_event(
+      row.number, 1, tx.now(),
+      json::canonical(
+          json::object({{"event", "submitted"}, {"status", word(state.status)}, {"tasks", row.tasks}}))));
+  return JobSubmitted{.id = id, .status = state.status, .estimate = estimate};
+}
+
+Result<Done> set_prices(Transaction& tx, const Principal& principal, const core::Prices& prices) {
+  CALYX_TRY(const Caller caller, authorize(tx.book(), principal));
+  CALYX_CHECK(operator_only(caller));
+  const auto check = [](const std::string& field, Money price) -> Result<Done> {
+    return price.micro == 0 ? Result<Done>(Done{}) : check_amount(field, price);
+  };
+  CALYX_CHECK(check("/prices/base", prices.base));
+  CALYX_CHECK(check("/prices/cpu", prices.cpu));
+  CALYX_CHECK(check("/prices/memory_gb", prices.memory_gb));
+  if (prices.gpus.size() > gpu_types_max)
+    return field_error(Reason::field_value, "/prices/gpus",
+                       "has " + std::to_string(prices.gpus.size()) + " members, takes at most " +
+                           std::to_string(gpu_types_max));
+  for (const auto& [type, price] : prices.gpus) {
+    CALYX_CHECK(check_name("/prices/gpus", type, key_text_max));
+    CALYX_CHECK(check("/prices/gpus", price));
+  }
+  if (prices == tx.book().prices) return Done{};
+  CALYX_CHECK(tx.append(PricesSet{prices}));
+  return Done{};
+}
+
+}  // namespace calyx::services
