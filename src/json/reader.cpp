@@ -106,6 +106,7 @@ bool has_half_pair(std::string_view raw) noexcept {
 struct NumberToken {
   std::string_view text;
   bool whole = true;
+  bool exponent = false;
 };
 NumberToken number_at_start(std::string_view token) noexcept {
   NumberToken number;
@@ -128,6 +129,7 @@ NumberToken number_at_start(std::string_view token) noexcept {
   }
   if (peek(at) == 'e' || peek(at) == 'E') {
     number.whole = false;
+    number.exponent = true;
     ++at;
     if (peek(at) == '+' || peek(at) == '-') ++at;
     if (!digits()) return {};
@@ -151,6 +153,19 @@ std::optional<json::Value> scalar(std::string_view token) {
   return json::Value::number_token(std::string(token));
 }
 
+/// Whether the canonical spelling of `number` is its own text: an integer that a double holds, or a plain
+/// decimal of at most 15 significant digits, the last of them not 0. Such a one is the shortest that reads as
+/// its double, since no two decimals of 15 digits read as the same one.
+bool is_canonical(const NumberToken& number) noexcept {
+  std::string_view digits = number.text;
+  if (!digits.empty() && digits.front() == '-') digits.remove_prefix(1);
+  if (number.exponent || digits.size() > 16) return false;
+  if (number.whole) return digits.size() <= 15 && number.text != "-0";
+  if (digits.back() == '0') return false;
+  // From 0.000001 on, what is smaller has an exponent.
+  return digits.substr(0, 8) != "0.000000";
+}
+
 std::string_view trimmed(std::string_view text) noexcept {
   while (!text.empty() && is_space(text.front())) text.remove_prefix(1);
   while (!text.empty() && is_space(text.back())) text.remove_suffix(1);
@@ -161,8 +176,10 @@ std::string_view trimmed(std::string_view text) noexcept {
 /// visited, so everything is.
 class Walk {
  public:
-  Walk(Desk& desk, std::string_view text, const ReadLimits& limits)
-      : desk_(desk), text_(text), limits_(limits) {}
+  /// `cut` may be null; then `items_a_segment` means nothing.
+  Walk(Desk& desk, std::string_view text, const ReadLimits& limits, std::size_t items_a_segment,
+       LongList* cut)
+      : desk_(desk), text_(text), limits_(limits), items_a_segment_(items_a_segment), cut_(cut) {}
 
   Result<json::Value> all() {
     const std::string_view bare = trimmed(text_);
@@ -258,6 +275,11 @@ class Walk {
 
   Result<json::Value> array(ondemand::array& from, const Place& place, std::size_t depth) {
     if (depth > limits_.depth) return too_deep(place);
+    if (cut_ != nullptr && cut_->items == 0 && depth == 3 && !place.in_array && !place.parent->in_array) {
+      std::size_t count = 0;
+      if (const auto error = from.count_elements().get(count)) return syntax(error);
+      if (count > items_a_segment_) return cut(from, place, depth);
+    }
     json::Array items;
     Place inner{&place, {}, 0, true};
     for (auto read : from) {
@@ -285,6 +307,137 @@ class Walk {
     if (const auto twice = key_twice(members))
       return fail_at(Reason::duplicate_key, "the key stands twice", Place{&place, *twice, 0, false});
     return json::Value(*json::Object::of(std::move(members)));
+  }
+
+  /// Puts the list `from` into `cut_`; an empty one is left.
+  Result<json::Value> cut(ondemand::array& from, const Place& place, std::size_t depth) {
+    append_pointer(cut_->pointer, &place);
+    std::string segment;
+    Place inner{&place, {}, 0, true};
+    std::size_t room = 0;
+    const auto close = [&] {
+      segment.push_back(']');
+      room = segment.size();
+      cut_->segments.push_back(std::move(segment));
+      segment = std::string();
+    };
+    for (auto read : from) {
+      ondemand::value item;
+      if (const auto error = std::move(read).get(item)) return syntax(error);
+      if (segment.empty()) segment.reserve(room + room / 8);
+      segment.push_back(segment.empty() ? '[' : ',');
+      const std::size_t start = segment.size();
+      CALYX_CHECK(spell(item, inner, depth, segment));
+      cut_->objects = cut_->objects && segment[start] == '{';
+      if (++inner.index % items_a_segment_ == 0) close();
+    }
+    if (!segment.empty()) close();
+    cut_->items = inner.index;
+    return json::Value(json::Array());
+  }
+
+  /// Appends the canonical spelling of `from`, which nobody keeps as a value.
+  Result<Done> spell(ondemand::value& from, const Place& place, std::size_t depth, std::string& out) {
+    const std::string_view token = from.raw_json_token();
+    switch (token.empty() ? '\0' : token.front()) {
+      case '{': {
+        ondemand::object members;
+        if (const auto error = from.get_object().get(members)) return syntax(error);
+        return spell(members, place, depth + 1, out);
+      }
+      case '[': {
+        ondemand::array items;
+        if (const auto error = from.get_array().get(items)) return syntax(error);
+        if (depth + 1 > limits_.depth) return too_deep(place);
+        Place inner{&place, {}, 0, true};
+        out.push_back('[');
+        for (auto read : items) {
+          ondemand::value item;
+          if (const auto error = std::move(read).get(item)) return syntax(error);
+          if (inner.index != 0) out.push_back(',');
+          CALYX_CHECK(spell(item, inner, depth + 1, out));
+          ++inner.index;
+        }
+        out.push_back(']');
+        return Done{};
+      }
+      case '"': {
+        const std::string_view raw = trimmed(token);
+        if (raw.find('"', 1) == raw.size() - 1 && raw.find('\\') == std::string_view::npos) {
+          // Taken, not passed over: who passes over a string takes a colon behind it for its own.
+          ondemand::raw_json_string taken;
+          if (const auto error = from.get_raw_json_string().get(taken)) return syntax(error);
+          out += raw;
+          return Done{};
+        }
+        CALYX_TRY(const std::string_view text, string(from.get_string(), token, place));
+        json::append_string(out, text);
+        return Done{};
+      }
+      default: {
+        const std::string_view bare = trimmed(token);
+        const NumberToken number = number_at_start(bare);
+        if (!number.text.empty() && number.text.size() == bare.size() && is_canonical(number)) {
+          out += bare;
+          return Done{};
+        }
+        const auto read = scalar(bare);
+        if (!read) return fail_at(Reason::not_json, "no JSON value", offset_of(token.data()));
+        json::append_canonical(out, *read);
+        return Done{};
+      }
+    }
+  }
+
+  Result<Done> spell(ondemand::object& from, const Place& place, std::size_t depth, std::string& out) {
+    if (depth > limits_.depth) return too_deep(place);
+    const std::size_t first = pieces_.size();
+    out.push_back('{');
+    const std::size_t start = out.size();
+    bool in_order = true;
+    for (auto read : from) {
+      ondemand::field field;
+      if (const auto error = std::move(read).get(field)) return syntax(error);
+      // Unescaped, a key lies in the text or in the parser's own buffer, which is not used again before the
+      // next text.
+      const std::string_view raw = raw_key(field.key());
+      std::string_view key = raw;
+      const bool escaped = raw.find('\\') != std::string_view::npos;
+      if (escaped) {
+        CALYX_TRY(key, string(field.unescaped_key(), raw, place));
+      }
+      if (pieces_.size() != first) {
+        out.push_back(',');
+        in_order = in_order && json::before_in_utf16(pieces_.back().key, key);
+      }
+      const std::size_t begin = out.size();
+      if (escaped)
+        json::append_string(out, key);
+      else
+        out.append(raw.data() - 1, raw.size() + 2);  // with its quotes
+      out.push_back(':');
+      const Place inner{&place, key, 0, false};
+      CALYX_CHECK(spell(field.value(), inner, depth, out));
+      pieces_.push_back({key, begin, out.size()});
+    }
+    if (!in_order) {
+      const auto pieces = pieces_.begin() + static_cast<std::ptrdiff_t>(first);
+      std::sort(pieces, pieces_.end(),
+                [](const Piece& a, const Piece& b) { return json::before_in_utf16(a.key, b.key); });
+      const auto twice = std::adjacent_find(pieces, pieces_.end(),
+                                            [](const Piece& a, const Piece& b) { return a.key == b.key; });
+      if (twice != pieces_.end())
+        return fail_at(Reason::duplicate_key, "the key stands twice", Place{&place, twice->key, 0, false});
+      ordered_.clear();
+      for (auto piece = pieces; piece != pieces_.end(); ++piece) {
+        if (piece != pieces) ordered_.push_back(',');
+        ordered_.append(out, piece->begin, piece->end - piece->begin);
+      }
+      out.replace(start, out.size() - start, ordered_);
+    }
+    pieces_.resize(first);
+    out.push_back('}');
+    return Done{};
   }
 
   Error too_deep(const Place& place) const {
@@ -319,6 +472,15 @@ class Walk {
   Desk& desk_;
   std::string_view text_;
   const ReadLimits& limits_;
+  const std::size_t items_a_segment_;
+  LongList* const cut_;
+  /// The members of the objects that are being spelled, the innermost last.
+  struct Piece {
+    std::string_view key;
+    std::size_t begin = 0, end = 0;
+  };
+  std::vector<Piece> pieces_;
+  std::string ordered_;
   ondemand::document document_;
   bool begun_ = false;  ///< Before, the document has no place to ask for.
 };
@@ -366,17 +528,17 @@ std::size_t raw_control(std::string_view text) noexcept {
   return std::string_view::npos;
 }
 
-Result<json::Value> walk(std::string_view text, const ReadLimits& limits) {
+Result<json::Value> walk(std::string_view text, const ReadLimits& limits, std::size_t items_a_segment,
+                         LongList* cut) {
   if (text.size() > desk_bytes || desk_gone) {
     Desk own;
-    return Walk(own, text, limits).all();
+    return Walk(own, text, limits, items_a_segment, cut).all();
   }
-  return Walk(thread_desk, text, limits).all();
+  return Walk(thread_desk, text, limits, items_a_segment, cut).all();
 }
 
-}  // namespace
-
-Result<core::json::Value> read_json(std::string_view text, const ReadLimits& limits) {
+Result<json::Value> read(std::string_view text, const ReadLimits& limits, std::size_t items_a_segment,
+                         LongList* cut) {
   if (text.size() > limits.bytes)
     return fail(Reason::too_large,
                 std::to_string(text.size()) + " bytes, at most " + std::to_string(limits.bytes) + " are read",
@@ -386,7 +548,7 @@ Result<core::json::Value> read_json(std::string_view text, const ReadLimits& lim
   if (text.substr(0, 3) == "\xEF\xBB\xBF")  // newer simdjson skips it
     return fail_at(Reason::not_json, "a byte order mark", std::size_t{0});
 
-  Result<json::Value> read = walk(text, limits);
+  Result<json::Value> read = walk(text, limits, items_a_segment, cut);
   if (read.reason() != Reason::not_json) return read;
 
   // What is wrong is known to simdjson only roughly; from here on time does not matter.
@@ -400,6 +562,22 @@ Result<core::json::Value> read_json(std::string_view text, const ReadLimits& lim
     return fail_at(text[control] == '\0' ? Reason::zero_character : Reason::not_json,
                    "a control character in a string", control);
   return read;
+}
+
+}  // namespace
+
+Result<core::json::Value> read_json(std::string_view text, const ReadLimits& limits) {
+  return read(text, limits, 0, nullptr);
+}
+
+Result<core::json::Value> read_json(std::string_view text, const ReadLimits& limits,
+                                    std::size_t items_a_segment, LongList& cut) {
+  cut = {};
+  Result<core::json::Value> value = read(text, limits, items_a_segment, &cut);
+  if (value.ok()) return value;
+  // Counting a list finds faults behind those that come first, so what is wrong is said by the usual way.
+  cut = {};
+  return read_json(text, limits);
 }
 
 }  // namespace calyx

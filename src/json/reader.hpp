@@ -8,7 +8,10 @@
 #include <calyx/core/json.hpp>
 #include <calyx/core/result.hpp>
 #include <cstddef>
+#include <cstdint>
+#include <string>
 #include <string_view>
+#include <vector>
 
 namespace calyx {
 
@@ -35,5 +38,18 @@ struct ReadLimits {
 ///
 /// Threads: any. Each keeps a small buffer for the next call.
 Result<core::json::Value> read_json(std::string_view text, const ReadLimits& limits = {});
+
+/// A list that is too long to be held as values: the canonical text (RFC 8785) of its items instead.
+struct LongList {
+  std::string pointer;                ///< Where it stood.
+  std::uint64_t items = 0;            ///< 0: no list was so long.
+  std::vector<std::string> segments;  ///< JSON arrays of `items_a_segment` each, the last one of fewer.
+  bool objects = true;                ///< Whether all items are objects.
+};
+
+/// As `read_json`, but the first list of more than `items_a_segment` items that is a member of the root's
+/// member is put into `cut`, and an empty one stands in its place. It takes a tenth of the time and memory.
+Result<core::json::Value> read_json(std::string_view text, const ReadLimits& limits,
+                                    std::size_t items_a_segment, LongList& cut);
 
 }  // namespace calyx

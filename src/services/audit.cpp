@@ -11,6 +11,7 @@
 #include "crypto/verify.hpp"
 #include "json/reader.hpp"
 #include "services/access.hpp"
+#include "services/job_text.hpp"
 #include "services/receipts.hpp"
 
 namespace calyx::services {
@@ -476,7 +477,7 @@ class Audit {
       CALYX_TRY(const std::optional<store::JobRow> row, jobs.job(state.number));
       if (!row) return job_fault("its row is missing");
       if (row->account != state.account) return job_fault("its state names another payer");
-      if (row->items == 0 && crypto::Sha256{}(row->spec) != row->request)
+      if (request_of(row->spec, row->items != 0, row->input) != row->request)
         return job_fault("its request is not the one whose hash it has");
       const auto lock = book_.locks.find(row->lock);
       if (row->lock != 0 && !is_terminal(state.status)) {

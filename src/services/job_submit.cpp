@@ -14,23 +14,6 @@ using store::JobState;
 using store::JobStore;
 using store::Readiness;
 
-/// What the tasks of `job` are made from, as a receipt's `input_hash` covers it: the payload without the
-/// choice of a device, which changes no result; for a job that makes its payloads from other members too,
-/// all of these.
-core::Digest input_of(const json::Object& job) {
-  json::Object input;
-  if (const json::Value* payload = job.find("payload"); payload != nullptr && payload->object() != nullptr)
-    for (const json::Member& member : *payload->object())
-      if (member.key != "device") input.set(member.key, member.value);
-  json::Object all;
-  for (const std::string_view name : shape_members)
-    if (const json::Value* value = job.find(name); value != nullptr && name != "payload")
-      all.set(std::string(name), *value);
-  if (all.empty()) return crypto::Sha256{}(json::canonical(json::Value(std::move(input))));
-  if (job.find("payload") != nullptr) all.set("payload", std::move(input));
-  return crypto::Sha256{}(json::canonical(json::Value(std::move(all))));
-}
-
 /// A job of a batch has the key of the batch, a space, and its place in it; what is before the space is the
 /// caller's.
 Result<Done> check_job_key(std::string_view key) {
@@ -59,17 +42,24 @@ Result<Done> refuse_unbuilt(const JobTerms& terms, const core::JobShape& shape) 
   return Done{};
 }
 
+/// The shape of a submit whose items may be cut out.
+Result<core::JobShape> shape_of(const JobSubmit& asked) {
+  if (asked.items == nullptr) return core::JobShape::read(asked.job);
+  return core::JobShape::read_stored(asked.job, asked.items->items);
+}
+
 }  // namespace
 
 Result<PreparedJob> prepare_job(const JobSubmit& asked) {
   CALYX_TRY(JobTerms terms, read_terms(asked.job, asked.recipe));
   CALYX_CHECK(check_job_key(asked.idempotency_key));
-  CALYX_TRY(core::JobShape shape, core::JobShape::read(asked.job));
+  CALYX_TRY(core::JobShape shape, shape_of(asked));
   CALYX_CHECK(refuse_unbuilt(terms, shape));
   PreparedJob out{.terms = std::move(terms),
                   .shape = std::move(shape),
                   .wallet = asked.wallet,
-                  .once = asked.idempotency_key};
+                  .once = asked.idempotency_key,
+                  .items = asked.items};
   const auto id_at = [&](const std::string& pointer, const std::string& text) -> Result<JobId> {
     if (const auto id = JobId::read(text)) return *id;
     Error error = no_job(text);
@@ -81,39 +71,43 @@ Result<PreparedJob> prepare_job(const JobSubmit& asked) {
     out.depends_on.push_back(id);
   }
 
-  json::Value whole = json::object({{"recipe", asked.recipe}, {"job", asked.job}});
-  std::string text = json::canonical(whole);
-  out.input = input_of(asked.job);
-  out.request = crypto::Sha256{}(text);
-  if (out.shape.items() == 0) {
-    out.spec = std::move(text);
-    return out;
-  }
-  // The explicit items are cut out, segment by segment: one of a million is then found without the rest.
-  json::Value* list = whole.object()->find("job");
-  std::string_view pointer = out.shape.items_pointer();
-  while (!pointer.empty() && list != nullptr) {
-    pointer.remove_prefix(1);
-    const std::size_t slash = std::min(pointer.find('/'), pointer.size());
-    list = list->object() == nullptr ? nullptr : list->object()->find(pointer.substr(0, slash));
-    pointer.remove_prefix(slash);
-  }
-  if (list == nullptr || list->array() == nullptr || list->array()->size() != out.shape.items())
+  if (out.items == nullptr)
+    out.items = std::make_shared<const LongList>(cut_items(asked.job, out.shape.items_pointer()));
+  if (out.items->items != out.shape.items())
     return fail(Reason::internal, "a job's items are not where its shape says");
-  json::Array items = std::move(*list->array());
-  *list->array() = json::Array{};
-  std::string segment;
-  for (std::size_t i = 0; i < items.size(); ++i) {
-    segment.push_back(segment.empty() ? '[' : ',');
-    json::append_canonical(segment, items[i]);
-    if ((i + 1) % items_a_segment != 0 && i + 1 != items.size()) continue;
-    segment.push_back(']');
-    out.items.push_back(std::move(segment));
-    segment.clear();
-  }
-  out.spec = json::canonical(whole);
+  out.text = spell_job(asked.job, asked.recipe, *out.items);
   return out;
 }
+
+}  // namespace calyx::services
+
+namespace calyx {
+
+Result<JobSubmit> JobSubmit::read(std::string_view text) {
+  const auto read_with = [&](LongList* cut) -> Result<JobSubmit> {
+    const ReadLimits limits{.bytes = job_text_bytes_max};
+    CALYX_TRY(core::json::Value job, cut == nullptr
+                                         ? read_json(text, limits)
+                                         : read_json(text, limits, services::items_a_segment, *cut));
+    if (job.object() == nullptr) return services::field_error(Reason::field_type, "", "must be an object");
+    JobSubmit out;
+    out.job = std::move(*job.object());
+    return out;
+  };
+  auto cut = std::make_shared<LongList>();
+  CALYX_TRY(JobSubmit out, read_with(cut.get()));
+  if (cut->items == 0) return out;
+  const Result<core::JobShape> shape = core::JobShape::read_stored(out.job, cut->items);
+  const bool are_items = shape.ok() && shape->items_pointer() == cut->pointer &&
+                         (cut->objects || cut->pointer != "/fan_out/items");
+  if (!are_items) return read_with(nullptr);  // a long list of another kind, or one that is at fault
+  out.items = std::move(cut);
+  return out;
+}
+
+}  // namespace calyx
+
+namespace calyx::services {
 
 Result<JobEstimate> estimate_job(const Book& book, const PreparedJob& job) {
   const Wide rate = core::rate_of(book.prices, job.terms.requirements);
@@ -151,7 +145,7 @@ Result<JobSubmitted> submit_job(Transaction& tx, const Principal& principal, con
     CALYX_TRY(const std::optional<JobNumber> before, jobs.find_once(account, job.once));
     if (before) {
       CALYX_TRY(const Held first, hold(tx, *before));
-      if (first.known->row.request != job.request) return reused(Reason::key_reused, "body");
+      if (first.known->row.request != job.text.request) return reused(Reason::key_reused, "body");
       return JobSubmitted{.id = job_id_of(book.tag, first.known->row),
                           .status = first.state.status,
                           .estimate = {.tasks = first.known->row.tasks,
@@ -186,9 +180,9 @@ Result<JobSubmitted> submit_job(Transaction& tx, const Principal& principal, con
                     .account = account,
                     .at = tx.now(),
                     .once = job.once,
-                    .request = job.request,
-                    .input = job.input,
-                    .spec = job.spec,
+                    .request = job.text.request,
+                    .input = job.text.input,
+                    .spec = job.text.spec,
                     .tasks = estimate.tasks,
                     .items = job.shape.items(),
                     .hold = estimate.hold,
@@ -201,7 +195,7 @@ Result<JobSubmitted> submit_job(Transaction& tx, const Principal& principal, con
   if (payer != nullptr) {
     // Judged also where it costs nothing: a frozen wallet or a GPU that is not allowed is refused all the
     // same.
-    const std::string request = core::hex(job.request);
+    const std::string request = core::hex(job.text.request);
     CALYX_CHECK(
         pass_policy(tx, {.wallet = payer,
                          .operation = "job",
@@ -227,8 +221,9 @@ Result<JobSubmitted> submit_job(Transaction& tx, const Principal& principal, con
 
   JobStore& written = tx.change_jobs();
   CALYX_CHECK(written.add_job(row));
-  for (std::size_t i = 0; i < job.items.size(); ++i)
-    CALYX_CHECK(written.add_items(row.number, i * items_a_segment, job.items[i]));
+  const std::vector<std::string>& segments = job.items->segments;
+  for (std::size_t i = 0; i < segments.size(); ++i)
+    CALYX_CHECK(written.add_items(row.number, i * items_a_segment, segments[i]));
   for (const JobNumber one : before) CALYX_CHECK(written.add_edge(one, row.number));
   JobState state{.number = row.number,
                  .account = account,

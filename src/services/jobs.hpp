@@ -7,6 +7,7 @@
 #include <calyx/jobs.hpp>
 
 #include "services/access.hpp"
+#include "services/job_text.hpp"
 #include "services/known_job.hpp"
 #include "services/transaction.hpp"
 
@@ -20,13 +21,10 @@ struct PreparedJob {
   core::JobShape shape;
   std::optional<WalletId> wallet;
   IdempotencyKey once;
-  std::string spec;                ///< Canonical, without its explicit items.
-  core::Digest request;            ///< Of all that was asked,
-  core::Digest input;              ///< and of what the tasks are made from.
-  std::vector<std::string> items;  ///< Segments of `items_a_segment`, each a JSON array.
+  JobText text;
+  std::shared_ptr<const LongList> items;  ///< The explicit ones.
   std::vector<JobId> depends_on;
 };
-inline constexpr std::uint64_t items_a_segment = 4096;
 inline constexpr std::uint64_t lease_tasks_max = 4096;
 
 /// Fails: as `read_terms` and `JobShape::read`; `job_unknown` for a dependency that is no job's id;

@@ -9,29 +9,31 @@ namespace {
 
 namespace json = core::json;
 
-constexpr std::size_t job_body_max = std::size_t{64} << 20;  ///< Explicit items are many.
 constexpr std::size_t batch_jobs_max = 200;
 constexpr std::uint64_t listed_usually = 50;
 
 /// The body of a submit: `wallet_id` is ours, the rest is the job.
-Result<JobSubmit> read_submit(json::Value body) {
-  JobSubmit out;
-  if (body.object() == nullptr) return field_fault(Reason::field_type, "", "must be an object");
-  if (const json::Value* wallet = body.find("wallet_id"); wallet != nullptr && !wallet->is_null()) {
+Result<JobSubmit> take_wallet(JobSubmit asked) {
+  if (const json::Value* wallet = asked.job.find("wallet_id"); wallet != nullptr && !wallet->is_null()) {
     if (wallet->string() == nullptr) return field_fault(Reason::field_type, "/wallet_id", "must be a string");
-    out.wallet = WalletId::read(*wallet->string());
-    if (!out.wallet)
+    asked.wallet = WalletId::read(*wallet->string());
+    if (!asked.wallet)
       return fail(Reason::wallet_unknown, "no wallet has such an id",
                   json::object({{"field", "/wallet_id"}}));
   }
+  asked.job.erase("wallet_id");
+  return asked;
+}
+Result<JobSubmit> read_submit(json::Value body) {
+  JobSubmit out;
+  if (body.object() == nullptr) return field_fault(Reason::field_type, "", "must be an object");
   out.job = std::move(*body.object());
-  out.job.erase("wallet_id");
-  return out;
+  return take_wallet(std::move(out));
 }
 
 Result<JobSubmit> read_submit(const Call& call) {
-  CALYX_TRY(json::Value body, read_body(call.request, job_body_max));
-  CALYX_TRY(JobSubmit asked, read_submit(std::move(body)));
+  CALYX_TRY(JobSubmit asked, JobSubmit::read(call.request.body));
+  CALYX_TRY(asked, take_wallet(std::move(asked)));
   CALYX_TRY(asked.idempotency_key, idempotency_key(call.request));
   return asked;
 }
@@ -280,7 +282,7 @@ Result<Response> estimate_job(Call& call) {
 }
 
 Result<Response> submit_jobs(Call& call) {
-  CALYX_TRY(json::Value body, read_body(call.request, job_body_max));
+  CALYX_TRY(json::Value body, read_body(call.request, job_text_bytes_max));
   Fields fields(body);
   const json::Value* listed = fields.find("jobs");
   if (listed == nullptr) return field_fault(Reason::field_missing, "/jobs", "is missing");
@@ -578,7 +580,7 @@ Result<Response> lease_tasks(Call& call) {
 }
 
 Result<Response> report_tasks(Call& call) {
-  CALYX_TRY(const json::Value body, read_body(call.request, job_body_max));
+  CALYX_TRY(const json::Value body, read_body(call.request, job_text_bytes_max));
   Fields fields(body);
   Report report;
   CALYX_TRY(report.token, read_token(fields));

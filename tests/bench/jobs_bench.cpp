@@ -19,7 +19,6 @@
 
 #include "../engine/tarballs.hpp"
 #include "archive/archive.hpp"
-#include "json/reader.hpp"
 #include "measure.hpp"
 #include "spawn.hpp"
 
@@ -119,8 +118,9 @@ Sample submit_of(const Settings& settings, const json::Object& job) {
 Sample submit_of_items(const Settings& settings, const std::string& text) {
   BenchMarket market(settings);
   return timed([&] {
-    json::Value job = must(read_json(text, {.bytes = text.size()}));
-    market.submit(std::move(*job.object()));
+    JobSubmit job = must(JobSubmit::read(text));
+    job.wallet = market.payer;
+    must(market.all.submit_job(job));
     return 1;
   });
 }

@@ -13,6 +13,7 @@
 
 #include "json/pointer.hpp"
 
+using calyx::LongList;
 using calyx::read_json;
 using calyx::ReadLimits;
 using calyx::Reason;
@@ -23,6 +24,34 @@ namespace json = calyx::core::json;
 namespace {
 
 using namespace std::string_view_literals;
+
+/// `text`, read with long lists cut out and then put back in their places.
+Result<Value> read_cut(std::string_view text, std::size_t items_a_segment, LongList& cut) {
+  Result<Value> value = read_json(text, {}, items_a_segment, cut);
+  if (!value.ok() || cut.items == 0) return value;
+  std::string list;
+  for (const std::string& segment : cut.segments) {
+    list += list.empty() ? "[" : ",";
+    list.append(segment, 1, segment.size() - 2);
+  }
+  Result<Value> items = read_json(list + "]");
+  if (!items.ok()) return items;
+  for (const json::Member& outer : *value->object()) {
+    if (outer.value.object() == nullptr) continue;
+    for (const json::Member& inner : *outer.value.object()) {
+      std::string pointer;
+      calyx::append_pointer_step(pointer, outer.key);
+      calyx::append_pointer_step(pointer, inner.key);
+      if (pointer != cut.pointer) continue;
+      CHECK(inner.value.array()->empty());
+      CHECK(items->array()->size() == cut.items);
+      value->object()->find(outer.key)->object()->set(inner.key, *items);
+      return value;
+    }
+  }
+  FAIL_CHECK("nothing stands at " << cut.pointer);
+  return value;
+}
 
 std::string nested(std::size_t depth) { return std::string(depth, '[') + std::string(depth, ']'); }
 
@@ -322,6 +351,7 @@ TEST_CASE("a mutated text is read whole or refused for a reason, and what was re
   std::mt19937 random(20261123);
   const auto below = [&random](std::size_t n) { return static_cast<std::size_t>(random() % n); };
   std::size_t accepted = 0;
+  std::size_t cut_out = 0;
   for (int round = 0; round < 100'000; ++round) {
     std::string text = seeds[below(seeds.size())];
     for (std::size_t edits = 1 + below(3); edits > 0 && !text.empty(); --edits) {
@@ -334,6 +364,22 @@ TEST_CASE("a mutated text is read whole or refused for a reason, and what was re
         default: text.resize(place); break;
       }
     }
+    const std::string inside = R"({"a":[1,2],"o":{"k":0,"l":[{},)" + text + R"(,[1]]},"z":0})";
+    const auto whole = read_json(inside);
+    LongList cut;
+    const auto put_back = read_cut(inside, 2, cut);
+    if (put_back.reason() != whole.reason() ||
+        (whole.ok() ? json::canonical(*put_back) != json::canonical(*whole)
+                    : at(put_back.error()) != at(whole.error()))) {
+      CAPTURE(inside);
+      FAIL_CHECK("cut out it is not the same");
+    }
+    if (cut.items != 0) ++cut_out;
+    if (whole.ok() && whole->find("o") != nullptr) {
+      const Value* list = whole->find("o")->find("l");
+      if (list != nullptr && list->array() != nullptr && list->array()->size() > 2) CHECK(cut.items != 0);
+    }
+
     const auto read = read_json(text);
     if (!read.ok()) {
       if (expected.count(read.reason()) == 0) {
@@ -353,6 +399,62 @@ TEST_CASE("a mutated text is read whole or refused for a reason, and what was re
     }
   }
   CHECK(accepted > 5000);
+  CHECK(cut_out > 5000);
+}
+
+TEST_CASE("a long list is cut out as canonical text, the second level's first and no other") {
+  LongList cut;
+  const auto read = read_json(R"({"a":[1,2,3],"b":{"c":{"d":[1,2,3]},"e":[1,2],"f/g":[ {"y" : 1.50, "x":-0},
+      "\u0041\n", 1e2, 0.1, 0.0000001, 9007199254740993, true , {} ]},"h":{"i":[1,2,3]}})",
+                              {}, 3, cut);
+  REQUIRE(read.ok());
+  CHECK(cut.pointer == "/b/f~1g");
+  CHECK(cut.items == 8);
+  CHECK_FALSE(cut.objects);
+  CHECK(cut.segments == std::vector<std::string>{R"([{"x":0,"y":1.5},"A\n",100])",
+                                                 "[0.1,1e-7,9007199254740992]", "[true,{}]"});
+  CHECK(json::text(*read) == R"({"a":[1,2,3],"b":{"c":{"d":[1,2,3]},"e":[1,2],"f/g":[]},"h":{"i":[1,2,3]}})");
+
+  REQUIRE(read_json(R"({"a":{"b":[{},{},{}]}})", {}, 2, cut).ok());
+  CHECK(cut.objects);
+  REQUIRE(read_json(R"([[[1,2,3]]])", {}, 2, cut).ok());
+  CHECK(cut.items == 0);
+  CHECK_FALSE(read_json(R"({"a":{"b":[1,2,3]})", {}, 2, cut).ok());
+  CHECK(cut.segments.empty());
+}
+
+TEST_CASE("the number of a long list is spelled as a value is") {
+  std::mt19937_64 random(20261128);
+  const auto below = [&random](std::size_t n) { return static_cast<std::size_t>(random() % n); };
+  for (int round = 0; round < 100'000; ++round) {
+    std::string number = below(2) == 0 ? "-" : "";
+    const auto digits = [&](std::size_t most) {
+      for (std::size_t i = below(most + 1); i > 0; --i) number.push_back(static_cast<char>('0' + below(10)));
+    };
+    if (below(3) == 0) {
+      number += "0";
+    } else {
+      number.push_back(static_cast<char>('1' + below(9)));
+      digits(17);
+    }
+    if (below(3) != 0) {
+      number += ".";
+      number.append(below(9), '0');
+      number.push_back(static_cast<char>('0' + below(10)));
+      digits(12);
+    }
+    if (below(6) == 0) {
+      number += below(2) == 0 ? "e-" : "E";
+      number.push_back(static_cast<char>('0' + below(10)));
+    }
+    LongList cut;
+    const auto read = read_json(R"({"a":{"b":[)" + number + ",0]}}", {}, 1, cut);
+    REQUIRE(read.ok());
+    if (cut.segments.front() != "[" + json::canonical(*read_json(number)) + "]") {
+      CAPTURE(number);
+      CHECK(cut.segments.front() == "[" + json::canonical(*read_json(number)) + "]");
+    }
+  }
 }
 
 TEST_CASE("a step of a pointer escapes its own two characters and no others") {
