@@ -48,6 +48,8 @@ constexpr int write_timeout_s = 10;
 // a broken connection.
 constexpr std::size_t drained_bytes_max = std::size_t{16} << 20;
 
+constexpr int threads_max = 256;
+
 struct Settings {
   std::string market;  // empty: in memory
   std::string host = "127.0.0.1";
@@ -55,11 +57,13 @@ struct Settings {
   std::size_t body_bytes_max = calyx::request_body_max;
   bool issue_operator_key = false;
   bool behind_proxy = false;
+  unsigned workers = 0;  // threads that do jobs
+  bool commands = false;
 };
 
 constexpr const char* usage =
     "usage: calyx_gateway [--market PATH] [--host ADDRESS] [--port NUMBER] [--max-body BYTES]\n"
-    "                     [--issue-operator-key] [--behind-proxy]\n"
+    "                     [--issue-operator-key] [--behind-proxy] [--work THREADS [--allow-bare-host]]\n"
     "\n"
     "  --market PATH         the market file, made when absent (without it: in memory, gone at the end)\n"
     "  --host ADDRESS        where to listen (127.0.0.1)\n"
@@ -67,6 +71,8 @@ constexpr const char* usage =
     "  --max-body BYTES      the longest request body, at most 1048576 (1048576)\n"
     "  --issue-operator-key  mint an operator's API key and print it, this once\n"
     "  --behind-proxy        connections from this machine are a proxy's: GET /metrics takes a key from all\n"
+    "  --work THREADS        do recipes' jobs on so many threads (0: workers elsewhere do all)\n"
+    "  --allow-bare-host     and run jobs' commands as processes of this machine's own\n"
     "\n"
     "The environment may name a token for GET /metrics alone in CALYX_METRICS_TOKEN.\n";
 
@@ -102,7 +108,12 @@ CommandLine read_command_line(int count, char** words) {
       line.settings.behind_proxy = true;
       continue;
     }
-    if (word != "--market" && word != "--host" && word != "--port" && word != "--max-body") {
+    if (word == "--allow-bare-host") {
+      line.settings.commands = true;
+      continue;
+    }
+    if (word != "--market" && word != "--host" && word != "--port" && word != "--max-body" &&
+        word != "--work") {
       line.fault = "there is no option " + std::string(word);
       return line;
     }
@@ -118,6 +129,11 @@ CommandLine read_command_line(int count, char** words) {
       if (!port) line.fault = "--port takes 0 to 65535";
       line.settings.port = port.value_or(0);
     }
+    if (word == "--work") {
+      const auto threads = number_in<int>(value, threads_max);
+      if (!threads) line.fault = "--work takes 0 to " + std::to_string(threads_max);
+      line.settings.workers = static_cast<unsigned>(threads.value_or(0));
+    }
     if (word == "--max-body") {
       const auto bytes = number_in<std::size_t>(value, calyx::request_body_max);
       if (!bytes) line.fault = "--max-body takes 0 to " + std::to_string(calyx::request_body_max);
@@ -125,6 +141,7 @@ CommandLine read_command_line(int count, char** words) {
     }
     if (!line.fault.empty()) return line;
   }
+  if (line.settings.commands && line.settings.workers == 0) line.fault = "--allow-bare-host needs --work";
   return line;
 }
 
@@ -433,6 +450,19 @@ int complain(const std::string& line) {
   return 1;
 }
 
+/// A worker beside the gateway, if one is asked for.
+calyx::Result<std::optional<calyx::Worker>> worker_of(calyx::Engine& engine, const Settings& settings) {
+  std::optional<calyx::Worker> out;
+  if (settings.workers == 0) return out;
+  calyx::WorkerOptions options{.name = "gateway", .threads = settings.workers};
+  if (settings.commands)
+    options.commands = calyx::CommandOptions{.scratch = "/dev/shm", .allow_bare_host = true};
+  auto started = calyx::Worker::start(engine, std::move(options));
+  if (!started) return started.error();
+  out = *std::move(started);
+  return out;
+}
+
 int run(const Settings& settings) {
   // Signals are waited for by one thread and interrupt none; threads made from here on inherit that.
   sigset_t ends;
@@ -446,6 +476,8 @@ int run(const Settings& settings) {
   if (const char* token = std::getenv("CALYX_METRICS_TOKEN")) options.metrics_token = token;
   auto engine = calyx::Engine::open(std::move(options));
   if (!engine) return complain(engine.error().message);
+  const auto worker = worker_of(*engine, settings);
+  if (!worker) return complain(worker.error().message);
   Gateway gateway(*engine, settings);
   const std::optional<int> port = gateway.bind();
   if (!port) return complain("cannot listen on " + settings.host + " port " + std::to_string(settings.port));

@@ -25,6 +25,11 @@ inline constexpr std::size_t job_text_bytes_max = std::size_t{64} << 20;
 /// host's function, or `runner_command`), what it is given and how that is split (`type`, `payload`,
 /// `fan_out`, …), and on what terms (`timeout_s`, `max_retries`, `priority`, `depends_on`, `tags`,
 /// `requirements`, `max_cost`, …).
+///
+/// With `retry_of`, the id of a job that has ended, only those of its tasks run that did not complete; what
+/// the submit leaves out of work, shape and terms is taken from that job. With `resume_from` a sweep runs
+/// only the points that the sweep of that id has no result of. Either takes the finished results over,
+/// uncharged.
 struct JobSubmit {
   core::json::Object job{};
   /// Who pays; a wallet's own key pays itself. An operator names it, unless the job costs nothing.
@@ -87,7 +92,7 @@ struct Job {
   std::string error{};  ///< In words; empty for a job that went well.
   std::optional<core::Digest> output_hash{};
   std::optional<ReceiptId> receipt{};
-  std::optional<JobId> retry_of{};
+  std::optional<JobId> retry_of{}, resume_from{};
   Instant created_at{};
   std::optional<Instant> started_at{}, ended_at{};
 };

@@ -35,8 +35,8 @@ Result<std::uint64_t> first_of(const Page& page) {
   return static_cast<std::uint64_t>(number);
 }
 
-/// Checks, reads and spells a submit, before the gate is asked for.
-Result<services::PreparedJob> prepare(Market& market, const JobSubmit& asked) {
+/// The same of one that stands for itself.
+Result<services::PreparedJob> prepare_whole(Market& market, const JobSubmit& asked) {
   if (!asked.recipe.empty()) {
     const auto recipe = market.workshop().recipe(asked.recipe);
     if (recipe == nullptr)
@@ -49,6 +49,28 @@ Result<services::PreparedJob> prepare(Market& market, const JobSubmit& asked) {
       CALYX_CHECK(recipe->check(payload == nullptr ? json::Value() : *payload));
   }
   return services::prepare_job(asked);
+}
+
+/// Checks, reads and spells a submit, before the gate is asked for.
+Result<services::PreparedJob> prepare(Market& market, const Principal& principal, const JobSubmit& asked) {
+  CALYX_TRY(const services::EarlierName name, services::earlier_name(asked.job));
+  if (name.field.empty()) return prepare_whole(market, asked);
+  // What has ended does not change any more, so it may be read before the gate is asked for.
+  CALYX_TRY(const engine::Reading by, reading(market, principal));
+  return market.history([&](MarketStore& store) -> Result<services::PreparedJob> {
+    Result<FoundJob> found = find_job(market, store, by, name.id);
+    if (!found.ok()) {
+      Error error = std::move(found).error();
+      if (error.reason == Reason::job_unknown)
+        error.details.object()->set("field", "/" + std::string(name.field));
+      return error;
+    }
+    const services::Earlier earlier{name, found->known, found->state};
+    CALYX_TRY(const JobSubmit whole, services::completed_from(store, earlier, asked));
+    CALYX_TRY(services::PreparedJob job, prepare_whole(market, whole));
+    CALYX_TRY(job.taken, services::take_over(store, earlier, whole, job));
+    return job;
+  });
 }
 
 }  // namespace
@@ -93,7 +115,7 @@ Result<Done> tend(Market& market, JobNumber number) {
 }  // namespace engine
 
 Result<JobEstimate> Session::estimate_job(const JobSubmit& asked) {
-  CALYX_TRY(const services::PreparedJob job, prepare(*market_, asked));
+  CALYX_TRY(const services::PreparedJob job, prepare(*market_, principal_, asked));
   return market_->read([&](const Book& book, Instant) -> Result<JobEstimate> {
     CALYX_TRY(const Caller caller, services::authorize(book, principal_));
     static_cast<void>(caller);
@@ -106,7 +128,8 @@ Result<std::vector<Result<JobSubmitted>>> Session::submit_jobs(std::span<const R
   std::vector<Result<services::PreparedJob>> jobs;
   jobs.reserve(asked.size());
   for (const Result<JobSubmit>& one : asked)
-    jobs.push_back(one.ok() ? prepare(*market_, *one) : Result<services::PreparedJob>(one.error()));
+    jobs.push_back(one.ok() ? prepare(*market_, principal_, *one)
+                            : Result<services::PreparedJob>(one.error()));
   using Outcomes = std::vector<Result<JobSubmitted>>;
   Result<Outcomes> submitted = market_->write([&](Transaction& tx) -> Result<Outcomes> {
     Outcomes outcomes;
@@ -127,7 +150,7 @@ Result<JobSubmitted> Session::submit_job(const JobSubmit& asked) {
   CALYX_CHECK(market_->usable());
   // Only a job of a batch has a key with a space, which keeps the two apart.
   CALYX_CHECK(services::check_key_text("Idempotency-Key", asked.idempotency_key, services::Empty::allowed));
-  CALYX_TRY(const services::PreparedJob job, prepare(*market_, asked));
+  CALYX_TRY(const services::PreparedJob job, prepare(*market_, principal_, asked));
   Result<JobSubmitted> submitted = market_->write(
       [&](Transaction& tx) { return services::submit_job(tx, principal_, job, narrowing_.get()); });
   if (submitted.ok()) market_->workshop().knock();

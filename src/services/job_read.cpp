@@ -76,6 +76,7 @@ Job view(std::uint32_t tag, const KnownJob& known, const JobState& state,
   if (state.receipt >= 0)
     out.receipt = ReceiptId::make(state.ended.us, static_cast<std::uint64_t>(state.receipt), tag);
   if (!terms.retry_of.empty()) out.retry_of = JobId::read(terms.retry_of);
+  if (!terms.resume_from.empty()) out.resume_from = JobId::read(terms.resume_from);
   if (state.started.us != 0) out.started_at = state.started;
   if (state.ended.us != 0) out.ended_at = state.ended;
   return out;

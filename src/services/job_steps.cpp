@@ -21,19 +21,6 @@ std::int64_t silence_us(const KnownJob& known) {
   return known.terms.timeout_s * core::us_per_second + lease_us;
 }
 
-void note_readiness(Held& job) {
-  JobState& state = job.state;
-  const std::uint64_t tasks = job.known->row.tasks;
-  const bool over = state.failure != JobFailure::none || state.completed + state.failed == tasks;
-  if (is_terminal(state.status))
-    state.ready = Readiness::nothing;
-  else if (over)
-    state.ready = state.running == 0 ? Readiness::to_end : Readiness::nothing;
-  else
-    state.ready = state.waiting == 0 && (state.fresh < tasks || state.retrying > 0) ? Readiness::to_lease
-                                                                                    : Readiness::nothing;
-}
-
 /// Takes every task from its worker: what runs is charged for the time that it ran, and its report will find
 /// no lease. A lease that is late is over, whether or not anybody has looked at it since: of a worker that
 /// vanished nothing is charged, of a task that hung its timeout.
@@ -75,8 +62,16 @@ Result<Held> hold(Transaction& tx, JobNumber number) {
   return held;
 }
 
+Readiness readiness(const JobState& state, std::uint64_t tasks) {
+  if (is_terminal(state.status)) return Readiness::nothing;
+  if (state.failure != JobFailure::none || state.completed + state.failed == tasks)
+    return state.running == 0 ? Readiness::to_end : Readiness::nothing;
+  const bool more = state.fresh < tasks || state.retrying > 0;
+  return more && state.waiting == 0 ? Readiness::to_lease : Readiness::nothing;
+}
+
 Result<Done> put(Transaction& tx, Held& job) {
-  note_readiness(job);
+  job.state.ready = readiness(job.state, job.known->row.tasks);
   return tx.change_jobs().put_state(job.state);
 }
 

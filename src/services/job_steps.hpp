@@ -21,6 +21,8 @@ struct Held {
 
 /// Fails: `corrupt` for a job without a state.
 Result<Held> hold(Transaction& tx, JobNumber number);
+/// What may be done with a job of `tasks` tasks next.
+store::Readiness readiness(const store::JobState& state, std::uint64_t tasks);
 /// Writes the state of `job` back, with what may be done with it next.
 Result<Done> put(Transaction& tx, Held& job);
 /// Adds an event to the job's own.

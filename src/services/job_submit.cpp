@@ -35,7 +35,6 @@ Result<Done> refuse_unbuilt(const JobTerms& terms, const core::JobShape& shape) 
       {!shape.reduce().command.empty(), "/reduce", "a reduce by a command is not run yet: name an operator"},
       {!terms.callback_url.empty(), "/callback_url", "nobody is called back yet: follow the job's stream"},
       {terms.checkpoints || terms.resumes, "/checkpointing", "no checkpoint is kept yet: a task begins anew"},
-      {!terms.retry_of.empty(), "/retry_of", "a job's failed tasks are not retried yet: submit them anew"},
   };
   for (const Row& row : rows)
     if (row.asked) return fail(Reason::unsupported, row.says, json::object({{"field", row.field}}));
@@ -116,7 +115,7 @@ Result<JobEstimate> estimate_job(const Book& book, const PreparedJob& job) {
                        "cost more than " + say(core::amount_max) + " FLOPS a second");
   JobEstimate out{.tasks = job.shape.tasks(), .rate = Money{static_cast<std::int64_t>(rate)}};
   const std::optional<Wide> worst =
-      core::worst_case(rate, out.tasks, job.terms.max_retries + 1, job.terms.timeout_s);
+      core::worst_case(rate, out.tasks - job.taken.tasks, job.terms.max_retries + 1, job.terms.timeout_s);
   if (worst && *worst <= core::amount_max.micro) out.worst_case = Money{static_cast<std::int64_t>(*worst)};
   if (!out.worst_case && !job.terms.max_cost)
     return field_error(Reason::amount_out_of_range, "/max_cost",
@@ -229,14 +228,29 @@ Result<JobSubmitted> submit_job(Transaction& tx, const Principal& principal, con
                  .account = account,
                  .status = before.empty() ? JobStatus::queued : JobStatus::planning,
                  .priority = job.terms.priority,
-                 .ready = before.empty() ? Readiness::to_lease : Readiness::nothing,
                  .waiting = before.size(),
+                 .fresh = job.taken.fresh,
+                 .completed = job.taken.tasks,
                  .events = 1};
+  for (const TakenResults& taken : job.taken.results)
+    CALYX_CHECK(written.add_results(
+        row.number,
+        {.first = taken.first, .count = taken.count, .attempts = taken.attempts, .body = taken.body}));
+  for (const core::Chunk& gap : job.taken.gaps)
+    for (std::uint64_t task = gap.start; task < gap.end; ++task) {
+      CALYX_CHECK(written.put_retry({.job = row.number, .task = task, .not_before = tx.now()}));
+      ++state.retrying;
+    }
+  if (job.taken.tasks == row.tasks) {  // nothing is left to run, so nothing to wait for
+    state.status = JobStatus::running;
+    state.started = tx.now();
+  }
+  state.ready = readiness(state, row.tasks);
   CALYX_CHECK(written.add_state(state));
-  CALYX_CHECK(written.add_event(
-      row.number, 1, tx.now(),
-      json::canonical(
-          json::object({{"event", "submitted"}, {"status", word(state.status)}, {"tasks", row.tasks}}))));
+  json::Value told =
+      json::object({{"event", "submitted"}, {"status", word(state.status)}, {"tasks", row.tasks}});
+  if (job.taken.tasks != 0) told.object()->set("taken_over", job.taken.tasks);
+  CALYX_CHECK(written.add_event(row.number, 1, tx.now(), json::canonical(told)));
   return JobSubmitted{.id = id, .status = state.status, .estimate = estimate};
 }
 

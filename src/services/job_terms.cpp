@@ -195,6 +195,7 @@ Result<JobTerms> read_terms(const json::Object& job, std::string_view recipe) {
   terms.number("queue_ttl_s", out.queue_ttl_s, 1, job_seconds_max);
   terms.flag("idempotent", out.idempotent);
   terms.text("retry_of", out.retry_of, key_text_max);
+  terms.text("resume_from", out.resume_from, key_text_max);
   CALYX_CHECK(terms.done());
   return out;
 }

@@ -37,6 +37,7 @@ struct JobTerms {
   std::int64_t queue_ttl_s = 0;                  ///< From submission to its first task; 0: none.
   bool idempotent = false;                       ///< A task may run twice at once.
   std::string retry_of;                          ///< The job whose failed tasks this one tries again.
+  std::string resume_from;                       ///< The sweep whose finished points this one takes over.
 };
 
 /// Members that say what the job splits into, for all types: core/job_shape.hpp judges them.

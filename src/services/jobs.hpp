@@ -7,6 +7,7 @@
 #include <calyx/jobs.hpp>
 
 #include "services/access.hpp"
+#include "services/job_again.hpp"
 #include "services/job_text.hpp"
 #include "services/known_job.hpp"
 #include "services/transaction.hpp"
@@ -24,6 +25,7 @@ struct PreparedJob {
   JobText text;
   std::shared_ptr<const LongList> items;  ///< The explicit ones.
   std::vector<JobId> depends_on;
+  TakenOver taken;  ///< From an earlier job.
 };
 inline constexpr std::uint64_t lease_tasks_max = 4096;
 

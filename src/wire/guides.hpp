@@ -218,8 +218,12 @@ again.
 
 ## When something fails
 
-`max_retries` tries a failed task again; a task whose worker vanished is handed out again at no cost of yours. To submit
-again what failed, read `recommended_action` first: the same input fails the same way.
+`max_retries` tries a failed task again; a task whose worker vanished is handed out again at no cost of yours.
+
+Once a job has ended, `{"retry_of": "<job id>"}` as the body of a submit runs what failed or never ran, as a job of its own
+with a hold for that alone; what completed is taken over. Read `recommended_action` first: the same input fails the same
+way. A sweep with `"resume_from": "<job id>"` runs only the points that the sweep of that id has no result of, so a grid
+may grow without paying twice.
 
 )";
 

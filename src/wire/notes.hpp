@@ -102,7 +102,7 @@ inline constexpr std::string_view submit =
     "split:object reduce:any candidates:array shared_payload:object replicas:int seed:any project "
     "timeout_s:int max_retries:int priority depends_on:texts tags:texts requirements:object "
     "max_cost:flops max_budget:flops max_parallel:int max_failed_tasks:int "
-    "deadline_s:int queue_ttl_s:int idempotent:bool";
+    "deadline_s:int queue_ttl_s:int idempotent:bool retry_of resume_from";
 inline constexpr std::string_view submit_recipe =
     "payload:object wallet_id fan_out:object batch_size:int merge_strategy timeout_s:int max_retries:int "
     "priority depends_on:texts tags:texts requirements:object max_cost:flops max_budget:flops "
@@ -111,7 +111,7 @@ inline constexpr std::string_view submitted = "job_id id status hold:flops estim
 inline constexpr std::string_view job =
     "job_id id status type work:object project revision:int wallet_id priority tags:texts depends_on:texts "
     "progress:object hold:flops cost:flops error:object recommended_action output_hash receipt_id retry_of "
-    "created_at started_at ended_at";
+    "resume_from created_at started_at ended_at";
 inline constexpr std::string_view project =
     "name wallet_id remote_dir description created_at active_revision:int";
 inline constexpr std::string_view readiness =

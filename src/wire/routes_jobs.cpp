@@ -254,6 +254,7 @@ void append_json(std::string& out, const Job& job) {
     members.null("output_hash");
   members.id("receipt_id", job.receipt)
       .id("retry_of", job.retry_of)
+      .id("resume_from", job.resume_from)
       .instant("created_at", job.created_at)
       .instant("started_at", job.started_at)
       .instant("ended_at", job.ended_at)

@@ -381,6 +381,116 @@ def test_curl_follows_a_job_to_its_end(gateway):
     assert events_in(said.decode()) == ["submitted", "ended", "end"]
 
 
+SCRIPT = """
+import json, os
+payload = json.load(open(os.environ['COMPUTALOT_TASK_PAYLOAD']))
+print('COMPUTALOT_PROGRESS:{"epoch":5,"loss":0.23}')
+print('scored')
+result = {'score': 0.95, 'tested': payload['test']}
+json.dump(result, open(os.environ['COMPUTALOT_TASK_RESULT'], 'w'))
+"""
+
+
+@needs_curl
+def test_the_documents_commands_of_projects_and_recipes_run_as_they_stand(tmp_path):
+    gateway = Gateway("--market", str(tmp_path / "market.db"), "--work", "1", "--allow-bare-host")
+    try:
+        (tmp_path / "Dockerfile").write_text("FROM scratch\n")
+        (tmp_path / "computalot.project.json").write_text("{}")
+        (tmp_path / "script.py").write_text(SCRIPT)
+        ids = {}
+
+        def run(command, status):
+            for name, value in {
+                "https://dev.computalot.com": gateway.url,
+                "$TOKEN": gateway.key,
+                "<job_id>": ids.get("job", ""),
+                "<id1>": ids.get("job", ""),
+                "<id2>": ids.get("second", ""),
+            }.items():
+                command = command.replace(name, value)
+            done = subprocess.run(
+                ["sh", "-c", command + " -w '\\n%{http_code}'"], capture_output=True, text=True, timeout=60, cwd=tmp_path
+            )
+            assert done.returncode == 0, done.stderr
+            body, code = done.stdout.rsplit("\n", 1)
+            assert int(code) == status, done.stdout
+            return body
+
+        assert run(
+            """curl -sS -X POST https://dev.computalot.com/api/v1/feedback \\
+-H "Content-Type: application/json" \\
+-d '{"type": "bug", "title": "Brief summary", "description": "What happened, what you expected"}'""",
+            201,
+        )
+        said = run('curl -sS -H "Authorization: Bearer $TOKEN" https://dev.computalot.com/api/v1/recipes', 200)
+        assert [recipe["name"] for recipe in json.loads(said)["recipes"]] == ["packing"]
+        # Three numbers are no 45: the sample of the document is refused, with the place.
+        said = run(
+            """curl -sS -X POST -H "Authorization: Bearer $TOKEN" \\
+-H "Content-Type: application/json" \\
+https://dev.computalot.com/api/v1/recipes/packing/jobs \\
+-d '{"payload": {"operation": "eval", "candidate": [0.12, 0.31, 0.88]}, "timeout_s": 300}'""",
+            422,
+        )
+        assert json.loads(said)["error"]["details"]["field"] == "/payload/candidate"
+
+        run(
+            """curl -sS -X POST -H "Authorization: Bearer $TOKEN" \\
+-H "Content-Type: application/json" \\
+https://dev.computalot.com/api/v1/projects \\
+-d '{"name": "my-proj", "remote_dir": "/root/projects/my-proj"}'""",
+            201,
+        )
+        said = run(
+            """tar czf code.tar.gz Dockerfile computalot.project.json script.py
+curl -sS -X POST -H "Authorization: Bearer $TOKEN" \\
+--data-binary @code.tar.gz \\
+https://dev.computalot.com/api/v1/projects/my-proj/push""",
+            201,
+        )
+        assert json.loads(said)["revision"] == 1
+        for name in ("second", "job"):
+            said = run(
+                """curl -sS -X POST -H "Authorization: Bearer $TOKEN" \\
+-H "Content-Type: application/json" \\
+https://dev.computalot.com/api/v1/jobs \\
+-d '{"type": "structured_runner", "runner_command": ["python3", "script.py"], "payload": {"test": true}, "project": "my-proj", "timeout_s": 120}'""",
+                201,
+            )
+            ids[name] = json.loads(said)["job_id"]
+        run(
+            """curl -sS -X POST -H "Authorization: Bearer $TOKEN" \\
+-H "Content-Type: application/json" \\
+https://dev.computalot.com/api/v1/projects/my-proj/init""",
+            200,
+        )
+        said = run(
+            """curl -sS -H "Authorization: Bearer $TOKEN" \\
+https://dev.computalot.com/api/v1/projects/my-proj/status""",
+            200,
+        )
+        assert json.loads(said)["can_accept_new_jobs"] is True
+
+        stream = run(
+            'curl -sS -N -H "Authorization: Bearer $TOKEN" https://dev.computalot.com/api/v1/jobs/<job_id>/stream', 200
+        )
+        assert events_in(stream)[-2:] == ["ended", "end"]
+        stream = run(
+            'curl -sS -N -H "Authorization: Bearer $TOKEN" "https://dev.computalot.com/api/v1/jobs/watch?ids=<id1>,<id2>"',
+            200,
+        )
+        assert events_in(stream)[-1] == "end"
+        at = 'curl -sS -H "Authorization: Bearer $TOKEN" https://dev.computalot.com/api/v1'
+        results = json.loads(run(at + "/results/<job_id>", 200))
+        assert (results["status"], results["result"]) == ("completed", {"score": 0.95, "tested": True})
+        (task,) = json.loads(run(at + "/jobs/<job_id>/tasks", 200))["tasks"]
+        assert task["progress"] == {"epoch": 5, "loss": 0.23}
+        assert "scored" in json.loads(run(at + "/jobs/<job_id>/output", 200))["stdout"]
+    finally:
+        gateway.stop()
+
+
 def open_stream(gateway, job):
     line = socket.create_connection(("127.0.0.1", gateway.port), timeout=20)
     line.sendall(

@@ -390,6 +390,35 @@ def test_a_task_may_submit_wait_and_even_close(path: Path) -> None:
     until(lambda: not worker.running)
 
 
+def test_a_retry_runs_what_failed_and_keeps_the_rest(market: calyx.Market, they: SimpleNamespace) -> None:
+    broken = True
+    ran: list[int] = []
+
+    def third(payload: dict[str, int]) -> int:
+        ran.append(payload["x"])
+        if broken and payload["x"] == 3:
+            raise ValueError("not yet")
+        return payload["x"] * 10
+
+    market.register_task("third", third)
+    job = they.agent.submit(task="third", payload={"x": [1, 2, 3]}, fan_out={"by": "x"})
+    with pytest.raises(calyx.Invalid, match="has not ended"):
+        job.retry()
+    job.wait()
+    assert job.state().status == "partial"
+    assert "retry_of" in job.state().recommended_action
+
+    broken = False
+    ran.clear()
+    again = job.retry(tags=["second"])
+    again.wait()
+    assert ran == [3]
+    assert again.result == [10, 20, 30]
+    assert (again.state().retry_of, again.state().tags) == (job.id, ["second"])
+    with pytest.raises(calyx.Invalid, match="nothing is left"):
+        again.retry()
+
+
 def test_an_interrupt_ends_a_wait_and_fails_no_task() -> None:
     script = """
         import calyx, os, signal, threading, time

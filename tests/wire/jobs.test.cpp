@@ -12,7 +12,7 @@ namespace {
 
 constexpr const char* job_members =
     "job_id id status type work project revision wallet_id priority tags depends_on progress hold cost error "
-    "recommended_action output_hash receipt_id retry_of created_at started_at ended_at";
+    "recommended_action output_hash receipt_id retry_of resume_from created_at started_at ended_at";
 
 // A price of a FLOPS a second, and somebody who can pay it.
 struct Yard {
@@ -376,8 +376,10 @@ TEST_CASE("CP-68 to CP-83: what is no job is refused with its place, and nothing
       {"CP-81: nobody is called yet", R"("callback_url":"https://example.org/")", "unsupported",
        "/callback_url"},
       {"CP-83: nothing is kept yet", R"("checkpointing":{"enabled":true})", "unsupported", "/checkpointing"},
-      {"nothing is retried yet", R"("retry_of":"job_01M32511TR0000000G014850DB")", "unsupported",
-       "/retry_of"},
+      {"a retry of nothing", R"("retry_of":"job_01M32511TR0000000G014850DB")", "job_unknown", "/retry_of"},
+      {"a retry of a number", R"("retry_of":7)", "field_type", "/retry_of"},
+      {"two jobs before", R"("retry_of":"job_01M32511TR0000000G014850DB","resume_from":"job_1")",
+       "field_value", "/resume_from"},
       {"CP-82: a need of nobody's", R"("requirements":{"luck":1})", "field_unknown", "/requirements/luck"},
       {"CP-82: half a core", R"("requirements":{"cpu":0.5})", "field_type", "/requirements/cpu"},
       {"CP-83: a word for yes", R"("checkpointing":{"enabled":"yes"})", "field_type",

@@ -124,6 +124,7 @@ class JobState:
     output_hash: str | None
     receipt_id: str | None
     retry_of: str | None
+    resume_from: str | None
     created_at: datetime
     started_at: datetime | None
     ended_at: datetime | None
@@ -409,6 +410,15 @@ class Job:
     def cancel(self) -> JobState:
         """Ends it: what runs is charged for its time, the rest of the hold comes back. One that has ended stays so."""
         return state_of(self._session._native.cancel_job(self.id))
+
+    def retry(self, **members: Any) -> Job:
+        """Runs again what failed or never ran, as a job of its own that takes the finished results over, uncharged.
+
+        Work, shape and terms are this job's; ``members`` are as in :meth:`Session.submit` and stand in their place.
+        Raises: ``Invalid`` (``field_value``) while the job has not ended, or when all of it has completed; as
+        :meth:`Session.submit`.
+        """
+        return self._session.submit(**{"wallet": self.state().wallet_id, **members, "retry_of": self.id})
 
     def _step(self, most_ms: int) -> JobState:
         """Waits a while; with no worker in this process, does tasks on this thread meanwhile."""

@@ -185,6 +185,7 @@ py::object job_of(const calyx::Job& job) {
        {"output_hash", job.output_hash ? out(core::output_hash_text(*job.output_hash)) : py::none()},
        {"receipt_id", maybe(job.receipt)},
        {"retry_of", maybe(job.retry_of)},
+       {"resume_from", maybe(job.resume_from)},
        {"created_at", out(job.created_at)},
        {"started_at", maybe(job.started_at)},
        {"ended_at", maybe(job.ended_at)}});

@@ -82,7 +82,8 @@ constexpr std::optional<JobFailure> read_job_failure(std::string_view text) noex
 constexpr std::string_view recommended_action(JobFailure failure) noexcept {
   switch (failure) {
     case JobFailure::none: return {};
-    case JobFailure::exit_nonzero: return "read the task's output, mend the command, and submit again";
+    case JobFailure::exit_nonzero:
+      return "read the task's output, mend the command, and submit again with retry_of";
     case JobFailure::signalled:
       return "read the task's output: the command crashed, or something outside calyx killed it";
     case JobFailure::timed_out: return "raise timeout_s, or split the work into more tasks";
@@ -92,20 +93,22 @@ constexpr std::string_view recommended_action(JobFailure failure) noexcept {
       return "write the result to the file that COMPUTALOT_TASK_RESULT names before the command ends";
     case JobFailure::result_invalid:
       return "write one JSON value, with no NaN and no integer beyond 2^53 - 1, and end the command with 0";
-    case JobFailure::task_failed: return "read the task's error, mend its payload, and submit again";
+    case JobFailure::task_failed:
+      return "read the task's error, mend what it calls, and submit again with retry_of";
     case JobFailure::not_started:
       return "check runner_command[0] and what the worker may run; see the project's status/details";
-    case JobFailure::lease_lost: return "submit again; if it happens again look at the workers";
-    case JobFailure::budget_exhausted: return "raise max_cost and submit again";
+    case JobFailure::lease_lost: return "submit again with retry_of; if it happens again look at the workers";
+    case JobFailure::budget_exhausted: return "submit again with retry_of and a max_cost for what is left";
     case JobFailure::too_many_failures:
-      return "read the failed tasks' errors, mend what they share, and submit again";
+      return "read the failed tasks' errors, mend what they share, and submit again with retry_of";
     case JobFailure::dependency_failed: return "mend the job named in the error, then submit this one again";
     case JobFailure::deadline_passed: return "raise deadline_s, or start more workers";
     case JobFailure::queue_expired:
       return "start a worker that meets the job's requirements, or raise queue_ttl_s";
     case JobFailure::merge_failed:
       return "read the tasks' results, and choose a merge_strategy or reduce that fits them";
-    case JobFailure::cancelled: return "submit again if the work is still wanted";
+    case JobFailure::cancelled:
+      return "submit again, with retry_of for what is left, if the work is still wanted";
   }
   return {};
 }
