@@ -29,6 +29,8 @@
 #include <thread>
 #include <utility>
 
+#include "webhooks.hpp"
+
 namespace {
 
 // Each connection holds a thread, as the HTTP library works.
@@ -59,17 +61,21 @@ struct Settings {
   bool behind_proxy = false;
   unsigned workers = 0;  // threads that do jobs
   bool commands = false;
+  std::optional<calyx::core::CallbackRules> callbacks;
 };
 
 constexpr const char* usage =
     "usage: calyx_gateway [--market PATH] [--host ADDRESS] [--port NUMBER] [--max-body BYTES]\n"
     "                     [--issue-operator-key] [--behind-proxy] [--work THREADS [--allow-bare-host]]\n"
+    "                     [--callbacks | --callbacks-inside PORT]\n"
     "\n"
     "  --market PATH         the market file, made when absent (without it: in memory, gone at the end)\n"
     "  --host ADDRESS        where to listen (127.0.0.1)\n"
     "  --port NUMBER         0 takes any that is free (8080)\n"
     "  --max-body BYTES      the longest request body, at most 1048576 (1048576)\n"
     "  --issue-operator-key  mint an operator's API key and print it, this once\n"
+    "  --callbacks           jobs may name a callback_url: https, port 443, public addresses\n"
+    "  --callbacks-inside PORT   the same on this port, with http and to any address: for a closed network\n"
     "  --behind-proxy        connections from this machine are a proxy's: GET /metrics takes a key from all\n"
     "  --work THREADS        do recipes' jobs on so many threads (0: workers elsewhere do all)\n"
     "  --allow-bare-host     and run jobs' commands as processes of this machine's own\n"
@@ -112,8 +118,12 @@ CommandLine read_command_line(int count, char** words) {
       line.settings.commands = true;
       continue;
     }
+    if (word == "--callbacks") {
+      line.settings.callbacks.emplace();
+      continue;
+    }
     if (word != "--market" && word != "--host" && word != "--port" && word != "--max-body" &&
-        word != "--work") {
+        word != "--work" && word != "--callbacks-inside") {
       line.fault = "there is no option " + std::string(word);
       return line;
     }
@@ -133,6 +143,12 @@ CommandLine read_command_line(int count, char** words) {
       const auto threads = number_in<int>(value, threads_max);
       if (!threads) line.fault = "--work takes 0 to " + std::to_string(threads_max);
       line.settings.workers = static_cast<unsigned>(threads.value_or(0));
+    }
+    if (word == "--callbacks-inside") {
+      const auto port = number_in<int>(value, 65'535);
+      if (!port) line.fault = "--callbacks-inside takes a port, 1 to 65535";
+      line.settings.callbacks = {
+          .allow_http = true, .allow_private = true, .ports = {static_cast<std::uint16_t>(port.value_or(0))}};
     }
     if (word == "--max-body") {
       const auto bytes = number_in<std::size_t>(value, calyx::request_body_max);
@@ -474,6 +490,7 @@ int run(const Settings& settings) {
   calyx::Options options;
   options.path = settings.market;
   if (const char* token = std::getenv("CALYX_METRICS_TOKEN")) options.metrics_token = token;
+  options.callbacks = settings.callbacks;
   auto engine = calyx::Engine::open(std::move(options));
   if (!engine) return complain(engine.error().message);
   const auto worker = worker_of(*engine, settings);
@@ -488,6 +505,19 @@ int run(const Settings& settings) {
     say("operator key's id: " + issued->key.id.text());
   }
   std::thread serving([&gateway] { gateway.serve(); });
+  std::atomic<bool> ended{false};
+  std::thread calling;
+  if (settings.callbacks)
+    calling = std::thread([&] {
+      const calyx::WebhookTransport transport = webhook_transport();
+      while (!ended) {
+        // One at a time, so that a server that stops waits for one only; what fails here is in the file
+        // still.
+        const auto round = engine->deliver_webhooks(transport, 1);
+        if (!round || round->delivered + round->failed + round->dead == 0)
+          std::this_thread::sleep_for(std::chrono::milliseconds(200));
+      }
+    });
   say("listening on http://" + settings.host + ":" + std::to_string(*port));
 
   // A server that fails ends the wait too, so the wait is a short one, again and again.
@@ -497,6 +527,8 @@ int run(const Settings& settings) {
   pthread_sigmask(SIG_UNBLOCK, &ends, nullptr);  // a second signal does not wait for anybody
   gateway.stop();
   serving.join();
+  ended = true;
+  if (calling.joinable()) calling.join();
   return asked ? 0 : complain("the server ended by itself");
 }
 

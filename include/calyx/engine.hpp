@@ -14,6 +14,7 @@
 #include <calyx/core/result.hpp>
 #include <calyx/session.hpp>
 #include <calyx/version.hpp>
+#include <calyx/webhooks.hpp>
 #include <cstdint>
 #include <functional>
 #include <memory>
@@ -57,6 +58,8 @@ struct Options {
   /// Who presents this in place of an API key may read `GET /metrics`, and nothing else. 16 to 128 bytes of
   /// 0x21-0x7E, kept in memory alone. Empty: there is none.
   std::string metrics_token{};
+  /// Which URLs a job may name as its `callback_url`; webhooks.hpp says how its end gets there. Empty: none.
+  std::optional<core::CallbackRules> callbacks{};
 
   /// For tests: the SQLite VFS that holds the file; empty is the system's. A VFS of its own has no gate
   /// and no key file: the market is for one process and its key is `random`'s.
@@ -111,6 +114,12 @@ class CALYX_EXPORT Engine {
   /// Takes what somebody has to tell the operators; no key is asked for. Fails: `field_value`;
   /// `feedback_full`, `too_much_feedback`, whose limits feedback.hpp names.
   Result<Feedback> submit_feedback(const FeedbackSubmit& asked);
+
+  /// Sends messages of jobs' ends that are due, `most` at most, one after the other, outside every lock. Call
+  /// it every few seconds, from one thread or from several: no two send one message at a time, also not from
+  /// two processes. Fails: `unsupported` without `Options::callbacks`; `field_missing`; the store, and then
+  /// what was sent and could not be written is sent again.
+  Result<WebhookRound> deliver_webhooks(const WebhookTransport& transport, std::size_t most = 64);
 
   /// A copy of the market file, made under the gate while others wait. Fails: `path_refused`, the store.
   Result<Done> backup(const std::string& path);

@@ -27,6 +27,7 @@
 #include <calyx/receipts.hpp>
 #include <calyx/streams.hpp>
 #include <calyx/version.hpp>
+#include <calyx/webhooks.hpp>
 #include <calyx/worker.hpp>
 #include <chrono>
 #include <cstdint>
@@ -125,6 +126,21 @@ class CALYX_EXPORT Session {
   Result<ApiKey> revoke_key(KeyId key);
   /// A new key of the same wallet and label in exchange for an old one, in one commit.
   Result<KeyIssued> rotate_key(KeyId key, const IdempotencyKey& once = {});
+
+  // ── webhooks ──
+
+  /// Whether `wallet` has a secret for its jobs' messages, and since when.
+  Result<WebhookSecret> webhook_secret(WalletId wallet);
+  /// Makes the next secret of `wallet`, shown this once (operator; a human for itself and its agents). The
+  /// one before it signs as well for `webhook_overlap_s`.
+  Result<WebhookSecret> rotate_webhook_secret(WalletId wallet);
+  /// The message of a job's end: one, or none. Fails: `job_unknown`.
+  Result<std::vector<Webhook>> job_webhooks(JobId id);
+  /// Messages that were given up, by job (operator). Fails: `field_value`.
+  Result<Listed<Webhook>> dead_webhooks(const Page& page = {});
+  /// A message that is dead, or was delivered, is due again, at once and with all its attempts (operator).
+  /// One that is pending stays as it is. Fails: `job_unknown`, also for a job that has no message.
+  Result<Webhook> replay_webhook(JobId id);
 
   // ── approvals ──
 

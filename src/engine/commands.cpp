@@ -85,11 +85,12 @@ Result<std::unique_ptr<Commands>> Commands::open(const CommandOptions& options) 
 }
 
 std::optional<TaskOutcome> Commands::run(const services::KnownJob& job, const std::string& source,
-                                         const TaskCall& call) {
+                                         const std::string& checkpoint, const TaskCall& call) {
   runner::Task task;
   task.argv = job.terms.command;
   task.payload = json::canonical(call.payload);
   task.source = source;
+  task.checkpoint_dir = checkpoint;
   task.network = network_;
   task.limits.timeout_ms = job.terms.timeout_s * 1'000;
   task.limits.memory_mb = static_cast<std::uint64_t>(job.terms.requirements.memory_mb);

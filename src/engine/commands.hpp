@@ -18,10 +18,11 @@ class Commands {
   /// Fails: `bare_host_refused` unless the host allowed it; as `runner::Runner::open`.
   static Result<std::unique_ptr<Commands>> open(const CommandOptions& options);
 
-  /// Runs the command of `job` on `payload` in the folder `source`, or in one of its own. Nothing where
-  /// `call.stopped` ended it: how it would have ended is not known.
+  /// Runs the command of `job` on `payload` in the folder `source`, or in one of its own; it may write to
+  /// `checkpoint`, a folder, unless that is empty. Nothing where `call.stopped` ended it: how it would have
+  /// ended is not known.
   std::optional<TaskOutcome> run(const services::KnownJob& job, const std::string& source,
-                                 const TaskCall& call);
+                                 const std::string& checkpoint, const TaskCall& call);
 
  private:
   Commands(std::unique_ptr<runner::Runner> runner, bool network)

@@ -4,6 +4,7 @@
 #include <calyx/session.hpp>
 #include <chrono>
 
+#include "engine/checkpoints.hpp"
 #include "engine/job_reading.hpp"
 #include "engine/market.hpp"
 #include "engine/paging.hpp"
@@ -48,7 +49,8 @@ Result<services::PreparedJob> prepare_whole(Market& market, const JobSubmit& ask
     if (recipe->check && asked.job.find("fan_out") == nullptr)
       CALYX_CHECK(recipe->check(payload == nullptr ? json::Value() : *payload));
   }
-  return services::prepare_job(asked);
+  const std::optional<core::CallbackRules>& callbacks = market.options().callbacks;
+  return services::prepare_job(asked, callbacks ? &*callbacks : nullptr);
 }
 
 /// Checks, reads and spells a submit, before the gate is asked for.
@@ -87,6 +89,7 @@ Result<Done> end_one(Market& market, JobNumber number) {
             }));
   CALYX_CHECK(market.write([&](Transaction& tx) { return services::end_job(tx, number, merged); }));
   market.workshop().knock();
+  drop_checkpoints(market, number);
   return Done{};
 }
 
@@ -197,8 +200,8 @@ Result<Listed<Job>> Session::jobs(const JobFilter& filter, const Page& page) {
 Result<Job> Session::cancel_job(JobId id) {
   CALYX_TRY(const JobNumber number,
             market_->write([&](Transaction& tx) { return services::cancel_job(tx, principal_, id); }));
-  static_cast<void>(number);
   market_->workshop().knock();
+  engine::drop_checkpoints(*market_, number);
   return job(id);
 }
 

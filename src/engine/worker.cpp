@@ -6,6 +6,7 @@
 #include <mutex>
 #include <thread>
 
+#include "engine/checkpoints.hpp"
 #include "engine/commands.hpp"
 #include "engine/market.hpp"
 #include "engine/performing.hpp"
@@ -225,6 +226,23 @@ TaskFunction function_of(const Workshop& workshop, const Lease& lease) {
   return {};
 }
 
+/// Runs a command's task in its project's folder, with its checkpoint where the job keeps any.
+std::optional<TaskOutcome> run_command(Market& market, Commands& commands, const services::KnownJob& job,
+                                       const TaskCall& call) {
+  const auto not_started = [](const Error& error) {
+    return TaskOutcome{.failure = JobFailure::not_started, .error = error.message};
+  };
+  const Result<std::string> folder =
+      project_folder(market, job.row.account, job.terms.project, job.row.revision);
+  if (!folder.ok()) return not_started(folder.error());
+  if (!job.terms.checkpoints) return commands.run(job, *folder, {}, call);
+  const Result<Checkpoint> checkpoint =
+      Checkpoint::open(market, call.job, call.index, job.terms.resumes, call.stopped);
+  if (checkpoint.ok()) return commands.run(job, *folder, checkpoint->path(), call);
+  if (checkpoint.reason() == Reason::stopped) return std::nullopt;
+  return not_started(checkpoint.error());
+}
+
 Result<bool> perform(Market& market, const WorkerOptions& options, const Stopped& stopped, Commands* commands,
                      Heart* heart) {
   const LeaseAsked asked{.worker = options.name,
@@ -273,11 +291,7 @@ Result<bool> perform(Market& market, const WorkerOptions& options, const Stopped
                         .stopped = stops,
                         .progress = [&](const json::Value& value) { holding->progress(value); }};
     if (is_command) {
-      const Result<std::string> folder =
-          project_folder(market, known->row.account, known->terms.project, known->row.revision);
-      std::optional<TaskOutcome> outcome =
-          folder.ok() ? commands->run(*known, *folder, call)
-                      : TaskOutcome{.failure = JobFailure::not_started, .error = folder.error().message};
+      std::optional<TaskOutcome> outcome = run_command(market, *commands, *known, call);
       if (!outcome) break;  // it is given back, or nobody's any more
       holding->add(*std::move(outcome));
       continue;
@@ -292,7 +306,9 @@ Result<bool> perform(Market& market, const WorkerOptions& options, const Stopped
                  .ran_ms = outcome.ran_ms};
     holding->add(std::move(outcome));
   }
-  CALYX_CHECK(holding->finish());
+  const Result<Done> finished = holding->finish();
+  if (is_command && known->terms.checkpoints) drop_checkpoints(market, known->row.number);
+  CALYX_CHECK(finished);
   return true;
 }
 
@@ -367,6 +383,7 @@ Result<Worker> Worker::start(Engine& engine, WorkerOptions options) {
   std::unique_ptr<engine::Commands> commands;
   if (options.commands) {
     CALYX_TRY(commands, engine::Commands::open(*options.commands));
+    engine::sweep_checkpoints(market);  // of jobs that ended while nobody was there to see to it
   }
   auto crew = std::make_unique<Crew>(market, std::move(options), std::move(commands));
   crew->start();

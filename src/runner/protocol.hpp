@@ -35,7 +35,7 @@ struct Request {
   std::int64_t timeout_ms;
   std::int64_t grace_ms;
   std::uint64_t memory_bytes;  ///< 0: not looked at; so with the limits below.
-  std::uint64_t disk_bytes;    ///< Below the first of the writable paths.
+  std::uint64_t disk_bytes;    ///< Below all writable paths together.
   std::uint64_t file_bytes;
   std::uint64_t open_files;
   std::uint64_t cpu_s;

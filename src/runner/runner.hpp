@@ -43,11 +43,11 @@ struct Limits {
   std::int64_t timeout_ms = 3'600'000;  ///< From its start on; then its group gets TERM. 0 is at once.
   std::int64_t grace_ms = 5'000;        ///< From TERM to KILL, for a timeout and for a cancellation.
   std::uint64_t memory_mb = 0;          ///< Of all its processes together, looked at 5 to 50 times a second.
-  std::uint64_t disk_mb = 8192;         ///< Its own folder, looked at 1 to 5 times a second.
-  std::uint64_t file_mb = 4096;         ///< Each file that it writes; its logs are no files of its own.
-  std::uint64_t open_files = 1024;      ///< A process.
-  std::uint64_t cpu_s = 0;              ///< A process.
-  std::uint64_t processes = 0;          ///< Of its user, as the kernel counts: only with a user of its own.
+  std::uint64_t disk_mb = 8192;     ///< Its own folder and its checkpoint's, looked at 1 to 5 times a second.
+  std::uint64_t file_mb = 4096;     ///< Each file that it writes; its logs are no files of its own.
+  std::uint64_t open_files = 1024;  ///< A process.
+  std::uint64_t cpu_s = 0;          ///< A process.
+  std::uint64_t processes = 0;      ///< Of its user, as the kernel counts: only with a user of its own.
   std::size_t result_bytes = std::size_t{16} << 20;       ///< 0 is none.
   std::size_t artifacts = 10'000;                         ///< 0 is none; also the next two.
   std::uint64_t artifact_bytes = std::uint64_t{2} << 30;  ///< All artifacts together.

@@ -13,6 +13,7 @@
 #include "services/access.hpp"
 #include "services/job_text.hpp"
 #include "services/receipts.hpp"
+#include "services/webhooks.hpp"
 
 namespace calyx::services {
 namespace {
@@ -448,7 +449,8 @@ class Audit {
     constexpr Step steps[] = {&Audit::read_standing,    &Audit::read_checkpoints, &Audit::walk_events,
                               &Audit::end_receipts,     &Audit::compare_tables,   &Audit::compare_tiles,
                               &Audit::look_up_each,     &Audit::judge_anchor,     &Audit::compare_jobs,
-                              &Audit::compare_projects, &Audit::compare_feedback, &Audit::compare_schema};
+                              &Audit::compare_projects, &Audit::compare_feedback, &Audit::compare_webhooks,
+                              &Audit::compare_schema};
     for (const Step step : steps) {
       CALYX_TRY(const bool good, (this->*step)());
       if (!good) return false;
@@ -501,6 +503,10 @@ class Audit {
       if (tally != said) return job_fault("its state says other than its tasks' rows");
       if (state.completed + state.failed + state.running + state.retrying > row->tasks)
         return job_fault("has more tasks than it was made with");
+      if (is_terminal(state.status) && row->spec.find("callback_url") != std::string::npos) {
+        CALYX_TRY(const std::string webhook, webhook_fault(state));
+        if (!webhook.empty()) return job_fault(webhook);
+      }
     }
     if (next != 0) return fault("job " + std::to_string(next) + " has no state");
     std::uint64_t held = 0;
@@ -551,6 +557,31 @@ class Audit {
     CALYX_TRY(const std::int64_t count, feedback.count());
     return last == count || fault("feedback: the last one is " + std::to_string(last) + ", and " +
                                   std::to_string(count) + " are there");
+  }
+
+  /// What is wrong with the message that the end of a job left, if it was to leave one.
+  Result<std::string> webhook_fault(const store::JobState& state) {
+    JobCache jobs;
+    CALYX_TRY(const std::shared_ptr<const KnownJob> known, jobs.get(store_, state.number));
+    if (known->terms.callback_url.empty()) return std::string();
+    CALYX_TRY(const std::optional<store::WebhookRow> row, store_.webhooks().message(state.number));
+    if (!row) return std::string("the message of its end is missing");
+    ++messages_;
+    CALYX_TRY(const std::optional<Webhook> webhook, webhook_of(store_, state.number, {}));
+    if (row->at != state.ended || row->body != webhook_body(book_.tag, *known, state))
+      return std::string("the message of its end says other than its state");
+    return std::string();
+  }
+
+  /// Messages are of jobs that have ended and want one (which `compare_jobs` has counted), each with a state.
+  Result<bool> compare_webhooks() {
+    CALYX_TRY(const std::string index, store_.webhooks().index_fault());
+    if (!index.empty()) return fault(index + ": lists other rows than its table has");
+    CALYX_TRY(const store::WebhookStore::Count count, store_.webhooks().count());
+    return (count.messages == messages_ && count.states == messages_ && count.all_states == messages_) ||
+           fault("webhooks: " + std::to_string(count.messages) + " messages and " +
+                 std::to_string(count.all_states) + " states are there for " + std::to_string(messages_) +
+                 " jobs");
   }
 
   /// A trigger that is gone lets rows change, and one that was added may do anything at the next write.
@@ -1133,6 +1164,7 @@ class Audit {
   AuditDepth depth_;
   ReadAnchor anchor_;
   AuditReport report_;
+  std::int64_t messages_ = 0;  ///< Of jobs that have ended and want one.
   Book book_;
 
   std::string origin_;  ///< Of the market's checkpoints.

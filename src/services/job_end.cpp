@@ -3,6 +3,7 @@
 #include "crypto/sha256.hpp"
 #include "services/job_steps.hpp"
 #include "services/services.hpp"
+#include "services/webhooks.hpp"
 
 namespace calyx::services {
 namespace {
@@ -131,6 +132,7 @@ Result<Done> end(Transaction& tx, Held& job, JobStatus status, const core::Diges
   if (state.failure != JobFailure::none) told.object()->set("error", word(state.failure));
   CALYX_CHECK(tell(tx, job, told));
   CALYX_CHECK(put(tx, job));
+  if (!job.known->terms.callback_url.empty()) CALYX_CHECK(write_webhook(tx, *job.known, state));
   next.push_back(state.number);
   return Done{};
 }

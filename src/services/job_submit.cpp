@@ -4,6 +4,7 @@
 #include "services/job_steps.hpp"
 #include "services/projects.hpp"
 #include "services/services.hpp"
+#include "services/webhooks.hpp"
 
 namespace calyx::services {
 namespace {
@@ -33,8 +34,8 @@ Result<Done> refuse_unbuilt(const JobTerms& terms, const core::JobShape& shape) 
   };
   const Row rows[] = {
       {!shape.reduce().command.empty(), "/reduce", "a reduce by a command is not run yet: name an operator"},
-      {!terms.callback_url.empty(), "/callback_url", "nobody is called back yet: follow the job's stream"},
-      {terms.checkpoints || terms.resumes, "/checkpointing", "no checkpoint is kept yet: a task begins anew"},
+      {terms.checkpoints && terms.work != WorkKind::command, "/checkpointing",
+       "only a command has a folder for checkpoints"},
   };
   for (const Row& row : rows)
     if (row.asked) return fail(Reason::unsupported, row.says, json::object({{"field", row.field}}));
@@ -47,13 +48,27 @@ Result<core::JobShape> shape_of(const JobSubmit& asked) {
   return core::JobShape::read_stored(asked.job, asked.items->items);
 }
 
+/// As far as the text of a URL goes: its host's addresses are judged before each attempt.
+Result<Done> check_callback(const JobTerms& terms, const core::CallbackRules* rules) {
+  if (terms.callback_url.empty()) return Done{};
+  if (rules == nullptr)
+    return fail(Reason::unsupported,
+                "this market calls nobody back: its host enables that with Options::callbacks",
+                json::object({{"field", "/callback_url"}}));
+  const std::string_view fault = core::read_callback_url(*rules, terms.callback_url).fault;
+  if (fault.empty()) return Done{};
+  return fail(Reason::field_value, "is not a URL that this market calls: " + std::string(fault),
+              json::object({{"field", "/callback_url"}, {"rule", fault}}));
+}
+
 }  // namespace
 
-Result<PreparedJob> prepare_job(const JobSubmit& asked) {
+Result<PreparedJob> prepare_job(const JobSubmit& asked, const core::CallbackRules* callbacks) {
   CALYX_TRY(JobTerms terms, read_terms(asked.job, asked.recipe));
   CALYX_CHECK(check_job_key(asked.idempotency_key));
   CALYX_TRY(core::JobShape shape, shape_of(asked));
   CALYX_CHECK(refuse_unbuilt(terms, shape));
+  CALYX_CHECK(check_callback(terms, callbacks));
   PreparedJob out{.terms = std::move(terms),
                   .shape = std::move(shape),
                   .wallet = asked.wallet,
@@ -153,6 +168,7 @@ Result<JobSubmitted> submit_job(Transaction& tx, const Principal& principal, con
                           .replayed = true};
     }
   }
+  if (!job.terms.callback_url.empty()) CALYX_CHECK(need_webhook_secret(tx, account));
   std::int64_t revision = 0;
   if (!job.terms.project.empty()) {
     CALYX_TRY(revision, revision_for_job(tx.store(), account, job.terms.project));

@@ -185,6 +185,9 @@ Result<JobTerms> read_terms(const json::Object& job, std::string_view recipe) {
     inner.flag("enabled", out.checkpoints);
     inner.flag("resume_from_latest", out.resumes);
     terms.check(inner.done());
+    if (out.resumes && !out.checkpoints)
+      terms.fault(field_error(Reason::field_value, "/checkpointing/resume_from_latest",
+                              "is set, and `enabled` is not: nothing would be there"));
   }
   terms.money("max_cost", out.max_cost);
   terms.money("max_budget", out.max_cost);

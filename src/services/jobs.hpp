@@ -3,6 +3,7 @@
 /// is done outside the transaction, before it or between two.
 #pragma once
 
+#include <calyx/core/callback.hpp>
 #include <calyx/core/merge.hpp>
 #include <calyx/jobs.hpp>
 
@@ -29,9 +30,10 @@ struct PreparedJob {
 };
 inline constexpr std::uint64_t lease_tasks_max = 4096;
 
-/// Fails: as `read_terms` and `JobShape::read`; `job_unknown` for a dependency that is no job's id;
-/// `unsupported`.
-Result<PreparedJob> prepare_job(const JobSubmit& asked);
+/// `callbacks`: where jobs may have their end told; null: nowhere. Fails: as `read_terms` and
+/// `JobShape::read`; `job_unknown` for a dependency that is no job's id; `unsupported`; `field_value` with
+/// the broken `rule` for a `callback_url`.
+Result<PreparedJob> prepare_job(const JobSubmit& asked, const core::CallbackRules* callbacks);
 
 /// What `job` may come to at the book's prices. Fails: `amount_out_of_range` for a rate beyond an amount.
 Result<JobEstimate> estimate_job(const Book& book, const PreparedJob& job);

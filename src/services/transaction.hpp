@@ -153,6 +153,10 @@ class Transaction {
     changed_rows_ = true;
     return store_.feedback();
   }
+  store::WebhookStore& change_webhooks() noexcept {
+    changed_rows_ = true;
+    return store_.webhooks();
+  }
   /// Whether there is anything to commit.
   bool wrote() const noexcept { return changed_rows_ || !appended_.empty(); }
 

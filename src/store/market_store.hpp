@@ -27,6 +27,7 @@
 #include "store/feedback_store.hpp"
 #include "store/job_store.hpp"
 #include "store/project_store.hpp"
+#include "store/webhook_store.hpp"
 
 namespace calyx::store {
 
@@ -95,6 +96,7 @@ class MarketStore {
   JobStore& jobs() noexcept { return jobs_; }
   ProjectStore& projects() noexcept { return projects_; }
   FeedbackStore& feedback() noexcept { return feedback_; }
+  WebhookStore& webhooks() noexcept { return webhooks_; }
 
   // ── writing, in a write transaction ──
   Result<Done> append_event(Seq seq, Instant at, int kind, std::string_view fields, const core::Digest& hash);
@@ -192,6 +194,7 @@ class MarketStore {
   JobStore jobs_;
   ProjectStore projects_;
   FeedbackStore feedback_;
+  WebhookStore webhooks_;
   Statement append_event_, append_entry_, append_milestone_, append_lock_, append_resolution_,
       append_zero_earning_, append_request_, append_receipt_, append_tile_, append_checkpoint_;
   /// From the entry `last` of `account` back to the first one after `after`: `each(EntryRow)`.

@@ -105,6 +105,10 @@ with open(os.environ["COMPUTALOT_TASK_RESULT"], "w") as file:
     json.dump({"square": payload["x"] ** 2}, file)
 ```
 
+With `"checkpointing": {"enabled": true, "resume_from_latest": true}` a command may keep files in the folder that
+`COMPUTALOT_CHECKPOINT_DIR` names: the next attempt of its task finds them. Write a file under another name and rename
+it, since a command may be killed at any time. The folder goes when the job has ended.
+
 ## Following a job
 
 A job is planning, queued, running, and then completed, partial (some tasks failed), failed or cancelled.
@@ -117,6 +121,11 @@ curl -sS -H "Authorization: Bearer $TOKEN" "$BASE_URL/api/v1/jobs/<job_id>/event
 curl -sSN -H "Authorization: Bearer $TOKEN" "$BASE_URL/api/v1/jobs/<job_id>/stream"
 curl -sS -X PUT -H "Authorization: Bearer $TOKEN" $BASE_URL/api/v1/jobs/<job_id>/cancel
 ```
+
+A job with a `callback_url` tells its end there, where the market's host allows that: a POST with `type` (job.completed,
+job.partial, job.failed, job.cancelled), `timestamp` and `data`, signed as Standard Webhooks 1.0 says with the secret
+that `POST /v1/wallets/{id}/webhook-secret` shows once. It may come more than once: its `webhook-id` is the job's id.
+`GET /api/v1/jobs/{id}/webhooks` says how far it is.
 
 ## What it costs
 

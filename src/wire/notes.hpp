@@ -95,17 +95,21 @@ inline constexpr std::string_view payout =
 inline constexpr std::string_view approval =
     "id wallet_id status operation amount:flops job_id gpu_type created_at expires_at";
 inline constexpr std::string_view issued = "id api_key key_last4 label created_at";
+inline constexpr std::string_view webhook_secret = "wallet_id version:int created_at previous_until secret";
+inline constexpr std::string_view webhook =
+    "job_id status attempts:int answered:int error created_at last_at next_at";
 inline constexpr std::string_view audited = "ok:bool checked:object seq:int head";
 inline constexpr std::string_view submit =
     "wallet_id task runner_command:texts type payload:object fan_out:object batch_size:int merge_strategy "
     "key_field:any on_duplicate weight:any parameters:object fixed_payload:object sample:object rank_by:any "
     "split:object reduce:any candidates:array shared_payload:object replicas:int seed:any project "
-    "timeout_s:int max_retries:int priority depends_on:texts tags:texts requirements:object "
+    "timeout_s:int max_retries:int priority depends_on:texts tags:texts callback_url checkpointing:object "
+    "requirements:object "
     "max_cost:flops max_budget:flops max_parallel:int max_failed_tasks:int "
     "deadline_s:int queue_ttl_s:int idempotent:bool retry_of resume_from";
 inline constexpr std::string_view submit_recipe =
     "payload:object wallet_id fan_out:object batch_size:int merge_strategy timeout_s:int max_retries:int "
-    "priority depends_on:texts tags:texts requirements:object max_cost:flops max_budget:flops "
+    "priority depends_on:texts tags:texts callback_url requirements:object max_cost:flops max_budget:flops "
     "max_parallel:int max_failed_tasks:int deadline_s:int queue_ttl_s:int";
 inline constexpr std::string_view submitted = "job_id id status hold:flops estimate:object";
 inline constexpr std::string_view job =
@@ -158,6 +162,12 @@ inline constexpr Note notes[] = {
      issued, 201},
     {get, "/v1/wallets/{id}/receipts", receipts, "List receipts of jobs that the wallet paid for or hosted",
      page, "", listed},
+    {get, "/v1/wallets/{id}/webhook-secret", keys, "Whether a wallet has a secret that signs its webhooks",
+     "", "", webhook_secret},
+    {post, "/v1/wallets/{id}/webhook-secret", keys,
+     "Make a wallet's next webhook secret, shown once; the one before signs too for a day", "", "",
+     webhook_secret, 201},
+    {get, "/v1/webhooks", ops, "List webhooks that were given up", page, "", listed},
     {get, "/v1/keys", keys, "List the operators' keys, without their secrets", page, "", listed},
     {delete_, "/v1/keys/{id}", keys, "Revoke a key for ever", "", "",
      "id wallet_id label key_last4 created_at revoked_at"},
@@ -219,6 +229,10 @@ inline constexpr Note notes[] = {
      follow, "", "", 200, events},
     {get, "/api/v1/jobs/watch", jobs, "The same of up to 100 jobs, whose ids are parted by commas",
      "ids! last_event_id Last-Event-ID:header", "", "", 200, events},
+    {get, "/api/v1/jobs/{id}/webhooks", jobs, "The webhook of a job's end, and how far it is", "", "",
+     listed},
+    {post, "/api/v1/jobs/{id}/webhooks/replay", jobs, "Send a webhook again that was given up or delivered",
+     "", "", webhook},
     {get, "/api/v1/results/{id}", jobs, "A job's merged result, and each task's", page, "",
      "job_id status result:any notes:object tasks:array next_cursor"},
     {get, "/api/v1/presets", jobs, "Requirements to submit with, and what a second of them costs", "", "",

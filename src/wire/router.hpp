@@ -226,6 +226,13 @@ Result<Response> get_workflow_guide(Call& call);
 Result<Response> submit_feedback(Call& call);
 Result<Response> list_feedback(Call& call);
 
+// routes_webhooks.cpp
+Result<Response> get_webhook_secret(Call& call);
+Result<Response> rotate_webhook_secret(Call& call);
+Result<Response> list_dead_webhooks(Call& call);
+Result<Response> list_job_webhooks(Call& call);
+Result<Response> replay_webhook(Call& call);
+
 // openapi.cpp
 Result<Response> get_openapi(Call& call);
 

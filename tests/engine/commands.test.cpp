@@ -1,4 +1,9 @@
+#include <fcntl.h>
+#include <sys/file.h>
+#include <unistd.h>
+
 #include <filesystem>
+#include <fstream>
 
 #include "archive/archive.hpp"
 #include "engine/job_market.hpp"
@@ -51,6 +56,23 @@ struct Shop {
     for (json::Member& member : more) job.set(member.key, std::move(member.value));
     return market.submit(std::move(job));
   }
+  /// A job of a shell's words that keeps checkpoints.
+  JobId submit_kept(const char* words, bool resumes, std::int64_t retries = 1) {
+    json::Object job;
+    job.set("project", "code").set("runner_command", json::array({"sh", "-c", words}));
+    job.set("payload", json::object({})).set("timeout_s", 30).set("max_retries", retries);
+    job.set("checkpointing", json::object({{"enabled", true}, {"resume_from_latest", resumes}}));
+    return market.submit(std::move(job));
+  }
+  std::string kept(JobId id) const { return scratch / "m.db-checkpoints/" + id.text(); }
+  /// Lets a worker work until `done`, and stops it.
+  template <class Done>
+  void work_until(Done done) {
+    Worker worker = Worker::start(market.engine, options()).value();
+    while (!done()) ::usleep(10'000);
+  }
+  /// Of its first task, those that were reported.
+  std::int64_t attempts(JobId id) { return market.all.job_output(id).value().attempt; }
   Job run(JobId id) {
     Worker worker = Worker::start(market.engine, options()).value();
     return market.all.wait_job(id, std::chrono::minutes(1)).value();
@@ -122,4 +144,139 @@ TEST_CASE("commands run on the bare host only where the host said so, and only t
   options.commands->allow_bare_host = true;
   options.commands->helper = scratch / "nothing";
   CHECK_FALSE(Worker::start(market.engine, options).ok());
+}
+
+// ── checkpoints ──
+
+TEST_CASE("CP-83: a command that is killed in its middle goes on from its checkpoint, on another worker") {
+  if (!pushes("engine.checkpoints")) return;
+  Shop shop;
+  const JobId id = shop.submit_kept(R"(
+cd "$COMPUTALOT_CHECKPOINT_DIR" || exit 9
+n=$(cat step 2>/dev/null || echo 0)
+echo "begins at $n"
+while [ $n -lt 6 ]; do
+  n=$((n + 1))
+  echo $n > step.new && mv step.new step
+  if [ $n -eq 3 ]; then kill -9 $$; fi
+done
+echo $n > "$COMPUTALOT_TASK_RESULT")",
+                                    true);
+  shop.work_until([&] { return shop.attempts(id) == 1; });
+  CHECK(shop.market.all.job_output(id).value().out == "begins at 0\n");
+  CHECK(std::filesystem::exists(shop.kept(id) + "/0/step"));
+  shop.market.pass(100);
+  const Job job = shop.run(id);
+  REQUIRE_MESSAGE(job.status == JobStatus::completed, job.error);
+  CHECK(shop.market.all.job_output(id).value().out == "begins at 3\n");
+  CHECK(json::canonical(shop.market.all.job_results(id).value().result) == "6");
+  CHECK_FALSE(std::filesystem::exists(shop.kept(id)));
+  shop.market.check_books();
+}
+
+TEST_CASE(
+    "CP-83: a task whose worker stops goes on from its checkpoint too, and without resume begins anew") {
+  if (!pushes("engine.checkpoints.stop")) return;
+  Shop shop;
+  const char* words = R"(
+cd "$COMPUTALOT_CHECKPOINT_DIR" || exit 9
+if [ -e begun ]; then echo '"again"' > "$COMPUTALOT_TASK_RESULT"; exit 0; fi
+touch begun
+exec sleep 60)";
+  for (const bool resumes : {true, false}) {
+    CAPTURE(resumes);
+    const JobId id = shop.submit_kept(words, resumes, 0);
+    shop.work_until([&] { return std::filesystem::exists(shop.kept(id) + "/0/begun"); });
+    CHECK(shop.market.now(id).progress.queued == 1);
+    if (resumes) {
+      const Job job = shop.run(id);
+      CHECK_MESSAGE(job.status == JobStatus::completed, job.error);
+    } else {
+      std::ofstream(shop.kept(id) + "/0/stale") << "of the attempt before";
+      shop.work_until([&] {
+        return shop.market.now(id).status == JobStatus::running &&
+               !std::filesystem::exists(shop.kept(id) + "/0/stale") &&
+               std::filesystem::exists(shop.kept(id) + "/0/begun");
+      });
+      CHECK(shop.market.all.cancel_job(id).value().status == JobStatus::cancelled);
+    }
+    CHECK_FALSE(std::filesystem::exists(shop.kept(id)));
+  }
+}
+
+TEST_CASE("CP-83: links in a checkpoint lead nowhere: what they name is neither emptied nor written to") {
+  if (!pushes("engine.checkpoints.links")) return;
+  Shop shop;
+  std::filesystem::create_directory(shop.scratch / "victim");
+  std::ofstream(shop.scratch / "victim/file") << "mine";
+  const std::string victim = shop.scratch / "victim";
+  const std::string words = "cd \"$COMPUTALOT_CHECKPOINT_DIR\" || exit 9; echo found $(ls -A); ln -s " +
+                            victim + " link; ln -s " + victim +
+                            "/file file; mkdir deep; ln -s / deep/root; exit 5";
+  const JobId id = shop.submit_kept(words.c_str(), false);
+  shop.work_until([&] { return shop.attempts(id) == 1; });
+  shop.market.pass(100);
+  CHECK(shop.run(id).failure == JobFailure::exit_nonzero);
+  CHECK(shop.market.all.job_output(id).value().attempt == 2);
+  CHECK(shop.market.all.job_output(id).value().out == "found\n");  // nothing of the first
+  CHECK(std::filesystem::exists(shop.scratch / "victim/file"));
+  CHECK_FALSE(std::filesystem::exists(shop.kept(id)));
+
+  for (const bool resumes : {true, false}) {
+    const JobId lured = shop.submit_kept("touch \"$COMPUTALOT_CHECKPOINT_DIR\"/new; exit 0", resumes, 0);
+    std::filesystem::create_directories(shop.kept(lured));
+    std::filesystem::create_directory_symlink(shop.scratch / "victim", shop.kept(lured) + "/0");
+    // It cannot be started there, which is a fault of the worker: the task waits for another try.
+    shop.work_until(
+        [&] { return shop.market.now(lured).started_at && shop.market.all.metrics().value().leases == 0; });
+    CHECK(shop.market.now(lured).progress.queued == 1);
+    CHECK(shop.market.all.cancel_job(lured).ok());
+    CHECK(std::filesystem::exists(shop.scratch / "victim/file"));
+    CHECK_FALSE(std::filesystem::exists(shop.scratch / "victim/new"));
+    CHECK_FALSE(std::filesystem::exists(shop.kept(lured)));
+  }
+}
+
+TEST_CASE("CP-83: an attempt waits for the one before it, which has the folder still") {
+  if (!pushes("engine.checkpoints.lock")) return;
+  Shop shop;
+  const JobId id = shop.submit_kept("echo 1 > \"$COMPUTALOT_TASK_RESULT\"", true, 0);
+  std::filesystem::create_directories(shop.kept(id) + "/0");
+  const int held = ::open((shop.kept(id) + "/0").c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+  REQUIRE(::flock(held, LOCK_EX) == 0);
+  shop.work_until([&] { return shop.market.now(id).status == JobStatus::running; });
+  CHECK(shop.market.now(id).progress.queued == 1);  // given back, not begun
+  ::close(held);
+  CHECK(shop.run(id).status == JobStatus::completed);
+}
+
+TEST_CASE("CP-83: what ended jobs left is swept by the next worker, and nothing else is") {
+  if (!pushes("engine.checkpoints.sweep")) return;
+  Shop shop;
+  const JobId ended = shop.submit_kept("exit 5", true, 0);
+  CHECK(shop.run(ended).status == JobStatus::failed);
+  const JobId waits = shop.submit_kept("exit 5", true, 0);
+  const std::string foreign = shop.scratch / "m.db-checkpoints/job_00000000000000000000000000";
+  for (const std::string& folder : {shop.kept(ended), shop.kept(waits), foreign})
+    std::filesystem::create_directories(folder + "/0/x");
+  {
+    const Worker worker = Worker::start(shop.market.engine, shop.options()).value();
+    CHECK_FALSE(std::filesystem::exists(shop.kept(ended)));
+  }
+  CHECK(std::filesystem::exists(foreign));
+}
+
+TEST_CASE("CP-83: only commands keep checkpoints, and nothing resumes from none") {
+  JobMarket market;
+  const auto refused = [&](json::Value checkpointing) {
+    return market.all
+        .submit_job(
+            {.job = JobMarket::job(1, {{"checkpointing", std::move(checkpointing)}}), .wallet = market.payer})
+        .reason();
+  };
+  CHECK(refused(json::object({{"enabled", true}})) == Reason::unsupported);
+  CHECK(refused(json::object({{"enabled", true}, {"resume_from_latest", true}})) == Reason::unsupported);
+  CHECK(refused(json::object({{"enabled", false}, {"resume_from_latest", true}})) == Reason::field_value);
+  CHECK(refused(json::object({{"resume_from_latest", true}})) == Reason::field_value);
+  CHECK(refused(json::object({{"enabled", false}})) == Reason::none);
 }

@@ -4,15 +4,20 @@ CALYX_GATEWAY names the program; without it the tests are skipped. The curl comm
 documents, but for the base URL, the ids and the keys.
 """
 
+import base64
 import concurrent.futures
 import contextlib
+import hashlib
+import hmac
 import http.client
+import http.server
 import json
 import os
 import shutil
 import signal
 import socket
 import subprocess
+import threading
 import time
 
 import pytest
@@ -616,3 +621,65 @@ def test_metrics_are_read_on_this_machine_and_with_the_token(gateway, monkeypatc
         assert asked_without_a_key(behind, "/v1/audit", {"X-API-Key": "token-of-the-scraper"})[0] == 401
     finally:
         behind.stop()
+
+
+def test_a_jobs_end_is_told_to_its_callback_url(tmp_path):
+    came = []
+    arrived = threading.Event()
+
+    class Receiver(http.server.BaseHTTPRequestHandler):
+        def do_POST(self):
+            came.append((self.path, self.headers, self.rfile.read(int(self.headers["Content-Length"]))))
+            # A redirection is a failure, and nobody goes where it leads.
+            self.send_response(307 if len(came) == 1 else 200)
+            self.send_header("Location", f"http://127.0.0.1:{self.server.server_port}/elsewhere")
+            self.send_header("Content-Length", "0")
+            self.end_headers()
+            if len(came) == 2:
+                arrived.set()
+
+        def log_message(self, *_):
+            pass
+
+    with http.server.HTTPServer(("127.0.0.1", 0), Receiver) as receiver:
+        threading.Thread(target=receiver.serve_forever, daemon=True).start()
+        gateway = Gateway("--market", str(tmp_path / "market.db"), "--callbacks-inside", str(receiver.server_port))
+        try:
+            status, alice, _ = gateway.ask("POST", "/v1/wallets", {"owner_type": "human", "owner_id": "alice"})
+            assert status == 201
+            status, made, _ = gateway.ask("POST", f"/v1/wallets/{alice['id']}/webhook-secret")
+            assert status == 201
+            url = f"http://localhost:{receiver.server_port}/hook?a=b"
+            job = {"task": "work", "wallet_id": alice["id"], "callback_url": url}
+            status, submitted, _ = gateway.ask("POST", "/api/v1/jobs", job)
+            assert status == 201, submitted
+            job_id = submitted["job_id"]
+            assert gateway.ask("PUT", f"/api/v1/jobs/{job_id}/cancel")[0] == 200
+            assert arrived.wait(60)
+            for path, headers, body in came:
+                assert path == "/hook?a=b"
+                assert headers["Host"] == f"localhost:{receiver.server_port}"
+                assert headers["webhook-id"] == job_id
+                told = json.loads(body)
+                assert told["type"] == "job.cancelled"
+                assert told["data"]["job_id"] == job_id
+                signed = f"{job_id}.{headers['webhook-timestamp']}.".encode() + body
+                key = base64.b64decode(made["secret"].removeprefix("whsec_"))
+                mac = base64.b64encode(hmac.new(key, signed, hashlib.sha256).digest()).decode()
+                assert headers["webhook-signature"] == "v1," + mac
+            deadline = time.monotonic() + 20
+            while True:
+                _, listed, _ = gateway.ask("GET", f"/api/v1/jobs/{job_id}/webhooks")
+                if listed["items"][0]["status"] == "delivered" or time.monotonic() > deadline:
+                    break
+                time.sleep(0.05)
+            assert listed["items"][0]["status"] == "delivered"
+            assert listed["items"][0]["attempts"] == 2
+        finally:
+            gateway.stop()
+            receiver.shutdown()
+
+
+def test_without_the_option_nobody_is_called_back(gateway):
+    status, told, _ = gateway.ask("POST", "/api/v1/jobs", {"task": "t", "callback_url": "https://example.org/"})
+    assert (status, told["error"]["code"]) == (501, "unsupported")

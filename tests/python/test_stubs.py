@@ -25,6 +25,7 @@ def of_stub(node: ast.FunctionDef) -> Signature:
         said = "" if annotation is None else ast.unparse(annotation)
         said = said.replace("str | bytes", "str")
         plain = {"str", "int", "bool", "bytes", "list[str]", "list[tuple[str, str]]", "list[tuple[str, int]]"}
+        plain.add("tuple[bool, bool, list[int]]")
         if said.removesuffix(" | None") in plain:
             return said
         return {

@@ -278,6 +278,16 @@ TEST_CASE("a checkpoint folder is kept, and written from one task to the next") 
   }
 }
 
+TEST_CASE("what a task writes to its checkpoint folder counts as its disk") {
+  const Scratch scratch;
+  const auto runner = runner_in(scratch);
+  std::filesystem::create_directory(scratch / "checkpoint");
+  Task task = shell("cd $COMPUTALOT_CHECKPOINT_DIR; head -c 4000000 /dev/zero > large; sleep 60");
+  task.checkpoint_dir = scratch / "checkpoint";
+  task.limits.disk_mb = 2;
+  CHECK(word(runner->run(task).how) == "out_of_disk");
+}
+
 TEST_CASE("where the host is root, tasks can be somebody else") {
   if (::geteuid() != 0) {
     calyx::testing::skipped("runner.user", "this is not root");

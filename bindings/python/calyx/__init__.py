@@ -86,12 +86,14 @@ from .wallet import (
     Wallet,
     WalletState,
 )
+from .webhooks import CallbackRules, WebhookRequest, WebhookRound, WebhookVerdict, verify_webhook
 
 __all__ = [
     "Amount",
     "ApiKey",
     "Approval",
     "AuditReport",
+    "CallbackRules",
     "Conflict",
     "ConsistencyProof",
     "Corrupt",
@@ -145,8 +147,12 @@ __all__ = [
     "WaitlistEntry",
     "Wallet",
     "WalletState",
+    "WebhookRequest",
+    "WebhookRound",
+    "WebhookVerdict",
     "Worker",
     "__version__",
     "open",
     "verify_receipt",
+    "verify_webhook",
 ]

@@ -52,6 +52,7 @@ from .wallet import (
     wallet_id_in,
     whole_in,
 )
+from .webhooks import CallbackRules, Transport, WebhookRound, _deliver
 
 __all__ = [
     "AuditReport",
@@ -586,6 +587,21 @@ class Market(Session):
         """A :class:`Worker` of this market, not yet started: ``with market.worker(threads=4): …``."""
         return Worker(self, **options)
 
+    def deliver_webhooks(
+        self,
+        transport: Transport,
+        *,
+        most: int = 64,
+        resolve: Callable[[str], list[str]] | None = None,
+    ) -> WebhookRound:
+        """Sends messages of jobs' ends that are due, ``most`` at most, with ``transport``: see :mod:`calyx.webhooks`.
+
+        ``resolve`` gives all addresses of a name, without it the system does. Call this every few seconds, from as
+        many threads and processes as there are: no two send one message at a time. Raises ``Unsupported`` for a market
+        that was opened without ``callbacks``.
+        """
+        return _deliver(self._engine, transport, most, resolve)
+
     def backup(self, path: str | os.PathLike[str]) -> None:
         """Copies the market file. The keys beside it are not copied: keep those apart."""
         self._engine.backup(os.fsencode(path))
@@ -637,6 +653,7 @@ def open(
     sign: Callable[[str, bytes], bytes] | None = None,
     sign_public_key: bytes | None = None,
     pay_out: Callable[[Payout], str | None] | None = None,
+    callbacks: CallbackRules | None = None,
 ) -> Market:
     """Opens the market file at ``path``, and creates it when there is none.
 
@@ -653,7 +670,8 @@ def open(
     for another's sake, and ``random`` and ``sign`` must not call calyx; so what they raise goes to
     ``sys.unraisablehook``, the call that needed them fails with nothing written, and a payout stays pending. An
     interrupt among it (``KeyboardInterrupt``, ``SystemExit``) is raised by the call that was under way on that
-    thread, once what it did is recorded.
+    thread, once what it did is recorded. ``callbacks`` says which URLs a job may name as its ``callback_url``: without
+    it none.
 
     Raises ``Invalid`` (``options_invalid``, ``path_refused``), ``NotFound`` (``file_missing``, read-only),
     ``Unavailable`` (``keys_missing``, ``store_busy``, ``disk_full``, ``io_error``), ``Corrupt`` (``keys_foreign``,
@@ -695,6 +713,7 @@ def open(
             sign,
             sign_public_key,
             hand_out,
+            None if callbacks is None else callbacks._native(),
         ),
         None if path is None else os.path.realpath(os.fsdecode(where)),
     )

@@ -791,6 +791,13 @@ class Wallet:
             )
         )
 
+    def rotate_webhook_secret(self) -> str:
+        """The next secret that signs the webhooks of this wallet's jobs, shown this once: ``whsec_…``.
+
+        The one before it signs as well for a day. A job with a ``callback_url`` needs its wallet to have one.
+        """
+        return self._session._native.rotate_webhook_secret(self.id)
+
     def set_policy(
         self,
         *,

@@ -163,6 +163,25 @@ py::object out(const calyx::Payout& payout) {
                  {"created_at", out(payout.created_at)},
                  {"replayed", out(payout.replayed)}});
 }
+py::object out(const calyx::WebhookRequest& request) {
+  py::dict headers;
+  for (const auto& [name, value] : request.headers) headers[out(name)] = out(value);
+  return record({{"url", out(request.url)},
+                 {"host", out(request.target.host)},
+                 {"port", out(std::int64_t{request.target.port})},
+                 {"https", out(request.target.https)},
+                 {"target", out(request.target.target)},
+                 {"address", out(request.address)},
+                 {"headers", headers},
+                 {"body", out(Bytes{request.body})},
+                 {"timeout_s", out(request.timeout_s)}});
+}
+py::object out(const calyx::WebhookRound& round) {
+  return record({{"delivered", out(round.delivered)},
+                 {"failed", out(round.failed)},
+                 {"dead", out(round.dead)},
+                 {"next_at", round.next_at ? out(*round.next_at) : py::none()}});
+}
 py::object out(const calyx::Granted& granted) {
   return record({{"txn_id", out(granted.moved.txn)},
                  {"amount", out(granted.moved.amount)},
@@ -405,6 +424,24 @@ bool copy_bytes(const py::object& answer, void* to, std::size_t size) {
   return true;
 }
 
+/// Sends what is due through Python's functions. What they raise is no answer.
+py::object deliver_webhooks(const OpenPtr& self, const py::object& resolve, const py::object& send,
+                            std::size_t most) {
+  calyx::WebhookTransport transport;
+  transport.resolve = [resolve_ = Function(resolve)](const std::string& host) {
+    const auto read = [](const py::object& answer) { return answer.cast<std::vector<std::string>>(); };
+    return resolve_.ask(std::vector<std::string>(), read, host);
+  };
+  transport.send = [send_ = Function(send)](const calyx::WebhookRequest& request) {
+    const auto read = [](const py::object& answer) {
+      const auto [status, retry_after_s] = answer.cast<std::pair<int, std::int64_t>>();
+      return calyx::WebhookAnswer{status, retry_after_s};
+    };
+    return send_.ask(calyx::WebhookAnswer{}, read, request);
+  };
+  return out(outside(self, [&](calyx::Engine& engine) { return engine.deliver_webhooks(transport, most); }));
+}
+
 // ── the engine and its sessions ──
 
 }  // namespace
@@ -422,10 +459,14 @@ py::object PySession::list(List member, Text wallet, Text after, std::uint32_t l
 namespace {
 
 /// What `open` takes, with its callbacks as the engine calls them.
-calyx::Options options_of(std::string path, bool read_only, std::uint64_t busy_timeout_ms, std::string issuer,
-                          std::int32_t fee_basis_points, const py::object& random, const py::object& sign,
-                          const std::optional<py::bytes>& sign_public_key, const py::object& pay_out) {
+calyx::Options options_of(
+    std::string path, bool read_only, std::uint64_t busy_timeout_ms, std::string issuer,
+    std::int32_t fee_basis_points, const py::object& random, const py::object& sign,
+    const std::optional<py::bytes>& sign_public_key, const py::object& pay_out,
+    const std::optional<std::tuple<bool, bool, std::vector<std::uint16_t>>>& callbacks) {
   calyx::Options options;
+  if (callbacks)
+    options.callbacks = {std::get<0>(*callbacks), std::get<1>(*callbacks), std::get<2>(*callbacks)};
   options.path = std::move(path);
   options.read_only = read_only;
   options.busy_timeout_ms = busy_timeout_ms;
@@ -470,10 +511,11 @@ calyx::Options options_of(std::string path, bool read_only, std::uint64_t busy_t
 OpenPtr open_market(std::string path, bool read_only, std::uint64_t busy_timeout_ms, std::string issuer,
                     std::int32_t fee_basis_points, const py::object& clock, const py::object& random,
                     const py::object& sign, const std::optional<py::bytes>& sign_public_key,
-                    const py::object& pay_out) {
+                    const py::object& pay_out,
+                    const std::optional<std::tuple<bool, bool, std::vector<std::uint16_t>>>& callbacks) {
   if (going_down) throw Failure(fail(Reason::closed, "the interpreter is shutting down"));
   calyx::Options options = options_of(std::move(path), read_only, busy_timeout_ms, std::move(issuer),
-                                      fee_basis_points, random, sign, sign_public_key, pay_out);
+                                      fee_basis_points, random, sign, sign_public_key, pay_out, callbacks);
   const auto open = std::make_shared<Open>();
   if (!clock.is_none()) {
     open->clock = clock;
@@ -606,9 +648,19 @@ PYBIND11_MODULE(_native, module) {
         return out(*verdict);
       },
       arg("receipt"), arg("jwks"), "Judges a receipt by a key set, with no market at hand.");
+  module.def(
+      "verify_webhook",
+      [](Text secret, Text id, Text timestamp, Text signature, const py::bytes& body, std::int64_t now_us) {
+        const std::string octets = body;
+        const calyx::WebhookReceived received{
+            .id = id, .timestamp = timestamp, .signature = signature, .body = octets};
+        return out(calyx::verify_webhook(secret, received, calyx::Instant{now_us}).reason);
+      },
+      arg("secret"), arg("id"), arg("timestamp"), arg("signature"), arg("body"), arg("now_us"),
+      "Why a webhook is not to be believed; empty for one that is.");
   module.def("open", &open_market, arg("path"), arg("read_only"), arg("busy_timeout_ms"), arg("issuer"),
              arg("fee_basis_points"), arg("clock"), arg("random"), arg("sign"), arg("sign_public_key"),
-             arg("pay_out"), "Opens or creates a market; an empty path is one in memory.");
+             arg("pay_out"), arg("callbacks"), "Opens or creates a market; an empty path is one in memory.");
 
   py::class_<Open, OpenPtr> engines(module, "Engine", "One open market file.");
   py::class_<PySession> sessions(module, "Session", "What one principal may ask.");
@@ -648,6 +700,7 @@ PYBIND11_MODULE(_native, module) {
             return out(outside(self, [&](Engine& engine) { return engine.verify(receipt); }));
           },
           arg("receipt"))
+      .def("deliver_webhooks", &deliver_webhooks, arg("resolve"), arg("send"), arg("most"))
       .def(
           "backup",
           [](const OpenPtr& self, Text path) {
@@ -835,6 +888,15 @@ PYBIND11_MODULE(_native, module) {
             return self.ask([&](Session& session) { return session.revoke_key(id); });
           },
           arg("key"))
+      .def(
+          "rotate_webhook_secret",
+          [](PySession& self, Text wallet) {
+            const calyx::WalletId id = wallet_id(wallet);
+            return outside(self.open, [&](Engine&) { return self.session.rotate_webhook_secret(id); })
+                .value()
+                .secret;
+          },
+          arg("wallet"))
       .def(
           "rotate_key",
           [](PySession& self, Text key, Text idempotency_key) {

@@ -345,7 +345,8 @@ class Supervisor {
         if (memory.take(seen, now, now_us())) return kill_all(Cause::out_of_memory);
       }
       if (now >= disk.at()) {
-        const std::uint64_t seen = disk_below(command_.writable.front(), request.disk_bytes);
+        std::uint64_t seen = 0;
+        for (const char* folder : command_.writable) seen += disk_below(folder, request.disk_bytes);
         report_.disk_bytes = std::max(report_.disk_bytes, seen);
         if (disk.take(seen, now, now_us())) return kill_all(Cause::out_of_disk);
       }

@@ -1,0 +1,129 @@
+#include "engine/checkpoints.hpp"
+
+#include <fcntl.h>
+#include <sys/file.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <cerrno>
+#include <chrono>
+#include <filesystem>
+#include <system_error>
+#include <thread>
+#include <utility>
+
+#include "engine/market.hpp"
+
+namespace calyx::engine {
+namespace {
+
+namespace fs = std::filesystem;
+
+std::string all_checkpoints(const std::string& market_path) { return market_path + "-checkpoints"; }
+
+Error failure(int number) {
+  return fail(number == ENOSPC || number == EDQUOT ? Reason::disk_full : Reason::io_error,
+              "opening a task's checkpoint: " + std::system_category().message(number));
+}
+
+/// A descriptor that closes itself.
+class Folder {
+ public:
+  explicit Folder(int number) noexcept : number_(number) {}
+  Folder(const Folder&) = delete;
+  Folder& operator=(const Folder&) = delete;
+  ~Folder() {
+    if (number_ >= 0) ::close(number_);
+  }
+  int get() const noexcept { return number_; }
+  int release() noexcept { return std::exchange(number_, -1); }
+
+ private:
+  int number_;
+};
+
+/// The folder `name` in `at`, made when it is not there; a link in its place is none. Negative: `errno` says
+/// why.
+int open_folder(int at, const std::string& name) noexcept {
+  if (::mkdirat(at, name.c_str(), 0700) != 0 && errno != EEXIST) return -1;
+  return ::openat(at, name.c_str(), O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+}
+
+}  // namespace
+
+Result<Checkpoint> Checkpoint::open(Market& market, JobId job, std::uint64_t task, bool resumes,
+                                    const std::function<bool()>& stopped) {
+  CALYX_TRY(const std::string market_path, market.folders_path());
+  const std::string all = all_checkpoints(market_path);
+  const std::string name = std::to_string(task);
+  for (;;) {
+    const Folder top(open_folder(AT_FDCWD, all));
+    if (top.get() < 0) return failure(errno);
+    const Folder of_job(open_folder(top.get(), job.text()));
+    if (of_job.get() < 0) return failure(errno);
+    Folder folder(open_folder(of_job.get(), name));
+    if (folder.get() < 0) return failure(errno);
+    if (::flock(folder.get(), LOCK_EX | LOCK_NB) != 0) {
+      if (errno != EWOULDBLOCK && errno != EINTR) return failure(errno);
+      if (stopped()) return fail(Reason::stopped, "the attempt was stopped before it began");
+      std::this_thread::sleep_for(std::chrono::milliseconds(50));
+      continue;
+    }
+    // Somebody may have removed it between the two, and made another one.
+    struct stat mine {
+    }, named{};
+    if (::fstat(folder.get(), &mine) != 0 ||
+        ::fstatat(of_job.get(), name.c_str(), &named, AT_SYMLINK_NOFOLLOW) != 0 ||
+        mine.st_ino != named.st_ino || mine.st_dev != named.st_dev)
+      continue;
+    std::string path = all + '/' + job.text() + '/' + name;
+    if (!resumes) {
+      std::error_code failed;
+      for (fs::directory_iterator left(path, failed), end; !failed && left != end; left.increment(failed))
+        fs::remove_all(left->path(), failed);  // a link goes, and not what it leads to
+      if (failed) return failure(failed.value());
+    }
+    return Checkpoint(std::move(path), folder.release());
+  }
+}
+
+Checkpoint::Checkpoint(Checkpoint&& other) noexcept
+    : path_(std::move(other.path_)), folder_(std::exchange(other.folder_, -1)) {}
+
+Checkpoint::~Checkpoint() {
+  if (folder_ >= 0) ::close(folder_);
+}
+
+void drop_checkpoints(Market& market, services::JobNumber job) noexcept {
+  try {
+    const Result<std::string> market_path = market.folders_path();
+    std::error_code failed;
+    if (!market_path.ok() || !fs::exists(all_checkpoints(*market_path), failed)) return;
+    const Result<std::uint32_t> tag =
+        market.read([](const services::Book& book, Instant) -> Result<std::uint32_t> { return book.tag; });
+    if (!tag.ok()) return;
+    const Result<std::string> name = market.history([&](store::MarketStore& store) -> Result<std::string> {
+      CALYX_TRY(const auto known, market.known_jobs().get(store, job));
+      CALYX_TRY(const std::optional<store::JobState> state, store.jobs().state(job));
+      const bool goes = known->terms.checkpoints && state && is_terminal(state->status);
+      return goes ? services::job_id_of(*tag, known->row).text() : std::string();
+    });
+    if (name.ok() && !name->empty()) fs::remove_all(all_checkpoints(*market_path) + '/' + *name, failed);
+  } catch (const std::exception&) {  // no memory left
+  }
+}
+
+void sweep_checkpoints(Market& market) noexcept {
+  try {
+    const Result<std::string> market_path = market.folders_path();
+    if (!market_path.ok()) return;
+    std::error_code failed;
+    for (fs::directory_iterator left(all_checkpoints(*market_path), failed), end; !failed && left != end;
+         left.increment(failed))
+      if (const auto job = JobId::read(left->path().filename().string()))
+        drop_checkpoints(market, static_cast<services::JobNumber>(job->number()));
+  } catch (const std::exception&) {  // no memory left
+  }
+}
+
+}  // namespace calyx::engine
