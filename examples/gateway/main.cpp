@@ -435,9 +435,22 @@ class Gateway {
       }
     };
     std::string content_type;
-    for (const calyx::HeaderField& field : answered.headers)
+    std::size_t length = 0;
+    for (const calyx::HeaderField& field : answered.headers) {
       if (field.name == "Content-Type") content_type = field.value;
+      if (field.name == "Content-Length") length = std::stoull(field.value);
+    }
     send(std::move(answered), response, after(Then::keep));
+    if (length != 0) {
+      const auto sized = [stream, counted](std::size_t, std::size_t, httplib::DataSink& sink) {
+        const calyx::BodyPiece piece = stream->next(stream_look);
+        // One that ends before its length breaks the connection off, which is how its client knows.
+        return piece.kind == calyx::BodyPiece::Kind::bytes &&
+               sink.write(piece.bytes.data(), piece.bytes.size());
+      };
+      response.set_content_provider(length, content_type, sized);
+      return;
+    }
     if (request.version == "HTTP/1.0")
       response.set_content_provider(content_type, pull);  // its end is the connection's
     else

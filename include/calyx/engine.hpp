@@ -121,7 +121,13 @@ class CALYX_EXPORT Engine {
   /// what was sent and could not be written is sent again.
   Result<WebhookRound> deliver_webhooks(const WebhookTransport& transport, std::size_t most = 64);
 
-  /// A copy of the market file, made under the gate while others wait. Fails: `path_refused`, the store.
+  /// Takes the artifact of a ticket (`Session::direct_artifact`); no key is asked for. The same bytes again
+  /// give the first answer. Fails: `upload_unknown`; as `Session::put_artifact`.
+  Result<ArtifactStored> put_direct(std::string_view ticket, const ArtifactSource& source);
+  Result<ArtifactStored> put_direct(std::string_view ticket, std::string_view bytes);
+
+  /// A copy of the market file, made under the gate while others wait. Tarballs and artifacts, which lie in
+  /// `<market>-artifacts`, are not copied: copy that folder afterwards. Fails: `path_refused`, the store.
   Result<Done> backup(const std::string& path);
 
   EngineStats stats() const noexcept;

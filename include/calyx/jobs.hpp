@@ -10,6 +10,7 @@
 /// Units: instants are microseconds since 1970-01-01 UTC; prices are micro-FLOPS a second of a task.
 #pragma once
 
+#include <calyx/artifacts.hpp>
 #include <calyx/core/digest.hpp>
 #include <calyx/core/job.hpp>
 #include <calyx/core/json.hpp>
@@ -90,6 +91,8 @@ struct Job {
   Money hold{}, cost{};
   JobFailure failure = JobFailure::none;
   std::string error{};  ///< In words; empty for a job that went well.
+  /// Of the canonical JSON of `JobResults::result`; where tasks left artifacts, of {`artifacts`: [{`name`,
+  /// `sha256`, `task`}], in the order of tasks and names, `result`}.
   std::optional<core::Digest> output_hash{};
   std::optional<ReceiptId> receipt{};
   std::optional<JobId> retry_of{}, resume_from{};
@@ -110,6 +113,8 @@ struct JobTask {
   JobFailure failure = JobFailure::none;
   std::string error{};
   core::json::Value payload{}, result{}, progress{};
+  std::vector<Artifact> artifacts{};             ///< What it left, by name; of its completed attempt alone.
+  std::vector<SkippedFile> artifacts_skipped{};  ///< The first 100.
 };
 
 struct JobResults {
@@ -169,7 +174,11 @@ struct TaskOutcome {
   std::string error{};         ///< Of one that did not.
   std::int64_t ran_ms = 0;
   std::string out{}, err{};  ///< What it printed, as much as is worth keeping.
+  /// What it left, put before it is reported, each its payer's from then on; of a task that failed nothing is
+  /// kept.
+  std::vector<ArtifactId> artifacts{};
 };
+inline constexpr std::size_t task_artifacts_max = 10'000;
 
 /// Outcomes of the tasks at the front of a lease, in their order. With none it is a heartbeat.
 struct Report {

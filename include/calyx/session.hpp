@@ -15,6 +15,7 @@
 #pragma once
 
 #include <calyx/approvals.hpp>
+#include <calyx/artifacts.hpp>
 #include <calyx/bulk.hpp>
 #include <calyx/core/result.hpp>
 #include <calyx/feedback.hpp>
@@ -261,6 +262,45 @@ class CALYX_EXPORT Session {
   /// Of callers who name one version one succeeds. Fails: `field_value`; `kv_changed` with the `version` that
   /// stands (0: none).
   Result<KvEntry> kv_put(const ProjectName& project, const KvPut& asked);
+
+  // ── artifacts ──
+  //
+  // Every call that writes bytes fails with `unsupported` of a market in memory, `read_only`, `disk_full`,
+  // `io_error`; one that names an artifact or an upload with `artifact_unknown` or `upload_unknown`, also for
+  // somebody else's.
+
+  /// Stores what `source` gives, durably, and names it. The same key with the same bytes gives the first
+  /// artifact again. Fails, having kept nothing: `field_value`; `too_large` as soon as the limit is passed;
+  /// `content_mismatch` where the bytes are not what was said; `key_reused`; what `source` says.
+  Result<ArtifactStored> put_artifact(const ArtifactPut& asked, const ArtifactSource& source);
+  Result<ArtifactStored> put_artifact(const ArtifactPut& asked, std::string_view bytes);
+  /// The same of a file, whose own name stands for a name that is empty. Fails also: `file_missing`.
+  Result<ArtifactStored> put_artifact_file(const ArtifactPut& asked, const std::string& path);
+  /// The caller's own and its agents', or those of `wallet`; an operator's are all. The youngest first.
+  Result<Listed<Artifact>> artifacts(const Page& page = {}, const std::optional<WalletId>& wallet = {});
+  Result<Artifact> artifact(ArtifactId id);
+  /// Fails: `corrupt` when the bytes are gone from the folder.
+  Result<ArtifactReader> open_artifact(ArtifactId id);
+  /// A ticket with which `Engine::put_direct` takes the artifact, for `artifact_ticket_s`, once. Fails: as
+  /// `put_artifact`.
+  Result<ArtifactTicket> direct_artifact(const ArtifactPut& asked);
+  /// Begins an upload in parts, which a restart does not end: it goes on for `artifact_upload_s`. Fails: as
+  /// `put_artifact`.
+  Result<ArtifactUpload> start_artifact(const ArtifactPut& asked);
+  /// A part, durable when this returns; it replaces what was sent under its number before. Fails:
+  /// `field_value`; `too_large`, also where all parts together are; `content_mismatch`.
+  Result<ArtifactPart> put_artifact_part(UploadId id, std::uint32_t number, std::string_view bytes,
+                                         const std::optional<core::Digest>& sha256 = {});
+  /// What was sent so far, by number.
+  Result<std::vector<ArtifactPart>> artifact_parts(UploadId id);
+  /// Makes the artifact. After an error the upload stands as it was; of one that is complete the artifact is
+  /// given again. Fails: `field_value`; `content_mismatch` with the `part`, or the `field` of the whole;
+  /// `too_large`.
+  Result<ArtifactStored> complete_artifact(UploadId id, const ArtifactComplete& asked = {});
+  Result<Done> abort_artifact(UploadId id);
+  /// Removes blobs that no artifact and no revision of a project names, once they are `artifact_grace_s` old,
+  /// and the parts of uploads that are over (operator).
+  Result<ArtifactsCollected> collect_artifacts();
 
   // ── receipts and the books ──
 

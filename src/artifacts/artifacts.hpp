@@ -117,6 +117,12 @@ struct ListedPart {
   core::Digest sha256;
 };
 
+/// What becomes of the parts of an upload that was completed.
+enum class PartsThen : std::uint8_t {
+  go,
+  stay,  ///< Until `abort`: whoever keeps a row of the blob writes it first, so a crash loses neither.
+};
+
 struct Collected {
   std::uint64_t kept = 0;
   std::uint64_t removed = 0;
@@ -170,7 +176,7 @@ class Store {
   /// `content_mismatch` with `part` when one is missing or another, with `field` when the whole is;
   /// `too_large`; `corrupt` when a part's bytes changed on the disk; `disk_full`, `io_error`.
   Result<Stored> complete(std::string_view id, std::span<const ListedPart> parts, const Expected& expected,
-                          Instant now) const;
+                          Instant now, PartsThen then = PartsThen::go) const;
 
   /// Ends the upload and takes its parts away; false when there is none. Fails: `field_value`, `io_error`.
   Result<bool> abort(std::string_view id) const;

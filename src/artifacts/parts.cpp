@@ -169,7 +169,7 @@ Result<std::vector<Part>> Store::list(std::string_view given) const {
 }
 
 Result<Stored> Store::complete(std::string_view given, std::span<const ListedPart> parts,
-                               const Expected& expected, Instant now) const {
+                               const Expected& expected, Instant now, PartsThen then) const {
   CALYX_TRY(const std::string id, checked_id(given));
   if (parts.empty()) return fail(Reason::field_value, "no part is listed");
   for (std::size_t i = 0; i < parts.size(); ++i) {
@@ -196,7 +196,7 @@ Result<Stored> Store::complete(std::string_view given, std::span<const ListedPar
   }
   CALYX_TRY(const Stored stored, whole.finish(now, expected));
   // What is left of the upload if this fails is ended by the next call for it.
-  (void)abort(id);
+  if (then == PartsThen::go) (void)abort(id);
   return stored;
 }
 

@@ -85,8 +85,10 @@ Result<std::unique_ptr<Commands>> Commands::open(const CommandOptions& options) 
 }
 
 std::optional<TaskOutcome> Commands::run(const services::KnownJob& job, const std::string& source,
-                                         const std::string& checkpoint, const TaskCall& call) {
+                                         const std::string& checkpoint, std::vector<runner::Input> inputs,
+                                         const TaskCall& call, const Left& left) {
   runner::Task task;
+  task.inputs = std::move(inputs);
   task.argv = job.terms.command;
   task.payload = json::canonical(call.payload);
   task.source = source;
@@ -115,6 +117,7 @@ std::optional<TaskOutcome> Commands::run(const services::KnownJob& job, const st
       out.error = result.error().message;
     }
   }
+  left(ended, out);
   return out;
 }
 

@@ -18,11 +18,14 @@ class Commands {
   /// Fails: `bare_host_refused` unless the host allowed it; as `runner::Runner::open`.
   static Result<std::unique_ptr<Commands>> open(const CommandOptions& options);
 
-  /// Runs the command of `job` on `payload` in the folder `source`, or in one of its own; it may write to
-  /// `checkpoint`, a folder, unless that is empty. Nothing where `call.stopped` ended it: how it would have
-  /// ended is not known.
+  /// What is done with what a task left, once it is known how it went; may change that.
+  using Left = std::function<void(const runner::Ended& ended, TaskOutcome& outcome)>;
+  /// Runs the command of `job` on `payload` in the folder `source`, or in one of its own, with `inputs` to
+  /// read; it may write to `checkpoint`, a folder, unless that is empty. Nothing where `call.stopped` ended
+  /// it: how it would have ended is not known.
   std::optional<TaskOutcome> run(const services::KnownJob& job, const std::string& source,
-                                 const std::string& checkpoint, const TaskCall& call);
+                                 const std::string& checkpoint, std::vector<runner::Input> inputs,
+                                 const TaskCall& call, const Left& left);
 
  private:
   Commands(std::unique_ptr<runner::Runner> runner, bool network)

@@ -33,9 +33,24 @@ inline Result<Reading> reading(Market& market, const Principal& principal) {
   });
 }
 
-inline bool may_read(const Reading& reading, const store::JobState& state) {
+/// What the account of a payer reads: its own and its agents'; nobody's jobs are the operators'. Without the
+/// wallets, unless it is nobody's.
+inline Result<Reading> reading_of(Market& market, core::AccountNumber account) {
+  if (account == 0) return reading(market, Principal{});
+  return market.read([&](const services::Book& book, Instant) -> Result<Reading> {
+    Reading out{.tag = book.tag, .caller = {Role::human, account}};
+    out.own.push_back(account);
+    for (const core::AccountNumber child : book.wallet(account)->children) out.own.push_back(child);
+    return out;
+  });
+}
+
+inline bool may_read(const Reading& reading, core::AccountNumber account) {
   return reading.caller.is_operator() ||
-         std::find(reading.own.begin(), reading.own.end(), state.account) != reading.own.end();
+         std::find(reading.own.begin(), reading.own.end(), account) != reading.own.end();
+}
+inline bool may_read(const Reading& reading, const store::JobState& state) {
+  return may_read(reading, state.account);
 }
 
 struct FoundJob {

@@ -4,11 +4,13 @@
 #include <calyx/session.hpp>
 #include <chrono>
 
+#include "engine/artifacts.hpp"
 #include "engine/checkpoints.hpp"
 #include "engine/job_reading.hpp"
 #include "engine/market.hpp"
 #include "engine/paging.hpp"
 #include "engine/performing.hpp"
+#include "services/artifact_refs.hpp"
 
 namespace calyx {
 
@@ -36,8 +38,76 @@ Result<std::uint64_t> first_of(const Page& page) {
   return static_cast<std::uint64_t>(number);
 }
 
+/// Judges the artifacts that `asked` names, which its payer must be able to read, and gives the hash of its
+/// input with theirs in it. Nothing for a job that names none. They stay, so this may come before the gate.
+Result<std::optional<core::Digest>> input_with_artifacts(Market& market, const Principal& principal,
+                                                         const JobSubmit& asked,
+                                                         std::span<const std::string> inputs) {
+  const auto named = [&](std::string_view member) {
+    const json::Value* value = asked.job.find(member);
+    return value != nullptr && services::names_artifacts(*value, inputs);
+  };
+  if (std::none_of(std::begin(services::shape_members), std::end(services::shape_members), named))
+    return std::optional<core::Digest>();
+  CALYX_TRY(const core::AccountNumber payer, market.read([&](const Book& book,
+                                                             Instant) -> Result<core::AccountNumber> {
+    CALYX_TRY(const Caller caller, services::authorize(book, principal));
+    if (!asked.wallet) return caller.wallet;
+    CALYX_TRY(const services::WalletState* wallet, services::spendable(book, caller, *asked.wallet));
+    return wallet->number;
+  }));
+  CALYX_TRY(const engine::Reading by, engine::reading_of(market, payer));
+  json::Object job = asked.job;
+  CALYX_CHECK(market.history([&](MarketStore& store) -> Result<Done> {
+    for (const std::string_view member : services::shape_members)
+      if (json::Value* value = job.find(member)) {
+        CALYX_TRY(*value, services::replaced_refs(*value, '/' + std::string(member), inputs,
+                                                  [&](ArtifactId id) -> Result<core::Digest> {
+                                                    CALYX_TRY(const store::ArtifactRow row,
+                                                              engine::find_artifact(store, by, id));
+                                                    return row.sha256;
+                                                  }));
+      }
+    return Done{};
+  }));
+  return std::optional<core::Digest>(
+      services::input_of(job, asked.items == nullptr ? LongList{} : *asked.items));
+}
+
+/// Puts what the tasks from `from` on left into `tasks`, which follow each other.
+Result<Done> add_files(MarketStore& store, const engine::Reading& by, JobNumber number,
+                       std::vector<JobTask>& tasks) {
+  if (tasks.empty()) return Done{};
+  const std::uint64_t from = tasks.front().index;
+  const auto place = [&](std::uint64_t task) -> JobTask* {
+    return task - from < tasks.size() ? &tasks[task - from] : nullptr;
+  };
+  CALYX_CHECK(store.artifacts().of_job(number, from, [&](const store::ArtifactRow& row) -> Result<bool> {
+    JobTask* task = place(row.task);
+    if (task == nullptr) return false;
+    CALYX_TRY(task->artifacts.emplace_back(), engine::view_artifact(store, by, row));
+    return true;
+  }));
+  return store.artifacts().skipped_of(
+      number, from, [&](std::uint64_t index, std::string_view body) -> Result<bool> {
+        JobTask* task = place(index);
+        if (task == nullptr) return false;
+        CALYX_TRY(const json::Value list, services::read_own_json(body, "a task's files"));
+        if (list.array() == nullptr) return true;
+        for (const json::Value& file : *list.array()) {
+          const json::Value* name = file.find("name");
+          const json::Value* why = file.find("why");
+          if (name != nullptr && name->string() != nullptr && why != nullptr && why->string() != nullptr)
+            task->artifacts_skipped.push_back({*name->string(), *why->string()});
+        }
+        return true;
+      });
+}
+
 /// The same of one that stands for itself.
-Result<services::PreparedJob> prepare_whole(Market& market, const JobSubmit& asked) {
+Result<services::PreparedJob> prepare_whole(Market& market, const Principal& principal,
+                                            const JobSubmit& asked) {
+  std::vector<std::string> inputs;
   if (!asked.recipe.empty()) {
     const auto recipe = market.workshop().recipe(asked.recipe);
     if (recipe == nullptr)
@@ -48,31 +118,52 @@ Result<services::PreparedJob> prepare_whole(Market& market, const JobSubmit& ask
     const json::Value* payload = asked.job.find("payload");
     if (recipe->check && asked.job.find("fan_out") == nullptr)
       CALYX_CHECK(recipe->check(payload == nullptr ? json::Value() : *payload));
+    inputs = recipe->artifact_inputs;
   }
+  // Items that name artifacts are looked into, and those that do not stay text.
+  inputs.emplace_back(services::artifacts_member);
+  JobSubmit opened;
+  const bool opens = asked.items != nullptr && services::has_member(*asked.items, inputs);
+  inputs.pop_back();
+  if (opens) {
+    opened = asked;
+    CALYX_TRY(opened.job, services::with_items(asked.job, *asked.items));
+    opened.items.reset();
+  }
+  const JobSubmit& whole = opens ? opened : asked;
   const std::optional<core::CallbackRules>& callbacks = market.options().callbacks;
-  return services::prepare_job(asked, callbacks ? &*callbacks : nullptr);
+  CALYX_TRY(services::PreparedJob job, services::prepare_job(whole, callbacks ? &*callbacks : nullptr));
+  CALYX_TRY(const std::optional<core::Digest> input, input_with_artifacts(market, principal, whole, inputs));
+  if (input) {
+    job.text.input = *input;
+    job.text.request = services::request_of(job.text.spec, job.items->items != 0, *input);
+  }
+  return job;
 }
 
 /// Checks, reads and spells a submit, before the gate is asked for.
 Result<services::PreparedJob> prepare(Market& market, const Principal& principal, const JobSubmit& asked) {
   CALYX_TRY(const services::EarlierName name, services::earlier_name(asked.job));
-  if (name.field.empty()) return prepare_whole(market, asked);
+  if (name.field.empty()) return prepare_whole(market, principal, asked);
   // What has ended does not change any more, so it may be read before the gate is asked for.
   CALYX_TRY(const engine::Reading by, reading(market, principal));
-  return market.history([&](MarketStore& store) -> Result<services::PreparedJob> {
-    Result<FoundJob> found = find_job(market, store, by, name.id);
-    if (!found.ok()) {
-      Error error = std::move(found).error();
-      if (error.reason == Reason::job_unknown)
-        error.details.object()->set("field", "/" + std::string(name.field));
-      return error;
-    }
-    const services::Earlier earlier{name, found->known, found->state};
-    CALYX_TRY(const JobSubmit whole, services::completed_from(store, earlier, asked));
-    CALYX_TRY(services::PreparedJob job, prepare_whole(market, whole));
-    CALYX_TRY(job.taken, services::take_over(store, earlier, whole, job));
-    return job;
-  });
+  Result<FoundJob> found =
+      market.history([&](MarketStore& store) { return find_job(market, store, by, name.id); });
+  if (!found.ok()) {
+    Error error = std::move(found).error();
+    if (error.reason == Reason::job_unknown)
+      error.details.object()->set("field", "/" + std::string(name.field));
+    return error;
+  }
+  const services::Earlier earlier{name, found->known, found->state};
+  CALYX_TRY(const JobSubmit whole, market.history([&](MarketStore& store) {
+    return services::completed_from(store, earlier, asked);
+  }));
+  CALYX_TRY(services::PreparedJob job, prepare_whole(market, principal, whole));
+  CALYX_TRY(job.taken, market.history([&](MarketStore& store) {
+    return services::take_over(store, earlier, whole, job);
+  }));
+  return job;
 }
 
 }  // namespace
@@ -212,6 +303,7 @@ Result<Listed<JobTask>> Session::job_tasks(JobId id, const Page& page) {
     CALYX_TRY(const FoundJob found, find_job(*market_, store, by, id));
     Listed<JobTask> out;
     CALYX_TRY(out.items, services::tasks_of(store, *found.known, found.state, from, page.limit, true));
+    CALYX_CHECK(add_files(store, by, found.state.number, out.items));
     if (from + out.items.size() < found.known->row.tasks && !out.items.empty())
       out.next = std::to_string(from + out.items.size());
     return out;
@@ -233,6 +325,7 @@ Result<JobResults> Session::job_results(JobId id, const Page& page) {
       out.notes = std::move(all.notes);
     }
     CALYX_TRY(out.tasks, services::tasks_of(store, *found.known, found.state, from, page.limit, false));
+    CALYX_CHECK(add_files(store, by, found.state.number, out.tasks));
     if (from + out.tasks.size() < found.known->row.tasks && !out.tasks.empty())
       out.next = std::to_string(from + out.tasks.size());
     return out;

@@ -11,6 +11,7 @@
 #include "engine/market.hpp"
 #include "engine/performing.hpp"
 #include "engine/projects.hpp"
+#include "engine/task_files.hpp"
 
 namespace calyx {
 namespace engine {
@@ -28,10 +29,11 @@ std::int64_t ms_since(steady_clock::time_point then) {
   return std::chrono::duration_cast<std::chrono::milliseconds>(steady_clock::now() - then).count();
 }
 
-Result<Reported> report(Market& market, const Report& report) {
+Result<Reported> report(Market& market, const Report& report,
+                        std::span<const services::TaskFiles> files = {}) {
   services::Chores chores;
-  Result<Reported> reported =
-      market.write([&](Transaction& tx) { return services::report_tasks(tx, Principal{}, report, chores); });
+  Result<Reported> reported = market.write(
+      [&](Transaction& tx) { return services::report_tasks(tx, Principal{}, report, chores, files); });
   if (reported.ok()) {
     // The report stands, also where the job cannot end yet: the next lease tries that again.
     static_cast<void>(do_chores(market, chores.to_end));
@@ -57,9 +59,10 @@ class Reporter {
     const std::lock_guard lock(mutex_);
     return done_.ok() && !lost_;
   }
-  void add(TaskOutcome outcome) {
+  void add(TaskOutcome outcome, services::TaskFiles files = {}) {
     const std::lock_guard lock(mutex_);
     pending_.outcomes.push_back(std::move(outcome));
+    files_.push_back(std::move(files));
     if (steady_clock::now() - reported_at_ >= report_every) send();
   }
   void progress(const json::Value& value) {
@@ -102,7 +105,7 @@ class Reporter {
  private:
   void send() {
     if ((pending_.outcomes.empty() && !pending_.gives_back) || lost_) return;
-    const Result<Reported> reported = report(market_, pending_);
+    const Result<Reported> reported = report(market_, pending_, files_);
     reported_at_ = steady_clock::now();
     unheard_.reset();
     if (!reported.ok() && reported.error().status() == Status::unavailable) {
@@ -110,6 +113,7 @@ class Reporter {
       return;
     }
     pending_.outcomes.clear();
+    files_.clear();
     take(reported);
   }
   void take(const Result<Reported>& reported) {
@@ -125,6 +129,7 @@ class Reporter {
   const services::JobNumber job_;
   std::mutex mutex_;  ///< Of all that follows.
   Report pending_;
+  std::vector<services::TaskFiles> files_;  ///< Of its outcomes, one for one.
   steady_clock::time_point reported_at_ = steady_clock::now(), told_at_;
   std::atomic<bool> lost_{false};  ///< Read by running tasks without the lock, which a report may hold.
   std::optional<Error> unheard_;   ///< What a store that was busy said to the last report.
@@ -226,21 +231,44 @@ TaskFunction function_of(const Workshop& workshop, const Lease& lease) {
   return {};
 }
 
-/// Runs a command's task in its project's folder, with its checkpoint where the job keeps any.
+/// Stores what a task that went well left. Where that fails the task did not: nobody is charged, and another
+/// try may find room.
+void keep(const Market& market, const runner::Ended& ended, TaskOutcome& outcome,
+          services::TaskFiles& files) {
+  Result<services::TaskFiles> kept = keep_files(market, ended);
+  if (kept.ok()) {
+    files = *std::move(kept);
+    return;
+  }
+  outcome.failure = JobFailure::not_started;
+  outcome.error = "what it left could not be kept: " + kept.error().message;
+  outcome.result = {};
+}
+
+/// Runs a command's task in its project's folder, with what it reads, and its checkpoint where the job keeps
+/// any; `files` gets what it left.
 std::optional<TaskOutcome> run_command(Market& market, Commands& commands, const services::KnownJob& job,
-                                       const TaskCall& call) {
+                                       const TaskCall& call, services::TaskFiles& files) {
   const auto not_started = [](const Error& error) {
     return TaskOutcome{.failure = JobFailure::not_started, .error = error.message};
   };
   const Result<std::string> folder =
       project_folder(market, job.row.account, job.terms.project, job.row.revision);
   if (!folder.ok()) return not_started(folder.error());
-  if (!job.terms.checkpoints) return commands.run(job, *folder, {}, call);
-  const Result<Checkpoint> checkpoint =
-      Checkpoint::open(market, call.job, call.index, job.terms.resumes, call.stopped);
-  if (checkpoint.ok()) return commands.run(job, *folder, checkpoint->path(), call);
-  if (checkpoint.reason() == Reason::stopped) return std::nullopt;
-  return not_started(checkpoint.error());
+  Result<std::vector<runner::Input>> inputs = task_inputs(market, job.row.account, call.payload);
+  if (!inputs.ok()) return not_started(inputs.error());
+  std::optional<Checkpoint> checkpoint;
+  if (job.terms.checkpoints) {
+    Result<Checkpoint> opened =
+        Checkpoint::open(market, call.job, call.index, job.terms.resumes, call.stopped);
+    if (opened.reason() == Reason::stopped) return std::nullopt;
+    if (!opened.ok()) return not_started(opened.error());
+    checkpoint.emplace(*std::move(opened));
+  }
+  return commands.run(job, *folder, checkpoint ? checkpoint->path() : std::string(), *std::move(inputs), call,
+                      [&](const runner::Ended& ended, TaskOutcome& how) {
+                        if (how.failure == JobFailure::none) keep(market, ended, how, files);
+                      });
 }
 
 Result<bool> perform(Market& market, const WorkerOptions& options, const Stopped& stopped, Commands* commands,
@@ -291,9 +319,10 @@ Result<bool> perform(Market& market, const WorkerOptions& options, const Stopped
                         .stopped = stops,
                         .progress = [&](const json::Value& value) { holding->progress(value); }};
     if (is_command) {
-      std::optional<TaskOutcome> outcome = run_command(market, *commands, *known, call);
+      services::TaskFiles files;
+      std::optional<TaskOutcome> outcome = run_command(market, *commands, *known, call, files);
       if (!outcome) break;  // it is given back, or nobody's any more
-      holding->add(*std::move(outcome));
+      holding->add(*std::move(outcome), std::move(files));
       continue;
     }
     TaskOutcome outcome = run ? run_one(run, call)

@@ -304,6 +304,64 @@ Result<Descriptor> make_log(const Root& root) {
   return file;
 }
 
+namespace {
+
+/// Makes the folder `name` in `at`, unless it is there, and opens it.
+Result<Descriptor> step_into(int at, const std::string& name, const std::optional<Owner>& owner) {
+  const bool made = ::mkdirat(at, name.c_str(), 0700) == 0;
+  if (!made && errno != EEXIST) return file_error("a folder of the task cannot be made", errno);
+  Descriptor inside(::openat(at, name.c_str(), folder_flags));
+  if (!inside || (made && owner && ::fchown(inside.get(), owner->user, owner->group) != 0))
+    return file_error("a folder of the task cannot be opened", errno);
+  return inside;
+}
+
+Result<Done> write_input(int top, const Input& input, const std::optional<Owner>& owner) {
+  constexpr std::size_t block_bytes = std::size_t{256} << 10;
+  Descriptor inside;
+  int at = top;
+  std::string_view rest = input.path;
+  for (;;) {
+    const std::size_t slash = std::min(rest.find('/'), rest.size());
+    const std::string name(rest.substr(0, slash));
+    if (name.empty() || name == "." || name == ".." || name.find('\0') != std::string::npos)
+      return fail(Reason::field_value, "the path of a task's input leads elsewhere");
+    if (slash == rest.size()) break;
+    CALYX_TRY(inside, step_into(at, name, owner));
+    at = inside.get();
+    rest.remove_prefix(slash + 1);
+  }
+  const std::string name(rest);
+  const Descriptor file(
+      ::openat(at, name.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0400));
+  if (!file) return file_error("a task's input cannot be made", errno);
+  std::string block(block_bytes, '\0');
+  for (std::uint64_t offset = 0;;) {
+    CALYX_TRY(const std::size_t bytes, input.read(offset, block));
+    if (bytes == 0) break;
+    offset += bytes;
+    for (std::string_view left(block.data(), bytes); !left.empty();) {
+      const ssize_t written = ::write(file.get(), left.data(), left.size());
+      if (written < 0 && errno == EINTR) continue;
+      if (written <= 0) return file_error("a task's input cannot be written", written < 0 ? errno : ENOSPC);
+      left.remove_prefix(static_cast<std::size_t>(written));
+    }
+  }
+  if (owner && ::fchown(file.get(), owner->user, owner->group) != 0)
+    return file_error("an input cannot be given to the task's user", errno);
+  return Done{};
+}
+
+}  // namespace
+
+Result<Done> write_inputs(const TaskFolder& folder, const std::vector<Input>& inputs,
+                          const std::optional<Owner>& owner) {
+  if (inputs.empty()) return Done{};
+  CALYX_TRY(const Descriptor top, step_into(folder.folder(), "inputs", owner));
+  for (const Input& input : inputs) CALYX_CHECK(write_input(top.get(), input, owner));
+  return Done{};
+}
+
 Result<std::string> read_result(const TaskFolder& folder, uid_t user, std::size_t bytes_max) {
   // Without waiting: opening a pipe would wait for its writer.
   const Descriptor file(

@@ -76,6 +76,11 @@ class TaskFolder {
   Descriptor folder_;
 };
 
+/// Copies `inputs` to `inputs` in `folder`, for `owner`. Fails: as `TaskFolder::make`; `field_value` for a
+/// path that leads out; what an input's `read` says.
+Result<Done> write_inputs(const TaskFolder& folder, const std::vector<Input>& inputs,
+                          const std::optional<Owner>& owner);
+
 /// A new file without a name in `root`, for a task's logs. Fails: as `TaskFolder::make`.
 Result<Descriptor> make_log(const Root& root);
 

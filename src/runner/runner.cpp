@@ -359,6 +359,7 @@ std::string Runner::Inside::packet(const Task& task, const TaskFolder& folder) c
       {"COMPUTALOT_TASK_PAYLOAD", home + "/payload.json"},
       {"COMPUTALOT_TASK_RESULT", home + "/result.json"},
       {"COMPUTALOT_ARTIFACT_DIR", home + "/artifacts"}};
+  if (!task.inputs.empty()) variables.emplace_back("COMPUTALOT_INPUT_DIR", home + "/inputs");
   if (!task.checkpoint_dir.empty()) variables.emplace_back("COMPUTALOT_CHECKPOINT_DIR", task.checkpoint_dir);
   if (task.gpus) variables.emplace_back("CUDA_VISIBLE_DEVICES", *task.gpus);
   std::string_view search = options.path;
@@ -428,6 +429,8 @@ Ended Runner::run(const Task& task, const Watch& watch) {
   if (drops) owner = Owner{options.user->user, options.user->group};
   auto folder = TaskFolder::make(inside_->root, ++inside_->tasks, task.payload, owner);
   if (!folder.ok()) return refused(word(folder.reason()), folder.error().message);
+  if (const auto written = write_inputs(**folder, task.inputs, owner); !written.ok())
+    return refused(word(written.reason()), written.error().message);
   auto log = make_log(*inside_->root);
   if (!log.ok()) return refused(word(log.reason()), log.error().message);
 

@@ -31,6 +31,7 @@
 #include <functional>
 #include <memory>
 #include <optional>
+#include <span>
 #include <string>
 #include <string_view>
 #include <utility>
@@ -54,11 +55,19 @@ struct Limits {
   std::size_t artifact_depth = 16;                        ///< Folders inside one another, at most 32.
 };
 
+/// A file that a task is given to read, at `path` below COMPUTALOT_INPUT_DIR.
+struct Input {
+  std::string path;  ///< Relative, without empty names, "." and "..".
+  /// Fills `out` with what begins at `offset`, and gives how much that was; 0 at the end.
+  std::function<Result<std::size_t>(std::uint64_t offset, std::span<char> out)> read;
+};
+
 struct Task {
   /// The command, no shell: a first word without a slash is looked for in the PATH of the task's environment.
   std::vector<std::string> argv;
   std::string payload = "{}";  ///< JSON text, which is written as it is.
   std::string source;          ///< A folder, absolute, to start in and read; or empty: one of its own.
+  std::vector<Input> inputs;   ///< Copied into its folder before it starts, within `disk_mb`.
   std::string checkpoint_dir;  ///< A folder, absolute, to write as its user may; or empty.
   /// Variables beyond PATH, HOME, TMPDIR, LANG, TZ and the runner's own. PATH, LANG and TZ may be among them.
   std::vector<std::pair<std::string, std::string>> environment;

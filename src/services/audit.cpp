@@ -446,11 +446,11 @@ class Audit {
 
   Result<bool> all() {
     using Step = Result<bool> (Audit::*)();
-    constexpr Step steps[] = {&Audit::read_standing,    &Audit::read_checkpoints, &Audit::walk_events,
-                              &Audit::end_receipts,     &Audit::compare_tables,   &Audit::compare_tiles,
-                              &Audit::look_up_each,     &Audit::judge_anchor,     &Audit::compare_jobs,
-                              &Audit::compare_projects, &Audit::compare_feedback, &Audit::compare_webhooks,
-                              &Audit::compare_schema};
+    constexpr Step steps[] = {&Audit::read_standing,     &Audit::read_checkpoints, &Audit::walk_events,
+                              &Audit::end_receipts,      &Audit::compare_tables,   &Audit::compare_tiles,
+                              &Audit::look_up_each,      &Audit::judge_anchor,     &Audit::compare_jobs,
+                              &Audit::compare_projects,  &Audit::compare_feedback, &Audit::compare_webhooks,
+                              &Audit::compare_artifacts, &Audit::compare_schema};
     for (const Step step : steps) {
       CALYX_TRY(const bool good, (this->*step)());
       if (!good) return false;
@@ -582,6 +582,22 @@ class Audit {
            fault("webhooks: " + std::to_string(count.messages) + " messages and " +
                  std::to_string(count.all_states) + " states are there for " + std::to_string(messages_) +
                  " jobs");
+  }
+
+  /// Artifacts and uploads are there in one piece; whether their blobs are is not asked of the file.
+  Result<bool> compare_artifacts() {
+    store::ArtifactStore& artifacts = store_.artifacts();
+    CALYX_TRY(const std::string index, artifacts.index_fault());
+    if (!index.empty()) return fault(index + ": lists other rows than its table has");
+    CALYX_TRY(const std::int64_t last, artifacts.last());
+    CALYX_TRY(const std::int64_t count, artifacts.count());
+    CALYX_TRY(const std::int64_t last_upload, artifacts.last_upload());
+    CALYX_TRY(const std::int64_t uploads, artifacts.count_uploads());
+    if (last != count)
+      return fault("artifacts: the last one is " + std::to_string(last) + ", and " + std::to_string(count) +
+                   " are there");
+    return last_upload == uploads || fault("uploads: the last one is " + std::to_string(last_upload) +
+                                           ", and " + std::to_string(uploads) + " are there");
   }
 
   /// A trigger that is gone lets rows change, and one that was added may do anything at the next write.

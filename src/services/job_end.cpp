@@ -201,7 +201,16 @@ Result<Merged> merge_job(store::MarketStore& store, const KnownJob& job, core::M
   }
   // What failed or never ran is missing from the results, and the merge says what that means.
   CALYX_TRY(core::Merged merged, std::move(merger).finish());
-  out.output = crypto::Sha256{}(json::canonical(merged.result));
+  json::Array files;
+  CALYX_CHECK(store.artifacts().of_job(number, 0, [&](const store::ArtifactRow& row) -> Result<bool> {
+    files.push_back(
+        json::object({{"name", row.name}, {"sha256", core::hex(row.sha256)}, {"task", row.task}}));
+    return true;
+  }));
+  // A job that leaves no files is hashed as it is served; else the files are part of what came out.
+  json::Value whole = merged.result;
+  if (!files.empty()) whole = json::object({{"artifacts", std::move(files)}, {"result", std::move(whole)}});
+  out.output = crypto::Sha256{}(json::canonical(whole));
   if (result != nullptr) *result = std::move(merged);
   return out;
 }

@@ -120,6 +120,39 @@ LongList cut_items(const json::Object& job, std::string_view pointer) {
   return out;
 }
 
+bool has_member(const LongList& items, std::span<const std::string> names) {
+  return std::any_of(names.begin(), names.end(), [&](const std::string& name) {
+    std::string key;
+    json::append_string(key, name);
+    key.push_back(':');
+    return std::any_of(items.segments.begin(), items.segments.end(),
+                       [&](const std::string& segment) { return segment.find(key) != std::string::npos; });
+  });
+}
+
+Result<json::Object> with_items(const json::Object& job, const LongList& items) {
+  json::Array list;
+  for (const std::string& segment : items.segments) {
+    CALYX_TRY(json::Value read, read_json(segment, {.bytes = segment.size()}));
+    for (json::Value& item : *read.array()) list.push_back(std::move(item));
+  }
+  json::Object out = job;
+  for (const json::Member& outer : job) {
+    const std::string here = core::full_pointer_step("", outer.key);
+    if (outer.value.object() == nullptr || items.pointer.substr(0, here.size() + 1) != here + "/") continue;
+    for (const json::Member& inner : *outer.value.object())
+      if (core::full_pointer_step(here, inner.key) == items.pointer) {
+        out.find(outer.key)->object()->set(inner.key, std::move(list));
+        return out;
+      }
+  }
+  return fail(Reason::internal, "a job's items have no place");
+}
+
+core::Digest input_of(const json::Object& job, const LongList& items) {
+  return hash_of(input_text(job, items.pointer), items);
+}
+
 core::Digest request_of(std::string_view spec, bool has_items, const core::Digest& input) {
   if (!has_items) return crypto::Sha256{}(spec);
   return crypto::Sha256{}(spec, core::hex(input));
@@ -127,7 +160,7 @@ core::Digest request_of(std::string_view spec, bool has_items, const core::Diges
 
 JobText spell_job(const json::Object& job, std::string_view recipe, const LongList& items) {
   JobText out;
-  out.input = hash_of(input_text(job, items.pointer), items);
+  out.input = input_of(job, items);
   Members all;
   for (const json::Member& member : job) all.push_back(&member);
   Text text;

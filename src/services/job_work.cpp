@@ -1,5 +1,6 @@
 #include <algorithm>
 
+#include "services/artifacts.hpp"
 #include "services/job_steps.hpp"
 #include "services/services.hpp"
 
@@ -167,6 +168,44 @@ std::uint64_t fresh_tasks(const Held& job, std::uint64_t most) {
   return count;
 }
 
+/// What each outcome left: as the worker of this process kept it, or as artifacts that were put before.
+Result<std::vector<TaskFiles>> files_of(Transaction& tx, const Report& report,
+                                        std::span<const TaskFiles> files) {
+  std::vector<TaskFiles> out(files.begin(), files.end());
+  out.resize(report.outcomes.size());
+  for (std::size_t i = 0; i < out.size(); ++i) {
+    const std::vector<ArtifactId>& named = report.outcomes[i].artifacts;
+    const std::string field = "/outcomes/" + std::to_string(i) + "/artifacts";
+    if (named.size() > task_artifacts_max)
+      return field_error(
+          Reason::field_value, field,
+          "has " + std::to_string(named.size()) + " items, takes " + std::to_string(task_artifacts_max));
+    for (std::size_t j = 0; j < named.size(); ++j) {
+      Result<store::ArtifactRow> row = artifact_row(tx.store(), tx.book().tag, named[j]);
+      if (row.reason() == Reason::artifact_unknown)
+        return field_error(Reason::field_value, field + '/' + std::to_string(j), row.error().message);
+      if (!row.ok()) return row.error();
+      out[i].kept.push_back({.name = row->name, .size = row->size, .sha256 = row->sha256});
+    }
+  }
+  return out;
+}
+
+/// Makes the payer's artifacts of what task `task` left.
+Result<Done> add_files(Transaction& tx, const Held& job, std::uint64_t task, TaskFiles files) {
+  for (store::ArtifactRow& row : files.kept) {
+    row.account = job.state.account;
+    row.job = job.state.number;
+    row.task = task;
+    CALYX_CHECK(add_task_artifact(tx, std::move(row)));
+  }
+  if (files.skipped.empty()) return Done{};
+  json::Array skipped;
+  for (const SkippedFile& file : files.skipped)
+    skipped.push_back(json::object({{"name", file.name}, {"why", file.why}}));
+  return tx.change_artifacts().add_skipped(job.state.number, task, json::canonical(json::Value(skipped)));
+}
+
 Result<std::int64_t> draw_token(Transaction& tx) {
   std::uint64_t token = 0;
   while (token == 0) {
@@ -320,7 +359,7 @@ Result<Lease> lease_tasks(Transaction& tx, const Principal& principal, const Lea
 }
 
 Result<Reported> report_tasks(Transaction& tx, const Principal& principal, const Report& report,
-                              Chores& chores) {
+                              Chores& chores, std::span<const TaskFiles> files) {
   CALYX_TRY(const Caller caller, authorize(tx.book(), principal));
   CALYX_CHECK(operator_only(caller));
   CALYX_TRY(const std::optional<LeaseRow> found, tx.store().jobs().lease(report.token));
@@ -344,6 +383,7 @@ Result<Reported> report_tasks(Transaction& tx, const Principal& principal, const
     return field_error(Reason::field_value, "/outcomes",
                        "has " + std::to_string(report.outcomes.size()) + " items, the lease has " +
                            std::to_string(lease.count) + " tasks left");
+  CALYX_TRY(std::vector<TaskFiles> left, files_of(tx, report, files));
   JobStore& jobs = tx.change_jobs();
   CALYX_TRY(Held job, hold(tx, lease.job));
   if (report.progress && lease.count > 0) {
@@ -430,6 +470,7 @@ Result<Reported> report_tasks(Transaction& tx, const Principal& principal, const
     results.push_back(results.empty() ? '[' : ',');
     json::append_canonical(results, outcome.result);
     ++job.state.completed;
+    CALYX_CHECK(add_files(tx, job, task, std::move(left[i])));
   }
   CALYX_CHECK(flush(lease.first + reported));
   if (amount.micro != 0)

@@ -47,8 +47,14 @@ struct Chores {
 };
 Result<Lease> lease_tasks(Transaction& tx, const Principal& principal, const LeaseAsked& asked,
                           Chores& chores);
+/// What a task of this process left, its blobs durable; the rows name no job yet.
+struct TaskFiles {
+  std::vector<store::ArtifactRow> kept;
+  std::vector<SkippedFile> skipped;
+};
+/// `files` are those of the outcomes, one for one, or none at all.
 Result<Reported> report_tasks(Transaction& tx, const Principal& principal, const Report& report,
-                              Chores& chores);
+                              Chores& chores, std::span<const TaskFiles> files = {});
 /// Whether something is to be done about a job though nobody leases: a worker is late, its own time is over,
 /// or its tasks have all ended.
 Result<bool> is_due(store::MarketStore& store, const KnownJob& known, const store::JobState& state,

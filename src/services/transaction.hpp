@@ -157,6 +157,10 @@ class Transaction {
     changed_rows_ = true;
     return store_.webhooks();
   }
+  store::ArtifactStore& change_artifacts() noexcept {
+    changed_rows_ = true;
+    return store_.artifacts();
+  }
   /// Whether there is anything to commit.
   bool wrote() const noexcept { return changed_rows_ || !appended_.empty(); }
 

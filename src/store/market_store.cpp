@@ -244,9 +244,10 @@ Result<Done> for_schema(Each each) {
   for (const char* sql : project_schema()) CALYX_CHECK(each(std::string(sql)));
   for (const char* sql : feedback_schema()) CALYX_CHECK(each(std::string(sql)));
   for (const char* sql : webhook_schema()) CALYX_CHECK(each(std::string(sql)));
+  for (const char* sql : artifact_schema()) CALYX_CHECK(each(std::string(sql)));
   for (const std::span<const char* const> records :
        {std::span<const char* const>(tables), job_tables_of_record(), project_tables_of_record(),
-        feedback_tables_of_record(), webhook_tables_of_record()})
+        feedback_tables_of_record(), webhook_tables_of_record(), artifact_tables_of_record()})
     for (const char* table : records)
       for (const char* change : {"UPDATE", "DELETE"}) CALYX_CHECK(each(trigger_sql(table, change)));
   return Done{};
@@ -400,6 +401,7 @@ Result<MarketStore> MarketStore::make(Connection& connection, bool writes) {
   CALYX_TRY(store.projects_, ProjectStore::make(connection, writes));
   CALYX_TRY(store.feedback_, FeedbackStore::make(connection, writes));
   CALYX_TRY(store.webhooks_, WebhookStore::make(connection, writes));
+  CALYX_TRY(store.artifacts_, ArtifactStore::make(connection, writes));
   return store;
 }
 

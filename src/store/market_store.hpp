@@ -23,6 +23,7 @@
 #include <string_view>
 #include <vector>
 
+#include "store/artifact_store.hpp"
 #include "store/database.hpp"
 #include "store/feedback_store.hpp"
 #include "store/job_store.hpp"
@@ -97,6 +98,7 @@ class MarketStore {
   ProjectStore& projects() noexcept { return projects_; }
   FeedbackStore& feedback() noexcept { return feedback_; }
   WebhookStore& webhooks() noexcept { return webhooks_; }
+  ArtifactStore& artifacts() noexcept { return artifacts_; }
 
   // ── writing, in a write transaction ──
   Result<Done> append_event(Seq seq, Instant at, int kind, std::string_view fields, const core::Digest& hash);
@@ -195,6 +197,7 @@ class MarketStore {
   ProjectStore projects_;
   FeedbackStore feedback_;
   WebhookStore webhooks_;
+  ArtifactStore artifacts_;
   Statement append_event_, append_entry_, append_milestone_, append_lock_, append_resolution_,
       append_zero_earning_, append_request_, append_receipt_, append_tile_, append_checkpoint_;
   /// From the entry `last` of `account` back to the first one after `after`: `each(EntryRow)`.

@@ -286,16 +286,21 @@ Result<Done> Query::done() const {
   return Done{};
 }
 
-Result<Page> read_page(const Call& call) {
+Result<Page> read_page(Query& query) {
   constexpr std::uint64_t limit_max = 1'000;
   Page page;
-  if (call.query.empty()) return page;
-  CALYX_TRY(Query query, Query::of(call));
   CALYX_TRY(const std::uint64_t limit, query.number("limit", page.limit));
   if (limit < 1 || limit > limit_max)
     return field_fault(Reason::field_value, "limit", "is " + std::to_string(limit) + ", takes 1 to 1000");
   page.limit = static_cast<std::uint32_t>(limit);
   if (const auto after = query.find("after")) page.after = *after;
+  return page;
+}
+
+Result<Page> read_page(const Call& call) {
+  if (call.query.empty()) return Page{};
+  CALYX_TRY(Query query, Query::of(call));
+  CALYX_TRY(Page page, read_page(query));
   CALYX_CHECK(query.done());
   return page;
 }

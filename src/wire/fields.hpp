@@ -113,6 +113,8 @@ class Query {
   std::vector<Parameter> parameters_;
 };
 
+/// `after` and `limit` of a query. Fails: `field_value`.
+Result<Page> read_page(Query& query);
 /// `?after=&limit=`, and nothing else. Fails: `field_value`, `field_unknown`.
 Result<Page> read_page(const Call& call);
 

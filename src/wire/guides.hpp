@@ -109,6 +109,18 @@ With `"checkpointing": {"enabled": true, "resume_from_latest": true}` a command 
 `COMPUTALOT_CHECKPOINT_DIR` names: the next attempt of its task finds them. Write a file under another name and rename
 it, since a command may be killed at any time. The folder goes when the job has ended.
 
+## Files in and out
+
+An artifact is a file of up to 2 GB. Its id stands in a payload, and it is there when the task starts:
+`"payload": {"_artifacts": {"download": [{"artifact_id": "art_…", "path": "data/x.bin"}]}}` lies at
+`$COMPUTALOT_INPUT_DIR/data/x.bin`. What a task leaves in `$COMPUTALOT_ARTIFACT_DIR` is listed with the task once it
+went well, and `GET /api/v1/artifacts/{id}` gives it back, whole or a range of it.
+
+```sh
+curl -sS -X POST -H "Authorization: Bearer $TOKEN" --data-binary @x.bin "$BASE_URL/api/v1/artifacts?name=x.bin"
+curl -sS -H "Authorization: Bearer $TOKEN" "$BASE_URL/api/v1/artifacts?limit=5"
+```
+
 ## Following a job
 
 A job is planning, queued, running, and then completed, partial (some tasks failed), failed or cancelled.
@@ -268,6 +280,9 @@ Answers are the dictionaries that the routes give. A refusal is raised as the `c
 | `tasks(job_id)` | `GET /api/v1/jobs/{id}/tasks` |
 | `output(job_id, task)` | `GET /api/v1/jobs/{id}/output` |
 | `events(job_id)` | `GET /api/v1/jobs/{id}/events` |
+| `upload_artifact(data, name)` | `POST /api/v1/artifacts` |
+| `list_artifacts(limit=5)` | `GET /api/v1/artifacts` |
+| `download_artifact(artifact_id)` | `GET /api/v1/artifacts/{id}` |
 | `balance()` | `GET /api/v1/account/balance` |
 | `presets()` | `GET /api/v1/presets` |
 | `feedback(type, title, description)` | `POST /api/v1/feedback` |

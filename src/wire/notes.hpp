@@ -19,6 +19,7 @@ enum class Group : std::uint8_t {
   recipes,
   jobs,
   projects,
+  artifacts,
   account,
   workers,
   wallets,
@@ -28,11 +29,11 @@ enum class Group : std::uint8_t {
   books,
   ops
 };
-inline constexpr std::size_t groups = 12;
+inline constexpr std::size_t groups = 13;
 constexpr std::string_view word(Group group) noexcept {
-  constexpr std::string_view words[groups] = {"Discovery", "Recipes",  "Jobs",    "Projects",
-                                              "Account",   "Workers",  "Wallets", "Money",
-                                              "Keys",      "Receipts", "Books",   "Operations"};
+  constexpr std::string_view words[groups] = {"Discovery", "Recipes", "Jobs",      "Projects", "Artifacts",
+                                              "Account",   "Workers", "Wallets",   "Money",    "Keys",
+                                              "Receipts",  "Books",   "Operations"};
   return words[static_cast<std::size_t>(group)];
 }
 
@@ -120,6 +121,11 @@ inline constexpr std::string_view project =
     "name wallet_id remote_dir description created_at active_revision:int";
 inline constexpr std::string_view readiness =
     "project can_accept_new_jobs:bool ready_for_jobs:bool active_revision:int revision_state";
+
+inline constexpr std::string_view artifact =
+    "artifact_id id wallet_id name size:int sha256 created_at job_id task:int";
+inline constexpr std::string_view bytes = "application/octet-stream";
+inline constexpr std::string_view upload = "name! size:int sha256 wallet_id";
 
 inline constexpr std::string_view text = "text/plain; charset=utf-8";
 inline constexpr std::string_view markdown = "text/markdown; charset=utf-8";
@@ -267,6 +273,30 @@ inline constexpr Note notes[] = {
      "key value:any version:int"},
     {get, "/api/v1/projects/{id}/kv/{key}", projects, "Read shared state", "wallet_id", "",
      "key value:any version:int"},
+    {post, "/api/v1/artifacts", artifacts, "Keep the bytes of the body, at most 2 GB",
+     "name sha256 wallet_id Idempotency-Key:header", "@application/octet-stream", artifact, 201},
+    {get, "/api/v1/artifacts", artifacts, "List artifacts, the youngest first", "wallet_id after limit:int",
+     "", "artifacts:array next_cursor"},
+    {get, "/api/v1/artifacts/{id}", artifacts, "Download an artifact, or a range of its bytes",
+     "Range:header If-Range:header", "", "", 200, bytes},
+    {post, "/api/v1/artifacts/direct", artifacts, "A URL that takes one artifact, once, without a key", once,
+     upload, "upload_id url method expires_at", 201},
+    {put, "/api/v1/artifacts/direct/{id}", artifacts, "Upload to such a URL", "", "@application/octet-stream",
+     artifact, 201},
+    {post, "/api/v1/artifacts/multipart", artifacts, "Begin an upload in parts, which can be gone on with",
+     once, upload,
+     "upload_id wallet_id name size:int sha256 part_bytes_max:int parts_max:int created_at expires_at", 201},
+    {post, "/api/v1/artifacts/multipart/complete", artifacts, "Make an artifact of the parts", once,
+     "upload_id! parts:array size:int sha256", artifact, 201},
+    {get, "/api/v1/artifacts/multipart/{id}/parts", artifacts, "The parts that were sent", "", "",
+     "upload_id parts:array"},
+    {put, "/api/v1/artifacts/multipart/{id}/parts/{key}", artifacts,
+     "Send part 1 to 10,000, at most 64 MB; again, it replaces the one before", "sha256",
+     "@application/octet-stream", "part_number:int size:int sha256"},
+    {delete_, "/api/v1/artifacts/multipart/{id}", artifacts, "Give an upload up", "", "",
+     "upload_id aborted:bool"},
+    {post, "/api/v1/artifacts/collect", artifacts, "Remove blobs that nothing names any more", "", "",
+     "kept:int removed:int removed_bytes:int uploads_ended:int"},
     {get, "/api/v1/recipes", recipes, "List the recipes and their operations", "", "", "recipes:array"},
     {get, "/api/v1/recipes/{id}", recipes, "Read a recipe, by its name: the schema of its payload", "", "",
      "name summary payload_schema:object operations:texts artifact_inputs:texts"},

@@ -83,6 +83,18 @@ constexpr Route route_table[] = {
     {Method::post, "/api/v1/projects/{id}/invalidate", Access::key, invalidate_project},
     {Method::put, "/api/v1/projects/{id}/kv/{key}", Access::key, put_kv},
     {Method::get, "/api/v1/projects/{id}/kv/{key}", Access::key, get_kv},
+    {Method::post, "/api/v1/artifacts", Access::key, put_artifact, artifact_bytes_max},
+    {Method::get, "/api/v1/artifacts", Access::key, list_artifacts},
+    {Method::get, "/api/v1/artifacts/{id}", Access::key, get_artifact},
+    {Method::post, "/api/v1/artifacts/direct", Access::key, direct_artifact},
+    {Method::put, "/api/v1/artifacts/direct/{id}", Access::anyone, put_direct, artifact_bytes_max},
+    {Method::post, "/api/v1/artifacts/multipart", Access::key, start_artifact},
+    {Method::post, "/api/v1/artifacts/multipart/complete", Access::key, complete_artifact},
+    {Method::get, "/api/v1/artifacts/multipart/{id}/parts", Access::key, list_artifact_parts},
+    {Method::put, "/api/v1/artifacts/multipart/{id}/parts/{key}", Access::key, put_artifact_part,
+     artifact_part_bytes_max},
+    {Method::delete_, "/api/v1/artifacts/multipart/{id}", Access::key, abort_artifact},
+    {Method::post, "/api/v1/artifacts/collect", Access::operator_, collect_artifacts},
     {Method::get, "/api/v1/recipes", Access::key, list_recipes},
     {Method::get, "/api/v1/recipes/{id}", Access::key, get_recipe},
     {Method::post, "/api/v1/recipes/{id}/jobs", Access::key, submit_recipe_job},
@@ -115,7 +127,7 @@ static_assert(std::equal(std::begin(route_table), std::end(route_table), std::be
                          }),
               "each route has a note in notes.hpp, at the same place");
 
-constexpr std::size_t segments_max = 6;
+constexpr std::size_t segments_max = 7;
 constexpr std::string_view id_parameter = "{id}";
 constexpr std::string_view key_parameter = "{key}";
 

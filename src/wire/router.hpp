@@ -204,6 +204,19 @@ Result<Response> invalidate_project(Call& call);
 Result<Response> put_kv(Call& call);
 Result<Response> get_kv(Call& call);
 
+// routes_artifacts.cpp
+Result<Response> put_artifact(Call& call);
+Result<Response> list_artifacts(Call& call);
+Result<Response> get_artifact(Call& call);
+Result<Response> direct_artifact(Call& call);
+Result<Response> put_direct(Call& call);
+Result<Response> start_artifact(Call& call);
+Result<Response> put_artifact_part(Call& call);
+Result<Response> list_artifact_parts(Call& call);
+Result<Response> complete_artifact(Call& call);
+Result<Response> abort_artifact(Call& call);
+Result<Response> collect_artifacts(Call& call);
+
 // routes_streams.cpp
 Result<Response> stream_job(Call& call);
 Result<Response> watch_jobs(Call& call);

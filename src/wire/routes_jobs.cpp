@@ -102,6 +102,19 @@ void append_task(std::string& out, const JobTask& task, bool whole) {
   append_value(members, out, "result", task.result);
   append_failure(members, out, task.failure, task.error);
   if (whole) members.text_or_null("recommended_action", recommended_action(task.failure));
+  members.begin("artifacts");
+  append_list(out, task.artifacts, [&](const Artifact& artifact) {
+    Members(out)
+        .id("artifact_id", artifact.id)
+        .text("name", std::string_view(artifact.name))
+        .count("size", artifact.size)
+        .digest("sha256", artifact.sha256)
+        .close();
+  });
+  members.begin("artifacts_skipped");
+  append_list(out, task.artifacts_skipped, [&](const SkippedFile& file) {
+    Members(out).text("name", std::string_view(file.name)).text("why", std::string_view(file.why)).close();
+  });
   members.close();
 }
 
@@ -190,7 +203,16 @@ Result<TaskOutcome> read_outcome(const json::Value& value) {
   fields.read_optional("stdout", out.out);
   fields.read_optional("stderr", out.err);
   fields.read("ran_ms", out.ran_ms);
+  std::optional<std::vector<std::string>> artifacts;
+  fields.read("artifacts", artifacts);
   CALYX_CHECK(fields.done());
+  if (artifacts)
+    for (std::size_t i = 0; i < artifacts->size(); ++i) {
+      const auto id = ArtifactId::read((*artifacts)[i]);
+      if (!id)
+        return field_fault(Reason::field_value, "/artifacts/" + std::to_string(i), "is no artifact's id");
+      out.artifacts.push_back(*id);
+    }
   const std::optional<JobFailure> failure = read_job_failure(status);
   if (status == "completed")
     out.failure = JobFailure::none;

@@ -118,6 +118,7 @@ void append_json(std::string& out, const AuditReport& report);
 void append_json(std::string& out, const JobEstimate& estimate);
 void append_json(std::string& out, const JobSubmitted& submitted);
 void append_json(std::string& out, const Job& job);
+void append_json(std::string& out, const Artifact& artifact);
 /// The members of a project's status, which others may follow.
 void append_status(Members& members, const ProjectStatus& status);
 

@@ -94,4 +94,6 @@ TEST_CASE("each kind has a prefix of its own") {
   CHECK(PayoutId{}.text().substr(0, 4) == "pay_");
   CHECK(WaitlistId{}.text().substr(0, 4) == "wtl_");
   CHECK(prefix(IdKind::job) == "job_");
+  CHECK(prefix(IdKind::artifact) == "art_");
+  CHECK(prefix(IdKind::upload) == "upl_");
 }

@@ -40,7 +40,7 @@ TEST_CASE("every reason has a word of its own, a status and an HTTP code that ag
     switch (row.status) {
       case Status::ok: CHECK(row.http == 200); break;
       case Status::invalid:
-        CHECK((row.http == 400 || row.http == 405 || row.http == 413 || row.http == 422));
+        CHECK((row.http == 400 || row.http == 405 || row.http == 413 || row.http == 416 || row.http == 422));
         break;
       case Status::not_found: CHECK(row.http == 404); break;
       case Status::conflict: CHECK((row.http == 409 || row.http == 410)); break;
@@ -73,6 +73,7 @@ TEST_CASE("the codes that the documents name are these") {
   const Row rows[] = {
       {Reason::archive_refused, "archive_refused", 422},
       {Reason::content_mismatch, "content_mismatch", 422},
+      {Reason::range_unsatisfiable, "range_unsatisfiable", 416},
       {Reason::artifact_unknown, "artifact_unknown", 404},
       {Reason::upload_unknown, "upload_unknown", 404},
       {Reason::not_built, "not_built", 501},

@@ -201,6 +201,10 @@ TEST_CASE("what is planted in a file turns the checker red") {
        false, true},
       {"feedback out of its place", change("INSERT INTO feedback VALUES(7, 1, 0, 'title', 'text')"), false,
        true},
+      {"an artifact out of its place",
+       change("INSERT INTO artifacts VALUES(7, 0, 1, 'name', 0, zeroblob(32), 0, 0, '')"), false, true},
+      {"an upload lost", change("INSERT INTO uploads VALUES(2, 0, 1, 1, 'name', NULL, NULL, NULL, '', 0)"),
+       false, true},
       {"a receipt lost", change("DELETE FROM receipts WHERE leaf = (SELECT max(leaf) FROM receipts)"), true,
        true},
   };

@@ -683,3 +683,30 @@ def test_a_jobs_end_is_told_to_its_callback_url(tmp_path):
 def test_without_the_option_nobody_is_called_back(gateway):
     status, told, _ = gateway.ask("POST", "/api/v1/jobs", {"task": "t", "callback_url": "https://example.org/"})
     assert (status, told["error"]["code"]) == (501, "unsupported")
+
+
+def test_an_artifact_is_as_long_as_its_answer_says(gateway):
+    data = bytes(range(256)) * 8000  # more than an answer holds at once, in parts that the gateway takes
+    status, begun, _ = gateway.ask("POST", "/api/v1/artifacts/multipart", {"name": "all.bin", "size": len(data)})
+    assert status == 201
+    upload = f"/api/v1/artifacts/multipart/{begun['upload_id']}/parts"
+    raw_type = {"Content-Type": "application/octet-stream"}
+    for number in range(2):
+        part = data[number * 1_024_000 :][:1_024_000]
+        assert gateway.ask("PUT", f"{upload}/{number + 1}", part, headers=raw_type)[0] == 200
+    status, made, _ = gateway.ask("POST", "/api/v1/artifacts/multipart/complete", {"upload_id": begun["upload_id"]})
+    assert (status, made["size"]) == (201, len(data))
+
+    target = f"/api/v1/artifacts/{made['artifact_id']}"
+    with gateway.connect() as connection:
+        for asked, first, last in ((None, 0, len(data) - 1), ("bytes=7-1999999", 7, 1_999_999), ("bytes=-3", -3, None)):
+            headers = {"X-API-Key": gateway.key, **({"Range": asked} if asked else {})}
+            connection.request("GET", target, headers=headers)
+            answer = connection.getresponse()
+            said = answer.read()
+            expected = data[first:] if last is None else data[first : last + 1]
+            assert answer.status == (206 if asked else 200)
+            assert said == expected
+            assert answer.headers["Content-Length"] == str(len(expected))
+            assert answer.headers["X-Content-Type-Options"] == "nosniff"
+        assert ask_on(connection, "GET", "/health")[0] == 200  # the connection is good for more

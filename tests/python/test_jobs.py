@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import signal
@@ -851,6 +852,21 @@ def test_the_client_speaks_as_the_documents_show(client, market, they) -> None:
 
     cancelled = client.submit_job({"task": "nobody's", "payload": {}})
     assert client.cancel(cancelled["job_id"])["status"] == "cancelled"
+
+
+def test_a_client_uploads_lists_and_downloads(path) -> None:
+    with calyx.open(path) as market:
+        owner = market.create_wallet(owner_type="human", owner_id="alice")
+        client = ComputalotClient(controller_url=market, token=owner.api_key)
+        data = bytes(range(256)) * 8192  # which comes back in pieces
+        made = client.upload_artifact(data, "all bytes.bin", idempotency_key="once")
+        assert made["sha256"] == hashlib.sha256(data).hexdigest()
+        assert client.upload_artifact(data, "all bytes.bin", idempotency_key="once")["id"] == made["id"]
+        assert [one["name"] for one in client.list_artifacts(limit=5)["artifacts"]] == ["all bytes.bin"]
+        assert client.download_artifact(made["artifact_id"]) == data
+        assert client.download_artifact(client.upload_artifact(b"")["id"]) == b""
+        with pytest.raises(calyx.NotFound, match="artifact_unknown"):
+            client.download_artifact("art_none")
 
 
 def test_what_the_server_refuses_the_client_raises(client, market) -> None:

@@ -102,3 +102,39 @@ TEST_CASE("whatever a task leaves is removed, also when it is deeper than a path
   }
   CHECK(names_in(scratch.folder()) == std::set<std::string>{"project"});
 }
+
+TEST_CASE("a task's inputs are copies in its own folder, and a path that leads out starts nothing") {
+  const Scratch scratch;
+  const auto runner = runner_in(scratch);
+  const auto input = [](std::string path, std::string bytes) {
+    return Input{std::move(path),
+                 [bytes](std::uint64_t offset, std::span<char> out) -> calyx::Result<std::size_t> {
+                   return offset >= bytes.size() ? 0 : bytes.copy(out.data(), out.size(), offset);
+                 }};
+  };
+  Task task = shell("test \"$COMPUTALOT_INPUT_DIR\" && cd $COMPUTALOT_INPUT_DIR && cat a/b/c d | wc -c > $R");
+  task.inputs = {input("a/b/c", std::string(600'000, 'x')), input("a/b/e", ""), input("d", "12345")};
+  const Ended ended = runner->run(task);
+  CAPTURE(ended.message);
+  CHECK(word(ended.how) == "succeeded");
+  CHECK(ended.result == "600005");
+  CHECK(ended.artifacts.found.empty());
+  CHECK(runner->run(shell("test -z \"$COMPUTALOT_INPUT_DIR\" && echo 1 > $R")).result == "1");
+
+  for (const char* path : {"", "/a", "../a", "a/../../b", "a//b", ".", "a/"}) {
+    CAPTURE(path);
+    Task bad = shell("echo 1 > $R");
+    bad.inputs = {input(path, "x")};
+    const Ended refused = runner->run(bad);
+    CHECK(word(refused.how) == "not_started");
+    CHECK(refused.why == "field_value");
+  }
+  Task twice = shell("echo 1 > $R");
+  twice.inputs = {input("a", "x"), input("a/b", "x")};
+  CHECK(word(runner->run(twice).how) == "not_started");
+  Task broken = shell("echo 1 > $R");
+  broken.inputs = {Input{"a", [](std::uint64_t, std::span<char>) -> calyx::Result<std::size_t> {
+                           return calyx::fail(calyx::Reason::io_error, "gone");
+                         }}};
+  CHECK(runner->run(broken).why == "io_error");
+}

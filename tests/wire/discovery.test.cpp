@@ -83,7 +83,7 @@ std::string sample(const wire::NotedMember& member) {
   if (member.kind == "object") return "{}";
   if (member.kind == "array") return "[]";
   if (member.kind == "texts") return R"(["x"])";
-  if (member.name == "output_hash") return "\"" + std::string(64, 'a') + "\"";
+  if (member.name == "output_hash" || member.name == "sha256") return "\"" + std::string(64, 'a') + "\"";
   if (member.name == "owner_type") return R"("human")";
   if (member.name == "status") return R"("active")";
   if (member.name == "depth") return R"("each")";
@@ -206,6 +206,7 @@ TEST_CASE("what the notes say of a body and of a query is what is read") {
   const Owner alice = market.human("alice");
   const std::string job = market.post("/api/v1/jobs", market.op, R"({"task":"work"})").at("job_id");
   REQUIRE(market.post("/api/v1/projects", market.op, R"({"name":"project"})").status == 201);
+  const std::string hash(64, 'a');
   for (const wire::Route& route : wire::routes()) {
     const wire::Note& note = wire::note_of(route);
     CAPTURE(note.path);
@@ -225,6 +226,7 @@ TEST_CASE("what the notes say of a body and of a query is what is read") {
                                      : member.name == "depth"     ? "each"
                                      : member.name == "format"    ? "csv"
                                      : member.name == "wallet_id" ? std::string_view(alice.id)
+                                     : member.name == "sha256"    ? std::string_view(hash)
                                                                   : "1";
       query.append(query.empty() ? "?" : "&").append(member.name).append("=").append(value);
     }

@@ -238,7 +238,7 @@ TEST_CASE("CP-55, CP-61: tasks with all that is known of them, and what they cam
   Answer tasks = yard.of(id, "/tasks");
   CHECK(tasks.members() == "job_id tasks next_cursor");
   CHECK(members_of(tasks, "tasks.0") ==
-        "index status attempts payload progress result error recommended_action");
+        "index status attempts payload progress result error recommended_action artifacts artifacts_skipped");
   CHECK(tasks.at("tasks.0.status") == "completed");
   CHECK(tasks.at("tasks.0.result") == "7");
   CHECK(tasks.at("tasks.0.payload.n") == "1");
@@ -254,7 +254,7 @@ TEST_CASE("CP-55, CP-61: tasks with all that is known of them, and what they cam
   Answer results = yard.get("/api/v1/results/" + id);
   CHECK(results.members() == "job_id status result notes tasks next_cursor");
   CHECK(results.at("result") == "null");  // not before the end
-  CHECK(members_of(results, "tasks.0") == "index status result error");
+  CHECK(members_of(results, "tasks.0") == "index status result error artifacts artifacts_skipped");
   yard.work(1);
   results = yard.get("/api/v1/results/" + id);
   CHECK(results.at("status") == "partial");

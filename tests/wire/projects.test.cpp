@@ -50,11 +50,12 @@ TEST_CASE(
   CHECK(market.get(project, alice.key).status == 404);
 }
 
-TEST_CASE("a push takes a longer body than any other route") {
+TEST_CASE("a push takes a longer body than routes of JSON") {
   CHECK(wire::body_limit("POST", "/api/v1/projects/p/push") == calyx::tarball_bytes_max);
   CHECK(wire::body_limit("POST", "/api/v1/projects/p/push?wallet_id=x") == calyx::tarball_bytes_max);
   for (const wire::Route& route : wire::routes())
-    if (route.path != "/api/v1/projects/{id}/push") CHECK(route.body_bytes_max == calyx::request_body_max);
+    if (route.path != "/api/v1/projects/{id}/push" && route.path.find("/artifacts") == std::string::npos)
+      CHECK(route.body_bytes_max == calyx::request_body_max);
   CHECK(wire::body_limit("PUT", "/api/v1/projects/p/push") == calyx::request_body_max);
   CHECK(wire::body_limit("", "") == calyx::request_body_max);
 }

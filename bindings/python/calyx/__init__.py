@@ -21,6 +21,7 @@ a subclass of :class:`Error` whose ``reason`` says what.
 from __future__ import annotations
 
 from ._native import __version__
+from .artifacts import Artifact
 from .errors import (
     Conflict,
     Corrupt,
@@ -92,6 +93,7 @@ __all__ = [
     "Amount",
     "ApiKey",
     "Approval",
+    "Artifact",
     "AuditReport",
     "CallbackRules",
     "Conflict",

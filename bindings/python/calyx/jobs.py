@@ -24,6 +24,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from . import _native
+from .artifacts import Artifact
 from .errors import Error, Invalid
 from .money import Amount, Flops, micro
 from .receipt import Receipt
@@ -148,6 +149,9 @@ class JobTask:
     payload: Any
     result: Any
     progress: Any
+    #: What it left in its artifact folder; and what of that was not kept, each with ``name`` and ``why``.
+    artifacts: list[Artifact]
+    artifacts_skipped: list[dict[str, Any]]
 
 
 @dataclass(frozen=True)
@@ -235,8 +239,12 @@ def _news_of(raw: dict[str, Any]) -> JobNews:
     return JobNews(**{**raw, "state": None if raw["state"] is None else state_of(raw["state"])})
 
 
+def _task_of(raw: dict[str, Any]) -> JobTask:
+    return JobTask(**{**raw, "artifacts": [Artifact(**one) for one in raw["artifacts"]]})
+
+
 def results_of(raw: dict[str, Any]) -> JobResults:
-    return JobResults(raw["status"], raw["result"], raw["notes"], [JobTask(**task) for task in raw["tasks"]])
+    return JobResults(raw["status"], raw["result"], raw["notes"], [_task_of(task) for task in raw["tasks"]])
 
 
 # What comes in.
@@ -360,7 +368,7 @@ class Job:
     def tasks(self, limit: int | None = None) -> Iterator[JobTask]:
         """Its tasks in the order of their index."""
         native = self._session._native
-        return pages(lambda after, size: native.job_tasks(self.id, after, size), lambda raw: JobTask(**raw), limit)
+        return pages(lambda after, size: native.job_tasks(self.id, after, size), _task_of, limit)
 
     def events(self, limit: int | None = None, *, follow: bool = False) -> Iterator[JobEvent]:
         """What happened to it so far, in order; with ``follow`` also what happens from then on, until it has ended.

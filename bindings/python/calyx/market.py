@@ -22,6 +22,7 @@ from types import TracebackType
 from typing import IO, Any, NoReturn, TypeVar, Union
 
 from . import _native
+from .artifacts import ArtifactsOfSession
 from .errors import Error, Invalid, Refused
 from .jobs import _SLICE_MS, JobsOfSession, Worker, task_function
 from .money import Amount, Flops
@@ -195,7 +196,7 @@ _record_of = {Spend: Spent, Release: Released, TopUp: Moved, Transfer: Moved}
 _name_of = {Spend: "spend", Earn: "earn", Release: "release", TopUp: "topup", Transfer: "transfer"}
 
 
-class Session(JobsOfSession):
+class Session(JobsOfSession, ArtifactsOfSession):
     """What one principal may do: the operator (:class:`Market` itself), a human or an agent.
 
     ``market.session(api_key)`` gives one; each call is judged by whose key it is. Any thread may use it.
@@ -603,7 +604,8 @@ class Market(Session):
         return _deliver(self._engine, transport, most, resolve)
 
     def backup(self, path: str | os.PathLike[str]) -> None:
-        """Copies the market file. The keys beside it are not copied: keep those apart."""
+        """Copies the market file. The keys beside it are not copied: keep those apart. Nor are tarballs and artifacts:
+        copy the folder ``…-artifacts`` after it."""
         self._engine.backup(os.fsencode(path))
 
     def stats(self) -> Stats:

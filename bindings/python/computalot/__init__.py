@@ -13,6 +13,7 @@ kind, whose ``reason`` is the answer's code.
 
 from __future__ import annotations
 
+import http.client
 import json
 import os
 import urllib.error
@@ -131,6 +132,26 @@ class ComputalotClient:
         """What happened to a job so far, a page at a time."""
         return self._json("GET", f"/api/v1/jobs/{_part(job_id)}/events" + _query({"limit": limit, "after": after}))
 
+    # Artifacts.
+
+    def upload_artifact(
+        self, data: bytes, name: str = "artifact", *, idempotency_key: str | None = None
+    ) -> dict[str, Any]:
+        """Keeps ``data``; the answer has its ``artifact_id``, which payloads name, and its ``sha256``."""
+        headers = {"Content-Type": "application/octet-stream"}
+        if idempotency_key is not None:
+            headers["Idempotency-Key"] = idempotency_key
+        target = "/api/v1/artifacts" + _query({"name": name})
+        return _object_in(self._send("POST", target, bytes(data), headers), f"POST {target}")
+
+    def list_artifacts(self, limit: int | None = None, *, after: str | None = None) -> dict[str, Any]:
+        """The artifacts of this key, the youngest first, under ``artifacts``."""
+        return self._json("GET", "/api/v1/artifacts" + _query({"limit": limit, "after": after}))
+
+    def download_artifact(self, artifact_id: str) -> bytes:
+        """The bytes of an artifact, all in memory. Raises :class:`calyx.Unavailable` when not all of them came."""
+        return self._send("GET", f"/api/v1/artifacts/{_part(artifact_id)}", None, {})
+
     # The account.
 
     def presets(self) -> dict[str, Any]:
@@ -160,8 +181,6 @@ class ComputalotClient:
         ``idempotency_key`` can be made again.
         """
         sent = dict(headers or {})
-        if self._token is not None:
-            sent["Authorization"] = f"Bearer {self._token}"
         octets = None
         if body is not None:
             try:
@@ -169,15 +188,24 @@ class ComputalotClient:
             except (TypeError, ValueError) as fault:
                 raise calyx.Invalid("not_json", f"has no spelling in JSON: {fault}") from None
             sent["Content-Type"] = "application/json"
+        return self._send(method, target, octets, sent).decode("utf-8", "replace")
+
+    def _send(self, method: str, target: str, body: bytes | None, headers: Mapping[str, str]) -> bytes:
+        """The bytes of one answer, which may have come in pieces."""
+        sent = dict(headers)
+        if self._token is not None:
+            sent["Authorization"] = f"Bearer {self._token}"
         if self._market is not None:
-            response = self._market.request(method, target, sent, octets)
-            status, answer = response.status, response.body
+            response = self._market.request(method, target, sent, body)
+            status, answer = response.status, b"".join(response.pieces())
+            length = response.header("Content-Length")
+            if length is not None and int(length) != len(answer):
+                raise calyx.Unavailable("closed", f"{len(answer)} of {length} bytes came", {})
         else:
-            status, answer = self._over_http(method, target, sent, octets)
-        text = answer.decode("utf-8", "replace")
+            status, answer = self._over_http(method, target, sent, body)
         if status >= 400:
-            raise _error_of(status, text)
-        return text
+            raise _error_of(status, answer.decode("utf-8", "replace"))
+        return answer
 
     def _over_http(self, method: str, target: str, headers: dict[str, str], body: bytes | None) -> tuple[int, bytes]:
         request = urllib.request.Request(self._url + target, data=body, headers=headers, method=method)
@@ -187,23 +215,26 @@ class ComputalotClient:
         except urllib.error.HTTPError as refused:
             with refused:
                 return refused.code, refused.read()
-        except (OSError, ValueError) as fault:
+        except (OSError, ValueError, http.client.HTTPException) as fault:
             raise calyx.Unavailable("io_error", f"{self._url}: {fault}", {"url": self._url}) from fault
 
     def _json(
         self, method: str, target: str, body: Any = None, headers: Mapping[str, str] | None = None
     ) -> dict[str, Any]:
-        text = self.request(method, target, body, headers)
-        try:
-            answer = json.loads(text)
-        except ValueError:
-            answer = None
-        if not isinstance(answer, dict):
-            raise calyx.Unsupported("not_json", f"{method} {target} was not answered by the jobs API")
-        return answer
+        return _object_in(self.request(method, target, body, headers), f"{method} {target}")
 
     def __repr__(self) -> str:
         return f"<ComputalotClient of {self._url or self._market!r}>"
+
+
+def _object_in(text: str | bytes, asked: str) -> dict[str, Any]:
+    try:
+        answer = json.loads(text)
+    except ValueError:
+        answer = None
+    if not isinstance(answer, dict):
+        raise calyx.Unsupported("not_json", f"{asked} was not answered by the jobs API")
+    return answer
 
 
 def _part(text: str) -> str:

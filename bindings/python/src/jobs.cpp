@@ -190,6 +190,16 @@ py::object job_of(const calyx::Job& job) {
        {"started_at", maybe(job.started_at)},
        {"ended_at", maybe(job.ended_at)}});
 }
+py::object artifact_of(const calyx::Artifact& artifact) {
+  return record({{"id", out(artifact.id)},
+                 {"wallet_id", maybe(artifact.wallet)},
+                 {"name", out(artifact.name)},
+                 {"size", out(artifact.size)},
+                 {"sha256", out(artifact.sha256)},
+                 {"created_at", out(artifact.created_at)},
+                 {"job_id", maybe(artifact.job)},
+                 {"task", maybe(artifact.task)}});
+}
 py::object task_of(const calyx::JobTask& task) {
   return record({{"index", out(task.index)},
                  {"status", out(word(task.status))},
@@ -198,7 +208,11 @@ py::object task_of(const calyx::JobTask& task) {
                  {"error", text_or_none(task.error)},
                  {"payload", plain(task.payload)},
                  {"result", plain(task.result)},
-                 {"progress", plain(task.progress)}});
+                 {"progress", plain(task.progress)},
+                 {"artifacts", list_of(task.artifacts, artifact_of)},
+                 {"artifacts_skipped", list_of(task.artifacts_skipped, [](const calyx::SkippedFile& file) {
+                    return record({{"name", out(file.name)}, {"why", out(file.why)}});
+                  })}});
 }
 py::object results_of(const calyx::JobResults& results) {
   return record({{"status", out(word(results.status))},
@@ -243,6 +257,9 @@ py::object lease_of(const calyx::Lease& lease, const std::vector<json::Value>& p
                  {"payloads", list_of(payloads, plain)}});
 }
 
+calyx::ArtifactId artifact_id(Text text) {
+  return id_of<calyx::ArtifactId>(text, Reason::artifact_unknown, "artifact");
+}
 calyx::JobId job_id(Text text) { return id_of<calyx::JobId>(text, Reason::job_unknown, "job"); }
 
 /// `call(session)` without the GIL.
@@ -803,6 +820,53 @@ void add_jobs(py::module_& module, py::class_<Open, OpenPtr>& engines, py::class
             }));
           },
           arg("job"), arg("after"), arg("limit"))
+      .def(
+          "put_artifact",
+          [](const PySession& self, const py::bytes& data, Text name, Text once) {
+            const std::string_view bytes = data;
+            return artifact_of(asked(self, [&](Session& session) {
+                                 return session.put_artifact({.name = name, .idempotency_key = once}, bytes);
+                               }).artifact);
+          },
+          arg("data"), arg("name"), arg("idempotency_key"))
+      .def(
+          "put_artifact_file",
+          [](const PySession& self, Text path, Text name, Text once) {
+            return artifact_of(asked(self, [&](Session& session) {
+                                 return session.put_artifact_file({.name = name, .idempotency_key = once},
+                                                                  path);
+                               }).artifact);
+          },
+          arg("path"), arg("name"), arg("idempotency_key"))
+      .def(
+          "artifacts",
+          [](const PySession& self, Text after, Limit limit) {
+            return page_of(asked(self,
+                                 [&](Session& session) {
+                                   return session.artifacts({after, limit});
+                                 }),
+                           artifact_of);
+          },
+          arg("after"), arg("limit"))
+      .def(
+          "artifact",
+          [](const PySession& self, Text artifact) {
+            const auto id = artifact_id(artifact);
+            return artifact_of(asked(self, [&](Session& session) { return session.artifact(id); }));
+          },
+          arg("artifact"))
+      .def(
+          "read_artifact",
+          [](const PySession& self, Text artifact, std::uint64_t offset, std::uint32_t count) {
+            const auto id = artifact_id(artifact);
+            std::string bytes(count, '\0');
+            const std::size_t size = asked(self, [&](Session& session) -> calyx::Result<std::size_t> {
+              CALYX_TRY(const calyx::ArtifactReader reader, session.open_artifact(id));
+              return reader.read_at(offset, bytes);
+            });
+            return py::bytes(bytes.data(), size);
+          },
+          arg("artifact"), arg("offset"), arg("count"))
       .def(
           "job_output",
           [](const PySession& self, Text job, std::uint64_t task) {

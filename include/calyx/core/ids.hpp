@@ -19,12 +19,24 @@
 namespace calyx {
 
 /// What an id names; the prefix in its text.
-enum class IdKind : std::uint8_t { wallet, txn, receipt, job, approval, key, payout, waitlist };
+enum class IdKind : std::uint8_t {
+  wallet,
+  txn,
+  receipt,
+  job,
+  approval,
+  key,
+  payout,
+  waitlist,
+  artifact,
+  upload
+};
 
 namespace core {
 
 constexpr std::string_view prefix(IdKind kind) noexcept {
-  constexpr std::string_view prefixes[] = {"wlt_", "txn_", "rcpt_", "job_", "apr_", "key_", "pay_", "wtl_"};
+  constexpr std::string_view prefixes[] = {"wlt_", "txn_", "rcpt_", "job_", "apr_",
+                                           "key_", "pay_", "wtl_",  "art_", "upl_"};
   return prefixes[static_cast<std::size_t>(kind)];
 }
 
@@ -115,5 +127,7 @@ using KeyId = Id<IdKind::key>;
 using PayoutId = Id<IdKind::payout>;
 using WaitlistId = Id<IdKind::waitlist>;
 using JobId = Id<IdKind::job>;
+using ArtifactId = Id<IdKind::artifact>;
+using UploadId = Id<IdKind::upload>;
 
 }  // namespace calyx

@@ -38,6 +38,7 @@ enum class Status : std::int32_t {
   X(malformed_header, invalid, 400)       \
   X(malformed_target, invalid, 400)       \
   X(too_large, invalid, 413)              \
+  X(range_unsatisfiable, invalid, 416)    \
   /* The request's fields. */             \
   X(field_missing, invalid, 422)          \
   X(field_unknown, invalid, 422)          \

@@ -1,0 +1,72 @@
+#include "engine/task_files.hpp"
+
+#include <unistd.h>
+
+#include <algorithm>
+#include <cerrno>
+#include <memory>
+
+#include "engine/artifacts.hpp"
+#include "services/artifact_refs.hpp"
+#include "services/artifacts.hpp"
+
+namespace calyx::engine {
+
+namespace json = core::json;
+using services::Book;
+
+Result<std::vector<runner::Input>> task_inputs(Market& market, core::AccountNumber payer,
+                                               const json::Value& payload) {
+  std::vector<runner::Input> out;
+  const json::Value* asked = payload.find(services::artifacts_member);
+  if (asked == nullptr) return out;
+  CALYX_TRY(const std::vector<services::Download> downloads,
+            services::read_downloads(*asked, std::string("/").append(services::artifacts_member)));
+  CALYX_TRY(const Reading by, reading_of(market, payer));
+  CALYX_TRY(const artifacts::Store blobs, open_blobs(market));
+  for (const services::Download& download : downloads) {
+    CALYX_TRY(const store::ArtifactRow row, market.history([&](store::MarketStore& store) {
+      return find_artifact(store, by, download.id);
+    }));
+    CALYX_TRY(artifacts::Reader blob, blobs.open(row.sha256));
+    out.push_back({.path = download.path,
+                   .read = [blob = std::move(blob)](std::uint64_t offset, std::span<char> bytes) {
+                     return blob.read_at(offset, bytes);
+                   }});
+  }
+  return out;
+}
+
+Result<services::TaskFiles> keep_files(const Market& market, const runner::Ended& ended) {
+  services::TaskFiles out;
+  std::optional<artifacts::Store> blobs;
+  for (const runner::Artifact& file : ended.artifacts.found) {
+    // A task's names are its own; one that no artifact may bear is told, and not kept.
+    if (!services::check_name("/name", file.name, artifact_name_bytes_max).ok()) {
+      out.skipped.push_back({"", "name"});
+      continue;
+    }
+    CALYX_TRY(const int opened, ended.open(file));
+    const std::shared_ptr<void> closes(nullptr, [opened](void*) { ::close(opened); });
+    const ArtifactSource bytes_of = [&](std::span<char> bytes) -> Result<std::size_t> {
+      for (;;) {
+        const ssize_t got = ::read(opened, bytes.data(), bytes.size());
+        if (got >= 0) return static_cast<std::size_t>(got);
+        if (errno != EINTR) return fail(Reason::io_error, "reading a task's file");
+      }
+    };
+    if (!blobs) {
+      CALYX_TRY(blobs, writable_blobs(market));
+    }
+    CALYX_TRY(const artifacts::Stored stored, keep_blob(*blobs, Instant{market.seams().now_us()}, bytes_of));
+    out.kept.push_back({.name = file.name, .size = stored.size, .sha256 = stored.sha256});
+  }
+  for (const runner::Artifacts::Skipped& file : ended.artifacts.skipped) {
+    std::string name = file.name;
+    if (!services::check_name("/name", name, artifact_name_bytes_max).ok()) name.clear();
+    out.skipped.push_back({std::move(name), std::string(file.why)});
+  }
+  return out;
+}
+
+}  // namespace calyx::engine

@@ -1,0 +1,19 @@
+/// \file
+/// The files of a command's task: artifacts that it is given to read, and those that it leaves.
+#pragma once
+
+#include "engine/market.hpp"
+#include "runner/runner.hpp"
+#include "services/jobs.hpp"
+
+namespace calyx::engine {
+
+/// What the payload of a task of `payer` asks to be fetched. Fails: `artifact_unknown`, also for one that is
+/// not the payer's, whatever made the payload name it; `field_…`; as opening an artifact.
+Result<std::vector<runner::Input>> task_inputs(Market& market, core::AccountNumber payer,
+                                               const core::json::Value& payload);
+
+/// Stores what a task left, durably, for the report that tells of it. Fails: as storing a blob.
+Result<services::TaskFiles> keep_files(const Market& market, const runner::Ended& ended);
+
+}  // namespace calyx::engine
