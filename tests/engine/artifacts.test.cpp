@@ -260,6 +260,37 @@ TEST_CASE("CP-28: the hash of a job's input has the contents of its refs, not th
   CHECK(ask("https://example.com/data").reason() == Reason::unsupported);
 }
 
+TEST_CASE("CP-84: a download is judged in each of very many items, which a submit keeps as text") {
+  FileMarket shop;
+  const ArtifactId mine = shop.put(shop.payer, "mine");
+  const ArtifactId same = shop.put(shop.payer, "mine", "again");
+  const ArtifactId theirs = shop.put(shop.stranger, "theirs");
+  const auto job_of = [&](ArtifactId last) {
+    std::string text = R"({"task":"work","fan_out":{"items":[)";
+    for (int i = 0; i < 5'000; ++i) text += R"({"i":1},)";
+    return JobSubmit::read(text + R"({"_artifacts":{"download":[{"artifact_id":")" + last.text() +
+                           R"(","path":"x"}]}}]}})")
+        .value();
+  };
+  REQUIRE(job_of(mine).items != nullptr);
+  const Result<JobSubmitted> refused = shop.payer.submit_job(job_of(theirs));
+  CHECK(refused.reason() == Reason::field_value);
+  CHECK(*refused.error().details.find("field")->string() ==
+        "/fan_out/items/5000/_artifacts/download/0/artifact_id");
+
+  // A request with items is known by the hash of its input, which has the contents of what is named.
+  JobSubmit asked = job_of(mine);
+  asked.idempotency_key = "once";
+  const JobId first = shop.payer.submit_job(asked).value().id;
+  JobSubmit again = job_of(same);
+  again.idempotency_key = "once";
+  CHECK(shop.payer.submit_job(again).value().id == first);
+  again = job_of(shop.put(shop.payer, "another"));
+  again.idempotency_key = "once";
+  CHECK(shop.payer.submit_job(again).reason() == Reason::key_reused);
+  shop.market.check_books();
+}
+
 TEST_CASE("CP-87: a worker elsewhere puts what its task left, and names it in its report") {
   FileMarket shop;
   JobMarket& market = shop.market;
