@@ -6,6 +6,10 @@
 /// parent's and an operator's reach it, and for all others it is not there (`artifact_unknown`). What a task
 /// leaves in its COMPUTALOT_ARTIFACT_DIR is its job's payer's.
 ///
+/// A job's payload names what its task is to read: `"_artifacts": {"download": [{"artifact_id": "art_…",
+/// "path": "data/x.bin"}]}`, or a member that its recipe says is a ref. Submission judges that its payer may
+/// read them; a command finds copies below COMPUTALOT_INPUT_DIR, and a function reads them by a session.
+///
 /// The bytes lie in `<market>-artifacts`, which `Engine::backup` does not copy: copy that folder after the
 /// backup was made, and it has all that the backup names. A market in memory keeps none (`unsupported`).
 ///

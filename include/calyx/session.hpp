@@ -177,7 +177,8 @@ class CALYX_EXPORT Session {
   /// What a job would hold, with nothing written. Fails: as `submit_job`, as far as its terms and its shape.
   Result<JobEstimate> estimate_job(const JobSubmit& asked);
   /// Takes a job in and holds its budget, in one commit: the worst case, or `max_cost`. Fails, in this order:
-  /// `field_…`, `amount_…`; `recipe_unknown`; `not_your_wallet`; `key_reused`; `project_unknown`,
+  /// `field_…`, `amount_…`; `recipe_unknown`; `not_your_wallet`; `field_value` of an artifact that its payer
+  /// may not read; `key_reused`; `project_unknown`,
   /// `project_not_ready` (nothing was pushed); `job_unknown` (a dependency);
   /// then as a spend of the hold: `wallet_not_active`, `gpu_not_allowed`, the caps, `approval_required` (an
   /// approval is for this very request), `insufficient_balance`.
@@ -216,7 +217,8 @@ class CALYX_EXPORT Session {
   Result<Lease> lease_tasks(const LeaseAsked& asked);
   /// What the tasks of a lease read, in their order.
   Result<std::vector<core::json::Value>> task_payloads(const Lease& lease);
-  /// How tasks at the front of a lease went; each counts once. Fails: `lease_lost`, `field_value`.
+  /// How tasks at the front of a lease went; each counts once. Fails: `lease_lost`, `field_value`, also for
+  /// an artifact that is none.
   Result<Reported> report_tasks(const Report& report);
 
   /// What a second of a task costs.

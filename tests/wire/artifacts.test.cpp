@@ -370,3 +370,41 @@ TEST_CASE("a collection takes what nothing names, once it is old, and nothing el
   std::filesystem::remove_all(shop.scratch / "m.db-artifacts");
   CHECK(shop.send("GET", artifacts + "/" + id, shop.alice).code() == "corrupt");
 }
+
+TEST_CASE(
+    "CP-84, CP-87: a job names what it reads, and a worker elsewhere what it left, in the words of the "
+    "wire") {
+  Shop shop;
+  const std::string input = shop.put(shop.alice, "input").at("id");
+  const auto submit = [&](const std::string& key, const std::string& id) {
+    return shop.send("POST", "/api/v1/jobs", key,
+                     R"({"task":"t","payload":{"_artifacts":{"download":[{"artifact_id":")" + id +
+                         R"(","path":"data/in.bin"}]}}})");
+  };
+  const Answer stranger = submit(shop.bob, input);
+  CHECK(stranger.status == 422);
+  CHECK(stranger.field() == "/payload/_artifacts/download/0/artifact_id");
+  CHECK(shop.send("POST", "/api/v1/jobs/estimate", shop.alice,
+                  R"({"task":"t","payload":{"_artifacts":{"download":[{"url":"https://example.com/x"}]}}})")
+            .status == 501);
+  const Answer job = submit(shop.alice, input);
+  REQUIRE_MESSAGE(job.status == 201, job.body);
+
+  const Answer lease = shop.send("POST", "/api/v1/workers/lease", shop.op, R"({"worker":"w","tasks":["t"]})");
+  const std::string left = shop.put(shop.op, "output", "?name=out.bin").at("id");
+  const auto report = [&](const std::string& id) {
+    return shop.send("POST", "/api/v1/workers/report", shop.op,
+                     R"({"lease_id":")" + lease.at("lease.lease_id") +
+                         R"(","outcomes":[{"status":"completed","result":1,"ran_ms":0,"artifacts":[")" + id +
+                         "\"]}]}");
+  };
+  CHECK(report("out.bin").field() == "/outcomes/0/artifacts/0");
+  CHECK(report(left).at("left") == "0");
+  const Answer results = shop.send("GET", "/api/v1/results/" + job.at("job_id"), shop.alice);
+  CHECK(results.at("tasks.0.artifacts.0.name") == "out.bin");
+  CHECK(results.at("tasks.0.artifacts.0.sha256") == hash_of("output"));
+  const Answer got =
+      shop.send("GET", artifacts + "/" + results.at("tasks.0.artifacts.0.artifact_id"), shop.alice);
+  CHECK(got.body == "output");
+  CHECK(shop.send("GET", artifacts + "/" + left, shop.alice).status == 404);  // the worker's own is not hers
+}
