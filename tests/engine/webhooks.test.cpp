@@ -487,6 +487,20 @@ TEST_CASE("nobody sends what another sends, and who comes back late says nothing
   CHECK(market.sent.size() == 2);
   CHECK(market.webhook(id).status == WebhookStatus::delivered);
   CHECK(market.webhook(id).answered == 200);
+
+  // The same where the other one's attempt failed: its word stands, also while it is under way.
+  const JobId again = market.ended();
+  depth = 0;
+  market.meanwhile = [&] {
+    if (++depth != 1) return;
+    market.pass(webhook_claim_s);
+    CHECK(market.deliver().failed == 1);
+  };
+  market.answers = {{.status = 500}, {.status = 410}};
+  CHECK(market.deliver(1).dead == 0);
+  CHECK(market.webhook(again).status == WebhookStatus::pending);
+  CHECK(market.webhook(again).answered == 500);
+  CHECK(market.webhook(again).attempts == 2);
   market.check_books();
 }
 
