@@ -13,7 +13,6 @@
 namespace calyx::engine {
 
 namespace json = core::json;
-using services::Book;
 
 Result<std::vector<runner::Input>> task_inputs(Market& market, core::AccountNumber payer,
                                                const json::Value& payload) {

@@ -68,7 +68,17 @@ class Taking {
     ++out_.fresh;
     ++out_.tasks;
   }
-  TakenOver done() { return std::move(out_); }
+  /// What the earlier job's tasks left, for those whose new index `index_of` knows.
+  Result<TakenOver> done(store::MarketStore& store, const Earlier& earlier,
+                         const std::function<std::optional<std::uint64_t>(std::uint64_t)>& index_of) {
+    CALYX_CHECK(store.artifacts().of_job(
+        earlier.known->row.number, 0, [&](const store::ArtifactRow& row) -> Result<bool> {
+          if (const auto index = index_of(row.task))
+            out_.files.push_back({.name = row.name, .size = row.size, .sha256 = row.sha256, .task = *index});
+          return true;
+        }));
+    return std::move(out_);
+  }
 
  private:
   TakenOver out_;
@@ -81,11 +91,12 @@ Result<TakenOver> by_index(store::MarketStore& store, const Earlier& earlier) {
         taking.add(row.first, row.count, row.attempts, std::string(row.body));
         return true;
       }));
-  return taking.done();
+  return taking.done(store, earlier, [](std::uint64_t task) { return std::optional(task); });
 }
 
 Result<TakenOver> by_point(store::MarketStore& store, const Earlier& earlier, const core::JobShape& shape) {
   struct Finished {
+    std::uint64_t task = 0;
     std::int64_t attempts = 0;
     json::Value result;
   };
@@ -97,16 +108,22 @@ Result<TakenOver> by_point(store::MarketStore& store, const Earlier& earlier, co
         if (list == nullptr || list->size() != row.count)
           return fail(Reason::corrupt, "results of job " + earlier.name.id.text() + " are not as written");
         for (std::uint64_t i = 0; i < row.count; ++i)
-          finished[core::point_identity(earlier.known->shape.point(row.first + i))] = {row.attempts,
-                                                                                       std::move((*list)[i])};
+          finished[core::point_identity(earlier.known->shape.point(row.first + i))] = {
+              row.first + i, row.attempts, std::move((*list)[i])};
         return true;
       }));
   Taking taking;
+  std::unordered_map<std::uint64_t, std::uint64_t> index_of;
   for (std::uint64_t point = 0; point < shape.units(); ++point) {
     const auto found = finished.find(core::point_identity(shape.point(point)));
-    if (found != finished.end()) taking.add(point, found->second.attempts, found->second.result);
+    if (found == finished.end()) continue;
+    taking.add(point, found->second.attempts, found->second.result);
+    index_of[found->second.task] = point;
   }
-  return taking.done();
+  return taking.done(store, earlier, [&](std::uint64_t task) {
+    const auto index = index_of.find(task);
+    return index == index_of.end() ? std::nullopt : std::optional(index->second);
+  });
 }
 
 }  // namespace

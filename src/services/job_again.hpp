@@ -25,6 +25,8 @@ struct TakenOver {
   std::vector<TakenResults> results;  ///< By `first`.
   std::vector<core::Chunk> gaps;      ///< Tasks between results: they are to run,
   std::uint64_t fresh = 0;            ///< and so is all from here on.
+  /// The artifacts of those that have their results; of each row the job is still to be set, and the account.
+  std::vector<store::ArtifactRow> files;
 };
 
 /// The job that a submit names as the earlier one, and by which member.

@@ -1,6 +1,7 @@
 #include <algorithm>
 
 #include "crypto/sha256.hpp"
+#include "services/artifacts.hpp"
 #include "services/job_steps.hpp"
 #include "services/projects.hpp"
 #include "services/services.hpp"
@@ -252,6 +253,11 @@ Result<JobSubmitted> submit_job(Transaction& tx, const Principal& principal, con
     CALYX_CHECK(written.add_results(
         row.number,
         {.first = taken.first, .count = taken.count, .attempts = taken.attempts, .body = taken.body}));
+  for (store::ArtifactRow file : job.taken.files) {
+    file.account = account;
+    file.job = row.number;
+    CALYX_CHECK(add_task_artifact(tx, std::move(file)));
+  }
   for (const core::Chunk& gap : job.taken.gaps)
     for (std::uint64_t task = gap.start; task < gap.end; ++task) {
       CALYX_CHECK(written.put_retry({.job = row.number, .task = task, .not_before = tx.now()}));

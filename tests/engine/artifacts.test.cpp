@@ -325,6 +325,42 @@ TEST_CASE("CP-87: a worker elsewhere puts what its task left, and names it in it
   market.check_books();
 }
 
+TEST_CASE(
+    "a job that is done again takes over what its finished tasks left, and hashes it as one that went well") {
+  FileMarket shop;
+  JobMarket& market = shop.market;
+  const ArtifactId file = shop.put(market.all, "left", "out.bin");
+  const auto end = [&](bool fails) {
+    for (;;) {
+      const Lease lease = market.lease();
+      if (lease.count == 0) return;
+      Report report{.token = lease.token};
+      if (fails && lease.first == 1)
+        report.outcomes.push_back({.failure = JobFailure::task_failed, .error = "no"});
+      else
+        report.outcomes.push_back({.result = json::Value(lease.first), .artifacts = {file}});
+      REQUIRE(market.all.report_tasks(report).ok());
+    }
+  };
+  const JobId first = market.submit(JobMarket::job(3));
+  end(true);
+  const JobId again = market.submit(json::Object().set("retry_of", first.text()));
+  end(false);
+  const JobId whole = market.submit(JobMarket::job(3));
+  end(false);
+  CHECK(market.now(again).output_hash == market.now(whole).output_hash);
+  CHECK(market.now(again).output_hash != market.now(first).output_hash);
+  const std::vector<JobTask> tasks = shop.payer.job_tasks(again).value().items;
+  REQUIRE(tasks.size() == 3);
+  for (const JobTask& task : tasks) {
+    REQUIRE(task.artifacts.size() == 1);
+    CHECK(task.artifacts[0].job == again);
+    CHECK(task.artifacts[0].task == task.index);
+    CHECK(shop.read(shop.payer, task.artifacts[0].id) == "left");
+  }
+  market.check_books();
+}
+
 TEST_CASE("CP-102: a crash between the blob and its row costs nothing: the same call completes the upload") {
   FileMarket shop;
   const UploadId id = shop.payer.start_artifact({.name = "n"}).value().id;
