@@ -15,7 +15,8 @@ Result<json::Value> descend(const TaskCall& call) {
   };
   const double step = number("step"), momentum = number("momentum");
   double x = -1.2, y = 1, vx = 0, vy = 0;
-  for (int i = 0; i < 20'000 && !call.stopped(); ++i) {
+  for (int i = 0; i < 500'000; ++i) {
+    if (i % 1'000 == 0 && call.stopped()) return fail(Reason::stopped, "it was stopped");
     vx = momentum * vx - step * (-2 * (1 - x) - 400 * x * (y - x * x));
     vy = momentum * vy - step * (200 * (y - x * x));
     x += vx;

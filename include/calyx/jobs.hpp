@@ -14,6 +14,7 @@
 #include <calyx/core/digest.hpp>
 #include <calyx/core/job.hpp>
 #include <calyx/core/json.hpp>
+#include <calyx/version.hpp>
 #include <calyx/wallets.hpp>
 #include <memory>
 
@@ -45,7 +46,7 @@ struct JobSubmit {
   /// items is kept as text, which takes a sixth of the time of values and of their memory.
   ///
   /// Fails: `too_large`, `not_json` and what else is no JSON; `field_type`. Threads: any.
-  static Result<JobSubmit> read(std::string_view text);
+  CALYX_EXPORT static Result<JobSubmit> read(std::string_view text);
 };
 
 /// What a job may come to, before it is submitted. Units: micro-FLOPS.

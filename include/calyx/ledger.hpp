@@ -24,7 +24,9 @@ using Anchor = std::string;
 
 enum class AuditDepth : std::uint8_t {
   covered,  ///< Signatures under a verified signed checkpoint are covered by it.
-  each,     ///< Every receipt's signature is checked on its own as well.
+  /// Every receipt's signature is checked on its own as well, and every job: that its explicit items and its
+  /// tasks' results still have the hashes that were settled.
+  each,
 };
 
 struct AuditReport {

@@ -11,7 +11,8 @@
 #include "crypto/verify.hpp"
 #include "json/reader.hpp"
 #include "services/access.hpp"
-#include "services/job_text.hpp"
+#include "services/artifact_refs.hpp"
+#include "services/jobs.hpp"
 #include "services/receipts.hpp"
 #include "services/webhooks.hpp"
 
@@ -492,6 +493,7 @@ class Audit {
       }
       if (is_terminal(state.status) && lock != book_.locks.end() && lock->second.job == state.number)
         return job_fault("has ended, and its lock is open");
+      if (const std::string money = money_fault(*row, state); !money.empty()) return job_fault(money);
       CALYX_TRY(const store::JobStore::Tally tally, jobs.tally(state.number));
       const store::JobStore::Tally said{.completed = state.completed,
                                         .failed = state.failed,
@@ -507,6 +509,10 @@ class Audit {
         CALYX_TRY(const std::string webhook, webhook_fault(state));
         if (!webhook.empty()) return job_fault(webhook);
       }
+      if (depth_ == AuditDepth::each) {
+        CALYX_TRY(const std::string work, work_fault(*row, state));
+        if (!work.empty()) return job_fault(work);
+      }
     }
     if (next != 0) return fault("job " + std::to_string(next) + " has no state");
     std::uint64_t held = 0;
@@ -514,6 +520,54 @@ class Audit {
       if (lock.job != 0) ++held;
     return held == holding || fault(std::to_string(held) + " locks are jobs' budgets, and " +
                                     std::to_string(holding) + " jobs hold one");
+  }
+
+  /// What is wrong between a job's rows and the events of its money: its hold, and its settlement.
+  std::string money_fault(const store::JobRow& row, const store::JobState& state) const {
+    if (row.lock == 0) return state.receipt < 0 ? "" : "has a receipt, and held nothing";
+    const auto budget = budgets_.find(row.lock);
+    if (budget == budgets_.end() || budget->second.job != row.number)
+      return "what it held was no lock of its own";
+    if (budget->second.amount != row.hold || budget->second.payer != row.account)
+      return "held " + core::money_text(row.hold) + ", its lock " + core::money_text(budget->second.amount);
+    const auto found = settlements_.find(row.lock);
+    if (found == settlements_.end())
+      return state.receipt < 0 && (!is_terminal(state.status) || state.charged.micro == 0)
+                 ? ""
+                 : "says that it was settled, which it was not";
+    const Settlement& of = found->second;
+    return of.leaf == state.receipt && of.host == state.host && of.gross == state.charged &&
+                   state.output == of.output && row.input == of.input
+               ? ""
+               : "was settled for other work than its rows tell of";
+  }
+
+  /// What is wrong with a job's explicit items and with its tasks' results: whether they still have the
+  /// hashes that stand in its row and its state. Of a job that names artifacts the input is not looked at,
+  /// since their hashes stand in it.
+  Result<std::string> work_fault(const store::JobRow& row, const store::JobState& state) {
+    const auto what = [](const auto& read) -> Result<std::string> {
+      if (read.reason() == Reason::corrupt) return std::string(read.error().message);
+      return read.error();
+    };
+    const Result<std::shared_ptr<const KnownJob>> known = known_jobs_.get(store_, state.number);
+    if (!known.ok()) return what(known);
+    if ((*known)->terms.work != WorkKind::recipe) {
+      const Result<std::shared_ptr<const LongList>> items = items_of(store_, **known);
+      if (!items.ok()) return what(items);
+      const Result<json::Value> spec = read_own_json(row.spec, "a job's request");
+      if (!spec.ok()) return what(spec);
+      const std::vector<std::string> member{std::string(artifacts_member)};
+      const json::Value& job = *spec->find("job");
+      if (!names_artifacts(job, {}) && !has_member(**items, member) &&
+          input_of(*job.object(), **items) != row.input)
+        return std::string("its items are not the ones whose hash it has");
+    }
+    if (state.status != JobStatus::completed && state.status != JobStatus::partial) return std::string();
+    const Result<Merged> merged = merge_job(store_, **known, nullptr);
+    if (!merged.ok()) return what(merged);
+    return std::string(merged->output == state.output ? ""
+                                                      : "its tasks' results have another hash than it says");
   }
 
   /// What a project's state says must be what was pushed to it and what its runs share.
@@ -561,8 +615,7 @@ class Audit {
 
   /// What is wrong with the message that the end of a job left, if it was to leave one.
   Result<std::string> webhook_fault(const store::JobState& state) {
-    JobCache jobs;
-    CALYX_TRY(const std::shared_ptr<const KnownJob> known, jobs.get(store_, state.number));
+    CALYX_TRY(const std::shared_ptr<const KnownJob> known, known_jobs_.get(store_, state.number));
     if (known->terms.callback_url.empty()) return std::string();
     CALYX_TRY(const std::optional<store::WebhookRow> row, store_.webhooks().message(state.number));
     if (!row) return std::string("the message of its end is missing");
@@ -723,10 +776,15 @@ class Audit {
     CALYX_TRY(const bool same, expect_entries(event.seq, *legs));
     if (!same) return false;
     if (const auto end = resolution_of(book_, event)) add(resolutions_, *end);
+    if (const auto* spend = std::get_if<SpendEvent>(&event.fields); spend != nullptr && spend->job != 0)
+      budgets_[event.seq] = {spend->job, spend->wallet, spend->amount};
 
     if (const auto* earn = std::get_if<EarnEvent>(&event.fields)) {
       CALYX_TRY(const bool good, expect_receipt(*earn, event, row.hash));
       if (!good) return false;
+      if (earn->work)
+        settlements_[earn->lock] = {earn->leaf, earn->host, earn->gross, earn->output_hash,
+                                    earn->work->input_hash};
     }
     if (const auto* earn = std::get_if<EarnEvent>(&event.fields); earn != nullptr && earn->net.micro == 0)
       if (book_.locks.at(earn->lock).payer != earn->host) zero_earnings_.emplace_back(earn->host, event.seq);
@@ -1180,6 +1238,20 @@ class Audit {
   AuditDepth depth_;
   ReadAnchor anchor_;
   AuditReport report_;
+  struct Budget {
+    store::JobNumber job = 0;
+    AccountNumber payer = 0;
+    Money amount;
+  };
+  struct Settlement {
+    std::int64_t leaf = 0;
+    AccountNumber host = 0;
+    Money gross;
+    core::Digest output, input;
+  };
+  std::unordered_map<Seq, Budget> budgets_;  ///< By their locks, as the next.
+  std::unordered_map<Seq, Settlement> settlements_;
+  JobCache known_jobs_;
   std::int64_t messages_ = 0;  ///< Of jobs that have ended and want one.
   Book book_;
 

@@ -28,20 +28,6 @@ Result<json::Value> spec_of(store::MarketStore& store, const KnownJob& known) {
 
 bool is_sweep(const KnownJob& known) { return known.shape.type() == core::JobType::sweep; }
 
-/// Its explicit items, as they lie in the file.
-Result<std::shared_ptr<const LongList>> items_of(store::MarketStore& store, const KnownJob& known) {
-  auto items = std::make_shared<LongList>();
-  items->pointer = known.shape.items_pointer();
-  items->items = known.row.items;
-  for (std::uint64_t first = 0; first < known.row.items; first += items_a_segment) {
-    CALYX_TRY(std::optional<store::JobStore::Items> segment, store.jobs().items(known.row.number, first));
-    if (!segment || segment->first != first)
-      return fail(Reason::corrupt, "items of job " + std::to_string(known.row.number) + " are missing");
-    items->segments.push_back(std::move(segment->body));
-  }
-  return std::shared_ptr<const LongList>(std::move(items));
-}
-
 /// Collects results in the order of their tasks.
 class Taking {
  public:

@@ -1,6 +1,6 @@
 #include "services/known_job.hpp"
 
-#include "json/reader.hpp"
+#include "services/job_text.hpp"
 
 namespace calyx::services {
 namespace {
@@ -67,6 +67,19 @@ Result<json::Value> Items::operator()(std::uint64_t item) {
     return fail(Reason::corrupt, "item " + std::to_string(item) + " of job " + std::to_string(job_) +
                                      " is missing; run an audit");
   return segment_[item - first_];
+}
+
+Result<std::shared_ptr<const LongList>> items_of(store::MarketStore& store, const KnownJob& known) {
+  auto items = std::make_shared<LongList>();
+  items->pointer = known.shape.items_pointer();
+  items->items = known.row.items;
+  for (std::uint64_t first = 0; first < known.row.items; first += items_a_segment) {
+    CALYX_TRY(std::optional<store::JobStore::Items> segment, store.jobs().items(known.row.number, first));
+    if (!segment || segment->first != first)
+      return fail(Reason::corrupt, "items of job " + std::to_string(known.row.number) + " are missing");
+    items->segments.push_back(std::move(segment->body));
+  }
+  return std::shared_ptr<const LongList>(std::move(items));
 }
 
 Result<std::vector<json::Value>> payloads_of(store::MarketStore& store, const KnownJob& job,

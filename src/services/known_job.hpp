@@ -7,6 +7,7 @@
 #include <mutex>
 #include <unordered_map>
 
+#include "json/reader.hpp"
 #include "services/job_terms.hpp"
 #include "store/market_store.hpp"
 
@@ -44,6 +45,10 @@ class Items {
   core::json::Array segment_;
   std::uint64_t first_ = 0;
 };
+
+/// The explicit items of a job as they lie in the file; of none, an empty list. Fails: `corrupt` when a
+/// segment is missing.
+Result<std::shared_ptr<const LongList>> items_of(store::MarketStore& store, const KnownJob& known);
 
 /// What the tasks `first` to `first + count - 1` of `job` read.
 Result<std::vector<core::json::Value>> payloads_of(store::MarketStore& store, const KnownJob& job,
