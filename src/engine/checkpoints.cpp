@@ -76,7 +76,8 @@ Result<Checkpoint> Checkpoint::open(Market& market, JobId job, std::uint64_t tas
         ::fstatat(of_job.get(), name.c_str(), &named, AT_SYMLINK_NOFOLLOW) != 0 ||
         mine.st_ino != named.st_ino || mine.st_dev != named.st_dev)
       continue;
-    std::string path = all + '/' + job.text() + '/' + name;
+    std::string path = all;
+    path.append("/").append(job.text()).append("/").append(name);
     if (!resumes) {
       std::error_code failed;
       for (fs::directory_iterator left(path, failed), end; !failed && left != end; left.increment(failed))

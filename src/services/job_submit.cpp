@@ -101,12 +101,12 @@ namespace calyx {
 Result<JobSubmit> JobSubmit::read(std::string_view text) {
   const auto read_with = [&](LongList* cut) -> Result<JobSubmit> {
     const ReadLimits limits{.bytes = job_text_bytes_max};
-    CALYX_TRY(core::json::Value job, cut == nullptr
-                                         ? read_json(text, limits)
-                                         : read_json(text, limits, services::items_a_segment, *cut));
-    if (job.object() == nullptr) return services::field_error(Reason::field_type, "", "must be an object");
+    CALYX_TRY(core::json::Value value, cut == nullptr
+                                           ? read_json(text, limits)
+                                           : read_json(text, limits, services::items_a_segment, *cut));
+    if (value.object() == nullptr) return services::field_error(Reason::field_type, "", "must be an object");
     JobSubmit out;
-    out.job = std::move(*job.object());
+    out.job = std::move(*value.object());
     return out;
   };
   auto cut = std::make_shared<LongList>();
