@@ -177,9 +177,10 @@ class CALYX_EXPORT Session {
   /// What a job would hold, with nothing written. Fails: as `submit_job`, as far as its terms and its shape.
   Result<JobEstimate> estimate_job(const JobSubmit& asked);
   /// Takes a job in and holds its budget, in one commit: the worst case, or `max_cost`. Fails, in this order:
-  /// `field_…`, `amount_…`; `recipe_unknown`; `not_your_wallet`; `field_value` of an artifact that its payer
-  /// may not read; `key_reused`; `project_unknown`,
-  /// `project_not_ready` (nothing was pushed); `job_unknown` (a dependency);
+  /// `job_unknown`, `field_value` (the job that it does again); `recipe_unknown`; `field_…`, `amount_…`;
+  /// `unsupported` (what this version, or this market, does not do); `not_your_wallet`; `field_value` of an
+  /// artifact that its payer may not read; `key_reused`; `field_value` of a `callback_url` whose wallet has
+  /// no secret; `project_unknown`, `project_not_ready` (nothing was pushed); `job_unknown` (a dependency);
   /// then as a spend of the hold: `wallet_not_active`, `gpu_not_allowed`, the caps, `approval_required` (an
   /// approval is for this very request), `insufficient_balance`.
   Result<JobSubmitted> submit_job(const JobSubmit& asked);

@@ -104,7 +104,7 @@ Result<Done> add_files(MarketStore& store, const engine::Reading& by, JobNumber 
       });
 }
 
-/// The same of one that stands for itself.
+/// Checks, reads and spells a submit that has all of its members.
 Result<services::PreparedJob> prepare_whole(Market& market, const Principal& principal,
                                             const JobSubmit& asked) {
   std::vector<std::string> inputs;
@@ -141,7 +141,8 @@ Result<services::PreparedJob> prepare_whole(Market& market, const Principal& pri
   return job;
 }
 
-/// Checks, reads and spells a submit, before the gate is asked for.
+/// The same before the gate is asked for, of any submit: one that does a job again is completed from that
+/// job, and gets what it takes over.
 Result<services::PreparedJob> prepare(Market& market, const Principal& principal, const JobSubmit& asked) {
   CALYX_TRY(const services::EarlierName name, services::earlier_name(asked.job));
   if (name.field.empty()) return prepare_whole(market, principal, asked);

@@ -5,10 +5,10 @@
 #include <filesystem>
 #include <fstream>
 
-#include "archive/archive.hpp"
 #include "crypto/sha256.hpp"
 #include "engine/job_market.hpp"
 #include "engine/market.hpp"
+#include "engine/pushes.hpp"
 #include "engine/tarballs.hpp"
 #include "store/scratch.hpp"
 #include "testing.hpp"
@@ -94,16 +94,10 @@ struct Shop : FileMarket {
   }
 };
 
-bool pushes(const char* test) {
-  if (archive::built()) return true;
-  CHECK(testing::may_lack(test, "libarchive-dev"));
-  return false;
-}
-
 }  // namespace
 
 TEST_CASE("CP-87: what a command leaves in its artifact folder is its payer's, with the job that left it") {
-  if (!pushes("engine.artifacts")) return;
+  if (!testing::pushes("engine.artifacts")) return;
   Shop shop;
   const Job job = shop.run("leave.sh");
   REQUIRE_MESSAGE(job.status == JobStatus::completed, job.error);
@@ -140,7 +134,7 @@ TEST_CASE("CP-87: what a command leaves in its artifact folder is its payer's, w
 }
 
 TEST_CASE("CP-84: a command reads what its payload names, as copies that it cannot spoil") {
-  if (!pushes("engine.artifacts.inputs")) return;
+  if (!testing::pushes("engine.artifacts.inputs")) return;
   Shop shop;
   const ArtifactId one = shop.put(shop.payer, "first ");
   const ArtifactId two = shop.put(shop.payer, "second");
@@ -378,7 +372,7 @@ TEST_CASE("CP-102: a crash between the blob and its row costs nothing: the same 
 }
 
 TEST_CASE("a collection keeps tarballs and artifacts alike") {
-  if (!pushes("engine.artifacts.collect")) return;
+  if (!testing::pushes("engine.artifacts.collect")) return;
   Shop shop;
   const ArtifactId kept = shop.put(shop.payer, "kept");
   shop.market.pass(artifact_grace_s * 2);

@@ -5,8 +5,8 @@
 #include <filesystem>
 #include <fstream>
 
-#include "archive/archive.hpp"
 #include "engine/job_market.hpp"
+#include "engine/pushes.hpp"
 #include "engine/tarballs.hpp"
 #include "store/scratch.hpp"
 #include "testing.hpp"
@@ -79,17 +79,10 @@ struct Shop {
   }
 };
 
-/// Whether projects can be pushed at all; told where they can't.
-bool pushes(const char* test) {
-  if (archive::built()) return true;
-  CHECK(testing::may_lack(test, "libarchive-dev"));
-  return false;
-}
-
 }  // namespace
 
 TEST_CASE("a command of a project reads its payload, writes its result, and is heard") {
-  if (!pushes("engine.commands")) return;
+  if (!testing::pushes("engine.commands")) return;
   Shop shop;
   const JobId id = shop.submit("echo.sh");
   const Job job = shop.run(id);
@@ -103,7 +96,7 @@ TEST_CASE("a command of a project reads its payload, writes its result, and is h
 }
 
 TEST_CASE("how a command ends is how its task ends") {
-  if (!pushes("engine.commands.ends")) return;
+  if (!testing::pushes("engine.commands.ends")) return;
   Shop shop;
   const JobId failed = shop.submit("fail.sh");
   const JobId mute = shop.submit("mute.sh");
@@ -123,7 +116,7 @@ TEST_CASE("how a command ends is how its task ends") {
 }
 
 TEST_CASE("a cancel ends the process, and a worker that stops gives its task back") {
-  if (!pushes("engine.commands.cancel")) return;
+  if (!testing::pushes("engine.commands.cancel")) return;
   Shop shop;
   const JobId id = shop.submit("slow.sh");
   {
@@ -149,7 +142,7 @@ TEST_CASE("commands run on the bare host only where the host said so, and only t
 // ── checkpoints ──
 
 TEST_CASE("CP-83: a command that is killed in its middle goes on from its checkpoint, on another worker") {
-  if (!pushes("engine.checkpoints")) return;
+  if (!testing::pushes("engine.checkpoints")) return;
   Shop shop;
   const JobId id = shop.submit_kept(R"(
 cd "$COMPUTALOT_CHECKPOINT_DIR" || exit 9
@@ -176,7 +169,7 @@ echo $n > "$COMPUTALOT_TASK_RESULT")",
 
 TEST_CASE(
     "CP-83: a task whose worker stops goes on from its checkpoint too, and without resume begins anew") {
-  if (!pushes("engine.checkpoints.stop")) return;
+  if (!testing::pushes("engine.checkpoints.stop")) return;
   Shop shop;
   const char* words = R"(
 cd "$COMPUTALOT_CHECKPOINT_DIR" || exit 9
@@ -205,7 +198,7 @@ exec sleep 60)";
 }
 
 TEST_CASE("CP-83: links in a checkpoint lead nowhere: what they name is neither emptied nor written to") {
-  if (!pushes("engine.checkpoints.links")) return;
+  if (!testing::pushes("engine.checkpoints.links")) return;
   Shop shop;
   std::filesystem::create_directory(shop.scratch / "victim");
   std::ofstream(shop.scratch / "victim/file") << "mine";
@@ -238,7 +231,7 @@ TEST_CASE("CP-83: links in a checkpoint lead nowhere: what they name is neither 
 }
 
 TEST_CASE("CP-83: an attempt waits for the one before it, which has the folder still") {
-  if (!pushes("engine.checkpoints.lock")) return;
+  if (!testing::pushes("engine.checkpoints.lock")) return;
   Shop shop;
   const JobId id = shop.submit_kept("echo 1 > \"$COMPUTALOT_TASK_RESULT\"", true, 0);
   std::filesystem::create_directories(shop.kept(id) + "/0");
@@ -251,7 +244,7 @@ TEST_CASE("CP-83: an attempt waits for the one before it, which has the folder s
 }
 
 TEST_CASE("CP-83: what ended jobs left is swept by the next worker, and nothing else is") {
-  if (!pushes("engine.checkpoints.sweep")) return;
+  if (!testing::pushes("engine.checkpoints.sweep")) return;
   Shop shop;
   const JobId ended = shop.submit_kept("exit 5", true, 0);
   CHECK(shop.run(ended).status == JobStatus::failed);

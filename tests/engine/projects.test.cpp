@@ -7,10 +7,10 @@
 #include <fstream>
 #include <thread>
 
-#include "archive/archive.hpp"
 #include "crypto/sha256.hpp"
 #include "engine/job_market.hpp"
 #include "engine/market.hpp"
+#include "engine/pushes.hpp"
 #include "engine/tarballs.hpp"
 #include "store/scratch.hpp"
 #include "testing.hpp"
@@ -74,13 +74,6 @@ struct ProjectMarket : Home, JobMarket {
   ProjectName code;
 };
 
-/// Whether tarballs can be pushed at all; told where they can't.
-bool pushes(const char* test) {
-  if (archive::built()) return true;
-  CHECK(testing::may_lack(test, "libarchive-dev"));
-  return false;
-}
-
 }  // namespace
 
 TEST_CASE("a project is named once an account, changed, listed and deleted") {
@@ -124,7 +117,7 @@ TEST_CASE("a project is named once an account, changed, listed and deleted") {
 }
 
 TEST_CASE("a push publishes a revision, says what changed, and jobs are taken at once") {
-  if (!pushes("engine.projects.push")) return;
+  if (!testing::pushes("engine.projects.push")) return;
   ProjectMarket market;
   ProjectStatus status = market.all.project_status(market.code).value();
   CHECK_FALSE(status.can_accept_new_jobs);
@@ -215,7 +208,7 @@ TEST_CASE("a submit names a project of its payer's that was pushed to") {
     CHECK(refused.reason() == Reason::project_unknown);
     CHECK(*refused.error().details.find("field")->string() == "/project");
   }
-  if (!pushes("engine.projects.submit")) return;
+  if (!testing::pushes("engine.projects.submit")) return;
   market.push(first_push());
   CHECK(submit("code").ok());
   const WalletId other = market.all.create_wallet({.owner_id = "other"}).value().wallet.id;
@@ -227,7 +220,7 @@ TEST_CASE("a submit names a project of its payer's that was pushed to") {
 }
 
 TEST_CASE("a tarball that is refused leaves everything as it was") {
-  if (!pushes("engine.projects.refused")) return;
+  if (!testing::pushes("engine.projects.refused")) return;
   ProjectMarket market;
   market.push(first_push());
   const std::size_t blobs = market.files_in("m.db-artifacts");
@@ -286,7 +279,7 @@ TEST_CASE("a tarball that is refused leaves everything as it was") {
 }
 
 TEST_CASE("an init is free, needs a balance, and prepares the revision; invalidated, it is prepared anew") {
-  if (!pushes("engine.projects.init")) return;
+  if (!testing::pushes("engine.projects.init")) return;
   ProjectMarket market;
   CHECK(market.all.init_project(market.code).reason() == Reason::project_not_ready);
   market.push(first_push());
@@ -417,7 +410,7 @@ TEST_CASE("what a project shares has versions, and of those who saw one version 
 }
 
 TEST_CASE("projects stand after a restart, and a job's revision outlives its project") {
-  if (!pushes("engine.projects.restart")) return;
+  if (!testing::pushes("engine.projects.restart")) return;
   store::Scratch scratch;
   Options options;
   options.path = scratch / "m.db";

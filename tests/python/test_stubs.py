@@ -24,8 +24,8 @@ def of_stub(node: ast.FunctionDef) -> Signature:
     def word(annotation: ast.expr | None) -> str:
         said = "" if annotation is None else ast.unparse(annotation)
         said = said.replace("str | bytes", "str")
-        plain = {"str", "int", "bool", "bytes", "list[str]", "list[tuple[str, str]]", "list[tuple[str, int]]"}
-        plain.add("tuple[bool, bool, list[int]]")
+        lists = {"list[str]", "list[tuple[str, str]]", "list[tuple[str, int]]", "tuple[bool, bool, list[int]]"}
+        plain = {"str", "int", "bool", "bytes", *lists}
         if said.removesuffix(" | None") in plain:
             return said
         return {
