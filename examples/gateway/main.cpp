@@ -60,13 +60,14 @@ struct Settings {
   bool issue_operator_key = false;
   bool behind_proxy = false;
   unsigned workers = 0;  // threads that do jobs
-  bool commands = false;
+  std::optional<calyx::CommandOptions> commands;
   std::optional<calyx::core::CallbackRules> callbacks;
 };
 
 constexpr const char* usage =
     "usage: calyx_gateway [--market PATH] [--host ADDRESS] [--port NUMBER] [--max-body BYTES]\n"
-    "                     [--issue-operator-key] [--behind-proxy] [--work THREADS [--allow-bare-host]]\n"
+    "                     [--issue-operator-key] [--behind-proxy] [--work THREADS [--allow-bare-host]\n"
+    "                     [--containers TOOL] [--image-root IMAGE=FOLDER]...]\n"
     "                     [--callbacks | --callbacks-inside PORT]\n"
     "\n"
     "  --market PATH         the market file, made when absent (without it: in memory, gone at the end)\n"
@@ -78,7 +79,9 @@ constexpr const char* usage =
     "  --callbacks-inside PORT   the same on this port, with http and to any address: for a closed network\n"
     "  --behind-proxy        connections from this machine are a proxy's: GET /metrics takes a key from all\n"
     "  --work THREADS        do recipes' jobs on so many threads (0: workers elsewhere do all)\n"
-    "  --allow-bare-host     and run jobs' commands as processes of this machine's own\n"
+    "  --containers TOOL     and run images and Dockerfiles by TOOL: auto, or a path of podman or docker\n"
+    "  --image-root IMAGE=FOLDER   or in an unpacked system, by bubblewrap\n"
+    "  --allow-bare-host     or commands as processes of this machine's own\n"
     "\n"
     "The environment may name a token for GET /metrics alone in CALYX_METRICS_TOKEN.\n";
 
@@ -98,6 +101,13 @@ struct CommandLine {
   bool help = false;
 };
 
+/// How commands run, as far as the line says: what it does not name is not used.
+calyx::CommandOptions& commands_of(Settings& settings) {
+  if (!settings.commands)
+    settings.commands = calyx::CommandOptions{.scratch = "/dev/shm", .containers = "none"};
+  return *settings.commands;
+}
+
 CommandLine read_command_line(int count, char** words) {
   CommandLine line;
   for (int i = 1; i < count; ++i) {
@@ -115,7 +125,7 @@ CommandLine read_command_line(int count, char** words) {
       continue;
     }
     if (word == "--allow-bare-host") {
-      line.settings.commands = true;
+      commands_of(line.settings).allow_bare_host = true;
       continue;
     }
     if (word == "--callbacks") {
@@ -123,7 +133,8 @@ CommandLine read_command_line(int count, char** words) {
       continue;
     }
     if (word != "--market" && word != "--host" && word != "--port" && word != "--max-body" &&
-        word != "--work" && word != "--callbacks-inside") {
+        word != "--work" && word != "--callbacks-inside" && word != "--containers" &&
+        word != "--image-root") {
       line.fault = "there is no option " + std::string(word);
       return line;
     }
@@ -144,6 +155,15 @@ CommandLine read_command_line(int count, char** words) {
       if (!threads) line.fault = "--work takes 0 to " + std::to_string(threads_max);
       line.settings.workers = static_cast<unsigned>(threads.value_or(0));
     }
+    if (word == "--containers") commands_of(line.settings).containers = value;
+    if (word == "--image-root") {
+      const std::size_t equals = value.find('=');
+      if (equals == std::string_view::npos)
+        line.fault = "--image-root takes IMAGE=FOLDER";
+      else
+        commands_of(line.settings)
+            .roots.push_back({std::string(value.substr(0, equals)), std::string(value.substr(equals + 1))});
+    }
     if (word == "--callbacks-inside") {
       const auto port = number_in<int>(value, 65'535);
       if (!port) line.fault = "--callbacks-inside takes a port, 1 to 65535";
@@ -157,7 +177,8 @@ CommandLine read_command_line(int count, char** words) {
     }
     if (!line.fault.empty()) return line;
   }
-  if (line.settings.commands && line.settings.workers == 0) line.fault = "--allow-bare-host needs --work";
+  if (line.settings.commands && line.settings.workers == 0)
+    line.fault = "--allow-bare-host, --containers and --image-root need --work";
   return line;
 }
 
@@ -483,9 +504,7 @@ int complain(const std::string& line) {
 calyx::Result<std::optional<calyx::Worker>> worker_of(calyx::Engine& engine, const Settings& settings) {
   std::optional<calyx::Worker> out;
   if (settings.workers == 0) return out;
-  calyx::WorkerOptions options{.name = "gateway", .threads = settings.workers};
-  if (settings.commands)
-    options.commands = calyx::CommandOptions{.scratch = "/dev/shm", .allow_bare_host = true};
+  calyx::WorkerOptions options{.name = "gateway", .threads = settings.workers, .commands = settings.commands};
   auto started = calyx::Worker::start(engine, std::move(options));
   if (!started) return started.error();
   out = *std::move(started);

@@ -60,6 +60,9 @@ struct Options {
   std::string metrics_token{};
   /// Which URLs a job may name as its `callback_url`; webhooks.hpp says how its end gets there. Empty: none.
   std::optional<core::CallbackRules> callbacks{};
+  /// How `Session::run_job` runs commands on its caller's thread; judged when it first does. Absent: it runs
+  /// none, and workers have options of their own.
+  std::optional<CommandOptions> commands{};
 
   /// For tests: the SQLite VFS that holds the file; empty is the system's. A VFS of its own has no gate
   /// and no key file: the market is for one process and its key is `random`'s.

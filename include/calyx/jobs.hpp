@@ -24,9 +24,9 @@ struct LongList;
 inline constexpr std::size_t job_text_bytes_max = std::size_t{64} << 20;
 
 /// A job as it is asked for. `job` has the members of `POST /api/v1/jobs`: what runs (`task`, the name of a
-/// host's function, or `runner_command`), what it is given and how that is split (`type`, `payload`,
-/// `fan_out`, …), and on what terms (`timeout_s`, `max_retries`, `priority`, `depends_on`, `tags`,
-/// `requirements`, `max_cost`, …).
+/// host's function, or `runner_command`, in a `project` or an `image`), what it is given and how that is
+/// split (`type`, `payload`, `fan_out`, …), and on what terms (`timeout_s`, `max_retries`, `priority`,
+/// `depends_on`, `tags`, `requirements`, `max_cost`, …).
 ///
 /// With `retry_of`, the id of a job that has ended, only those of its tasks run that did not complete; what
 /// the submit leaves out of work, shape and terms is taken from that job. With `resume_from` a sweep runs
@@ -139,13 +139,16 @@ struct JobEvent {
   core::json::Value body{};  ///< An object whose `event` says what happened.
 };
 
+inline constexpr std::string_view any_image = "*";
+
 /// What a worker can do, as it asks for tasks.
 struct LeaseAsked {
   std::string worker{};                   ///< Its name, 1 to 128 bytes of 0x21-0x7E.
   std::optional<WalletId> host_wallet{};  ///< Who is paid; absent: the market's house wallet.
   std::vector<std::string> tasks{};       ///< The names of the functions it has,
   std::vector<std::string> recipes{};     ///< of its recipes,
-  bool commands = false;                  ///< and whether it runs commands.
+  bool commands = false;                  ///< whether it runs commands without an image,
+  std::vector<std::string> images{};      ///< and in which images it runs some; `any_image` for all.
   core::Requirements has{};  ///< A job that needs more is not for it; zero has none of that kind.
   std::vector<std::string> gpu_types{};
   std::uint64_t tasks_max = 1;  ///< 1 to 4,096, of one job.
@@ -161,6 +164,7 @@ struct Lease {
   std::int64_t attempt = 1;
   std::string work{}, name{}, operation{};
   std::vector<std::string> command{};
+  std::string image{};  ///< That the command runs in; empty: its project's, or none.
   std::string project{};
   std::int64_t revision = 0;  ///< Of the project.
   std::int64_t timeout_s = 0;

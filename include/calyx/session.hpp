@@ -209,9 +209,9 @@ class CALYX_EXPORT Session {
   Result<JobStream> watch_jobs(std::span<const JobCursor> jobs);
   /// Waits until the job has ended, or `most` has passed; the job as it is then.
   Result<Job> wait_job(JobId id, std::chrono::milliseconds most);
-  /// The same, and does on this thread what this process can do of any job meanwhile. A function that takes
-  /// longer than `lease_s` must ask `TaskCall::stopped` now and then, which keeps its lease alive.
-  Result<Job> run_job(JobId id);
+  /// The same, and does on this thread what this process can do of any job meanwhile: its functions and
+  /// recipes, and commands where `Options::commands` says how.
+  Result<Job> run_job(JobId id, const RunOptions& options = {});
 
   /// For workers (operator): tasks to do, best first; a count of 0 when there is nothing. Fails:
   /// `field_value`, `wallet_unknown`.

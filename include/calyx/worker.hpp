@@ -44,18 +44,31 @@ struct RecipeDefinition {
   TaskFunction run{};
 };
 
-/// How a worker runs commands: as processes of this machine, each with an empty environment, a folder of its
-/// own, no network but where it is let, and limits; README says which of these a kernel keeps.
+/// A folder with a system's files that stands for an image where no container tool is there.
+struct ImageRoot {
+  std::string image{}, folder{};  ///< As jobs name it; absolute.
+};
+
+/// How commands run: each with an environment that begins empty, a folder of its own, no network but where it
+/// is let, and limits; README says which of these a kernel keeps.
+///
+/// A job's `image`, or the image that its project's Dockerfile makes, runs in a container where podman or
+/// docker answers; else a root of that name runs under bubblewrap; else the command runs as a process of this
+/// machine, if the host allows that.
 struct CommandOptions {
   /// Where tasks' files lie, absolute: best a folder in memory (/dev/shm). Needed.
   std::string scratch{};
   /// The program `calyx-runner`; empty: where it was installed beside calyx.
   std::string helper{};
-  /// What tasks may read besides the system's own folders, and may write besides their own.
+  /// What tasks on the bare host may read besides the system's own folders, and may write besides their own.
   std::vector<std::string> readable{}, writable{};
-  bool network = false;  ///< Whether tasks reach more than this machine's local sockets.
-  /// Commands run as processes of this machine's own, for which the host must say yes.
+  bool network = false;  ///< Whether tasks, and builds of Dockerfiles, reach more than local sockets.
+  /// Commands may run as processes of this machine's own.
   bool allow_bare_host = false;
+  /// What runs containers: an absolute path of podman or docker, `none`, or `auto` for whichever answers.
+  std::string containers = "auto";
+  std::string bubblewrap = "auto";  ///< Likewise, for `roots`.
+  std::vector<ImageRoot> roots{};
 };
 
 struct WorkerOptions {
@@ -65,14 +78,25 @@ struct WorkerOptions {
   std::optional<WalletId> host_wallet{};  ///< Who is paid; absent: the market's house wallet.
   core::Requirements has{};               ///< As in `LeaseAsked`.
   std::vector<std::string> gpu_types{};
-  std::optional<CommandOptions> commands{};  ///< Absent: jobs with a `runner_command` are not for it.
+  std::optional<CommandOptions> commands{};  ///< Absent: jobs with a command are not for it.
+};
+
+/// How `Session::run_job` goes on.
+struct RunOptions {
+  /// Asked between tasks, and by those that run: true ends the call, with the job as it is then. Empty: the
+  /// job's end alone does.
+  std::function<bool()> stopped{};
+  /// A thread more, for the time of the call, keeps leases alive. Without it a function that takes longer
+  /// than `lease_s` must ask `TaskCall::stopped` now and then, which does so.
+  bool heartbeats = false;
 };
 
 /// Leases tasks of the engine's functions and recipes and does them, until it is stopped.
 class CALYX_EXPORT Worker {
  public:
   /// The engine must outlive it. Fails: `field_value`; `file_missing` (no `calyx-runner`, with `looked_at` in
-  /// the details), `options_invalid`; `bare_host_refused`; as any call of the engine.
+  /// the details), `options_invalid`; `bare_host_refused` (commands have no place to run); as any call of the
+  /// engine.
   static Result<Worker> start(Engine& engine, WorkerOptions options = {});
   Worker(Worker&&) noexcept;
   Worker& operator=(Worker&&) noexcept;

@@ -1,6 +1,7 @@
 #include "engine/commands.hpp"
 
-#include <array>
+#include <algorithm>
+#include <chrono>
 
 #include "json/reader.hpp"
 
@@ -8,6 +9,7 @@ namespace calyx::engine {
 namespace {
 
 namespace json = core::json;
+using services::JobTerms;
 
 /// What of each stream is kept with the task: its end, which says why.
 constexpr std::uint64_t output_bytes_max = std::uint64_t{256} << 10;
@@ -68,34 +70,98 @@ std::string end_of(const runner::Log& log) {
   return as_text(bytes);
 }
 
+/// `text` without what names the image: that is between the host and who chose it.
+void redact(std::string& text, const std::string& image) {
+  constexpr std::string_view shown = "[image]";
+  if (image.empty()) return;
+  for (std::size_t at = text.find(image); at != std::string::npos; at = text.find(image, at + shown.size()))
+    text.replace(at, image.size(), shown);
+}
+
+/// Devices, as long as a task has them.
+class Taken {
+ public:
+  Taken(Devices& devices, std::int64_t count, const std::function<bool()>& stopped)
+      : devices_(devices), numbers_(count == 0 ? std::string() : devices.take(count, stopped)) {}
+  Taken(const Taken&) = delete;
+  Taken& operator=(const Taken&) = delete;
+  ~Taken() {
+    if (!numbers_.empty()) devices_.give_back(numbers_);
+  }
+  const std::string& numbers() const noexcept { return numbers_; }
+
+ private:
+  Devices& devices_;
+  std::string numbers_;
+};
+
 }  // namespace
 
-Result<std::unique_ptr<Commands>> Commands::open(const CommandOptions& options) {
-  if (!options.allow_bare_host)
-    return fail(Reason::bare_host_refused,
-                "commands would run as processes of this machine: set allow_bare_host if they may",
-                json::object({{"field", "/commands/allow_bare_host"}}));
+std::string Devices::take(std::int64_t count, const std::function<bool()>& stopped) {
+  const auto wanted = static_cast<std::size_t>(count);
+  std::unique_lock lock(mutex_);
+  const auto is_there = [&] {
+    return static_cast<std::size_t>(std::count(free_.begin(), free_.end(), true)) >= wanted;
+  };
+  while (!is_there()) {
+    constexpr std::chrono::milliseconds ask_every(50);
+    if (wanted > free_.size() || stopped()) return {};
+    given_.wait_for(lock, ask_every);
+  }
+  std::string numbers;
+  for (std::size_t i = 0, taken = 0; taken < wanted; ++i) {
+    if (!free_[i]) continue;
+    free_[i] = false;
+    numbers += (taken++ == 0 ? "" : ",") + std::to_string(i);
+  }
+  return numbers;
+}
+
+void Devices::give_back(const std::string& numbers) {
+  {
+    const std::lock_guard lock(mutex_);
+    for (std::size_t at = 0; at < numbers.size();
+         at = std::min(numbers.find(',', at), numbers.size() - 1) + 1)
+      free_[std::stoul(numbers.substr(at))] = true;
+  }
+  given_.notify_all();
+}
+
+Result<std::unique_ptr<Commands>> Commands::open(const CommandOptions& options, std::int64_t gpu_count) {
   runner::Options wanted;
   wanted.scratch = options.scratch;
   wanted.helper = options.helper;
   wanted.readable.insert(wanted.readable.end(), options.readable.begin(), options.readable.end());
   wanted.writable = options.writable;
   CALYX_TRY(std::unique_ptr<runner::Runner> runner, runner::Runner::open(std::move(wanted)));
-  return std::unique_ptr<Commands>(new Commands(std::move(runner), options.network));
+  CALYX_TRY(std::unique_ptr<Places> places, Places::find(options, *runner));
+  return std::unique_ptr<Commands>(
+      new Commands(std::move(runner), std::move(places), options.network, gpu_count));
 }
 
-std::optional<TaskOutcome> Commands::run(const services::KnownJob& job, const std::string& source,
+std::optional<TaskOutcome> Commands::run(const services::KnownJob& job, const PreparedFolder& source,
                                          const std::string& checkpoint, std::vector<runner::Input> inputs,
                                          const TaskCall& call, const Left& left) {
+  const JobTerms& terms = job.terms;
   runner::Task task;
+  Result<std::optional<runner::Enclosure>> place =
+      terms.image.empty()
+          ? places_->of_project(source.path, source.tarball, terms.timeout_s * 1'000, call.stopped)
+          : places_->of(terms.image);
+  if (place.reason() == Reason::stopped) return std::nullopt;
+  if (!place.ok()) return TaskOutcome{.failure = JobFailure::not_started, .error = place.error().message};
+  task.enclosure = *std::move(place);
+  const Taken gpus(devices_, terms.requirements.gpu_count, call.stopped);
+  if (!gpus.numbers().empty()) task.gpus = gpus.numbers();
   task.inputs = std::move(inputs);
-  task.argv = job.terms.command;
+  task.argv = services::command_of(job, call.index);
   task.payload = json::canonical(call.payload);
-  task.source = source;
+  task.source = source.path;
   task.checkpoint_dir = checkpoint;
   task.network = network_;
-  task.limits.timeout_ms = job.terms.timeout_s * 1'000;
-  task.limits.memory_mb = static_cast<std::uint64_t>(job.terms.requirements.memory_mb);
+  task.result_optional = terms.bare_result;
+  task.limits.timeout_ms = terms.timeout_s * 1'000;
+  task.limits.memory_mb = static_cast<std::uint64_t>(terms.requirements.memory_mb);
   runner::Watch watch;
   watch.cancelled = call.stopped;
   watch.progress = [&](std::string_view text) {
@@ -108,6 +174,8 @@ std::optional<TaskOutcome> Commands::run(const services::KnownJob& job, const st
                   .ran_ms = ended.ran_ms,
                   .out = end_of(ended.out),
                   .err = end_of(ended.err)};
+  if (task.enclosure)
+    for (std::string* text : {&out.out, &out.err, &out.error}) redact(*text, task.enclosure->image);
   if (out.failure == JobFailure::none) {
     Result<json::Value> result = read_json(ended.result, {.bytes = ended.result.size()});
     if (result.ok()) {

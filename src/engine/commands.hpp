@@ -1,37 +1,62 @@
 /// \file
-/// Jobs' commands as processes of this machine: what a task of a job is to `src/runner`, and what its end is
-/// to the job.
+/// Jobs' commands as processes and containers of this machine: what a task of a job is to `src/runner`, and
+/// what its end is to the job.
 #pragma once
 
 #include <calyx/worker.hpp>
+#include <condition_variable>
 #include <functional>
 #include <memory>
+#include <mutex>
 
+#include "engine/places.hpp"
+#include "engine/projects.hpp"
 #include "runner/runner.hpp"
 #include "services/known_job.hpp"
 
 namespace calyx::engine {
 
+/// The GPUs of this machine, by number. Threads: any.
+class Devices {
+ public:
+  explicit Devices(std::int64_t count)
+      : free_(static_cast<std::size_t>(std::max<std::int64_t>(count, 0)), true) {}
+  /// The numbers of `count` devices, parted by commas, once so many are free; empty when `stopped` said so
+  /// meanwhile, or when there are never so many.
+  std::string take(std::int64_t count, const std::function<bool()>& stopped);
+  void give_back(const std::string& numbers);
+
+ private:
+  std::mutex mutex_;
+  std::condition_variable given_;
+  std::vector<bool> free_;
+};
+
 /// Threads: any; each call runs one task.
 class Commands {
  public:
-  /// Fails: `bare_host_refused` unless the host allowed it; as `runner::Runner::open`.
-  static Result<std::unique_ptr<Commands>> open(const CommandOptions& options);
+  /// `gpu_count` is how many GPUs tasks share. Fails: as `Places::find`; as `runner::Runner::open`.
+  static Result<std::unique_ptr<Commands>> open(const CommandOptions& options, std::int64_t gpu_count);
+
+  const Places& places() const noexcept { return *places_; }
 
   /// What is done with what a task left, once it is known how it went; may change that.
   using Left = std::function<void(const runner::Ended& ended, TaskOutcome& outcome)>;
   /// Runs the command of `job` on `payload` in the folder `source`, or in one of its own, with `inputs` to
   /// read; it may write to `checkpoint`, a folder, unless that is empty. Nothing where `call.stopped` ended
   /// it: how it would have ended is not known.
-  std::optional<TaskOutcome> run(const services::KnownJob& job, const std::string& source,
+  std::optional<TaskOutcome> run(const services::KnownJob& job, const PreparedFolder& source,
                                  const std::string& checkpoint, std::vector<runner::Input> inputs,
                                  const TaskCall& call, const Left& left);
 
  private:
-  Commands(std::unique_ptr<runner::Runner> runner, bool network)
-      : runner_(std::move(runner)), network_(network) {}
+  Commands(std::unique_ptr<runner::Runner> runner, std::unique_ptr<Places> places, bool network,
+           std::int64_t gpu_count)
+      : runner_(std::move(runner)), places_(std::move(places)), network_(network), devices_(gpu_count) {}
   std::unique_ptr<runner::Runner> runner_;
+  std::unique_ptr<Places> places_;
   bool network_;
+  Devices devices_;
 };
 
 }  // namespace calyx::engine

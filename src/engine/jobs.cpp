@@ -389,14 +389,23 @@ Result<Job> Session::wait_job(JobId id, std::chrono::milliseconds most) {
   }
 }
 
-Result<Job> Session::run_job(JobId id) {
-  for (;;) {
-    CALYX_TRY(Job now, job(id));
-    if (is_terminal(now.status)) return now;
-    CALYX_TRY(const bool worked, engine::perform_some(*market_, {.name = "caller"}, engine::never));
+Result<Job> Session::run_job(JobId id, const RunOptions& options) {
+  CALYX_TRY(engine::Commands* const commands, market_->commands());
+  const auto stopped = [&] { return options.stopped && options.stopped(); };
+  Result<Job> now = job(id);
+  const auto idle = [&]() -> Result<Done> {
     // Nothing of it is to be done here and now: others have it, or it waits for a retry.
-    if (!worked) CALYX_CHECK(wait_job(id, std::chrono::milliseconds(100)));
-  }
+    constexpr std::chrono::milliseconds look_again(50);
+    CALYX_CHECK(wait_job(id, look_again));
+    return Done{};
+  };
+  // Asked once a lease, since a lease of many tasks may end it.
+  const auto over = [&] {
+    now = job(id);
+    return !now.ok() || is_terminal(now->status) || stopped();
+  };
+  CALYX_CHECK(engine::perform_until(*market_, commands, options.heartbeats, stopped, over, idle));
+  return now;
 }
 
 Result<Lease> Session::lease_tasks(const LeaseAsked& asked) {

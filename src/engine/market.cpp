@@ -10,6 +10,7 @@
 
 #include "crypto/random.hpp"
 #include "crypto/sha256.hpp"
+#include "engine/commands.hpp"
 #include "services/receipts.hpp"
 #include "services/recipes.hpp"
 #include "store/path.hpp"
@@ -213,6 +214,15 @@ Result<std::string> Market::folders_path() const {
   CALYX_CHECK(usable());
   if (!options_.path.empty() && options_.vfs.empty()) return path_;
   return fail(Reason::unsupported, "a market in memory has no folders beside it: open one in a file");
+}
+
+Result<engine::Commands*> Market::commands() {
+  if (!options_.commands) return nullptr;
+  const std::lock_guard lock(commands_mutex_);
+  if (commands_ == nullptr) {
+    CALYX_TRY(commands_, engine::Commands::open(*options_.commands, 0));
+  }
+  return commands_.get();
 }
 
 Result<Done> Market::look_before_opening() {

@@ -29,6 +29,9 @@
 #include "store/market_store.hpp"
 
 namespace calyx {
+namespace engine {
+class Commands;
+}
 
 class Market {
  public:
@@ -52,6 +55,10 @@ class Market {
   /// Runs `look(MarketStore&)` in a read transaction on a connection of its own.
   template <class Look>
   auto history(Look look) -> std::invoke_result_t<Look&, store::MarketStore&>;
+
+  /// What runs commands on callers' threads, opened when it is first asked for; null without
+  /// `Options::commands`.
+  Result<engine::Commands*> commands();
 
   Result<Done> backup(const std::string& path);
   /// A fresh signing seed in the key file, and the event that announces it.
@@ -224,6 +231,9 @@ class Market {
 
   std::mutex readers_mutex_;
   std::vector<std::unique_ptr<Reader>> readers_;
+
+  std::mutex commands_mutex_;
+  std::unique_ptr<engine::Commands> commands_;
 
   std::mutex log_mutex_;
   std::condition_variable log_ready_;

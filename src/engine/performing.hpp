@@ -14,7 +14,6 @@ class Market;
 namespace calyx::engine {
 
 using Stopped = std::function<bool()>;
-inline const Stopped never = [] { return false; };
 
 /// Ends the jobs of `to_end`: merges what their tasks came to, and settles.
 Result<Done> do_chores(Market& market, const std::vector<services::JobNumber>& to_end);
@@ -25,9 +24,12 @@ Result<Done> tend(Market& market, services::JobNumber number);
 
 class Commands;
 
-/// Leases up to `options.tasks_max` tasks that this process can do, does them on this thread, and reports
-/// each stretch of them. False when there was nothing to do. What is not done when `stopped` says so is given
-/// back. Fails: the store; a lease that was lost on the way is no failure.
-Result<bool> perform_some(Market& market, const WorkerOptions& options, const Stopped& stopped);
+/// Does on this thread, one lease after the other, what this process can do of any job, until `over` says so;
+/// calls `idle` where there is nothing to do. Where `stopped` says so the lease ends early: a task that has
+/// begun is let to its end, but for a command and a function that fails as it is asked to stop, which are
+/// given back. With `heartbeats` a thread more keeps leases alive for so long. `commands` may be null. Fails:
+/// the store, `idle`; a lease that was lost on the way is no failure.
+Result<Done> perform_until(Market& market, Commands* commands, bool heartbeats, const Stopped& stopped,
+                           const std::function<bool()>& over, const std::function<Result<Done>()>& idle);
 
 }  // namespace calyx::engine

@@ -198,8 +198,8 @@ namespace engine {
 
 std::string projects_path(std::string_view market_path) { return std::string(market_path) + "-projects"; }
 
-Result<std::string> project_folder(Market& market, AccountNumber account, const std::string& project,
-                                   std::int64_t revision) {
+Result<PreparedFolder> project_folder(Market& market, AccountNumber account, const std::string& project,
+                                      std::int64_t revision) {
   CALYX_TRY(const std::string base, market.folders_path());
   CALYX_TRY(const services::FoundRevision found,
             market.history([&](MarketStore& store) -> Result<services::FoundRevision> {
@@ -212,7 +212,7 @@ Result<std::string> project_folder(Market& market, AccountNumber account, const 
   const bool prepares = state.active == revision && state.warmed != revision && state.deleted.us == 0;
   std::error_code ignored;
   if (std::filesystem::is_directory(folder, ignored) && (!prepares || market.options().read_only))
-    return folder;
+    return PreparedFolder{std::move(folder), found.revision.sha256};
   if (market.options().read_only)
     return fail(Reason::read_only,
                 "the revision was not unpacked yet, and the market was opened to be read only");
@@ -231,7 +231,7 @@ Result<std::string> project_folder(Market& market, AccountNumber account, const 
         [&](Transaction& tx) { return services::mark_warm(tx, found.project.number, revision); }));
     market.workshop().tell();
   }
-  return folder;
+  return PreparedFolder{std::move(folder), found.revision.sha256};
 }
 
 }  // namespace engine

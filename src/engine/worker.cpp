@@ -252,9 +252,13 @@ std::optional<TaskOutcome> run_command(Market& market, Commands& commands, const
   const auto not_started = [](const Error& error) {
     return TaskOutcome{.failure = JobFailure::not_started, .error = error.message};
   };
-  const Result<std::string> folder =
-      project_folder(market, job.row.account, job.terms.project, job.row.revision);
-  if (!folder.ok()) return not_started(folder.error());
+  PreparedFolder folder;
+  if (!job.terms.project.empty()) {
+    Result<PreparedFolder> prepared =
+        project_folder(market, job.row.account, job.terms.project, job.row.revision);
+    if (!prepared.ok()) return not_started(prepared.error());
+    folder = *std::move(prepared);
+  }
   Result<std::vector<runner::Input>> inputs = task_inputs(market, job.row.account, call.payload);
   if (!inputs.ok()) return not_started(inputs.error());
   std::optional<Checkpoint> checkpoint;
@@ -265,7 +269,7 @@ std::optional<TaskOutcome> run_command(Market& market, Commands& commands, const
     if (!opened.ok()) return not_started(opened.error());
     checkpoint.emplace(*std::move(opened));
   }
-  return commands.run(job, *folder, checkpoint ? checkpoint->path() : std::string(), *std::move(inputs), call,
+  return commands.run(job, folder, checkpoint ? checkpoint->path() : std::string(), *std::move(inputs), call,
                       [&](const runner::Ended& ended, TaskOutcome& how) {
                         if (how.failure == JobFailure::none) keep(market, ended, how, files);
                       });
@@ -273,14 +277,16 @@ std::optional<TaskOutcome> run_command(Market& market, Commands& commands, const
 
 Result<bool> perform(Market& market, const WorkerOptions& options, const Stopped& stopped, Commands* commands,
                      Heart* heart) {
-  const LeaseAsked asked{.worker = options.name,
-                         .host_wallet = options.host_wallet,
-                         .tasks = market.workshop().task_names(),
-                         .recipes = market.workshop().recipe_names(),
-                         .commands = commands != nullptr,
-                         .has = options.has,
-                         .gpu_types = options.gpu_types,
-                         .tasks_max = options.tasks_max};
+  const LeaseAsked asked{
+      .worker = options.name,
+      .host_wallet = options.host_wallet,
+      .tasks = market.workshop().task_names(),
+      .recipes = market.workshop().recipe_names(),
+      .commands = commands != nullptr && commands->places().without_image(),
+      .images = commands == nullptr ? std::vector<std::string>() : commands->places().images(),
+      .has = options.has,
+      .gpu_types = options.gpu_types,
+      .tasks_max = options.tasks_max};
   services::Chores chores;
   CALYX_TRY(const Lease lease, market.write([&](Transaction& tx) {
     return services::lease_tasks(tx, Principal{}, asked, chores);
@@ -328,6 +334,8 @@ Result<bool> perform(Market& market, const WorkerOptions& options, const Stopped
     TaskOutcome outcome = run ? run_one(run, call)
                               : TaskOutcome{.failure = JobFailure::not_started,
                                             .error = "this process has no " + lease.work + " " + lease.name};
+    // One that was asked to stop, and says that it could not go on, is somebody else's.
+    if (outcome.failure != JobFailure::none && stopped()) break;
     if (outcome.ran_ms > timeout_ms)
       outcome = {.failure = JobFailure::timed_out,
                  .error = "ran " + std::to_string(outcome.ran_ms) + " ms, timeout_s is " +
@@ -343,8 +351,24 @@ Result<bool> perform(Market& market, const WorkerOptions& options, const Stopped
 
 }  // namespace
 
-Result<bool> perform_some(Market& market, const WorkerOptions& options, const Stopped& stopped) {
-  return perform(market, options, stopped, nullptr, nullptr);
+Result<Done> perform_until(Market& market, Commands* commands, bool heartbeats, const Stopped& stopped,
+                           const std::function<bool()>& over, const std::function<Result<Done>()>& idle) {
+  Heart heart;
+  std::atomic<bool> stop{false};
+  std::thread beats;
+  if (heartbeats) beats = std::thread([&] { heart.beat_until(stop); });
+  Result<Done> done = Done{};
+  while (done.ok() && !over()) {
+    const Result<bool> worked =
+        perform(market, {.name = "caller"}, stopped, commands, heartbeats ? &heart : nullptr);
+    if (!worked.ok())
+      done = worked.error();
+    else if (!*worked)
+      done = idle();
+  }
+  stop = true;
+  if (heartbeats) beats.join();
+  return done;
 }
 
 }  // namespace engine
@@ -411,7 +435,7 @@ Result<Worker> Worker::start(Engine& engine, WorkerOptions options) {
                                      std::to_string(services::lease_tasks_max));
   std::unique_ptr<engine::Commands> commands;
   if (options.commands) {
-    CALYX_TRY(commands, engine::Commands::open(*options.commands));
+    CALYX_TRY(commands, engine::Commands::open(*options.commands, options.has.gpu_count));
     engine::sweep_checkpoints(market);  // of jobs that ended while nobody was there to see to it
   }
   auto crew = std::make_unique<Crew>(market, std::move(options), std::move(commands));

@@ -50,6 +50,7 @@ struct Request {
   std::uint8_t network;
   std::uint8_t gpu;
   std::uint8_t landlock_required;
+  std::uint8_t trusted;  ///< Neither Landlock nor less than the host's rights.
 };
 
 /// What begins each packet of a supervisor.

@@ -13,6 +13,7 @@
 #include <mutex>
 
 #include "json/reader.hpp"
+#include "runner/enclosure.hpp"
 #include "runner/files.hpp"
 #include "runner/helper_process.hpp"
 #include "runner/log.hpp"
@@ -77,6 +78,7 @@ Result<Done> check(const Task& task, const Options& options) {
       return fail(Reason::field_value, "a task's folder is not absolute");
   if (task.gpus && task.gpus->find('\0') != std::string::npos)
     return fail(Reason::field_value, "the list of GPUs has a NUL");
+  if (task.enclosure) CALYX_CHECK(check_enclosure(task, options.scratch));
   return check_environment(task.environment);
 }
 
@@ -231,6 +233,23 @@ void put_not_started(Ended& ended, const Report& report, const Task& task) {
   ended.message += " (errno " + std::to_string(report.value) + ")";
 }
 
+bool enclosed_in_container(const Task& task) noexcept {
+  return task.enclosure && task.enclosure->kind != Enclosure::Kind::bubblewrap;
+}
+
+/// Where the tool of a container says that it has made one: beside the task's folder, out of its reach.
+std::string mark_of(const TaskFolder& folder) { return folder.path() + ".container"; }
+
+/// Its container's name: the runner's folder has one of its own, and tasks are numbered.
+std::string container_of(const TaskFolder& folder) {
+  const std::string& path = folder.path();
+  const std::size_t number = path.rfind('/');
+  const std::size_t runner = path.rfind('/', number - 1);
+  return path.substr(runner + 1, number - runner - 1) + "-" + path.substr(number + 1);
+}
+
+bool was_made(const TaskFolder& folder) noexcept { return ::access(mark_of(folder).c_str(), F_OK) == 0; }
+
 /// The last step: what the report says, and for exit code 0 what the result file says.
 void put_end(Ended& ended, const Report& report, const Task& task, const TaskFolder& folder, uid_t user) {
   const auto put = [&ended](How how, std::string message) {
@@ -260,6 +279,10 @@ void put_end(Ended& ended, const Report& report, const Task& task, const TaskFol
   }
   if (report.value != 0) {
     ended.code = report.value;
+    if (enclosed_in_container(task) && report.value == container_tool_failed && !was_made(folder)) {
+      ended.why = "container";
+      return put(How::not_started, "the container was not made: its tool's output says why");
+    }
     return put(How::exited_nonzero, "the task ended with code " + std::to_string(report.value));
   }
   auto result = read_result(folder, user, limits.result_bytes);
@@ -270,7 +293,10 @@ void put_end(Ended& ended, const Report& report, const Task& task, const TaskFol
   ended.why = word(result.reason());
   if (result.reason() == Reason::file_missing) {
     ended.why.clear();
-    return put(How::result_missing, "the task ended with code 0 and wrote no result");
+    if (!task.result_optional)
+      return put(How::result_missing, "the task ended with code 0 and wrote no result");
+    ended.result = "null";
+    return put(How::succeeded, {});
   }
   put(How::result_invalid, result.error().message);
 }
@@ -298,6 +324,7 @@ struct Runner::Inside {
   Options options;
   std::string helper_path;
   std::shared_ptr<Root> root;
+  std::vector<std::pair<std::string, std::string>> tools;  ///< What container tools get of the environment.
   pid_t host = ::getpid();
   std::atomic<std::uint64_t> tasks{0};
   mutable std::mutex lock;
@@ -331,54 +358,86 @@ struct Runner::Inside {
   std::string packet(const Task& task, const TaskFolder& folder) const;
 };
 
-std::string Runner::Inside::packet(const Task& task, const TaskFolder& folder) const {
-  const Limits& limits = task.limits;
-  protocol::Request request{};
-  request.timeout_ms = std::max<std::int64_t>(limits.timeout_ms, 0);
-  request.grace_ms = std::max<std::int64_t>(limits.grace_ms, 0);
-  constexpr std::uint64_t mb_max = std::uint64_t{1} << 40;
-  request.memory_bytes = std::min(limits.memory_mb, mb_max) << 20;
-  request.disk_bytes = std::min(limits.disk_mb, mb_max) << 20;
-  request.file_bytes = std::min(limits.file_mb, mb_max) << 20;
-  request.open_files = limits.open_files;
-  request.cpu_s = limits.cpu_s;
-  request.processes = limits.processes;
-  request.network = task.network;
-  request.gpu = task.gpus.has_value();
-  request.landlock_required = options.landlock_required;
-  if (options.user && options.user->user != ::geteuid()) {
-    request.drop_user = 1;
-    request.uid = options.user->user;
-    request.gid = options.user->group;
-  }
-  const std::string& home = folder.path();
+/// The variables of `task`, with its folders where the command sees them.
+std::vector<std::pair<std::string, std::string>> variables_of(const Task& task, const std::string& home,
+                                                              const std::string& checkpoint_dir,
+                                                              const std::string& path) {
   const std::string tmp = home + "/tmp";
-  std::vector<std::pair<std::string_view, std::string>> variables = {
+  std::vector<std::pair<std::string, std::string>> variables = {
       {"HOME", tmp},
       {"TMPDIR", tmp},
       {"COMPUTALOT_TASK_PAYLOAD", home + "/payload.json"},
       {"COMPUTALOT_TASK_RESULT", home + "/result.json"},
       {"COMPUTALOT_ARTIFACT_DIR", home + "/artifacts"}};
   if (!task.inputs.empty()) variables.emplace_back("COMPUTALOT_INPUT_DIR", home + "/inputs");
-  if (!task.checkpoint_dir.empty()) variables.emplace_back("COMPUTALOT_CHECKPOINT_DIR", task.checkpoint_dir);
-  if (task.gpus) variables.emplace_back("CUDA_VISIBLE_DEVICES", *task.gpus);
-  std::string_view search = options.path;
+  if (!checkpoint_dir.empty()) variables.emplace_back("COMPUTALOT_CHECKPOINT_DIR", checkpoint_dir);
+  // A container tool passes devices on and numbers them anew.
+  if (task.gpus && !enclosed_in_container(task)) variables.emplace_back("CUDA_VISIBLE_DEVICES", *task.gpus);
   const auto brings = [&task](std::string_view name) {
     return std::any_of(task.environment.begin(), task.environment.end(),
                        [name](const auto& pair) { return pair.first == name; });
   };
-  if (!brings("PATH")) variables.emplace_back("PATH", options.path);
+  // An image has a PATH of its own.
+  if (!brings("PATH") && !enclosed_in_container(task)) variables.emplace_back("PATH", path);
   if (!brings("LANG")) variables.emplace_back("LANG", "C.UTF-8");
   if (!brings("TZ")) variables.emplace_back("TZ", "UTC");
-  for (const auto& [name, value] : task.environment) {
-    variables.emplace_back(name, value);
+  variables.insert(variables.end(), task.environment.begin(), task.environment.end());
+  return variables;
+}
+
+std::string Runner::Inside::packet(const Task& task, const TaskFolder& folder) const {
+  const Limits& limits = task.limits;
+  const bool in_container = enclosed_in_container(task);
+  const bool drops = options.user && options.user->user != ::geteuid();
+  protocol::Request request{};
+  request.timeout_ms = std::max<std::int64_t>(limits.timeout_ms, 0);
+  request.grace_ms = std::max<std::int64_t>(limits.grace_ms, 0);
+  constexpr std::uint64_t mb_max = std::uint64_t{1} << 40;
+  request.disk_bytes = std::min(limits.disk_mb, mb_max) << 20;
+  if (!in_container) {  // else the tool sets them, on the container and not on itself
+    request.memory_bytes = std::min(limits.memory_mb, mb_max) << 20;
+    request.file_bytes = std::min(limits.file_mb, mb_max) << 20;
+    request.open_files = limits.open_files;
+    request.cpu_s = limits.cpu_s;
+    request.processes = limits.processes;
+  }
+  request.network = task.network;
+  request.gpu = task.gpus.has_value();
+  request.landlock_required = options.landlock_required;
+  request.trusted = task.trusted || task.enclosure;
+  if (drops) {
+    request.drop_user = 1;
+    request.uid = options.user->user;
+    request.gid = options.user->group;
+  }
+  std::string search = options.path;
+  for (const auto& [name, value] : task.environment)
     if (name == "PATH") search = value;
+
+  std::vector<std::string> argv = task.argv;
+  std::vector<std::pair<std::string, std::string>> variables;
+  if (task.enclosure) {
+    variables = variables_of(
+        task, std::string(inside_task),
+        std::string(task.checkpoint_dir.empty() ? std::string_view() : inside_checkpoint), options.path);
+    argv = command_of(*task.enclosure, {.task = task,
+                                        .folder = folder.path(),
+                                        .name = container_of(folder),
+                                        .mark = mark_of(folder),
+                                        .variables = variables,
+                                        .user = drops ? *options.user : User{::geteuid(), ::getegid()}});
+  }
+  if (in_container || task.trusted) {
+    variables = tools;
+    variables.emplace_back("PATH", options.path);
+  } else if (!task.enclosure) {
+    variables = variables_of(task, folder.path(), task.checkpoint_dir, options.path);
   }
 
   Packet words(4096);
-  words.add(task.source.empty() ? tmp : task.source);
+  words.add(task.source.empty() ? folder.path() + "/tmp" : task.source);
   words.add(search);
-  words.add(home);
+  words.add(folder.path());
   request.writable = 1;
   if (!task.checkpoint_dir.empty()) {
     words.add(task.checkpoint_dir);
@@ -388,8 +447,8 @@ std::string Runner::Inside::packet(const Task& task, const TaskFolder& folder) c
     words.add(task.source);
     request.readable = 1;
   }
-  for (const std::string& word : task.argv) words.add(word);
-  request.arguments = static_cast<std::uint32_t>(task.argv.size());
+  for (const std::string& word : argv) words.add(word);
+  request.arguments = static_cast<std::uint32_t>(argv.size());
   for (const auto& [name, value] : variables) words.add(std::string(name) + "=" + value);
   request.variables = static_cast<std::uint32_t>(variables.size());
   return words.finish(request);
@@ -407,6 +466,9 @@ Result<std::unique_ptr<Runner>> Runner::open(Options options) {
   CALYX_TRY(inside->helper_path, find_helper(options.helper));
   CALYX_TRY(inside->root, Root::make(options.scratch));
   CALYX_TRY(inside->helper, HelperProcess::start(inside->helper_path, options));
+  for (const char* name : tool_variables)
+    if (const char* value = ::secure_getenv(name); value != nullptr)  // NOLINT(concurrency-mt-unsafe)
+      inside->tools.emplace_back(name, value);
   inside->options = std::move(options);
   return std::unique_ptr<Runner>(new Runner(std::move(inside)));
 }
@@ -417,6 +479,15 @@ Runner::~Runner() = default;
 pid_t Runner::helper() const {
   const auto helper = inside_->current();
   return helper == nullptr ? -1 : helper->number();
+}
+
+/// Ends the container of `task`, which is a child of the tool's daemon and may outlive the tool.
+void Runner::end_container(const Task& task, const std::string& name, const std::string& mark) {
+  if (::unlink(mark.c_str()) != 0) return;  // none was made
+  Task removal{
+      .argv = {task.enclosure->program, "rm", "--force", name}, .trusted = true, .result_optional = true};
+  removal.limits.timeout_ms = 30'000;
+  static_cast<void>(run(removal));
 }
 
 Ended Runner::run(const Task& task, const Watch& watch) {
@@ -454,6 +525,7 @@ Ended Runner::run(const Task& task, const Watch& watch) {
 
   const Heard heard = listen(channel, task, watch);
   if (!heard.report) {
+    if (enclosed_in_container(task)) end_container(task, container_of(**folder), mark_of(**folder));
     ended.how = heard.begun || heard.silent ? How::lost : How::not_started;
     ended.why = heard.silent ? "silent" : "helper_lost";
     ended.message = heard.silent ? "the task's supervisor does not answer" : "the task's supervisor died";
@@ -474,6 +546,12 @@ Ended Runner::run(const Task& task, const Watch& watch) {
   ended.rungs.memory_watched = task.limits.memory_mb != 0;
   ended.rungs.emptied = report.cause != Cause::stuck;
   put_end(ended, report, task, **folder, drops ? options.user->user : ::geteuid());
+  if (enclosed_in_container(task)) {
+    if (report.cause == Cause::exited)
+      ::unlink(mark_of(**folder).c_str());  // it is gone by itself
+    else
+      end_container(task, container_of(**folder), mark_of(**folder));
+  }
   if (ended.rungs.emptied && report.cause != Cause::not_started)
     gather_artifacts(**folder, task.limits, ended.artifacts);
   // Who keeps the answer should not keep descriptors and files for nothing.

@@ -62,6 +62,16 @@ struct Input {
   std::function<Result<std::size_t>(std::uint64_t offset, std::span<char> out)> read;
 };
 
+/// Where a command runs instead of this machine's own system. What keeps it there is the tool's doing: the
+/// rungs of `Rungs` are those of the tool's own process.
+struct Enclosure {
+  enum class Kind : std::uint8_t { docker, podman, bubblewrap };
+  Kind kind = Kind::docker;
+  std::string program;  ///< Its command line tool, absolute.
+  std::string image;    ///< With docker and podman: the image's name.
+  std::string root;     ///< With bubblewrap: a folder with a system's files, absolute.
+};
+
 struct Task {
   /// The command, no shell: a first word without a slash is looked for in the PATH of the task's environment.
   std::vector<std::string> argv;
@@ -73,6 +83,10 @@ struct Task {
   std::vector<std::pair<std::string, std::string>> environment;
   std::optional<std::string> gpus;  ///< CUDA_VISIBLE_DEVICES, and with it the devices of GPUs.
   bool network = false;             ///< Whether it may use more than local sockets.
+  std::optional<Enclosure> enclosure;
+  /// The command is the host's own tool, and runs with the host's rights: no Landlock, no lost capability.
+  bool trusted = false;
+  bool result_optional = false;  ///< Without a file of its own the result is null.
   Limits limits;
 };
 
@@ -86,7 +100,7 @@ Result<Done> check_environment(const std::vector<std::pair<std::string, std::str
 
 enum class How : std::uint8_t {
   succeeded,       ///< Exit code 0 and a result.
-  exited_nonzero,  ///< `code`.
+  exited_nonzero,  ///< `code`. A container that was killed inside has 137.
   signalled,       ///< `signal`.
   timed_out,
   cancelled,
@@ -239,6 +253,7 @@ class Runner {
 
  private:
   struct Inside;
+  void end_container(const Task& task, const std::string& name, const std::string& mark);
   explicit Runner(std::unique_ptr<Inside> inside) noexcept;
   std::unique_ptr<Inside> inside_;
 };

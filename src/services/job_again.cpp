@@ -70,14 +70,32 @@ class Taking {
   TakenOver out_;
 };
 
+/// The tasks whose results still stand: of a reduction by a command those up to the first level of which one
+/// is missing, since what took less than all of that is to be taken anew.
+Result<std::uint64_t> standing(store::MarketStore& store, const KnownJob& known) {
+  const core::ReduceTree* tree = known.shape.reduce_tree();
+  if (tree == nullptr) return known.row.tasks;
+  std::uint64_t whole = 0;  // every task below has a result
+  CALYX_CHECK(
+      store.jobs().results_from(known.row.number, 0, [&](const store::ResultsRow& row) -> Result<bool> {
+        if (row.first != whole) return false;
+        whole += row.count;
+        return true;
+      }));
+  return whole == known.row.tasks ? whole : tree->level(tree->level_of(whole)).end;
+}
+
 Result<TakenOver> by_index(store::MarketStore& store, const Earlier& earlier) {
   Taking taking;
+  CALYX_TRY(const std::uint64_t until, standing(store, *earlier.known));
   CALYX_CHECK(store.jobs().results_from(
       earlier.known->row.number, 0, [&](const store::ResultsRow& row) -> Result<bool> {
+        if (row.first >= until) return false;
         taking.add(row.first, row.count, row.attempts, std::string(row.body));
         return true;
       }));
-  return taking.done(store, earlier, [](std::uint64_t task) { return std::optional(task); });
+  return taking.done(store, earlier,
+                     [&](std::uint64_t task) { return task < until ? std::optional(task) : std::nullopt; });
 }
 
 Result<TakenOver> by_point(store::MarketStore& store, const Earlier& earlier, const core::JobShape& shape) {
@@ -139,7 +157,7 @@ Result<JobSubmit> completed_from(store::MarketStore& store, const Earlier& earli
     return wrong(earlier, "all of whose tasks have completed: nothing is left to try again");
 
   const auto says = [&](std::string_view name) { return asked.job.find(name) != nullptr; };
-  if (!asked.recipe.empty() || says("task") || says("runner_command") ||
+  if (!asked.recipe.empty() || says("task") || says("runner_command") || says("command") || says("image") ||
       std::any_of(std::begin(shape_members), std::end(shape_members), says))
     return asked;
   CALYX_TRY(const json::Value spec, spec_of(store, *earlier.known));
@@ -166,7 +184,8 @@ Result<TakenOver> take_over(store::MarketStore& store, const Earlier& earlier, c
                             const PreparedJob& job) {
   const KnownJob& before = *earlier.known;
   if (before.terms.work != job.terms.work || before.terms.name != job.terms.name ||
-      before.terms.command != job.terms.command || before.terms.project != job.terms.project)
+      before.terms.command != job.terms.command || before.terms.image != job.terms.image ||
+      before.terms.bare_result != job.terms.bare_result || before.terms.project != job.terms.project)
     return wrong(earlier, "which ran other work");
   if (earlier.name.field == retry_of) {
     if (before.row.input != job.text.input || before.row.tasks != job.shape.tasks())

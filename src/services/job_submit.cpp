@@ -34,7 +34,8 @@ Result<Done> refuse_unbuilt(const JobTerms& terms, const core::JobShape& shape) 
     const char* says;
   };
   const Row rows[] = {
-      {!shape.reduce().command.empty(), "/reduce", "a reduce by a command is not run yet: name an operator"},
+      {shape.reduce_tree() != nullptr && terms.work != WorkKind::command, "/reduce",
+       "only a job of a command reduces by a command: name an operator"},
       {terms.checkpoints && terms.work != WorkKind::command, "/checkpointing",
        "only a command has a folder for checkpoints"},
   };

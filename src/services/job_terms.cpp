@@ -1,6 +1,7 @@
 #include "services/job_terms.hpp"
 
 #include <algorithm>
+#include <calyx/core/words.hpp>
 
 #include "services/access.hpp"
 
@@ -111,6 +112,44 @@ class Terms {
   std::optional<Error> fault_;
 };
 
+/// `command`: the words, or one text that is split as a shell would split it.
+void read_command(Terms& terms, std::vector<std::string>& out) {
+  const json::Value* value = terms.find("command");
+  if (value == nullptr) return;
+  if (value->string() == nullptr)
+    return terms.texts("command", out, job_command_words_max, job_word_bytes_max, true);
+  const std::string& line = *value->string();
+  const std::string where = terms.at("command");
+  if (line.size() > job_command_bytes_max || line.find('\0') != std::string::npos)
+    return terms.fault(field_error(Reason::field_value, where,
+                                   "has " + std::to_string(line.size()) + " bytes, takes at most " +
+                                       std::to_string(job_command_bytes_max) + " without a zero"));
+  Result<std::vector<std::string>> words = core::split_words(line);
+  if (!words.ok()) return terms.fault(field_error(Reason::field_value, where, words.error().message));
+  if (words->empty()) return terms.fault(field_error(Reason::field_value, where, "has no word"));
+  if (words->size() > job_command_words_max)
+    return terms.fault(field_error(Reason::field_value, where,
+                                   "has " + std::to_string(words->size()) + " words, takes at most " +
+                                       std::to_string(job_command_words_max)));
+  out = *std::move(words);
+}
+
+/// `image`: as container tools spell one, `registry:port/name:tag@sha256:…`. It stands on their command line,
+/// so it begins with no dash.
+void read_image(Terms& terms, std::string& out) {
+  terms.text("image", out, job_image_bytes_max);
+  const auto letter = [](char c) { return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z'); };
+  const auto digit = [](char c) { return c >= '0' && c <= '9'; };
+  const bool fine =
+      out.empty() ||
+      ((letter(out.front()) || digit(out.front())) && std::all_of(out.begin(), out.end(), [&](char c) {
+         return letter(c) || digit(c) || std::string_view("._-/:@").find(c) != std::string_view::npos;
+       }));
+  if (!fine)
+    terms.fault(field_error(Reason::field_value, terms.at("image"),
+                            "is no image's name: letters, digits and ._-/:@, the first a letter or a digit"));
+}
+
 void read_requirements(Terms& terms, core::Requirements& out) {
   const json::Object* object = terms.object("requirements");
   if (object == nullptr) return;
@@ -141,13 +180,25 @@ Result<JobTerms> read_terms(const json::Object& job, std::string_view recipe) {
   std::string task;
   terms.text("task", task, key_text_max);
   terms.texts("runner_command", out.command, job_command_words_max, job_word_bytes_max, true);
+  if (out.command.empty()) {
+    read_command(terms, out.command);
+    out.bare_result = !out.command.empty();
+  } else if (terms.find("command") != nullptr) {
+    terms.fault(field_error(Reason::field_value, "/command", "stands beside runner_command, its other name"));
+  }
+  read_image(terms, out.image);
   const int ways = (task.empty() ? 0 : 1) + (out.command.empty() ? 0 : 1) + (recipe.empty() ? 0 : 1);
+  const char* const command = out.bare_result ? "/command" : "/runner_command";
   if (ways > 1)
-    terms.fault(field_error(Reason::field_value, recipe.empty() ? "/task" : "/runner_command",
-                            recipe.empty() ? "stands beside runner_command: a job runs one of them"
-                                           : "stands in a recipe's job: the recipe supplies what runs"));
+    terms.fault(recipe.empty() ? field_error(Reason::field_value, "/task",
+                                             "stands beside a command: a job runs one of them")
+                               : field_error(Reason::field_value, command,
+                                             "stands in a recipe's job: the recipe supplies what runs"));
   if (ways == 0)
-    terms.fault(field_error(Reason::field_missing, "/runner_command", "is missing, or `task` in its place"));
+    terms.fault(field_error(Reason::field_missing, "/runner_command",
+                            "is missing, or in its place `command` or `task`"));
+  if (!out.image.empty() && out.command.empty())
+    terms.fault(field_error(Reason::field_value, "/image", "is given, and no command that runs in it"));
   if (!recipe.empty()) {
     out.work = WorkKind::recipe;
     out.name = recipe;
@@ -159,11 +210,13 @@ Result<JobTerms> read_terms(const json::Object& job, std::string_view recipe) {
     out.name = task;
   } else if (!out.command.empty()) {
     out.name = out.command.front().substr(0, key_text_max);
-    if (out.name.empty()) terms.fault(field_error(Reason::field_value, "/runner_command/0", "is empty"));
+    if (out.name.empty())
+      terms.fault(field_error(Reason::field_value, std::string(command) + "/0", "is empty"));
   }
   terms.text("project", out.project, key_text_max);
-  if (out.work == WorkKind::command && out.project.empty())
-    terms.fault(field_error(Reason::field_missing, "/project", "is missing: a command runs in a project"));
+  if (out.work == WorkKind::command && out.project.empty() && out.image.empty())
+    terms.fault(field_error(Reason::field_missing, "/project",
+                            "is missing: a command runs in a project or an image"));
 
   terms.number("timeout_s", out.timeout_s, 1, job_seconds_max);
   terms.number("max_retries", out.max_retries, 0, job_retries_max);

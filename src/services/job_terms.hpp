@@ -20,7 +20,9 @@ struct JobTerms {
   WorkKind work = WorkKind::command;
   std::string name;                  ///< Of the task or the recipe; a command's first word.
   std::string operation;             ///< A recipe's.
-  std::vector<std::string> command;  ///< `runner_command`, for `WorkKind::command`.
+  std::vector<std::string> command;  ///< `runner_command` or `command`, for `WorkKind::command`.
+  std::string image;                 ///< The container image that it runs in; empty: its project's, or none.
+  bool bare_result = false;          ///< Whether a command that leaves no result has one: null.
   std::string type = "structured_runner";
   std::string project;
   std::int64_t timeout_s = 3600;
@@ -50,11 +52,14 @@ inline constexpr std::size_t job_tags_max = 20;
 inline constexpr std::size_t job_depends_on_max = 200;
 inline constexpr std::size_t job_command_words_max = 256;
 inline constexpr std::size_t job_word_bytes_max = 4096;
+inline constexpr std::size_t job_command_bytes_max = 65'536;  ///< As one text.
+inline constexpr std::size_t job_image_bytes_max = 512;
 inline constexpr std::int64_t job_seconds_max = 31'536'000;
 inline constexpr std::int64_t job_retries_max = 100;
 
 /// Reads `job`; `recipe` is the one that the request's target named, or empty. A member that is neither a
-/// term nor one of a shape is refused. Fails: `field_missing`, `field_unknown`, `field_type`, `field_value`,
+/// term nor one of a shape is refused. A `command` that is a text is split into words (core/words.hpp).
+/// Fails: `field_missing`, `field_unknown`, `field_type`, `field_value`,
 /// `amount_…`, each with the member's JSON pointer at `field`.
 Result<JobTerms> read_terms(const core::json::Object& job, std::string_view recipe);
 

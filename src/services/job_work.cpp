@@ -131,13 +131,19 @@ Result<Done> sweep_leases(Transaction& tx, std::vector<JobNumber>& to_end) {
   return Done{};
 }
 
+bool runs_image(const LeaseAsked& worker, const std::string& image) {
+  return std::any_of(worker.images.begin(), worker.images.end(),
+                     [&](const std::string& one) { return one == image || one == any_image; });
+}
+
 bool meets(const LeaseAsked& worker, const JobTerms& terms) {
   const auto names = [&](const std::vector<std::string>& list) {
     return std::find(list.begin(), list.end(), terms.name) != list.end();
   };
   const bool runs = terms.work == WorkKind::task     ? names(worker.tasks)
                     : terms.work == WorkKind::recipe ? names(worker.recipes)
-                                                     : worker.commands;
+                    : terms.image.empty()            ? worker.commands
+                                                     : runs_image(worker, terms.image);
   const core::Requirements& needs = terms.requirements;
   const core::Requirements& has = worker.has;
   // A worker that says nothing of a kind has what its machine has; GPUs it must name.
@@ -155,6 +161,9 @@ bool meets(const LeaseAsked& worker, const JobTerms& terms) {
 std::uint64_t fresh_tasks(const Held& job, std::uint64_t most) {
   const KnownJob& known = *job.known;
   std::uint64_t count = std::min(most, known.row.tasks - job.state.fresh);
+  if (const core::ReduceTree* tree = known.shape.reduce_tree())
+    count = std::min(
+        count, tree->open_until(job.state.fresh, job.state.completed + job.state.failed) - job.state.fresh);
   // Processes take long enough to be leased for themselves, and who hoards them keeps others from them.
   if (known.terms.work == WorkKind::command) count = std::min(count, command_tasks_max);
   if (known.terms.max_parallel != 0) {
@@ -351,7 +360,8 @@ Result<Lease> lease_tasks(Transaction& tx, const Principal& principal, const Lea
                .work = std::string(word(terms.work)),
                .name = terms.name,
                .operation = terms.operation,
-               .command = terms.command,
+               .command = command_of(*job.known, row.first),
+               .image = terms.image,
                .project = terms.project,
                .revision = job.known->row.revision,
                .timeout_s = terms.timeout_s,

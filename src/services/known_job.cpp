@@ -82,6 +82,28 @@ Result<std::shared_ptr<const LongList>> items_of(store::MarketStore& store, cons
   return std::shared_ptr<const LongList>(std::move(items));
 }
 
+namespace {
+
+/// What `tasks` of `job` came to, in their order; those that failed are left out.
+Result<json::Array> results_of(store::MarketStore& store, const KnownJob& job, core::Chunk tasks) {
+  json::Array out;
+  CALYX_CHECK(store.jobs().results_from(
+      job.row.number, tasks.start, [&](const store::ResultsRow& row) -> Result<bool> {
+        if (row.first >= tasks.end) return false;
+        CALYX_TRY(json::Value values, read_own_json(row.body, "results"));
+        json::Array* list = values.array();
+        if (list == nullptr || list->size() != row.count)
+          return fail(Reason::corrupt, "results of job " + std::to_string(job.row.number) +
+                                           " are not as they were written; run an audit");
+        for (std::uint64_t i = 0; i < row.count; ++i)
+          if (row.first + i >= tasks.start && row.first + i < tasks.end) out.push_back(std::move((*list)[i]));
+        return true;
+      }));
+  return out;
+}
+
+}  // namespace
+
 Result<std::vector<json::Value>> payloads_of(store::MarketStore& store, const KnownJob& job,
                                              std::uint64_t first, std::uint64_t count) {
   Items items(store, job.row.number);
@@ -89,6 +111,11 @@ Result<std::vector<json::Value>> payloads_of(store::MarketStore& store, const Kn
   std::vector<json::Value> out;
   out.reserve(count);
   for (std::uint64_t i = 0; i < count; ++i) {
+    if (job.shape.reduces(first + i)) {
+      CALYX_TRY(json::Array results, results_of(store, job, job.shape.reduce_tree()->inputs(first + i)));
+      out.push_back(job.shape.reduce_payload(std::move(results)));
+      continue;
+    }
     CALYX_TRY(json::Value payload, job.shape.payload(first + i, item_at));
     out.push_back(std::move(payload));
   }

@@ -19,6 +19,11 @@ struct KnownJob {
   core::JobShape shape;
 };
 
+/// What task `index` of a job of a command runs.
+inline const std::vector<std::string>& command_of(const KnownJob& job, std::uint64_t index) {
+  return job.shape.reduces(index) ? job.shape.reduce().command : job.terms.command;
+}
+
 /// Threads: any.
 class JobCache {
  public:
@@ -50,7 +55,8 @@ class Items {
 /// segment is missing.
 Result<std::shared_ptr<const LongList>> items_of(store::MarketStore& store, const KnownJob& known);
 
-/// What the tasks `first` to `first + count - 1` of `job` read.
+/// What the tasks `first` to `first + count - 1` of `job` read. Of one that reduces, as far as there is
+/// anything to reduce: it is handed out when that is all.
 Result<std::vector<core::json::Value>> payloads_of(store::MarketStore& store, const KnownJob& job,
                                                    std::uint64_t first, std::uint64_t count);
 

@@ -101,7 +101,8 @@ inline constexpr std::string_view webhook =
     "job_id status attempts:int answered:int error created_at last_at next_at";
 inline constexpr std::string_view audited = "ok:bool checked:object seq:int head";
 inline constexpr std::string_view submit =
-    "wallet_id task runner_command:texts type payload:object fan_out:object batch_size:int merge_strategy "
+    "wallet_id task runner_command:texts command:any image type payload:object fan_out:object batch_size:int "
+    "merge_strategy "
     "key_field:any on_duplicate weight:any parameters:object fixed_payload:object sample:object rank_by:any "
     "split:object reduce:any candidates:array shared_payload:object replicas:int seed:any project "
     "timeout_s:int max_retries:int priority depends_on:texts tags:texts callback_url checkpointing:object "
@@ -308,7 +309,8 @@ inline constexpr Note notes[] = {
      listed},
     {get, "/api/v1/account/holds", account, "What is held, by job", "wallet_id after limit:int", "", listed},
     {post, "/api/v1/workers/lease", workers, "Take tasks to do, for thirty seconds from the last report", "",
-     "worker! host_wallet_id tasks:texts recipes:texts commands:bool tasks_max:int has:object",
+     "worker! host_wallet_id tasks:texts recipes:texts commands:bool images:texts "
+     "tasks_max:int has:object",
      "lease:object"},
     {post, "/api/v1/workers/report", workers, "Say how leased tasks went; with no outcome it is a heartbeat",
      "", "lease_id! first:int gives_back:bool outcomes:array", "left:int expires_at"},

@@ -560,12 +560,14 @@ Result<Response> lease_tasks(Call& call) {
   LeaseAsked asked;
   fields.read("worker", asked.worker);
   fields.read("host_wallet_id", asked.host_wallet);
-  std::optional<std::vector<std::string>> tasks, recipes;
+  std::optional<std::vector<std::string>> tasks, recipes, images;
   std::optional<std::int64_t> most;
   fields.read("tasks", tasks);
   fields.read("recipes", recipes);
   if (tasks) asked.tasks = *std::move(tasks);
   if (recipes) asked.recipes = *std::move(recipes);
+  fields.read("images", images);
+  if (images) asked.images = *std::move(images);
   if (const json::Value* commands = fields.find("commands"); commands != nullptr && !commands->is_null()) {
     if (commands->boolean() == nullptr)
       fields.fault(field_fault(Reason::field_type, "/commands", "must be true or false"));
@@ -593,7 +595,7 @@ Result<Response> lease_tasks(Call& call) {
       .close();
   members.begin("runner_command");
   append_texts(out, lease.command);
-  members.text_or_null("project", lease.project);
+  members.text_or_null("image", lease.image).text_or_null("project", lease.project);
   lease.revision == 0 ? members.null("revision") : members.integer("revision", lease.revision);
   members.integer("timeout_s", lease.timeout_s).instant("expires_at", lease.expires_at).begin("payloads");
   append_list(out, payloads, [&](const json::Value& payload) { json::append_text(out, payload); });

@@ -283,8 +283,10 @@ Sample commands(const Settings& settings, unsigned operations) {
   return with_children(operations, [&] {
     const JobId id = market.submit(std::move(job));
     WorkerOptions options{.threads = 2};
-    options.commands = CommandOptions{
-        .scratch = settings.scratch, .helper = CALYX_BENCH_RUNNER_HELPER, .allow_bare_host = true};
+    options.commands = CommandOptions{.scratch = settings.scratch,
+                                      .helper = CALYX_BENCH_RUNNER_HELPER,
+                                      .allow_bare_host = true,
+                                      .containers = "none"};
     Worker worker = must(Worker::start(market.engine, std::move(options)));
     const Job done = must(market.all.wait_job(id, std::chrono::minutes(10)));
     if (done.status != JobStatus::completed) throw std::runtime_error("commands fail: " + done.error);

@@ -38,9 +38,8 @@ std::string merged(std::string_view submit, std::string_view outcomes,
     const auto added = merger.add(index++, outcome.is_null() ? nullptr : &outcome);
     if (!added.ok()) return refusal(added);
   }
-  const auto out = std::move(merger).finish();
-  if (!out.ok()) return refusal(out);
-  return json::text(out->result) + (out->notes.empty() ? "" : " " + json::text(json::Value(out->notes)));
+  const Merged out = std::move(merger).finish();
+  return json::text(out.result) + (out.notes.empty() ? "" : " " + json::text(json::Value(out.notes)));
 }
 
 const std::string three = R"("fan_out": {"by": "m"}, "payload": {"m": ["a", "b", "c"]})";
@@ -164,8 +163,8 @@ TEST_CASE("batches of any size merge to what single tasks would, to the bit") {
             together ? entries.front() : json::object({{"results", std::move(entries)}});
         CHECK(many.add(task, &answer).ok());
       }
-      const Merged single = std::move(one).finish().value();
-      const Merged grouped = std::move(many).finish().value();
+      const Merged single = std::move(one).finish();
+      const Merged grouped = std::move(many).finish();
       CHECK(json::text(grouped.result) == json::text(single.result));
     }
 }
@@ -201,7 +200,7 @@ TEST_CASE("a sweep's points are ranked: ties by index, what has no number last a
     const json::Value given = parsed(outcomes);
     for (const json::Value& outcome : *given.array())
       CHECK(merger.add(index++, outcome.is_null() ? nullptr : &outcome).ok());
-    const Merged out = std::move(merger).finish().value();
+    const Merged out = std::move(merger).finish();
     std::string said;
     for (const json::Value& row : *out.result.find("ranked")->array())
       said += std::to_string(*row.find("index")->integer());
@@ -236,7 +235,7 @@ TEST_CASE("a metric that is no finite number ranks like one that is missing") {
                                   json::object({{"s", json::Value::number_token("1e400")}}),
                                   json::object({{"s", -5}})};
   for (std::uint64_t i = 0; i < 3; ++i) CHECK(merger.add(i, &outcomes[i]).ok());
-  const Merged out = std::move(merger).finish().value();
+  const Merged out = std::move(merger).finish();
   CHECK(json::text(*out.result.find("unranked")) == "2");
   CHECK(json::text(*out.result.find("best")->find("index")) == "2");
 }
@@ -262,15 +261,15 @@ TEST_CASE("a map_reduce gives what its operators give, and what failed is said")
   CHECK(merged(job, "[]") == R"({"hits":0,"ms":null} {"failed":4})");
 }
 
-TEST_CASE("a reduction by a command is not merged here, and says so") {
+TEST_CASE("where a command reduces the last task's result is the job's") {
   const std::string job =
-      R"({"type": "map_reduce", "split": {"range": 4, "chunks": 2}, "reduce": {"runner_command": ["x"]}})";
-  const std::string said =
-      "unsupported reduce names a runner_command, which is run as a job of its own, not merged here";
-  CHECK(merged(job, "[1]") == said);
-  CHECK(merged(job, "[]") == said);
+      R"({"type": "map_reduce", "split": {"range": 3, "chunks": 3}, "reduce": {"runner_command": ["x"], "fan_in": 2}})";
   CHECK(shape_of(job).reduce().command == std::vector<std::string>{"x"});
-  CHECK(shape_of(job).reduce().fan_in == 64);
+  CHECK(shape_of(job).tasks() == 6);  // three chunks, two reductions of them, one of those
+  CHECK(merged(job, R"([1, 2, 3, 12, 3, "all"])") == R"("all")");
+  CHECK(merged(job, R"([1, null, 3, 1, 3, "most"])") == R"("most" {"failed":1})");
+  CHECK(merged(job, R"([1, 2, 3, 12, 3, null])") == R"(null {"failed":1})");
+  CHECK(merged(job, "[1]") == R"(null {"failed":5})");
 }
 
 TEST_CASE("a benchmark gives its report; what never ran is missing there") {
@@ -292,7 +291,7 @@ TEST_CASE("outcomes come in order, each once") {
   CHECK(refusal(merger.add(0, &one)) == "internal task 0 came where 1 of 2 was due");
   CHECK(merger.add(1, nullptr).ok());
   CHECK(refusal(merger.add(2, &one)) == "internal task 2 came where 2 of 2 was due");
-  CHECK(json::text(std::move(merger).finish()->result) == "[1,null]");
+  CHECK(json::text(std::move(merger).finish().result) == "[1,null]");
 }
 
 TEST_CASE("a job of a billion tasks that was cut short is merged without walking the rest") {
@@ -301,7 +300,7 @@ TEST_CASE("a job of a billion tasks that was cut short is merged without walking
   Merger merger(shape);
   const json::Value one = 1;
   for (std::uint64_t i = 0; i < 1'000; ++i) CHECK(merger.add(i, &one).ok());
-  const Merged out = std::move(merger).finish().value();
+  const Merged out = std::move(merger).finish();
   CHECK(json::text(out.result) == "1000");
   CHECK(json::text(json::Value(out.notes)) == R"({"failed":999999000})");
 }

@@ -87,8 +87,10 @@ struct Shop : FileMarket {
     job.set("payload", std::move(payload)).set("timeout_s", 30);
     const JobId id = market.submit(std::move(job));
     WorkerOptions options;
-    options.commands = CommandOptions{
-        .scratch = scratch / "tasks", .helper = CALYX_TEST_RUNNER_HELPER, .allow_bare_host = true};
+    options.commands = CommandOptions{.scratch = scratch / "tasks",
+                                      .helper = CALYX_TEST_RUNNER_HELPER,
+                                      .allow_bare_host = true,
+                                      .containers = "none"};
     Worker worker = Worker::start(market.engine, options).value();
     return market.all.wait_job(id, std::chrono::minutes(1)).value();
   }

@@ -1,3 +1,5 @@
+#include "engine/commands.hpp"
+
 #include <fcntl.h>
 #include <sys/file.h>
 #include <unistd.h>
@@ -45,8 +47,10 @@ struct Shop {
   }
   WorkerOptions options(bool allowed = true) const {
     WorkerOptions out;
-    out.commands = CommandOptions{
-        .scratch = scratch / "tasks", .helper = CALYX_TEST_RUNNER_HELPER, .allow_bare_host = allowed};
+    out.commands = CommandOptions{.scratch = scratch / "tasks",
+                                  .helper = CALYX_TEST_RUNNER_HELPER,
+                                  .allow_bare_host = allowed,
+                                  .containers = "none"};
     return out;
   }
   JobId submit(const char* script, std::vector<json::Member> more = {}) {
@@ -132,7 +136,8 @@ TEST_CASE("commands run on the bare host only where the host said so, and only t
   JobMarket market;
   store::Scratch scratch;
   WorkerOptions options;
-  options.commands = CommandOptions{.scratch = scratch / "", .helper = CALYX_TEST_RUNNER_HELPER};
+  options.commands =
+      CommandOptions{.scratch = scratch / "", .helper = CALYX_TEST_RUNNER_HELPER, .containers = "none"};
   CHECK(Worker::start(market.engine, options).reason() == Reason::bare_host_refused);
   options.commands->allow_bare_host = true;
   options.commands->helper = scratch / "nothing";
@@ -272,4 +277,256 @@ TEST_CASE("CP-83: only commands keep checkpoints, and nothing resumes from none"
   CHECK(refused(json::object({{"enabled", false}, {"resume_from_latest", true}})) == Reason::field_value);
   CHECK(refused(json::object({{"resume_from_latest", true}})) == Reason::field_value);
   CHECK(refused(json::object({{"enabled", false}})) == Reason::none);
+}
+
+namespace {
+
+/// A market, and the container tool of the tests with a folder of its own.
+struct Yard {
+  store::Scratch scratch;
+  Options options;
+  JobMarket market;
+
+  explicit Yard(CommandOptions how) : options(in(scratch, std::move(how))), market(options) {}
+  ~Yard() { ::unsetenv("DOCKER_CONFIG"); }
+  static Options in(const store::Scratch& folder, CommandOptions how) {
+    std::filesystem::create_directory(folder / "tasks");
+    std::filesystem::create_directory(folder / "tool");
+    ::setenv("DOCKER_CONFIG", (folder / "tool").c_str(), 1);
+    how.scratch = folder / "tasks";
+    how.helper = CALYX_TEST_RUNNER_HELPER;
+    how.bubblewrap = how.bubblewrap == "auto" ? "none" : how.bubblewrap;
+    Options options;
+    options.path = folder / "m.db";
+    options.commands = std::move(how);
+    return options;
+  }
+  static CommandOptions docker() { return {.containers = CALYX_TEST_DOCKER}; }
+  static CommandOptions bare() { return {.allow_bare_host = true, .containers = "none"}; }
+  JobId submit(const char* image, const json::Value& command, std::vector<json::Member> more = {}) {
+    json::Object job;
+    if (*image != '\0') job.set("image", image);
+    job.set("command", command).set("timeout_s", 30);
+    for (json::Member& member : more) job.set(member.key, std::move(member.value));
+    return market.submit(std::move(job));
+  }
+  /// Runs it to its end on this thread, with the clock set on where it waits for another try.
+  Job run(JobId id) {
+    for (;;) {
+      const auto waits = [this, id, asked = 0]() mutable {
+        return asked++ > 0 && market.now(id).status == JobStatus::running &&
+               market.now(id).progress.running == 0;
+      };
+      const Result<Job> job = market.all.run_job(id, {.stopped = waits});
+      REQUIRE_MESSAGE(job.ok(), job.error().message);
+      if (is_terminal(job->status)) return *job;
+      market.pass(400);
+    }
+  }
+  std::string calls() const {
+    std::ifstream file(scratch / "tool/calls");
+    return {std::istreambuf_iterator<char>(file), {}};
+  }
+};
+
+}  // namespace
+
+TEST_CASE("a command in an image runs on the thread that waits for it, where the market says how") {
+  Yard yard(Yard::docker());
+  const JobId id =
+      yard.submit("repo/trainer:1", "sh -c 'echo \"ran in $IMAGE\"; echo from repo/trainer:1 >&2'");
+  const Job job = yard.run(id);
+  CHECK_MESSAGE(job.status == JobStatus::completed, job.error);
+  CHECK(job.name == "sh");
+  CHECK(yard.market.all.job_results(id).value().result.is_null());
+  CHECK(job.output_hash.has_value());  // of that null
+  // Which image it was is between its payer and the host.
+  CHECK(yard.market.all.job_output(id).value().out == "ran in [image]\n");
+  CHECK(yard.market.all.job_output(id).value().err == "from [image]\n");
+  CHECK(yard.calls().find("\"repo/trainer:1\", \"sh\", \"-c\"") != std::string::npos);
+}
+
+TEST_CASE("a command may leave a result, and a runner_command must") {
+  Yard yard(Yard::bare());
+  const JobId with = yard.submit("any/image", "sh -c 'echo 7 > $COMPUTALOT_TASK_RESULT'");
+  const JobId without = yard.submit("any/image", json::array({"true"}));
+  json::Object strict;
+  strict.set("image", "any/image")
+      .set("runner_command", json::array({"true"}))
+      .set("payload", json::object({}));
+  const JobId missing = yard.market.submit(std::move(strict));
+  for (const JobId id : {with, without, missing}) yard.run(id);
+  CHECK(json::canonical(yard.market.all.job_results(with).value().result) == "7");
+  CHECK(yard.market.now(without).status == JobStatus::completed);
+  CHECK(yard.market.now(missing).failure == JobFailure::result_missing);
+}
+
+TEST_CASE("an image that nobody has, and a tool that does not answer, are told apart") {
+  Yard yard(Yard::docker());
+  const JobId id = yard.submit("missing/image", "true");
+  const Job job = yard.run(id);
+  CHECK(job.status == JobStatus::failed);
+  CHECK(job.failure == JobFailure::not_started);
+  CHECK(yard.market.all.job_output(id).value().err.find("Unable to find image '[image]'") !=
+        std::string::npos);
+
+  std::ofstream(yard.scratch / "tool/down") << "";
+  WorkerOptions options;
+  options.commands = yard.options.commands;
+  const Result<Worker> worker = Worker::start(yard.market.engine, options);
+  CHECK(worker.reason() == Reason::options_invalid);
+  CHECK(worker.error().message.find("does not answer") != std::string::npos);
+}
+
+TEST_CASE("a project's Dockerfile is built once, by what it is made of") {
+  if (!testing::pushes("engine.commands.dockerfile")) return;
+  Yard yard(Yard::docker());
+  const auto push = [&](const char* name, const char* recipe) {
+    CHECK(yard.market.all.create_project({.name = name, .wallet = yard.market.payer}).ok());
+    const std::string tarball =
+        testing::gzip(testing::tar({{"Dockerfile", recipe, 0644}, {"data", "of it\n", 0644}}));
+    CHECK(yard.market.all.push_project({.name = name, .wallet = yard.market.payer}, tarball).ok());
+  };
+  push("code", "FROM scratch\n");
+  push("twin", "FROM scratch\n");
+  push("wrong", "broken\n");
+  for (const char* project : {"code", "code", "twin"}) {
+    const JobId id = yard.submit("", "cat data", {{"project", project}});
+    const Job job = yard.run(id);
+    CHECK_MESSAGE(job.status == JobStatus::completed, job.error);
+    CHECK(yard.market.all.job_output(id).value().out == "of it\n");
+  }
+  std::size_t built = 0;
+  const std::string calls = yard.calls();
+  for (std::size_t at = calls.find("[\"build\""); at != std::string::npos;
+       at = calls.find("[\"build\"", at + 1))
+    ++built;
+  CHECK(built == 1);
+
+  const JobId id = yard.submit("", "cat data", {{"project", "wrong"}});
+  CHECK(yard.run(id).failure == JobFailure::not_started);
+  const std::vector<JobTask> tasks = yard.market.all.job_tasks(id).value().items;
+  REQUIRE(tasks.size() == 1);
+  CHECK(tasks[0].error.find("the Dockerfile is broken") != std::string::npos);
+}
+
+TEST_CASE("a job goes to workers that have its image, or all") {
+  Yard yard(Yard::docker());
+  const JobId id = yard.submit("repo/name:2", "true");
+  LeaseAsked asked{.worker = "elsewhere", .commands = true, .images = {"repo/name:1"}};
+  CHECK(yard.market.all.lease_tasks(asked).value().count == 0);
+  asked.images.emplace_back("repo/name:2");
+  asked.commands = false;
+  const Lease lease = yard.market.all.lease_tasks(asked).value();
+  CHECK(lease.job == id);
+  CHECK(lease.image == "repo/name:2");
+  CHECK(lease.command == std::vector<std::string>{"true"});
+}
+
+TEST_CASE("where nothing can take a command there is no worker for it") {
+  Yard yard(Yard::bare());
+  WorkerOptions options;
+  options.commands = yard.options.commands;
+  options.commands->allow_bare_host = false;
+  CHECK(Worker::start(yard.market.engine, options).reason() == Reason::bare_host_refused);
+  options.commands->containers = "podman";  // no path, and neither word
+  CHECK(Worker::start(yard.market.engine, options).reason() == Reason::options_invalid);
+  options.commands->containers = "none";
+  options.commands->roots = {{"name", "relative"}};
+  CHECK(Worker::start(yard.market.engine, options).reason() == Reason::options_invalid);
+}
+
+TEST_CASE("tasks wait for GPUs that others have, and get numbers of their own") {
+  engine::Devices devices(3);
+  const auto never = [] { return false; };
+  CHECK(devices.take(2, never) == "0,1");
+  CHECK(devices.take(2, [] { return true; }).empty());
+  CHECK(devices.take(1, never) == "2");
+  devices.give_back("0,1");
+  CHECK(devices.take(1, never) == "0");
+  CHECK(devices.take(4, never).empty());  // there are never so many
+}
+
+namespace {
+
+/// A map_reduce of five chunks by commands: a chunk's result is a list of its start, and lists are joined two
+/// by two. With `broken` the chunk that starts at 2 fails.
+json::Object joining(bool broken = false) {
+  const auto python = [](const std::string& body) {
+    return json::array({"python3", "-c",
+                        "import json, os, sys\n"
+                        "given = json.load(open(os.environ['COMPUTALOT_TASK_PAYLOAD']))\n" +
+                            body + "\njson.dump(out, open(os.environ['COMPUTALOT_TASK_RESULT'], 'w'))"});
+  };
+  json::Object job;
+  job.set("type", "map_reduce").set("image", "any").set("timeout_s", 60);
+  job.set("payload", json::object({{"broken", broken}}));
+  job.set("split", json::object({{"range", 5}, {"chunk_size", 1}}));
+  job.set("runner_command", python("out = [given['range']['start']]\n"
+                                   "if out == [2] and given['broken']: sys.exit(3)"));
+  job.set("reduce",
+          json::object({{"fan_in", 2},
+                        {"runner_command", python("assert 'range' not in given\n"
+                                                  "out = [x for one in given['results'] for x in one]")}}));
+  return job;
+}
+
+}  // namespace
+
+TEST_CASE("a command reduces what commands mapped, level after level, in the order of their index") {
+  Yard yard(Yard::bare());
+  const JobId id = yard.market.submit(joining());
+  const Job job = yard.run(id);
+  CHECK_MESSAGE(job.status == JobStatus::completed, job.error);
+  CHECK(job.progress.tasks == 11);  // 5 chunks, then 3, 2 and 1 reductions
+  CHECK(json::canonical(yard.market.all.job_results(id).value().result) == "[0,1,2,3,4]");
+  yard.market.check_books();
+}
+
+TEST_CASE("a reduction goes on without what failed, and a job of the rest reduces all of it anew") {
+  Yard yard(Yard::bare());
+  const JobId id = yard.market.submit(joining(true));
+  const Job job = yard.run(id);
+  CHECK(job.status == JobStatus::partial);
+  CHECK(job.progress.failed == 1);
+  CHECK(json::canonical(yard.market.all.job_results(id).value().result) == "[0,1,3,4]");
+
+  // What was mapped stands; what was reduced without the rest does not.
+  json::Object again;
+  again.set("retry_of", id.text());
+  const Result<JobSubmitted> second = yard.market.all.submit_job({.job = again, .wallet = yard.market.payer});
+  REQUIRE_MESSAGE(second.ok(), second.error().message);
+  CHECK(yard.market.now(second->id).progress.completed == 4);
+  CHECK(yard.run(second->id).status == JobStatus::partial);
+  yard.market.check_books();
+}
+
+TEST_CASE("a level of a reduction is not begun before the one below has ended") {
+  Yard yard(Yard::bare());
+  const JobId id = yard.market.submit(joining());
+  const LeaseAsked asked{.worker = "w", .images = {std::string(any_image)}, .tasks_max = 100};
+  const auto lease = [&] { return yard.market.all.lease_tasks(asked).value(); };
+  const auto ends = [&](const Lease& one) {
+    Report report{.token = one.token};
+    for (std::uint64_t i = 0; i < one.count; ++i)
+      report.outcomes.push_back({.result = json::array({one.first + i})});
+    CHECK(yard.market.all.report_tasks(report).ok());
+  };
+  const Lease maps = lease(), last_map = lease();
+  CHECK(maps.count == 4);  // commands are leased by four
+  CHECK(last_map.first == 4);
+  CHECK(lease().count == 0);
+  ends(maps);
+  CHECK(lease().count == 0);
+  ends(last_map);
+  const Lease first = lease();
+  CHECK(first.first == 5);
+  CHECK(first.count == 3);
+  CHECK(first.command != maps.command);
+  const std::vector<json::Value> payloads = yard.market.all.task_payloads(first).value();
+  CHECK(json::canonical(*payloads[0].find("results")) == "[[0],[1]]");
+  CHECK(json::canonical(*payloads[2].find("results")) == "[[4]]");
+  CHECK(lease().count == 0);
+  ends(first);
+  CHECK(lease().count == 2);
 }

@@ -178,7 +178,7 @@ TEST_CASE("a push publishes a revision, says what changed, and jobs are taken at
   for (std::string& folder : folders)
     all.emplace_back([&] {
       const auto beside = Market::open(ProjectMarket::in(market.scratch)).value();
-      folder = engine::project_folder(*beside, account, "code", 1).value();
+      folder = engine::project_folder(*beside, account, "code", 1).value().path;
     });
   for (std::thread& one : all) one.join();
   for (const std::string& folder : folders) CHECK(folder == folders[0]);
@@ -186,12 +186,12 @@ TEST_CASE("a push publishes a revision, says what changed, and jobs are taken at
   CHECK(read(folders[0] + "/lib/old.py") == "old");
   const auto beside = Market::open(ProjectMarket::in(market.scratch)).value();
   CHECK_FALSE(market.all.project_status(market.code).value().ready_for_jobs);  // the active one is another
-  CHECK(read(engine::project_folder(*beside, account, "code", 2).value() + "/lib/new.py") == "new");
+  CHECK(read(engine::project_folder(*beside, account, "code", 2).value().path + "/lib/new.py") == "new");
   CHECK(market.all.project_status(market.code).value().ready_for_jobs);
   CHECK(engine::project_folder(*beside, account, "code", 3).reason() == Reason::project_unknown);
   CHECK(engine::project_folder(*beside, account, "other", 1).reason() == Reason::project_unknown);
   CHECK(market.all.delete_project(market.code).ok());
-  CHECK(engine::project_folder(*beside, account, "code", 1).value() == folders[0]);
+  CHECK(engine::project_folder(*beside, account, "code", 1).value().path == folders[0]);
   market.check_books();
 }
 

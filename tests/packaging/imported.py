@@ -13,7 +13,7 @@ prefix = Path(sys.argv[1]).resolve()
 for module in (calyx, calyx._native, computalot):
     if prefix not in Path(module.__file__).resolve().parents:
         sys.exit(f"{module.__name__} came from {module.__file__}, not from {prefix}")
-for file in ("py.typed", "_native.pyi"):
+for file in ("py.typed", "_native.pyi", "calyx-runner"):
     if not (Path(calyx.__file__).parent / file).is_file():
         sys.exit(f"{file} is not in the package")
 if not (Path(computalot.__file__).parent / "py.typed").is_file():

@@ -555,13 +555,13 @@ def test_a_recipe_that_is_not_there_is_not_found(market) -> None:
         market.submit(recipe="no such recipe", payload={})
 
 
-def test_an_image_is_not_run_by_this_build(market, they) -> None:
-    # The documents' call reaches the engine as it is. When an executor takes images this expects a job instead.
-    with pytest.raises(calyx.Invalid) as refused:
-        they.agent.submit(
-            image="pytorch/pytorch:2.3", command="python train.py --epochs 10", gpu_type="RTX 4090", max_budget=4.00
-        )
-    assert refused.value.reason in ("field_unknown", "field_missing")
+def test_the_documents_call_is_a_job(market, they) -> None:
+    job = they.agent.submit(
+        image="pytorch/pytorch:2.3", command="python train.py --epochs 10", gpu_type="RTX 4090", max_budget=4.00
+    )
+    lease = market.lease("gpu-farm", images=["*"], gpu_count=1, gpu_types=["RTX 4090"])
+    assert (lease.job_id, lease.image) == (job.id, "pytorch/pytorch:2.3")
+    assert lease.command == ["python", "train.py", "--epochs", "10"]
 
 
 def test_what_is_misspelt_is_told(market) -> None:

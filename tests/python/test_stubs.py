@@ -23,9 +23,9 @@ def of_stub(node: ast.FunctionDef) -> Signature:
 
     def word(annotation: ast.expr | None) -> str:
         said = "" if annotation is None else ast.unparse(annotation)
-        said = said.replace("str | bytes", "str")
+        said = said.replace("str | bytes", "str").replace("dict[str, Any] | None", "dict | None")
         lists = {"list[str]", "list[tuple[str, str]]", "list[tuple[str, int]]", "tuple[bool, bool, list[int]]"}
-        plain = {"str", "int", "bool", "bytes", *lists}
+        plain = {"str", "int", "bool", "bytes", "dict", *lists}
         if said.removesuffix(" | None") in plain:
             return said
         return {

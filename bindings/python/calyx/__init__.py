@@ -22,6 +22,7 @@ from __future__ import annotations
 
 from ._native import __version__
 from .artifacts import Artifact
+from .commands import Commands
 from .errors import (
     Conflict,
     Corrupt,
@@ -96,6 +97,7 @@ __all__ = [
     "Artifact",
     "AuditReport",
     "CallbackRules",
+    "Commands",
     "Conflict",
     "ConsistencyProof",
     "Corrupt",

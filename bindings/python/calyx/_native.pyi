@@ -37,6 +37,7 @@ def open(
     sign_public_key: bytes | None,
     pay_out: Callable[[dict[str, Any]], str | None] | None,
     callbacks: tuple[bool, bool, list[int]] | None,
+    commands: dict[str, Any] | None,
 ) -> Engine:
     """Opens or creates a market; an empty path is one in memory."""
 
@@ -73,6 +74,7 @@ class Engine:
         host: str | None,
         has: dict[str, Any],
         gpu_types: list[str],
+        commands: dict[str, Any] | None,
     ) -> Worker: ...
 
 class BodyStream:
@@ -203,6 +205,7 @@ class Session:
         tasks: list[str],
         recipes: list[str],
         commands: bool,
+        images: list[str],
         has: dict[str, Any],
         gpu_types: list[str],
         tasks_max: int,

@@ -31,6 +31,7 @@ from .receipt import Receipt
 from .wallet import Wallet, gpu_types_in, key_in, maybe_text_in, pages, text_in, wallet_id_in, whole_in
 
 if TYPE_CHECKING:
+    from .commands import Commands
     from .market import Market, Session
 
 __all__ = [
@@ -223,6 +224,7 @@ class Lease:
     name: str
     operation: str | None
     command: list[str]
+    image: str | None
     project: str | None
     timeout_s: int
     expires_at: datetime
@@ -439,7 +441,7 @@ class Job:
         """Waits until the job has ended, and gives its signed receipt: None for a job that cost nothing.
 
         With no :class:`Worker` started in this process, this thread does the tasks of this process's functions and
-        recipes meanwhile. ``timeout`` is in seconds; a task that has begun is let to its end. ``progress`` shows a
+        recipes meanwhile, and commands where the market was opened with ``commands``. ``timeout`` is in seconds; a task that has begun is let to its end. ``progress`` shows a
         bar, of tqdm where there is one.
 
         Raises :class:`TimeoutError`, and :class:`JobFailed` when the job failed or was cancelled; one that ended
@@ -590,7 +592,8 @@ class Worker:
     ``name`` is how it is known; ``threads`` is 1 to 1,024 and ``tasks_max``, what a thread leases at once, 1 to
     4,096. ``host`` is the wallet that is paid (absent: the market's own). A job whose ``requirements`` are more than
     ``cpu``, ``memory_mb``, ``gpu_count``, ``gpu_memory_mb``, ``storage_gb``, ``profile`` and ``gpu_types`` is not for
-    it. Functions of Python share the GIL: threads help those that wait or let go of it.
+    it. Functions of Python share the GIL: threads help those that wait or let go of it. ``commands`` says how jobs'
+    commands run; absent, as the market was opened with.
 
     A worker runs until it is stopped or the market is closed, also when nobody holds it any more.
     """
@@ -612,6 +615,7 @@ class Worker:
         gpu_memory_mb: int = 0,
         storage_gb: int = 0,
         profile: str = "",
+        commands: Commands | None = None,
     ) -> None:
         has = {
             "cpu": whole_in(cpu, "cpu"),
@@ -629,6 +633,7 @@ class Worker:
             None if host is None else wallet_id_in(host, "host"),
             has,
             gpu_types_in(gpu_types, "gpu_types") or [],
+            None if (how := commands or market._commands) is None else how._native(),
         )
         self._native: _native.Worker | None = None
 
@@ -819,6 +824,7 @@ class JobsOfSession:
         tasks: Sequence[str] = (),
         recipes: Sequence[str] = (),
         commands: bool = False,
+        images: Sequence[str] = (),
         host: Wallet | str | None = None,
         gpu_types: Sequence[str] = (),
         tasks_max: int = 1,
@@ -827,7 +833,8 @@ class JobsOfSession:
         """Tasks to do, of one job and best first, or None when there is nothing (operator).
 
         ``has`` is what the worker has: ``cpu``, ``memory_mb``, ``gpu_count``, ``gpu_memory_mb``, ``storage_gb``,
-        ``profile``. The lease is lost 30 seconds after the last :meth:`report`.
+        ``profile``. ``commands`` is whether it runs those without an image, and ``images`` names the others (``*``:
+        all). The lease is lost 30 seconds after the last :meth:`report`.
         """
         raw = self._native.lease_tasks(
             text_in(worker, "worker"),
@@ -835,6 +842,7 @@ class JobsOfSession:
             gpu_types_in(tasks, "tasks") or [],
             gpu_types_in(recipes, "recipes") or [],
             bool(commands),
+            gpu_types_in(images, "images") or [],
             has,
             gpu_types_in(gpu_types, "gpu_types") or [],
             _count_in(tasks_max, "tasks_max"),

@@ -23,6 +23,7 @@ from typing import IO, Any, NoReturn, TypeVar, Union
 
 from . import _native
 from .artifacts import ArtifactsOfSession
+from .commands import Commands
 from .errors import Error, Invalid, Refused
 from .jobs import _SLICE_MS, JobsOfSession, Worker, task_function
 from .money import Amount, Flops
@@ -505,10 +506,11 @@ class Market(Session):
     a forked child must open its own. A call that moved money returns after the bytes are on disk.
     """
 
-    __slots__ = ()
+    __slots__ = ("_commands",)
 
-    def __init__(self, engine: _native.Engine, path: str | None = None) -> None:
+    def __init__(self, engine: _native.Engine, path: str | None = None, commands: Commands | None = None) -> None:
         super().__init__(engine, engine.as_operator(), None, path)
+        self._commands = commands
 
     def __repr__(self) -> str:
         return f"<Market {_where(self._path)}, {'closed' if self.closed else 'open'}>"
@@ -656,6 +658,7 @@ def open(
     sign_public_key: bytes | None = None,
     pay_out: Callable[[Payout], str | None] | None = None,
     callbacks: CallbackRules | None = None,
+    commands: Commands | None = None,
 ) -> Market:
     """Opens the market file at ``path``, and creates it when there is none.
 
@@ -673,7 +676,8 @@ def open(
     ``sys.unraisablehook``, the call that needed them fails with nothing written, and a payout stays pending. An
     interrupt among it (``KeyboardInterrupt``, ``SystemExit``) is raised by the call that was under way on that
     thread, once what it did is recorded. ``callbacks`` says which URLs a job may name as its ``callback_url``: without
-    it none.
+    it none. ``commands`` says how jobs' commands run, in workers and on the thread that waits for a job: without it
+    none do.
 
     Raises ``Invalid`` (``options_invalid``, ``path_refused``), ``NotFound`` (``file_missing``, read-only),
     ``Unavailable`` (``keys_missing``, ``store_busy``, ``disk_full``, ``io_error``), ``Corrupt`` (``keys_foreign``,
@@ -716,8 +720,10 @@ def open(
             sign_public_key,
             hand_out,
             None if callbacks is None else callbacks._native(),
+            None if commands is None else commands._native(),
         ),
         None if path is None else os.path.realpath(os.fsdecode(where)),
+        commands,
     )
 
 

@@ -251,6 +251,7 @@ py::object lease_of(const calyx::Lease& lease, const std::vector<json::Value>& p
                  {"name", out(lease.name)},
                  {"operation", text_or_none(lease.operation)},
                  {"command", texts_of(lease.command)},
+                 {"image", text_or_none(lease.image)},
                  {"project", text_or_none(lease.project)},
                  {"timeout_s", out(lease.timeout_s)},
                  {"expires_at", out(lease.expires_at)},
@@ -415,57 +416,6 @@ calyx::TaskFunction function_of(const py::function& function) {
 
 // ── a job on the caller's thread ──
 
-/// Keeps a lease alive while its tasks run, on a thread of its own.
-class Heart {
- public:
-  explicit Heart(const calyx::Session& host) : host_(host), thread_([this] { beat(); }) {}
-  ~Heart() {
-    {
-      const std::lock_guard lock(mutex_);
-      over_ = true;
-    }
-    changed_.notify_all();
-    thread_.join();
-  }
-  Heart(const Heart&) = delete;
-  Heart& operator=(const Heart&) = delete;
-  /// From now on for this lease; 0 for none.
-  void of(std::int64_t token) {
-    const std::lock_guard lock(mutex_);
-    token_ = token;
-    lost_ = false;
-  }
-  bool lost() {
-    const std::lock_guard lock(mutex_);
-    return lost_;
-  }
-
- private:
-  void beat() {
-    std::unique_lock lock(mutex_);
-    while (!changed_.wait_for(lock, std::chrono::seconds(calyx::lease_s) / 3, [this] { return over_; })) {
-      const std::int64_t token = token_;
-      if (token == 0) continue;
-      lock.unlock();
-      const Result<calyx::Reported> beaten = host_.report_tasks({.token = token});
-      lock.lock();
-      if (token == token_ && beaten.reason() == Reason::lease_lost) lost_ = true;
-    }
-  }
-
-  calyx::Session host_;
-  std::mutex mutex_;
-  std::condition_variable changed_;
-  std::int64_t token_ = 0;
-  bool lost_ = false;
-  bool over_ = false;
-  std::thread thread_;
-};
-
-std::int64_t ms_since(steady_clock::time_point then) {
-  return std::chrono::duration_cast<milliseconds>(steady_clock::now() - then).count();
-}
-
 /// Whether a signal's handler raised, which is then for the end of the call to raise.
 bool signal_came() {
   if (!interrupted) {
@@ -481,108 +431,13 @@ bool signal_came() {
   return interrupted != nullptr;
 }
 
-/// Does tasks of this process's functions and recipes, on this thread. `Session::run_job` does the same and
-/// takes no interrupt, no deadline, and no task that is longer than a lease.
-class Caller {
- public:
-  Caller(calyx::Engine& engine, Tasks& tasks, std::optional<steady_clock::time_point> until)
-      : host_(engine.as_operator()), heart_(host_), until_(until) {
-    const std::lock_guard lock(tasks.mutex);
-    tasks_ = tasks.by_name;
-    for (auto& recipe : host_.recipes()) recipes_.emplace(recipe->name, recipe);
-  }
-
-  bool over() const { return until_ && steady_clock::now() >= *until_; }
-
-  /// False when there was nothing to do.
-  Result<bool> do_some() {
-    const Calling here;
-    calyx::LeaseAsked wants{.worker = "caller", .tasks_max = 256};
-    for (const auto& [name, run] : tasks_) wants.tasks.push_back(name);
-    for (const auto& [name, recipe] : recipes_) wants.recipes.push_back(name);
-    CALYX_TRY(const calyx::Lease lease, host_.lease_tasks(wants));
-    if (lease.count == 0) return false;
-    heart_.of(lease.token);
-    Result<bool> done = do_all(lease);
-    heart_.of(0);
-    return done;
-  }
-
- private:
-  Result<bool> do_all(const calyx::Lease& lease) {
-    CALYX_TRY(const std::vector<json::Value> payloads, host_.task_payloads(lease));
-    const calyx::TaskFunction& run =
-        lease.work == "recipe" ? recipes_.at(lease.name)->run : tasks_.at(lease.name);
-    constexpr milliseconds report_every(200);
-    calyx::Report report{.token = lease.token};
-    auto reported_at = steady_clock::now();
-    for (std::uint64_t i = 0; i < lease.count && !over() && !signal_came(); ++i) {
-      calyx::TaskOutcome outcome = run_one(run, lease, i, payloads[i]);
-      if (interrupted) break;  // that task is somebody else's again
-      report.outcomes.push_back(std::move(outcome));
-      if (steady_clock::now() - reported_at < report_every) continue;
-      const Result<calyx::Reported> sent = host_.report_tasks(report);
-      if (sent.reason() == Reason::lease_lost) return true;
-      if (!sent.ok()) return sent.error();
-      if (sent->left == 0) return true;
-      report.outcomes.clear();
-      reported_at = steady_clock::now();
-    }
-    report.gives_back = true;
-    const Result<calyx::Reported> sent = host_.report_tasks(report);
-    if (!sent.ok() && sent.reason() != Reason::lease_lost) return sent.error();
-    return true;
-  }
-
-  calyx::TaskOutcome run_one(const calyx::TaskFunction& run, const calyx::Lease& lease, std::uint64_t i,
-                             const json::Value& payload) {
-    const auto begun = steady_clock::now();
-    const calyx::TaskCall call{
-        .job = lease.job,
-        .index = lease.first + i,
-        .attempt = lease.attempt,
-        .payload = payload,
-        .stopped = [&] { return ms_since(begun) > lease.timeout_s * 1000 || heart_.lost(); },
-        .progress = [](const json::Value&) {}};
-    calyx::TaskOutcome out;
-    try {
-      Result<json::Value> result = run(call);
-      if (result.ok()) {
-        out.result = *std::move(result);
-      } else {
-        out.failure = calyx::JobFailure::task_failed;
-        out.error = result.error().message;
-      }
-    } catch (const std::exception& thrown) {
-      out.failure = calyx::JobFailure::task_failed;
-      out.error = thrown.what();
-    }
-    out.ran_ms = ms_since(begun);
-    if (out.ran_ms > lease.timeout_s * 1000) {
-      out = {.failure = calyx::JobFailure::timed_out,
-             .error =
-                 "ran " + std::to_string(out.ran_ms) + " ms, timeout_s is " + std::to_string(lease.timeout_s),
-             .ran_ms = out.ran_ms};
-    }
-    return out;
-  }
-
-  calyx::Session host_;
-  Heart heart_;
-  std::optional<steady_clock::time_point> until_;
-  std::map<std::string, calyx::TaskFunction> tasks_;
-  std::map<std::string, std::shared_ptr<const calyx::RecipeDefinition>> recipes_;
-};
-
-Result<calyx::Job> run_here(Caller& caller, calyx::Session& session, calyx::JobId id) {
-  for (;;) {
-    CALYX_TRY(calyx::Job now, session.job(id));
-    if (calyx::is_terminal(now.status) || caller.over() || signal_came()) return now;
-    CALYX_TRY(const bool worked, caller.do_some());
-    if (interrupted) return now;
-    // Nothing of it is to be done here and now: others have it, or it waits for a retry.
-    if (!worked) CALYX_CHECK(session.wait_job(id, milliseconds(50)));
-  }
+/// Does tasks on this thread until the job has ended, `until` has come, or a signal's handler has raised.
+Result<calyx::Job> run_here(calyx::Session& session, calyx::JobId id,
+                            std::optional<steady_clock::time_point> until) {
+  const Calling here;
+  return session.run_job(
+      id, {.stopped = [&] { return (until && steady_clock::now() >= *until) || signal_came(); },
+           .heartbeats = true});
 }
 
 std::optional<milliseconds> most_of(std::optional<std::int64_t> ms) {
@@ -640,14 +495,34 @@ struct PyWorker {
   }
 };
 
+}  // namespace
+
+calyx::CommandOptions commands_from(const py::dict& given) {
+  calyx::CommandOptions options{.scratch = given["scratch"].cast<std::string>(),
+                                .helper = given["helper"].cast<std::string>(),
+                                .readable = given["readable"].cast<std::vector<std::string>>(),
+                                .writable = given["writable"].cast<std::vector<std::string>>(),
+                                .network = given["network"].cast<bool>(),
+                                .allow_bare_host = given["allow_bare_host"].cast<bool>(),
+                                .containers = given["containers"].cast<std::string>(),
+                                .bubblewrap = given["bubblewrap"].cast<std::string>()};
+  for (auto& [image, folder] : given["roots"].cast<std::map<std::string, std::string>>())
+    options.roots.push_back({image, folder});
+  return options;
+}
+
+namespace {
+
 PyWorker start_worker(const OpenPtr& open, Text name, std::uint32_t threads, std::uint64_t tasks_max,
-                      MaybeText host, const py::dict& has, std::vector<std::string> gpu_types) {
+                      MaybeText host, const py::dict& has, std::vector<std::string> gpu_types,
+                      const std::optional<py::dict>& commands) {
   calyx::WorkerOptions options{.name = name,
                                .threads = threads,
                                .tasks_max = tasks_max,
                                .host_wallet = wallet_id(host),
                                .has = requirements_from(has),
                                .gpu_types = std::move(gpu_types)};
+  if (commands) options.commands = commands_from(*commands);
   const std::shared_ptr<calyx::Engine> engine = open->take();
   std::optional<Result<calyx::Worker>> started;
   {
@@ -666,16 +541,8 @@ PyWorker start_worker(const OpenPtr& open, Text name, std::uint32_t threads, std
 
 void register_task(const OpenPtr& open, Text name, const py::function& function) {
   const calyx::TaskFunction run = function_of(function);
-  const std::shared_ptr<Tasks> tasks = open->tasks;
-  const Result<calyx::Done> done = outside(open, [&](calyx::Engine& engine) {
-    Result<calyx::Done> registered = engine.register_task(name, run);
-    if (registered.ok()) {
-      calyx::TaskFunction old = run;  // let go of outside the lock: that may need the GIL
-      const std::lock_guard lock(tasks->mutex);
-      std::swap(tasks->by_name[name], old);
-    }
-    return registered;
-  });
+  const Result<calyx::Done> done =
+      outside(open, [&](calyx::Engine& engine) { return engine.register_task(name, run); });
   if (!done.ok()) throw Failure(done.error());
 }
 
@@ -757,7 +624,7 @@ void add_jobs(py::module_& module, py::class_<Open, OpenPtr>& engines, py::class
           "Whether workers do what this thread waits for.")
       .def("register_task", &register_task, arg("name"), arg("function"))
       .def("start_worker", &start_worker, arg("name"), arg("threads"), arg("tasks_max"), arg("host"),
-           arg("has"), arg("gpu_types"));
+           arg("has"), arg("gpu_types"), arg("commands"));
 
   sessions
       .def(
@@ -910,26 +777,22 @@ void add_jobs(py::module_& module, py::class_<Open, OpenPtr>& engines, py::class
             const std::optional<milliseconds> most = most_of(most_ms);
             std::optional<steady_clock::time_point> until;
             if (most) until = steady_clock::now() + *most;
-            const std::shared_ptr<Tasks> tasks = self.open->tasks;
             Session session = self.session;
-            const auto run = [&](calyx::Engine& engine) -> Result<calyx::Job> {
-              Caller caller(engine, *tasks, until);
-              return run_here(caller, session, id);
-            };
-            if (tasks == nullptr) throw Failure(fail(Reason::closed, "the market was closed"));
-            return job_of(outside(self.open, run).value());
+            return job_of(
+                outside(self.open, [&](calyx::Engine&) { return run_here(session, id, until); }).value());
           },
           arg("job"), arg("most_ms"))
       .def(
           "lease_tasks",
           [](const PySession& self, Text worker, MaybeText host, std::vector<std::string> tasks,
-             std::vector<std::string> recipes, bool commands, const py::dict& has,
-             std::vector<std::string> gpu_types, std::uint64_t tasks_max) -> py::object {
+             std::vector<std::string> recipes, bool commands, std::vector<std::string> images,
+             const py::dict& has, std::vector<std::string> gpu_types, std::uint64_t tasks_max) -> py::object {
             const calyx::LeaseAsked wants{.worker = worker,
                                           .host_wallet = wallet_id(host),
                                           .tasks = std::move(tasks),
                                           .recipes = std::move(recipes),
                                           .commands = commands,
+                                          .images = std::move(images),
                                           .has = requirements_from(has),
                                           .gpu_types = std::move(gpu_types),
                                           .tasks_max = tasks_max};
@@ -943,8 +806,8 @@ void add_jobs(py::module_& module, py::class_<Open, OpenPtr>& engines, py::class
             if (lease.count == 0) return py::none();
             return lease_of(lease, payloads);
           },
-          arg("worker"), arg("host"), arg("tasks"), arg("recipes"), arg("commands"), arg("has"),
-          arg("gpu_types"), arg("tasks_max"))
+          arg("worker"), arg("host"), arg("tasks"), arg("recipes"), arg("commands"), arg("images"),
+          arg("has"), arg("gpu_types"), arg("tasks_max"))
       .def(
           "report_tasks",
           [](const PySession& self, std::int64_t token, const std::vector<py::dict>& outcomes,

@@ -459,12 +459,13 @@ py::object PySession::list(List member, Text wallet, Text after, std::uint32_t l
 namespace {
 
 /// What `open` takes, with its callbacks as the engine calls them.
-calyx::Options options_of(
-    std::string path, bool read_only, std::uint64_t busy_timeout_ms, std::string issuer,
-    std::int32_t fee_basis_points, const py::object& random, const py::object& sign,
-    const std::optional<py::bytes>& sign_public_key, const py::object& pay_out,
-    const std::optional<std::tuple<bool, bool, std::vector<std::uint16_t>>>& callbacks) {
+calyx::Options options_of(std::string path, bool read_only, std::uint64_t busy_timeout_ms, std::string issuer,
+                          std::int32_t fee_basis_points, const py::object& random, const py::object& sign,
+                          const std::optional<py::bytes>& sign_public_key, const py::object& pay_out,
+                          const std::optional<std::tuple<bool, bool, std::vector<std::uint16_t>>>& callbacks,
+                          const std::optional<py::dict>& commands) {
   calyx::Options options;
+  if (commands) options.commands = commands_from(*commands);
   if (callbacks)
     options.callbacks = {std::get<0>(*callbacks), std::get<1>(*callbacks), std::get<2>(*callbacks)};
   options.path = std::move(path);
@@ -512,10 +513,12 @@ OpenPtr open_market(std::string path, bool read_only, std::uint64_t busy_timeout
                     std::int32_t fee_basis_points, const py::object& clock, const py::object& random,
                     const py::object& sign, const std::optional<py::bytes>& sign_public_key,
                     const py::object& pay_out,
-                    const std::optional<std::tuple<bool, bool, std::vector<std::uint16_t>>>& callbacks) {
+                    const std::optional<std::tuple<bool, bool, std::vector<std::uint16_t>>>& callbacks,
+                    const std::optional<py::dict>& commands) {
   if (going_down) throw Failure(fail(Reason::closed, "the interpreter is shutting down"));
-  calyx::Options options = options_of(std::move(path), read_only, busy_timeout_ms, std::move(issuer),
-                                      fee_basis_points, random, sign, sign_public_key, pay_out, callbacks);
+  calyx::Options options =
+      options_of(std::move(path), read_only, busy_timeout_ms, std::move(issuer), fee_basis_points, random,
+                 sign, sign_public_key, pay_out, callbacks, commands);
   const auto open = std::make_shared<Open>();
   if (!clock.is_none()) {
     open->clock = clock;
@@ -660,7 +663,8 @@ PYBIND11_MODULE(_native, module) {
       "Why a webhook is not to be believed; empty for one that is.");
   module.def("open", &open_market, arg("path"), arg("read_only"), arg("busy_timeout_ms"), arg("issuer"),
              arg("fee_basis_points"), arg("clock"), arg("random"), arg("sign"), arg("sign_public_key"),
-             arg("pay_out"), arg("callbacks"), "Opens or creates a market; an empty path is one in memory.");
+             arg("pay_out"), arg("callbacks"), arg("commands"),
+             "Opens or creates a market; an empty path is one in memory.");
 
   py::class_<Open, OpenPtr> engines(module, "Engine", "One open market file.");
   py::class_<PySession> sessions(module, "Session", "What one principal may ask.");

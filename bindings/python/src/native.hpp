@@ -77,11 +77,6 @@ inline void stop_all(Workers& workers) noexcept {
   for (const auto& worker : workers) worker->stop();
   workers.clear();
 }
-/// The functions of a market that are Python's, for tasks that are done on the caller's thread.
-struct Tasks {
-  std::mutex mutex;
-  std::map<std::string, calyx::TaskFunction> by_name;
-};
 /// How many tasks of workers this thread is in the midst of: while there is one it waits for no worker's end.
 inline thread_local int worker_tasks = 0;
 
@@ -92,7 +87,6 @@ struct Open {
   py::object clock;                       // null when the engine reads the system's
   std::shared_ptr<std::atomic<std::int64_t>> instant_us;  // what `clock` said last, for the engine
   Workers workers;                                        // those that run, until they are stopped
-  std::shared_ptr<Tasks> tasks = std::make_shared<Tasks>();
 
   std::shared_ptr<calyx::Engine> take() const {
     if (going_down) throw Failure(fail(Reason::closed, "the interpreter is shutting down"));
@@ -120,7 +114,6 @@ struct Open {
     if (last == nullptr) return;
     last->end_streams();
     Workers ending = std::exchange(workers, {});
-    const std::shared_ptr<Tasks> known = std::move(tasks);
     if (!ending.empty() && worker_tasks > 0) {
       // This thread is one of those that would be waited for, so another one waits.
       calls_outside.fetch_add(1);
@@ -320,6 +313,9 @@ inline std::shared_ptr<PyObject> kept(const py::object& object) {
             Py_DECREF(last);
           }};
 }
+
+/// How commands run, from what `Commands._native` in commands.py gives.
+calyx::CommandOptions commands_from(const py::dict& given);
 
 // ── sessions ──
 

@@ -23,6 +23,9 @@
 /// With `batch_size` b, of a fan-out or a sweep, a task stands for b units (fewer in the last one) and reads
 /// `{"items": [...]}`: what each unit would have read.
 ///
+/// A map_reduce whose `reduce` is a command has more tasks behind its chunks (core/reduce_tree.hpp). Such a
+/// task reads the `payload` and `results`: what the tasks that it takes came to, in their order.
+///
 /// Threads: values.
 #pragma once
 
@@ -34,6 +37,7 @@
 #include <calyx/core/json.hpp>
 #include <calyx/core/metric.hpp>
 #include <calyx/core/reduce.hpp>
+#include <calyx/core/reduce_tree.hpp>
 #include <calyx/core/result.hpp>
 #include <calyx/core/sweep.hpp>
 #include <cstddef>
@@ -83,14 +87,21 @@ class JobShape {
 
   JobType type() const noexcept { return type_; }
   std::uint64_t tasks() const noexcept {
+    if (tree_) return tree_->tasks();
     return batch_size_ == 0 ? units_ : sized_chunks(units_, batch_size_);
   }
+
+  /// Which tasks reduce by the command of `reduce()`, and what each takes; null where none do. Those before
+  /// them are as many as units.
+  const ReduceTree* reduce_tree() const noexcept { return tree_ ? &*tree_ : nullptr; }
+  bool reduces(std::uint64_t index) const noexcept { return tree_ && index >= units_; }
 
   /// What tasks stand for: an item, a point, a chunk, a candidate's replica. As many as tasks without
   /// batches.
   std::uint64_t units() const noexcept { return units_; }
-  /// The units of task `index`.
+  /// The units of task `index`; none of one that reduces.
   Chunk units_of(std::uint64_t index) const noexcept {
+    if (reduces(index)) return {units_, units_};
     return batch_size_ == 0 ? Chunk{index, index + 1} : sized_chunk(units_, batch_size_, index);
   }
   /// Whether tasks read `{"items": [...]}`, even of one.
@@ -101,11 +112,11 @@ class JobShape {
 
   /// The explicit items that task `index` needs, for whoever reads them ahead.
   Chunk items_of(std::uint64_t index) const noexcept {
-    if (items_ == 0) return {};
+    if (items_ == 0 || reduces(index)) return {};
     return source_ == Source::split_list ? split_chunk(index) : units_of(index);
   }
 
-  /// What task `index`, which is below `tasks()`, reads. Fails: as `item` does.
+  /// What task `index`, which is below `tasks()` and reduces nothing, reads. Fails: as `item` does.
   Result<json::Value> payload(std::uint64_t index, const ItemAt& item) const {
     const Chunk units = units_of(index);
     if (!batched()) return unit_payload(units.start, item);
@@ -115,6 +126,14 @@ class JobShape {
       items.push_back(std::move(payload));
     }
     return json::object({{"items", std::move(items)}});
+  }
+
+  /// What a task that reduces `results` reads.
+  json::Value reduce_payload(json::Array results) const {
+    json::Object out = base_;
+    out.set("results", std::move(results));
+    if (source_ == Source::split_list) out.erase(field_);  // what is there of the list is nothing
+    return json::Value(std::move(out));
   }
 
   /// The parameters of a sweep's point `unit`, as its `point_identity` is made of. Empty for other types.
@@ -327,6 +346,12 @@ class JobShape {
     }
     CALYX_TRY(const json::Value* const reduce, submit.need("reduce"));
     CALYX_TRY(reduce_, read_reduce(*reduce));
+    if (reduce_.command.empty()) return Done{};
+    tree_.emplace(units_, reduce_.fan_in);
+    if (tree_->tasks() > tasks_max)
+      return field_fault(Reason::field_value, submit.at("reduce"),
+                         "makes " + std::to_string(tree_->tasks()) + " tasks of these chunks, the most is " +
+                             std::to_string(tasks_max));
     return Done{};
   }
 
@@ -461,6 +486,7 @@ class JobShape {
   OnDuplicate on_duplicate_ = OnDuplicate::error;
   std::optional<Path> key_field_;
   ReduceRule reduce_;
+  std::optional<ReduceTree> tree_;
   std::optional<RankBy> rank_by_;
 };
 

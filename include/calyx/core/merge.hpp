@@ -100,9 +100,9 @@ inline Result<Done> check_result(const JobShape& shape, std::uint64_t index, con
 /// A job's result, and what had to be left out of it.
 struct Merged {
   json::Value result;
-  /// `failed`: units without a result. `unkeyed`: results without a key. `missing`, `skipped`: values that an
-  /// operator could not use, by field. `dropped`: leaves that results disagree on. Each only where there is
-  /// some.
+  /// `failed`: units without a result; where a command reduces, tasks. `unkeyed`: results without a key.
+  /// `missing`, `skipped`: values that an operator could not use, by field. `dropped`: leaves that results
+  /// disagree on. Each only where there is some.
   json::Object notes;
 };
 
@@ -121,14 +121,17 @@ class Merger {
   /// Takes the outcome of task `index`: its result, or null when it failed or is missing. Indices come in
   /// order from 0 without a gap.
   ///
-  /// Fails: `internal` when they do not; `unsupported` for a reduction by a command; `field_value` when a key
-  /// comes again; as `item` does.
+  /// Fails: `internal` when they do not; `field_value` when a key comes again; as `item` does.
   Result<Done> add(std::uint64_t index, const json::Value* result) {
     if (index != next_ || index >= shape_->tasks())
       return fail(Reason::internal, "task " + std::to_string(index) + " came where " + std::to_string(next_) +
                                         " of " + std::to_string(shape_->tasks()) + " was due");
-    CALYX_CHECK(by_operators());
     ++next_;
+    if (shape_->reduce_tree() != nullptr) {  // the last task has reduced all
+      if (result == nullptr) ++failed_;
+      if (next_ == shape_->tasks() && result != nullptr) alone_ = *result;
+      return Done{};
+    }
     const Chunk units = shape_->units_of(index);
     if (!shape_->batched()) return add_unit(units.start, result);
     if (result != nullptr && !check_result(*shape_, index, *result).ok()) result = nullptr;
@@ -144,18 +147,19 @@ class Merger {
   }
 
   /// The job's result. Tasks that were not added count as failed; a list ends before them.
-  ///
-  /// Fails: `unsupported` for a reduction by a command.
-  Result<Merged> finish() && {
-    CALYX_CHECK(by_operators());
+  Merged finish() && {
     Merged out;
-    if (next_ < shape_->tasks()) failed_ += shape_->units() - shape_->units_of(next_).start;
+    if (next_ < shape_->tasks())
+      failed_ += shape_->reduce_tree() != nullptr ? shape_->tasks() - next_
+                                                  : shape_->units() - shape_->units_of(next_).start;
     if (failed_ > 0) out.notes.set("failed", failed_);
     switch (shape_->type()) {
       case JobType::structured_runner: finish_fan_out(out); break;
       case JobType::sweep: out.result = ranking(); break;
       case JobType::map_reduce:
-        out.result = std::move(tree_).finish().value(shape_->reduce(), out.notes);
+        out.result = shape_->reduce_tree() != nullptr
+                         ? std::move(alone_)
+                         : std::move(tree_).finish().value(shape_->reduce(), out.notes);
         break;
       case JobType::benchmark: out.result = std::move(report_).value(); break;
     }
@@ -163,12 +167,6 @@ class Merger {
   }
 
  private:
-  Result<Done> by_operators() const {
-    if (shape_->reduce().command.empty()) return Done{};
-    return fail(Reason::unsupported,
-                "reduce names a runner_command, which is run as a job of its own, not merged here");
-  }
-
   Result<Done> add_unit(std::uint64_t unit, const json::Value* result) {
     if (result == nullptr) ++failed_;
     switch (shape_->type()) {

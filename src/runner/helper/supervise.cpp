@@ -173,6 +173,18 @@ void become(const Command& command) noexcept {
   errno = number;
 }
 
+/// Leaves the child no right but its user's.
+bool lay_down_rights(Launch& launch) noexcept {
+  // In this order: without new privileges a root that has laid its capabilities down does not get them back
+  // by starting a program. With them it could read the host's memory past Landlock.
+  if (::prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) != 0) return false;
+  __user_cap_header_struct version{_LINUX_CAPABILITY_VERSION_3, 0};
+  __user_cap_data_struct nothing[_LINUX_CAPABILITY_U32S_3] = {};
+  if (::syscall(SYS_capset, &version, nothing) != 0) return false;
+  if (launch.command->request.network == 0) launch.sockets_denied = deny_sockets();
+  return true;
+}
+
 /// The child. Only system calls: its memory is the supervisor's.
 int launch_child(void* given) noexcept {
   Launch& launch = *static_cast<Launch*>(given);
@@ -193,13 +205,7 @@ int launch_child(void* given) noexcept {
   // After the change of user, which would clear it. A parent that is gone by now would never fire it.
   ::prctl(PR_SET_PDEATHSIG, SIGKILL);
   if (::getppid() != launch.supervisor) return give_up(launch, Stage::process);
-  // In this order: without new privileges a root that has laid its capabilities down does not get them back
-  // by starting a program. With them it could read the host's memory past Landlock.
-  if (::prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) != 0) return give_up(launch, Stage::user);
-  __user_cap_header_struct version{_LINUX_CAPABILITY_VERSION_3, 0};
-  __user_cap_data_struct nothing[_LINUX_CAPABILITY_U32S_3] = {};
-  if (::syscall(SYS_capset, &version, nothing) != 0) return give_up(launch, Stage::user);
-  if (request.network == 0) launch.sockets_denied = deny_sockets();
+  if (request.trusted == 0 && !lay_down_rights(launch)) return give_up(launch, Stage::user);
   if (::chdir(command.folder) != 0) return give_up(launch, Stage::folder);
   if (launch.ruleset >= 0 && !landlock_restrict(launch.ruleset)) return give_up(launch, Stage::landlock);
   sigset_t none;
@@ -275,12 +281,13 @@ class Supervisor {
       return not_started(Stage::files, errno);
 
     int ruleset = -1;
-    if (inherited_.grounds->abi > 0)
+    const bool landlocked = inherited_.grounds->abi > 0 && request.trusted == 0;
+    if (landlocked)
       ruleset = landlock_ruleset(
           {inherited_.grounds, command_.readable, command_.writable, request.network != 0, request.gpu != 0});
-    else if (request.landlock_required != 0)
+    else if (request.landlock_required != 0 && request.trusted == 0)
       return not_started(Stage::landlock, ENOSYS);
-    if (inherited_.grounds->abi > 0 && ruleset < 0) return not_started(Stage::landlock, errno);
+    if (landlocked && ruleset < 0) return not_started(Stage::landlock, errno);
 
     send(Frame::begun, nullptr, 0);
     Launch launch{&command_,
@@ -312,7 +319,7 @@ class Supervisor {
     }
     report_.sockets_denied = launch.sockets_denied;
     report_.user_dropped = request.drop_user;
-    report_.no_new_privileges = 1;
+    report_.no_new_privileges = request.trusted == 0;
     return true;
   }
 
@@ -329,7 +336,10 @@ class Supervisor {
     while (alive_) {
       const Woken woken =
           wait_until(std::min({kill_us != 0 ? kill_us : deadline_us, memory.at(), disk.at()}));
-      if (woken.abandoned) return kill_all(Cause::abandoned);
+      if (woken.abandoned) {
+        if (request.trusted != 0) farewell();
+        return kill_all(Cause::abandoned);
+      }
       if (!alive_) break;
       const std::int64_t now = now_us();
       if (kill_us == 0 && (woken.cancelled || now >= deadline_us)) {
@@ -352,6 +362,14 @@ class Supervisor {
       }
     }
     kill_all(ending_);
+  }
+
+  /// Lets a tool tell its daemon, which has the container, before the tool is killed.
+  void farewell() const noexcept {
+    ::kill(-task_, SIGTERM);
+    timespec pause{1, 0};
+    while (::nanosleep(&pause, &pause) != 0 && errno == EINTR) {
+    }
   }
 
   struct Woken {

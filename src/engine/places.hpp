@@ -1,0 +1,51 @@
+/// \file
+/// Where commands may run on this machine: in an image by podman or docker, in an unpacked root by
+/// bubblewrap, or, where the host allows it, as processes of the machine's own. In this order.
+#pragma once
+
+#include <calyx/core/digest.hpp>
+#include <calyx/worker.hpp>
+#include <functional>
+#include <mutex>
+#include <optional>
+
+#include "runner/runner.hpp"
+
+namespace calyx::engine {
+
+/// Threads: any.
+class Places {
+ public:
+  /// Looks for the tools that `options` names, and asks each whether it works here.
+  static Result<std::unique_ptr<Places>> find(const CommandOptions& options, runner::Runner& runner);
+
+  /// The images that a job may name; `any_image` stands for all. Without one nothing runs but what may run
+  /// bare.
+  std::vector<std::string> images() const;
+  /// Whether a command without an image may run: bare, or in its project's Dockerfile.
+  bool without_image() const noexcept { return bare_ || tool_; }
+
+  /// Where a command with `image` runs; nothing is the bare host. Fails: `bare_host_refused`, where none of
+  /// the places is open to it.
+  Result<std::optional<runner::Enclosure>> of(const std::string& image) const;
+  /// Where one runs whose project lies in `folder`, made of `tarball`: its Dockerfile is built once for all.
+  /// Fails: also `stopped`; `unsupported` where the build failed, with the end of what it said.
+  Result<std::optional<runner::Enclosure>> of_project(const std::string& folder, const core::Digest& tarball,
+                                                      std::int64_t timeout_ms,
+                                                      const std::function<bool()>& stopped);
+
+ private:
+  Places(const CommandOptions& options, runner::Runner& runner);
+  bool works(const std::string& program, std::vector<std::string> words) const;
+  runner::Ended build(const std::string& image, const std::string& folder, std::int64_t timeout_ms,
+                      const std::function<bool()>& stopped);
+
+  runner::Runner& runner_;
+  const bool bare_, network_;
+  std::optional<runner::Enclosure> tool_;    ///< podman or docker, without an image.
+  std::optional<runner::Enclosure> bubble_;  ///< bubblewrap, without a root.
+  std::vector<ImageRoot> roots_;
+  std::mutex building_;
+};
+
+}  // namespace calyx::engine
