@@ -136,7 +136,12 @@ struct JobOutput {
 struct JobEvent {
   std::int64_t number = 0;  ///< In its job, from 1: an SSE stream's `id`.
   Instant at{};
-  core::json::Value body{};  ///< An object whose `event` says what happened.
+  /// An object whose `event` says what happened: `submitted`, `started`, `progress`, `task_progress`,
+  /// `task_failed`, `ended`; and `low_funds`, once, when what the job holds will not last to its end: `left`
+  /// of it for `tasks_left` tasks that have not ended, `projected_tasks` that it lasts for if an attempt goes
+  /// on costing what it did, the `rate` a second at which it was spent so far, and `runs_out_at` that rate. A
+  /// job whose money does end fails with `budget_exhausted`, or is `partial` with what it has.
+  core::json::Value body{};
 };
 
 inline constexpr std::string_view any_image = "*";
@@ -151,12 +156,16 @@ struct LeaseAsked {
   std::vector<std::string> images{};      ///< and in which images it runs some; `any_image` for all.
   core::Requirements has{};  ///< A job that needs more is not for it; zero has none of that kind.
   std::vector<std::string> gpu_types{};
-  std::uint64_t tasks_max = 1;  ///< 1 to 4,096, of one job.
+  std::uint64_t tasks_max = 1;  ///< 1 to 4,096, of one job; near its end it gets fewer, to leave others some.
 };
 
 /// Tasks `first` to `first + count - 1` of a job, for `lease_s` seconds from the last report or heartbeat; by
 /// heartbeats alone no longer than `timeout_s` and `lease_s` from the lease, or the last report with
 /// outcomes.
+///
+/// A task of an `idempotent` job may be in two leases: once three of four tasks are done, ten of them with a
+/// result, one that has run for longer than 30 s and than twice what three of four took is handed out to
+/// another worker too. The first result counts; the other lease is over then, and of both one is charged.
 struct Lease {
   std::int64_t token = 0;
   JobId job{};

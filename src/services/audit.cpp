@@ -501,7 +501,8 @@ class Audit {
                                         .retrying = state.retrying,
                                         .ran_ms = state.ran_ms,
                                         .charged = state.charged.micro,
-                                        .events = state.events};
+                                        .events = state.events,
+                                        .backups = state.backups};
       if (tally != said) return job_fault("its state says other than its tasks' rows");
       if (state.completed + state.failed + state.running + state.retrying > row->tasks)
         return job_fault("has more tasks than it was made with");

@@ -132,6 +132,7 @@ Result<Done> end(Transaction& tx, Held& job, JobStatus status, const core::Diges
   if (state.failure != JobFailure::none) told.object()->set("error", word(state.failure));
   CALYX_CHECK(tell(tx, job, told));
   CALYX_CHECK(put(tx, job));
+  if (may_be_copied(*job.known)) CALYX_CHECK(tx.change_jobs().remove_times(state.number));
   if (!job.known->terms.callback_url.empty()) CALYX_CHECK(write_webhook(tx, *job.known, state));
   next.push_back(state.number);
   return Done{};

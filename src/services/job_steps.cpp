@@ -30,12 +30,22 @@ Result<Done> stop_tasks(Transaction& tx, Held& job) {
     leases.push_back(row);
     return true;
   }));
+  const auto ran_ms = [&](const LeaseRow& lease) -> std::int64_t {
+    if (lease.expires < tx.now() && !hung(*job.known, lease)) return 0;
+    return std::max<std::int64_t>(0, (tx.now().us - lease.since.us) / us_per_ms);
+  };
   JobStore& jobs = tx.change_jobs();
-  for (const LeaseRow& lease : leases) {
-    const std::int64_t ran_ms = std::max<std::int64_t>(0, (tx.now().us - lease.since.us) / us_per_ms);
-    CALYX_CHECK(
-        charge_front(tx, job, lease, lease.expires < tx.now() && !hung(*job.known, lease) ? 0 : ran_ms));
+  for (std::size_t i = 0; i < leases.size(); ++i) {
+    LeaseRow& lease = leases[i];
+    const bool copied = i + 1 < leases.size() && leases[i + 1].first == lease.first;
+    // Of two copies one is charged: the one that ran longer.
+    if (copied && ran_ms(lease) > ran_ms(leases[i + 1])) std::swap(lease, leases[i + 1]);
     CALYX_CHECK(jobs.remove_lease(lease.token));
+    if (copied) {
+      drop_copy(job);
+      continue;
+    }
+    CALYX_CHECK(charge_front(tx, job, lease, ran_ms(lease)));
     uncommit(job, lease.count);
   }
   if (job.state.retrying != 0) CALYX_CHECK(jobs.remove_retries(job.state.number));
@@ -72,6 +82,8 @@ Readiness readiness(const JobState& state, std::uint64_t tasks) {
 
 Result<Done> put(Transaction& tx, Held& job) {
   job.state.ready = readiness(job.state, job.known->row.tasks);
+  if (job.state.ready == Readiness::nothing && may_have_stragglers(job))
+    job.state.ready = Readiness::to_lease;
   return tx.change_jobs().put_state(job.state);
 }
 
@@ -85,6 +97,7 @@ Wide attempt_cost(const KnownJob& known) {
 
 Money charge(Held& job, std::int64_t ms) {
   const auto cost = Money{static_cast<std::int64_t>(core::charge(job.known->row.rate.micro, ms))};
+  ++job.state.attempts;
   if (cost.micro == 0) return cost;  // of what costs nothing no account is kept
   job.state.charged.micro += cost.micro;
   job.state.ran_ms += ms;
@@ -94,6 +107,11 @@ Money charge(Held& job, std::int64_t ms) {
 void uncommit(Held& job, std::uint64_t tasks) {
   job.state.running -= tasks;
   job.state.committed.micro -= static_cast<std::int64_t>(attempt_cost(*job.known) * static_cast<Wide>(tasks));
+}
+
+void drop_copy(Held& job) {
+  --job.state.backups;
+  job.state.committed.micro -= static_cast<std::int64_t>(attempt_cost(*job.known));
 }
 
 Result<Done> charge_front(Transaction& tx, Held& job, const LeaseRow& lease, std::int64_t ran_ms) {

@@ -30,12 +30,15 @@ Result<Done> tell(Transaction& tx, Held& job, const core::json::Value& body);
 
 /// What one attempt of the job's task may cost at most.
 core::Wide attempt_cost(const KnownJob& known);
-/// Charges `ms` of a lease's time. Its worst case was kept free, so this never goes beyond the hold.
+/// Charges an attempt, `ms` of a lease's time. Its worst case was kept free, so this never goes beyond the
+/// hold.
 Money charge(Held& job, std::int64_t ms);
 /// Charges the attempt at the front of `lease`, which nobody reported, for `ran_ms`, and its timeout at most.
 Result<Done> charge_front(Transaction& tx, Held& job, const store::LeaseRow& lease, std::int64_t ran_ms);
 /// Gives up the worst case of `tasks` that no longer run.
 void uncommit(Held& job, std::uint64_t tasks);
+/// Gives up the worst case of one of a task's two copies; the task runs on in the other, or is taken with it.
+void drop_copy(Held& job);
 
 /// When `lease` is over unless its worker is heard again after `now`.
 Instant expiry(const KnownJob& known, const store::LeaseRow& lease, Instant now);
@@ -49,5 +52,21 @@ std::optional<std::pair<JobFailure, std::string>> overdue(const KnownJob& known,
                                                           Instant now);
 /// Gives up a job whose time is over; whether it was.
 Result<bool> end_overdue(Transaction& tx, Held& job);
+
+// ── what a job's numbers say of its end (job_outlook.cpp) ──
+
+/// Whether tasks of the job may be handed out twice at once: it is idempotent, has enough tasks to know which
+/// are late, and keeps no checkpoints, whose folder is one attempt's.
+bool may_be_copied(const KnownJob& known);
+/// Whether one that runs may be so late that a second copy of it is worth its while.
+bool may_have_stragglers(const Held& job);
+/// The lease whose task has run longest of those that are worth a second copy, for another worker than has
+/// it. A lease with more tasks behind it is none: they would stand in both.
+Result<std::optional<store::LeaseRow>> find_straggler(Transaction& tx, const Held& job,
+                                                      const std::string& worker);
+/// How many fresh tasks one of the workers of `job` may take, so that the last ones are left for all.
+Result<std::uint64_t> share_of(Transaction& tx, const Held& job);
+/// Tells once that what the job holds will not last to its end, if things go on as they did.
+Result<Done> tell_low_funds(Transaction& tx, Held& job);
 
 }  // namespace calyx::services

@@ -69,8 +69,21 @@ Result<Done> judge_failures(Transaction& tx, Held& job) {
       std::to_string(job.state.failed) + " tasks failed, max_failed_tasks is " + std::to_string(*most));
 }
 
+/// The other lease of the task of `lease`, where two workers have it: what became of one copy is of no
+/// account then, unless it is the result.
+Result<std::optional<LeaseRow>> other_copy(Transaction& tx, const Held& job, const LeaseRow& lease) {
+  if (job.state.backups == 0) return std::optional<LeaseRow>();
+  return tx.store().jobs().other_copy(lease);
+}
+
 /// Makes the tasks of `lease` free again, as if nobody had tried them.
 Result<Done> give_back(Transaction& tx, Held& job, const LeaseRow& lease) {
+  if (lease.count == 0) return Done{};
+  CALYX_TRY(const std::optional<LeaseRow> other, other_copy(tx, job, lease));
+  if (other) {
+    drop_copy(job);
+    return Done{};
+  }
   uncommit(job, lease.count);
   if (lease.attempt == 1 && lease.lost == 0 && lease.first + lease.count == job.state.fresh) {
     job.state.fresh = lease.first;
@@ -88,9 +101,15 @@ Result<Done> give_back(Transaction& tx, Held& job, const LeaseRow& lease) {
 }
 
 /// Takes back a lease that is over. Where its worker vanished all of its tasks were lost with it; where the
-/// one at the front hangs that one took its time, and the others were never begun.
+/// one at the front hangs that one took its time, and the others were never begun. A task that somebody else
+/// has too is not lost.
 Result<Done> lose(Transaction& tx, Held& job, LeaseRow lease) {
   CALYX_CHECK(tx.change_jobs().remove_lease(lease.token));
+  CALYX_TRY(const std::optional<LeaseRow> other, other_copy(tx, job, lease));
+  if (other) {
+    drop_copy(job);
+    return Done{};
+  }
   if (hung(*job.known, lease)) {
     const std::int64_t timeout_s = job.known->terms.timeout_s;
     uncommit(job, 1);
@@ -156,6 +175,12 @@ bool meets(const LeaseAsked& worker, const JobTerms& terms) {
          covers(has.storage_gb, needs.storage_gb) && (needs.profile.empty() || needs.profile == has.profile);
 }
 
+/// Whether one more worker may have a task of `job` beside those that have one.
+bool has_room(const Held& job) {
+  const std::int64_t most = job.known->terms.max_parallel;
+  return most == 0 || job.state.running + job.state.backups < static_cast<std::uint64_t>(most);
+}
+
 /// How many fresh tasks of `job` may be handed out at once: by what is left, what may run side by side, and
 /// what the budget covers if each takes all its time.
 std::uint64_t fresh_tasks(const Held& job, std::uint64_t most) {
@@ -168,7 +193,7 @@ std::uint64_t fresh_tasks(const Held& job, std::uint64_t most) {
   if (known.terms.work == WorkKind::command) count = std::min(count, command_tasks_max);
   if (known.terms.max_parallel != 0) {
     const auto side_by_side = static_cast<std::uint64_t>(known.terms.max_parallel);
-    count = std::min(count, side_by_side - std::min(side_by_side, job.state.running));
+    count = std::min(count, side_by_side - std::min(side_by_side, job.state.running + job.state.backups));
   }
   if (const Wide each = attempt_cost(known); each > 0) {
     const Wide free = known.row.hold.micro - job.state.charged.micro - job.state.committed.micro;
@@ -267,6 +292,7 @@ Result<Lease> lease_tasks(Transaction& tx, const Principal& principal, const Lea
     core::Waiting waiting;
     std::optional<store::RetryRow> retry;
     std::uint64_t fresh = 0;
+    std::optional<LeaseRow> straggler;
   };
   std::optional<Choice> best;
   for (JobState& state : ready) {
@@ -288,9 +314,7 @@ Result<Lease> lease_tasks(Transaction& tx, const Principal& principal, const Lea
     // All of a job's tasks are paid to one wallet, in one settlement.
     if (job.known->row.lock != 0 && job.state.host != 0 && job.state.host != host) continue;
 
-    const bool room = job.known->terms.max_parallel == 0 ||
-                      job.state.running < static_cast<std::uint64_t>(job.known->terms.max_parallel);
-    if (job.state.retrying > 0 && room) {
+    if (job.state.retrying > 0 && has_room(job)) {
       CALYX_TRY(choice.retry, tx.store().jobs().next_retry(job.state.number));
       if (choice.retry && choice.retry->not_before > tx.now()) choice.retry.reset();
     }
@@ -306,7 +330,12 @@ Result<Lease> lease_tasks(Transaction& tx, const Principal& principal, const Lea
       continue;
     }
     if (!choice.retry) choice.fresh = fresh_tasks(job, asked.tasks_max);
-    if (!choice.retry && choice.fresh == 0) continue;
+    if (!choice.retry && choice.fresh == 0) {
+      if (has_room(job)) {
+        CALYX_TRY(choice.straggler, find_straggler(tx, job, asked.worker));
+      }
+      if (!choice.straggler) continue;
+    }
     const auto known_running = running.find(job.state.account);
     if (known_running == running.end()) {
       CALYX_TRY(running[job.state.account], tx.store().jobs().running_of(job.state.account));
@@ -335,12 +364,22 @@ Result<Lease> lease_tasks(Transaction& tx, const Principal& principal, const Lea
     row.lost = best->retry->lost;
     CALYX_CHECK(jobs.remove_retry(row.job, row.first));
     --job.state.retrying;
+  } else if (best->straggler) {
+    // Another copy of the same attempt: the first result of the two counts, and one of them is charged.
+    row.first = best->straggler->first;
+    row.count = 1;
+    row.attempt = best->straggler->attempt;
+    row.lost = best->straggler->lost;
+    row.copied = best->straggler->copied = true;
+    CALYX_CHECK(jobs.put_lease(*best->straggler));
+    ++job.state.backups;
   } else {
+    CALYX_TRY(const std::uint64_t share, share_of(tx, job));
     row.first = job.state.fresh;
-    row.count = best->fresh;
+    row.count = std::min(best->fresh, share);
     job.state.fresh += row.count;
   }
-  job.state.running += row.count;
+  if (!best->straggler) job.state.running += row.count;
   job.state.committed.micro +=
       static_cast<std::int64_t>(attempt_cost(*job.known) * static_cast<Wide>(row.count));
   job.state.host = host;
@@ -440,7 +479,11 @@ Result<Reported> report_tasks(Transaction& tx, const Principal& principal, const
     results.clear();
     return Done{};
   };
-  uncommit(job, reported);
+  std::optional<LeaseRow> other;
+  if (reported != 0) {
+    CALYX_TRY(other, other_copy(tx, job, lease));
+  }
+  const bool keeps_times = may_be_copied(*job.known);
   for (std::uint64_t i = 0; i < reported; ++i) {
     const TaskOutcome& outcome = report.outcomes[i];
     const std::uint64_t task = lease.first + i;
@@ -456,9 +499,16 @@ Result<Reported> report_tasks(Transaction& tx, const Principal& principal, const
         error = std::move(fits).error().message;
       }
     }
+    if (other) {
+      // Two copies of one attempt: the first result ends it, a failure only once it is the other's too.
+      if (failure == JobFailure::none) CALYX_CHECK(jobs.remove_lease(other->token));
+      drop_copy(job);
+      if (failure != JobFailure::none) continue;
+    }
+    uncommit(job, 1);
+    std::int64_t ms = 0;
     if (core::is_charged(failure)) {
-      const std::int64_t ms =
-          std::clamp<std::int64_t>(outcome.ran_ms, 0, std::min(wall_ms, job.known->terms.timeout_s * 1'000));
+      ms = std::clamp<std::int64_t>(outcome.ran_ms, 0, std::min(wall_ms, job.known->terms.timeout_s * 1'000));
       wall_ms -= ms;
       charged_ms += ms;
       amount.micro += charge(job, ms).micro;
@@ -480,6 +530,7 @@ Result<Reported> report_tasks(Transaction& tx, const Principal& principal, const
     results.push_back(results.empty() ? '[' : ',');
     json::append_canonical(results, outcome.result);
     ++job.state.completed;
+    if (keeps_times) CALYX_CHECK(jobs.add_time(lease.job, core::duration_bucket(ms)));
     CALYX_CHECK(add_files(tx, job, task, std::move(left[i])));
   }
   CALYX_CHECK(flush(lease.first + reported));
@@ -508,6 +559,7 @@ Result<Reported> report_tasks(Transaction& tx, const Principal& principal, const
   if (done < tasks &&
       static_cast<Wide>(done) * steps / tasks != static_cast<Wide>(done_before) * steps / tasks)
     CALYX_CHECK(tell(tx, job, progress_of(job)));
+  CALYX_CHECK(tell_low_funds(tx, job));
   CALYX_CHECK(put(tx, job));
   if (job.state.ready == Readiness::to_end) chores.to_end.push_back(lease.job);
   const bool over = job.state.failure != JobFailure::none;

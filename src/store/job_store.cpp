@@ -45,7 +45,10 @@ constexpr const char* schema_of_jobs[] = {
   completed INTEGER NOT NULL,
   failed    INTEGER NOT NULL,
   running   INTEGER NOT NULL,
+  backups   INTEGER NOT NULL,  -- tasks that two workers have
   retrying  INTEGER NOT NULL,
+  attempts  INTEGER NOT NULL,  -- that were charged, if for nothing
+  low_funds INTEGER NOT NULL,  -- 1: it was told that the money will not last
   charged   INTEGER NOT NULL,
   committed INTEGER NOT NULL,
   host      INTEGER NOT NULL,
@@ -72,10 +75,17 @@ constexpr const char* schema_of_jobs[] = {
   worker  TEXT NOT NULL,
   host    INTEGER NOT NULL,
   since   INTEGER NOT NULL,  -- the last report, or the lease itself
-  expires INTEGER NOT NULL
+  expires INTEGER NOT NULL,
+  copied  INTEGER NOT NULL   -- 1: its one task is, or was, also in another lease
 ) STRICT)",
     R"(CREATE INDEX leases_job ON leases(job, first))",
     R"(CREATE INDEX leases_expires ON leases(expires))",
+    R"(CREATE TABLE job_times(
+  job    INTEGER NOT NULL,
+  bucket INTEGER NOT NULL,  -- of a duration, as core/job.hpp counts them
+  count  INTEGER NOT NULL,  -- of tasks that took so long
+  PRIMARY KEY(job, bucket)
+) STRICT, WITHOUT ROWID)",
     R"(CREATE TABLE retries(
   job        INTEGER NOT NULL,
   task       INTEGER NOT NULL,
@@ -135,8 +145,10 @@ constexpr const char* tables_of_record[] = {"jobs",     "job_items", "job_edges"
 constexpr const char* state_columns =
     "number, account, status, priority, ready, waiting, fresh, completed, failed, running, retrying, "
     "charged, "
-    "committed, host, ran_ms, started, ended, failure, error, receipt, output, events";
-constexpr const char* lease_columns = "token, job, first, count, attempt, lost, worker, host, since, expires";
+    "committed, host, ran_ms, started, ended, failure, error, receipt, output, events, backups, attempts, "
+    "low_funds";
+constexpr const char* lease_columns =
+    "token, job, first, count, attempt, lost, worker, host, since, expires, copied";
 
 /// What an audit walks.
 constexpr ListingText job_listings[] = {
@@ -157,6 +169,7 @@ constexpr ListingText job_listings[] = {
     {"leases", "leases_job", "first", ""},
     {"leases", nullptr, "expires", ""},
     {"leases", "leases_expires", "expires", ""},
+    {"job_times", nullptr, "count", ""},
     {"retries", nullptr, "not_before + 0 * attempts", ""},  // a column that the index has not
     {"retries", "retries_due", "not_before", ""},
     {"results", nullptr, "first + length(body)", ""},
@@ -206,6 +219,9 @@ Result<bool> read_state(Statement& row, JobState& out) {
   }
   ++column;
   out.events = next();
+  out.backups = to_unsigned(next());
+  out.attempts = to_unsigned(next());
+  out.low_funds = next() != 0;
   return true;
 }
 
@@ -237,6 +253,9 @@ void bind_state(Statement& statement, const JobState& state) {
   else
     put(nullptr);
   put(state.events);
+  put(to_signed(state.backups));
+  put(to_signed(state.attempts));
+  put(std::int64_t{state.low_funds});
 }
 
 Result<bool> read_lease(Statement& row, LeaseRow& out) {
@@ -252,6 +271,7 @@ Result<bool> read_lease(Statement& row, LeaseRow& out) {
   out.host = row.column_int(7);
   out.since = Instant{row.column_int(8)};
   out.expires = Instant{row.column_int(9)};
+  out.copied = row.column_int(10) != 0;
   return true;
 }
 
@@ -331,23 +351,29 @@ Result<JobStore> JobStore::make(Connection& connection, bool writes) {
       {store.add_state_,
        std::string("INSERT INTO job_states(") + state_columns +
            ") VALUES(?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17, ?18, ?19, "
-           "?20, ?21, ?22)",
+           "?20, ?21, ?22, ?23, ?24, ?25)",
        "adding a job"},
       {store.put_state_,
        "UPDATE job_states SET account = ?2, status = ?3, priority = ?4, ready = ?5, waiting = ?6, fresh = "
        "?7, "
        "completed = ?8, failed = ?9, running = ?10, retrying = ?11, charged = ?12, committed = ?13, host = "
        "?14, ran_ms = ?15, started = ?16, ended = ?17, failure = ?18, error = ?19, receipt = ?20, output = "
-       "?21, events = ?22 WHERE number = ?1",
+       "?21, events = ?22, backups = ?23, attempts = ?24, low_funds = ?25 WHERE number = ?1",
        "moving a job on"},
       {store.add_lease_,
        std::string("INSERT INTO leases(") + lease_columns +
-           ") VALUES(?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10)",
+           ") VALUES(?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11)",
        "leasing tasks"},
       {store.put_lease_,
-       "UPDATE leases SET first = ?2, count = ?3, since = ?4, expires = ?5 WHERE token = ?1",
+       "UPDATE leases SET first = ?2, count = ?3, since = ?4, expires = ?5, copied = ?6 WHERE token = ?1",
        "moving a lease on"},
       {store.remove_lease_, "DELETE FROM leases WHERE token = ?1", "ending a lease"},
+      {store.add_time_,
+       "INSERT INTO job_times(job, bucket, count) VALUES(?1, ?2, 1) ON CONFLICT(job, bucket) DO UPDATE SET "
+       "count = "
+       "count + 1",
+       "keeping how long a task took"},
+      {store.remove_times_, "DELETE FROM job_times WHERE job = ?1", "ending a job"},
       {store.put_retry_,
        "INSERT INTO retries(job, task, attempts, lost, not_before) VALUES(?1, ?2, ?3, ?4, ?5) "
        "ON CONFLICT(job, task) DO UPDATE SET attempts = ?3, lost = ?4, not_before = ?5",
@@ -386,6 +412,11 @@ Result<JobStore> JobStore::make(Connection& connection, bool writes) {
       {store.find_once_, "SELECT number FROM jobs WHERE account = ?1 AND once = ?2 AND once <> ''",
        "looking up a caller's key"},
       {store.lease_, leases + "WHERE token = ?1", "looking up a lease"},
+      {store.other_copy_, leases + "WHERE job = ?1 AND first = ?2 AND token <> ?3",
+       "looking for a task's other copy"},
+      {store.leases_count_, "SELECT count(*) FROM leases WHERE job = ?1", "counting a job's leases"},
+      {store.times_of_, "SELECT bucket, count FROM job_times WHERE job = ?1 ORDER BY bucket",
+       "reading how long tasks took"},
       {store.next_retry_,
        "SELECT job, task, attempts, lost, not_before FROM retries WHERE job = ?1 ORDER BY not_before LIMIT 1",
        "looking for a task to try again"},
@@ -444,9 +475,11 @@ Result<JobStore> JobStore::make(Connection& connection, bool writes) {
       {store.tally_,
        "SELECT (SELECT sum(count) FROM results WHERE job = ?1), (SELECT count(*) FROM failures WHERE job = "
        "?1), "
-       "(SELECT sum(count) FROM leases WHERE job = ?1), (SELECT count(*) FROM retries WHERE job = ?1), "
+       "(SELECT sum(count) - count(*) + count(DISTINCT first) FROM leases WHERE job = ?1), (SELECT count(*) "
+       "FROM retries WHERE job = ?1), "
        "(SELECT sum(charged_ms) FROM usage WHERE job = ?1), (SELECT sum(amount) FROM usage WHERE job = ?1), "
-       "(SELECT max(number) FROM job_events WHERE job = ?1)",
+       "(SELECT max(number) FROM job_events WHERE job = ?1), "
+       "(SELECT count(*) - count(DISTINCT first) FROM leases WHERE job = ?1)",
        "reading what became of a job"},
   };
   if (writes)
@@ -507,6 +540,7 @@ Result<Done> JobStore::add_lease(const LeaseRow& row) {
       .bind(8, row.host)
       .bind(9, row.since.us)
       .bind(10, row.expires.us)
+      .bind(11, std::int64_t{row.copied})
       .execute();
 }
 Result<Done> JobStore::put_lease(const LeaseRow& row) {
@@ -516,11 +550,20 @@ Result<Done> JobStore::put_lease(const LeaseRow& row) {
       .bind(3, to_signed(row.count))
       .bind(4, row.since.us)
       .bind(5, row.expires.us)
+      .bind(6, std::int64_t{row.copied})
       .execute();
 }
 Result<Done> JobStore::remove_lease(std::int64_t token) {
   const Statement::Run run(remove_lease_);
   return run->bind(1, token).execute();
+}
+Result<Done> JobStore::add_time(JobNumber job, std::int64_t bucket) {
+  const Statement::Run run(add_time_);
+  return run->bind(1, job).bind(2, bucket).execute();
+}
+Result<Done> JobStore::remove_times(JobNumber job) {
+  const Statement::Run run(remove_times_);
+  return run->bind(1, job).execute();
 }
 Result<Done> JobStore::put_retry(const RetryRow& row) {
   const Statement::Run run(put_retry_);
@@ -633,6 +676,27 @@ Result<std::optional<LeaseRow>> JobStore::lease(std::int64_t token) {
   const Statement::Run run(lease_);
   run->bind(1, token);
   return one<LeaseRow>(*run, read_lease);
+}
+Result<std::optional<LeaseRow>> JobStore::other_copy(const LeaseRow& of) {
+  const Statement::Run run(other_copy_);
+  run->bind(1, of.job).bind(2, to_signed(of.first)).bind(3, of.token);
+  return one<LeaseRow>(*run, read_lease);
+}
+Result<std::uint64_t> JobStore::leases_count(JobNumber job) {
+  const Statement::Run run(leases_count_);
+  run->bind(1, job);
+  CALYX_TRY(const bool row, run->step());
+  return row ? to_unsigned(run->column_int(0)) : 0;
+}
+Result<std::vector<core::DurationCount>> JobStore::times_of(JobNumber job) {
+  const Statement::Run run(times_of_);
+  run->bind(1, job);
+  std::vector<core::DurationCount> out;
+  for (;;) {
+    CALYX_TRY(const bool more, run->step());
+    if (!more) return out;
+    out.push_back({run->column_int(0), to_unsigned(run->column_int(1))});
+  }
 }
 Result<std::optional<RetryRow>> JobStore::next_retry(JobNumber job) {
   const Statement::Run run(next_retry_);
@@ -775,7 +839,8 @@ Result<JobStore::Tally> JobStore::tally(JobNumber job) {
                .retrying = to_unsigned(run->column_int(3)),
                .ran_ms = run->column_int(4),
                .charged = run->column_int(5),
-               .events = run->column_int(6)};
+               .events = run->column_int(6),
+               .backups = to_unsigned(run->column_int(7))};
 }
 
 }  // namespace calyx::store

@@ -7,8 +7,8 @@
 /// the job's `fresh`, and was cancelled when the job has ended.
 ///
 /// `jobs`, `job_items`, `job_edges`, `results`, `failures`, `usage` and `job_events` are never changed;
-/// `job_states`, `leases`, `retries` and `outputs` are. Money is not here: a job's hold and its settlement
-/// are a lock and its end, as of any job.
+/// `job_states`, `leases`, `job_times`, `retries` and `outputs` are. Money is not here: a job's hold and its
+/// settlement are a lock and its end, as of any job.
 ///
 /// Threads: as `MarketStore`, whose connection this shares.
 #pragma once
@@ -20,6 +20,7 @@
 #include <span>
 #include <string>
 #include <string_view>
+#include <vector>
 
 #include "store/database.hpp"
 #include "store/listing.hpp"
@@ -65,8 +66,11 @@ struct JobState {
   std::uint64_t waiting = 0;  ///< Jobs that must complete first.
   std::uint64_t fresh = 0;    ///< The first task that was never handed out.
   std::uint64_t completed = 0, failed = 0;
-  std::uint64_t running = 0;   ///< Tasks in leases.
+  std::uint64_t running = 0;   ///< Tasks in leases,
+  std::uint64_t backups = 0;   ///< of which so many are in two.
   std::uint64_t retrying = 0;  ///< Tasks in `retries`.
+  std::uint64_t attempts = 0;  ///< That were charged, if for nothing.
+  bool low_funds = false;      ///< Whether it was told that the money will not last.
   Money charged;               ///< For what has ended,
   Money committed;             ///< and what may be for what runs.
   std::int64_t host = 0;       ///< The wallet that is paid; 0 while nobody has taken a task.
@@ -90,6 +94,7 @@ struct LeaseRow {
   std::int64_t host = 0;  ///< The wallet that is paid.
   Instant since;          ///< Of its last report, or of the lease itself: when its first task began.
   Instant expires;
+  bool copied = false;  ///< Whether its one task is, or was, also in another lease.
 };
 
 /// A task that failed and is tried again.
@@ -148,9 +153,12 @@ class JobStore {
   Result<Done> add_state(const JobState& state);
   Result<Done> put_state(const JobState& state);
   Result<Done> add_lease(const LeaseRow& row);
-  /// What is left of the lease, since when, and until when.
+  /// What is left of the lease, since when, until when, and whether it was copied.
   Result<Done> put_lease(const LeaseRow& row);
   Result<Done> remove_lease(std::int64_t token);
+  /// One more task took a time of `bucket`.
+  Result<Done> add_time(JobNumber job, std::int64_t bucket);
+  Result<Done> remove_times(JobNumber job);
   Result<Done> put_retry(const RetryRow& row);
   Result<Done> remove_retry(JobNumber job, std::uint64_t task);
   Result<Done> remove_retries(JobNumber job);
@@ -168,6 +176,11 @@ class JobStore {
   Result<std::optional<JobState>> state(JobNumber number);
   Result<std::optional<JobNumber>> find_once(std::int64_t account, std::string_view once);
   Result<std::optional<LeaseRow>> lease(std::int64_t token);
+  /// The other lease that has the task at the front of `of`.
+  Result<std::optional<LeaseRow>> other_copy(const LeaseRow& of);
+  Result<std::uint64_t> leases_count(JobNumber job);
+  /// How long tasks took, in the order of their buckets.
+  Result<std::vector<core::DurationCount>> times_of(JobNumber job);
   /// The task of `job` that is next to be tried again.
   Result<std::optional<RetryRow>> next_retry(JobNumber job);
   Result<std::optional<RetryRow>> retry(JobNumber job, std::uint64_t task);
@@ -227,6 +240,7 @@ class JobStore {
   struct Tally {
     std::uint64_t completed = 0, failed = 0, running = 0, retrying = 0;
     std::int64_t ran_ms = 0, charged = 0, events = 0;
+    std::uint64_t backups = 0;
     bool operator==(const Tally&) const = default;
   };
   Result<Tally> tally(JobNumber job);
@@ -236,11 +250,12 @@ class JobStore {
 
  private:
   Statement add_job_, add_items_, add_edge_, add_state_, put_state_, add_lease_, put_lease_, remove_lease_,
-      put_retry_, remove_retry_, remove_retries_, add_results_, add_failure_, add_usage_, put_output_,
-      put_progress_, add_event_;
-  Statement last_job_, job_, state_, find_once_, lease_, next_retry_, retry_, output_, outputs_from_, items_,
-      running_of_, census_, ready_jobs_, jobs_of_, live_jobs_, jobs_after_, leases_of_, expired_leases_,
-      results_from_, failures_from_, retries_from_, events_of_, usage_of_, tally_;
+      add_time_, remove_times_, put_retry_, remove_retry_, remove_retries_, add_results_, add_failure_,
+      add_usage_, put_output_, put_progress_, add_event_;
+  Statement last_job_, job_, state_, find_once_, lease_, other_copy_, leases_count_, times_of_, next_retry_,
+      retry_, output_, outputs_from_, items_, running_of_, census_, ready_jobs_, jobs_of_, live_jobs_,
+      jobs_after_, leases_of_, expired_leases_, results_from_, failures_from_, retries_from_, events_of_,
+      usage_of_, tally_;
   Listings listings_;
 };
 

@@ -142,7 +142,10 @@ that `POST /v1/wallets/{id}/webhook-secret` shows once. It may come more than on
 ## What it costs
 
 A job holds its worst case, or `max_cost` if that is less, and is settled once at its end by the time that its tasks
-took; the rest comes back. Tasks that a vanished worker took along are not charged.
+took; the rest comes back. Tasks that a vanished worker took along are not charged. When what a job holds will not last,
+its events say so once: `low_funds`, with what is left, for how many tasks, and until when; a job whose money does end
+is `partial` with what it has, or failed, with the error `budget_exhausted`. In a job with `"idempotent": true` a task
+that is late may run twice at once: the first result counts, and one of the two is charged.
 
 ```sh
 curl -sS -X POST -H "Authorization: Bearer $TOKEN" -H "Content-Type: application/json" $BASE_URL/api/v1/jobs/estimate -d '{"task": "work", "timeout_s": 60, "requirements": {"cpu": 2, "memory_mb": 4096}}'

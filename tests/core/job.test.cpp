@@ -194,6 +194,164 @@ TEST_CASE("a task waits longer after each try, never as long as the cap, and any
   }
 }
 
+TEST_CASE("durations fall into buckets, four to a doubling, each longer than the one before") {
+  struct Row {
+    std::int64_t ms, bucket, longest;
+  };
+  const Row rows[] = {{-5, 0, 0},   {0, 0, 0},    {1, 1, 1},    {3, 3, 3},    {4, 4, 4},         {7, 7, 7},
+                      {8, 8, 9},    {9, 8, 9},    {10, 9, 11},  {15, 11, 15}, {16, 12, 19},      {19, 12, 19},
+                      {20, 13, 23}, {31, 15, 31}, {32, 16, 39}, {64, 20, 79}, {1'000, 35, 1'023}};
+  for (const Row& row : rows) {
+    CAPTURE(row.ms);
+    CHECK(core::duration_bucket(row.ms) == row.bucket);
+    CHECK(core::longest_in(row.bucket) == row.longest);
+  }
+  // No gap and no overlap, as far as a timeout may go; and nothing is rounded up by more than a quarter.
+  for (std::int64_t bucket = 0; bucket < 120; ++bucket) {
+    CAPTURE(bucket);
+    const std::int64_t longest = core::longest_in(bucket);
+    REQUIRE(core::duration_bucket(longest) == bucket);
+    REQUIRE(core::duration_bucket(longest + 1) == bucket + 1);
+    if (bucket > 0) REQUIRE(longest * 4 <= (core::longest_in(bucket - 1) + 1) * 5);
+  }
+}
+
+TEST_CASE("a task is late at twice what three of four took, after 30 s, once ten have told") {
+  struct Row {
+    const char* says;
+    std::vector<core::DurationCount> times;
+    std::int64_t p75;
+    std::optional<std::int64_t> late;
+  };
+  const auto at = [](std::int64_t ms) { return core::duration_bucket(ms); };
+  const Row rows[] = {
+      {"nothing", {}, 0, std::nullopt},
+      {"nine", {{at(1), 9}}, 1, std::nullopt},
+      {"ten", {{at(1), 10}}, 1, 30'000},
+      {"ten in all", {{at(1), 4}, {at(2), 6}}, 2, 30'000},
+      {"at three of four", {{at(1), 9}, {at(60'000), 3}}, 1, 30'000},
+      {"a bit beyond", {{at(1), 8}, {at(60'000), 4}}, 65'535, 131'070},
+      {"of ten it is the eighth", {{at(1), 7}, {at(20'000), 3}}, 20'479, 40'958},
+      {"and what few took is not asked", {{at(5), 75}, {at(9'000'000), 25}}, 5, 30'000},
+  };
+  for (const Row& row : rows) {
+    CAPTURE(row.says);
+    CHECK(core::p75_ms(row.times) == row.p75);
+    CHECK(core::straggler_ms(row.times) == row.late);
+  }
+}
+
+TEST_CASE("a job nears its end when three of four tasks have ended") {
+  for (std::uint64_t tasks = 1; tasks < 200; ++tasks)
+    for (std::uint64_t ended = 0; ended <= tasks; ++ended)
+      REQUIRE(core::nears_its_end(tasks, ended) == (4 * ended >= 3 * tasks));
+  CHECK_FALSE(core::nears_its_end(UINT64_MAX, UINT64_MAX / 2));
+  CHECK(core::nears_its_end(UINT64_MAX, UINT64_MAX - UINT64_MAX / 4));
+}
+
+TEST_CASE("a lease takes an even share of half of what is left, unless its tasks are short") {
+  struct Row {
+    const char* says;
+    std::uint64_t left, workers;
+    std::int64_t mean_ms;
+    std::uint64_t expected;
+  };
+  const Row rows[] = {
+      {"half of it for one alone", 100, 1, 10, 50},
+      {"short tasks are taken whole", 100, 1, 9, 100},
+      {"also where many work", 1'000'000, 64, 0, 1'000'000},
+      {"half of it among four", 100, 4, 1'000, 13},
+      {"the last one", 1, 8, 1'000, 1},
+      {"one each", 16, 8, 1'000, 1},
+      {"and a bit", 17, 8, 1'000, 2},
+      {"nobody is one", 100, 0, 1'000, 50},
+      {"nothing is left", 0, 4, 1'000, 0},
+      {"as many as there may be", UINT64_MAX, 1, 1'000, std::uint64_t{1} << 63},
+  };
+  for (const Row& row : rows) {
+    CAPTURE(row.says);
+    CHECK(core::lease_share(row.left, row.workers, row.mean_ms) == row.expected);
+  }
+}
+
+TEST_CASE("money runs short when another attempt's worst case is not left before the last task") {
+  struct Row {
+    const char* says;
+    core::Spending job;
+    std::optional<std::uint64_t> lasts_for;
+  };
+  const Row rows[] = {
+      {"nothing was tried", {.left = 0, .each = 10, .tasks = 5, .tasks_left = 5}, std::nullopt},
+      {"what was tried cost nothing",
+       {.left = 0, .attempts = 5, .each = 10, .tasks = 9, .tasks_left = 4},
+       std::nullopt},
+      {"it lasts",
+       {.left = 100, .charged = 20, .attempts = 10, .each = 10, .tasks = 50, .tasks_left = 45},
+       std::nullopt},
+      {"to the last task",
+       {.left = 98, .charged = 20, .attempts = 10, .each = 10, .tasks = 50, .tasks_left = 45},
+       std::nullopt},
+      {"one micro less",
+       {.left = 97, .charged = 20, .attempts = 10, .each = 10, .tasks = 50, .tasks_left = 45},
+       44},
+      {"for one", {.left = 10, .charged = 20, .attempts = 10, .each = 10, .tasks = 50, .tasks_left = 45}, 1},
+      {"for none", {.left = 9, .charged = 20, .attempts = 10, .each = 10, .tasks = 50, .tasks_left = 45}, 0},
+      {"of a large job the first tell too little",
+       {.left = 9, .charged = 10, .attempts = 9, .each = 10, .tasks = 500, .tasks_left = 45},
+       std::nullopt},
+      {"ten are enough",
+       {.left = 9, .charged = 10, .attempts = 10, .each = 10, .tasks = 500, .tasks_left = 45},
+       0},
+      {"of a small one the first is enough",
+       {.left = 1, .charged = 9, .attempts = 1, .each = 10, .tasks = 2, .tasks_left = 1},
+       0},
+      {"all have ended",
+       {.left = 0, .charged = 9, .attempts = 2, .each = 10, .tasks = 2, .tasks_left = 0},
+       std::nullopt},
+  };
+  for (const Row& row : rows) {
+    CAPTURE(row.says);
+    CHECK(core::runs_short(row.job) == row.lasts_for);
+  }
+  // A job that holds its worst case is never short of money.
+  testing::Dice dice(7);
+  for (int i = 0; i < 10'000; ++i) {
+    const std::uint64_t tasks = 1 + dice.below(50), ended = dice.below(tasks + 1);
+    const Wide each = 1 + static_cast<Wide>(dice.below(1'000));
+    Wide charged = 0;
+    for (std::uint64_t one = 0; one < ended; ++one)
+      charged += static_cast<Wide>(dice.below(static_cast<std::uint64_t>(each) + 1));
+    REQUIRE_FALSE(core::runs_short({.left = each * static_cast<Wide>(tasks) - charged,
+                                    .charged = charged,
+                                    .attempts = ended,
+                                    .each = each,
+                                    .tasks = tasks,
+                                    .tasks_left = tasks - ended}));
+  }
+}
+
+TEST_CASE("what is left is spent as fast as what was, unless that is for ever") {
+  constexpr std::int64_t second = core::us_per_second, millennium = std::int64_t{365'000} * 86'400 * second;
+  struct Row {
+    Wide left, charged;
+    std::int64_t ran_us;
+    std::optional<std::int64_t> us;
+  };
+  const Row rows[] = {{100, 10, second, 10 * second},
+                      {0, 10, second, 0},
+                      {1, 3, second, 333'333},
+                      {100, 0, second, std::nullopt},
+                      {100, 10, 0, std::nullopt},
+                      {100, 10, -second, std::nullopt},
+                      {millennium - 1, 1, 1, millennium - 1},
+                      {millennium, 1, 1, std::nullopt},
+                      {core::amount_max.micro, 1, millennium, std::nullopt}};
+  for (const Row& row : rows) {
+    CAPTURE(row.ran_us);
+    CHECK(core::spent_in_us(row.left, row.charged, row.ran_us) == row.us);
+  }
+}
+
 TEST_CASE("a job rises a class each quarter of an hour, to the top and no higher") {
   constexpr std::int64_t age = core::ageing_us;
   struct Row {

@@ -52,7 +52,10 @@ struct ModelJob {
   std::uint64_t fresh = 0;
   bool started = false;
   std::optional<std::size_t> host;
-  std::int64_t charged = 0;
+  std::int64_t charged = 0, ran_ms = 0, attempts = 0;
+  bool idempotent = false;
+  std::int64_t copies = 0;            ///< Tasks that are in two leases.
+  std::vector<std::int64_t> took_ms;  ///< What the completed ones took, while nobody knows their buckets.
   std::string key;
   json::Object asked;
 
@@ -65,10 +68,18 @@ struct ModelJob {
   }
   bool to_lease() const {
     return !is_terminal(status) && !over() && waiting == 0 &&
-           (fresh < tasks.size() || count(At::retrying) > 0);
+           (fresh < tasks.size() || count(At::retrying) > 0 || nears_its_end());
   }
+  /// Whether what runs may be handed out once more.
+  bool nears_its_end() const {
+    return idempotent && tasks.size() > 10 && count(At::leased) > static_cast<std::uint64_t>(copies) &&
+           4 * (count(At::completed) + count(At::failed)) >= 3 * tasks.size();
+  }
+  bool room() const { return parallel == 0 || busy() < parallel; }
+  /// Its tasks with workers; one that two have counts twice.
+  std::int64_t busy() const { return static_cast<std::int64_t>(count(At::leased)) + copies; }
   std::int64_t each() const { return (rate * timeout_s * 1'000 + 999) / 1'000; }
-  std::int64_t free() const { return hold - charged - each() * static_cast<std::int64_t>(count(At::leased)); }
+  std::int64_t free() const { return hold - charged - each() * busy(); }
 };
 
 struct ModelLease {
@@ -76,6 +87,8 @@ struct ModelLease {
   std::size_t job = 0;
   std::uint64_t first = 0, count = 0;
   std::int64_t attempt = 1, lost = 0, since = 0, expires = 0;
+  std::string worker{};
+  bool copied = false;
 };
 
 class World {
@@ -141,7 +154,8 @@ class World {
     if (roll < 40) return lease();
     if (roll < 78) return report();
     if (roll < 81) return cancel();
-    if (roll < 96) return pass();
+    if (roll < 90) return pass();
+    if (roll < 96) return beat();
     if (roll < 97) return change_prices();
     if (roll < 98) return fund(dice_.below(2), static_cast<std::int64_t>(1 + dice_.below(100'000)));
     if (roll < 99) return stale_report();
@@ -183,13 +197,17 @@ class World {
     if (!jobs_.empty() && dice_.below(12) == 0) return submit_again();
     ModelJob job;
     job.tasks.resize(1 + dice_.below(dice_.coin() ? 4 : 30));
+    job.idempotent = dice_.coin();
+    if (job.idempotent) job.tasks.resize(job.tasks.size() + dice_.below(12));
     job.payer = dice_.below(4) == 0 ? 1 : 0;
     job.rate = rate_;
-    job.timeout_s = static_cast<std::int64_t>(1 + dice_.below(60));
+    // Those that may have backups run for long enough to be late.
+    job.timeout_s = static_cast<std::int64_t>(1 + dice_.below(60)) + (job.idempotent ? 30 : 0);
     job.retries = static_cast<std::int64_t>(dice_.below(3));
     job.at_us = now();
     job.asked = JobMarket::job(static_cast<std::int64_t>(job.tasks.size()));
     job.asked.set("timeout_s", job.timeout_s).set("max_retries", job.retries);
+    job.asked.set("idempotent", job.idempotent);
     job.priority = static_cast<JobPriority>(dice_.below(3));
     job.asked.set("priority", word(job.priority));
     const auto worst =
@@ -281,7 +299,19 @@ class World {
 
   // ── the model's own rules ──
 
-  void charge(ModelJob& job, std::int64_t ms) { job.charged += (job.rate * ms + 999) / 1'000; }
+  void charge(ModelJob& job, std::int64_t ms) {
+    job.charged += (job.rate * ms + 999) / 1'000;
+    if (job.rate != 0) job.ran_ms += ms;
+    ++job.attempts;
+  }
+
+  /// The lease that has the one task of `lease` too.
+  const ModelLease* other_copy(const ModelLease& lease) const {
+    for (const auto& [token, other] : leases_)
+      if (token != lease.token && other.job == lease.job && other.first == lease.first && lease.count > 0)
+        return &other;
+    return nullptr;
+  }
 
   void keep_failure(ModelJob& job, ModelTask& task, std::int64_t attempt, std::int64_t lost, bool workers) {
     lost += workers ? 1 : 0;
@@ -321,19 +351,24 @@ class World {
   void give_up(std::size_t number, JobFailure failure) {
     ModelJob& job = jobs_[number];
     job.failure = failure;
+    std::map<std::uint64_t, std::int64_t> ran_ms;  // of two copies one is charged, that which ran longer
     for (auto lease = leases_.begin(); lease != leases_.end();) {
       if (lease->second.job != number) {
         ++lease;
         continue;
       }
+      std::int64_t& ran = ran_ms[lease->second.first];
       if (lease->second.expires >= now() || hung(lease->second))
-        charge(job,
-               std::clamp<std::int64_t>((now() - lease->second.since) / us_per_ms, 0, job.timeout_s * 1'000));
+        ran = std::max(ran, std::clamp<std::int64_t>((now() - lease->second.since) / us_per_ms, 0,
+                                                     job.timeout_s * 1'000));
       else
         saw("late leases of jobs that end");
       stale_.push_back(lease->first);
       lease = leases_.erase(lease);
     }
+    for (const auto& [first, ms] : ran_ms) charge(job, ms);
+    if (job.copies != 0) saw("jobs given up with backups");
+    job.copies = 0;
     for (ModelTask& task : job.tasks)
       if (task.at == At::leased || task.at == At::retrying) task.at = At::fresh;
     saw("jobs given up");
@@ -393,6 +428,11 @@ class World {
       stale_.push_back(lease.token);
       ModelJob& job = jobs_[lease.job];
       touched_.insert(lease.job);
+      if (other_copy(lease) != nullptr) {
+        saw("copies lost");
+        --job.copies;
+        continue;
+      }
       if (hung(lease)) {
         saw("tasks that hang");
         charge(job, job.timeout_s * 1'000);
@@ -428,16 +468,18 @@ class World {
     bool certain = false, possible = false;
     std::uint64_t fresh = 0;
     bool retry_certain = false;
+    std::optional<std::int64_t> straggler;  ///< Its token.
   };
   /// Whether a worker of `host` may get something of the job, once what is late or too dear has been given
   /// up.
-  Chance chance_of(const ModelJob& job, std::size_t host, std::uint64_t most) const {
+  Chance chance_of(std::size_t number, std::size_t host, std::uint64_t most,
+                   const std::string& worker) const {
+    const ModelJob& job = jobs_[number];
     Chance out;
     if (!job.to_lease()) return out;
     if (job.hold != 0 && job.host && *job.host != host) return out;
     if (job.each() > 0 && job.each() > job.free()) return out;
-    const std::uint64_t running = job.count(At::leased);
-    const bool room = job.parallel == 0 || running < static_cast<std::uint64_t>(job.parallel);
+    const bool room = job.room();
     bool retry_possible = false;
     for (const ModelTask& task : job.tasks) {
       if (task.at != At::retrying || !room) continue;
@@ -446,21 +488,50 @@ class World {
     }
     out.fresh = std::min<std::uint64_t>(most, job.tasks.size() - job.fresh);
     if (job.parallel != 0)
-      out.fresh = room ? std::min(out.fresh, static_cast<std::uint64_t>(job.parallel) - running) : 0;
+      out.fresh = room ? std::min(out.fresh, static_cast<std::uint64_t>(job.parallel - job.busy())) : 0;
     if (job.each() > 0) out.fresh = std::min(out.fresh, static_cast<std::uint64_t>(job.free() / job.each()));
-    out.certain = out.retry_certain || out.fresh > 0;
-    out.possible = retry_possible || out.fresh > 0;
+    // So that the last ones are left for all, of what takes its time.
+    if (job.attempts > 0 && job.ran_ms / job.attempts >= 10)
+      out.fresh = std::min(out.fresh, half_shared(job.tasks.size() - job.fresh, leases_of(number) + 1));
+    if (out.fresh == 0 && room && job.nears_its_end()) out.straggler = straggler_of(number, worker);
+    out.certain = out.retry_certain || out.fresh > 0 || out.straggler.has_value();
+    out.possible = retry_possible || out.fresh > 0 || out.straggler.has_value();
     return out;
+  }
+  static std::uint64_t half_shared(std::uint64_t left, std::uint64_t workers) {
+    return (left + 2 * workers - 1) / (2 * workers);
+  }
+  std::uint64_t leases_of(std::size_t number) const {
+    return static_cast<std::uint64_t>(std::count_if(
+        leases_.begin(), leases_.end(), [&](const auto& one) { return one.second.job == number; }));
+  }
+  /// The lease that has run longest of those that are so late that `worker` may have their task too.
+  std::optional<std::int64_t> straggler_of(std::size_t number, const std::string& worker) const {
+    std::vector<std::int64_t> took = jobs_[number].took_ms;
+    if (took.size() < 10) return std::nullopt;
+    std::sort(took.begin(), took.end());
+    const std::int64_t p75 = took[took.size() - took.size() / 4 - 1];
+    // Durations are kept in buckets, four to a doubling; a straggler is judged by its bucket's longest.
+    const std::int64_t longest = core::longest_in(core::duration_bucket(p75));
+    const std::int64_t after_us = std::max<std::int64_t>(2 * longest, 30'000) * us_per_ms;
+    const ModelLease* found = nullptr;
+    for (const auto& [token, lease] : leases_) {
+      if (lease.job != number || lease.count != 1 || lease.copied || lease.worker == worker) continue;
+      if (lease.expires < now() || now() - lease.since <= after_us) continue;
+      if (found == nullptr || std::pair(lease.since, lease.first) < std::pair(found->since, found->first))
+        found = &lease;
+    }
+    return found == nullptr ? std::nullopt : std::optional(found->token);
   }
 
   void lease() {
     if (leases_.size() >= leases_max) return;
-    lease(dice_.below(5) == 0 ? 1 : 0, 1 + dice_.below(dice_.coin() ? 2 : 12));
+    lease(dice_.below(5) == 0 ? 1 : 0, 1 + dice_.below(dice_.coin() ? 2 : 12), dice_.coin() ? "w" : "v");
   }
-  void lease(std::size_t host, std::uint64_t most) {
+  void lease(std::size_t host, std::uint64_t most, const std::string& worker) {
     doing_ = "lease";
     const Result<Lease> got = market_->all.lease_tasks(
-        {.worker = "w", .host_wallet = hosts_[host], .tasks = {"work"}, .tasks_max = most});
+        {.worker = worker, .host_wallet = hosts_[host], .tasks = {"work"}, .tasks_max = most});
     if (!got.ok()) {
       wrong("refused: " + got.error().message);
       return;
@@ -488,7 +559,7 @@ class World {
       over_.insert(number);
     }
     // A job that lost its tasks just now changes how many its account has, and the order by that.
-    take(*got, host, most, seen_["jobs given up"] == given_up_before);
+    take(*got, host, most, worker, seen_["jobs given up"] == given_up_before);
     for (const std::size_t number : std::set<std::size_t>(over_)) {
       touched_.insert(number);
       end_if_over(number);
@@ -507,7 +578,7 @@ class World {
   }
 
   /// What the engine handed out must be what one may have, and nothing that goes before it.
-  void take(const Lease& got, std::size_t host, std::uint64_t most, bool ordered) {
+  void take(const Lease& got, std::size_t host, std::uint64_t most, const std::string& worker, bool ordered) {
     std::optional<std::size_t> chosen;
     for (const std::size_t number : live_)
       if (got.count != 0 && jobs_[number].id == got.job) chosen = number;
@@ -516,15 +587,15 @@ class World {
       return;
     }
     for (const std::size_t number : live_) {
-      if (!chosen && chance_of(jobs_[number], host, most).certain)
+      if (!chosen && chance_of(number, host, most, worker).certain)
         wrong("job " + std::to_string(number) + " was not handed out");
-      if (chosen && ordered && number != *chosen && chance_of(jobs_[number], host, most).certain &&
+      if (chosen && ordered && number != *chosen && chance_of(number, host, most, worker).certain &&
           core::before(waiting_of(number), waiting_of(*chosen), Instant{now()}))
         wrong("job " + std::to_string(number) + " goes before job " + std::to_string(*chosen));
     }
     if (!chosen) return;
     ModelJob& job = jobs_[*chosen];
-    const Chance chance = chance_of(job, host, most);
+    const Chance chance = chance_of(*chosen, host, most, worker);
     if (!chance.possible) {
       wrong("a job that has nothing to hand out was handed out");
       return;
@@ -539,8 +610,23 @@ class World {
                      .first = got.first,
                      .count = got.count,
                      .since = now(),
-                     .expires = now() + lease_us};
-    if (first.at == At::retrying) {
+                     .expires = now() + lease_us,
+                     .worker = worker};
+    const bool copy = first.at == At::leased;
+    if (copy) {
+      saw("backups");
+      if (chance.retry_certain || chance.fresh > 0) wrong("a backup was handed out before a task");
+      if (!chance.straggler || leases_.at(*chance.straggler).first != got.first) {
+        wrong("task " + std::to_string(got.first) + " is none to back up");
+        return;
+      }
+      same("the size of a backup", static_cast<std::int64_t>(got.count), 1);
+      ModelLease& straggler = leases_.at(*chance.straggler);
+      lease.attempt = straggler.attempt;
+      lease.lost = straggler.lost;
+      lease.copied = straggler.copied = true;
+      ++job.copies;
+    } else if (first.at == At::retrying) {
       saw("tries again");
       same("the size of a retry", static_cast<std::int64_t>(got.count), 1);
       // How long it waits is in the engine's dice; hardly one in a thousand waits less than a millisecond.
@@ -558,7 +644,7 @@ class World {
     same("the end of the lease", got.expires_at.us, lease.expires);
     for (std::uint64_t i = 0; i < got.count; ++i) {
       ModelTask& task = job.tasks[got.first + i];
-      if (task.at != At::fresh && task.at != At::retrying) wrong("a task was handed out twice");
+      if (!copy && task.at != At::fresh && task.at != At::retrying) wrong("a task was handed out twice");
       task.at = At::leased;
     }
     job.status = JobStatus::running;
@@ -589,6 +675,17 @@ class World {
     // Some take a part of their time before they say it, some say more than the clock does.
     if (dice_.coin()) market_->now_us += static_cast<std::int64_t>(dice_.below(9'000)) * us_per_ms;
     report(lease.token, outcomes, back, dice_.below(4) == 0);
+  }
+
+  /// Everybody is heard for a while, and nobody gets anywhere.
+  void beat() {
+    for (int i = 0; i < 4; ++i) {
+      market_->now_us += static_cast<std::int64_t>(dice_.below(25'000)) * us_per_ms;
+      std::vector<std::int64_t> tokens;
+      for (const auto& [token, lease] : leases_) tokens.push_back(token);
+      for (const std::int64_t token : tokens) report(token, 0, false, false);
+    }
+    for (int i = 0; i < 3; ++i) lease();
   }
 
   void report(std::int64_t token, std::uint64_t outcomes, bool back, bool failing) {
@@ -639,12 +736,25 @@ class World {
       JobFailure failure = outcome.failure;
       if (failure == JobFailure::none && *outcome.result.integer() == std::int64_t{1} << 53)
         failure = JobFailure::result_invalid;
+      if (const ModelLease* other = other_copy(lease)) {
+        --job.copies;
+        if (failure != JobFailure::none) {
+          saw("copies that failed");
+          ++lease.first;
+          --lease.count;
+          continue;
+        }
+        saw(other->since < lease.since ? "backups that won" : "backups that lost");
+        stale_.push_back(other->token);
+        leases_.erase(other->token);
+      }
       const bool workers = failure == JobFailure::not_started;
       if (!workers) {
         const std::int64_t ms =
             std::clamp<std::int64_t>(outcome.ran_ms, 0, std::min(wall_ms, job.timeout_s * 1'000));
         wall_ms -= ms;
         charge(job, ms);
+        if (failure == JobFailure::none) job.took_ms.push_back(ms);
       }
       if (failure == JobFailure::none) {
         task.at = At::completed;
@@ -661,7 +771,12 @@ class World {
     same("the end of the lease", got->expires_at.us, lease.expires);
     if (back) {
       saw("leases given back");
-      give_back(job, lease);
+      if (other_copy(lease) != nullptr) {
+        saw("copies given back");
+        --job.copies;
+      } else {
+        give_back(job, lease);
+      }
     }
     const std::uint64_t left = back ? 0 : lease.count;
     if (left == 0) {
@@ -685,7 +800,9 @@ class World {
   void cancel() {
     doing_ = "cancel";
     if (jobs_.empty()) return;
-    const std::size_t number = jobs_.size() - 1 - dice_.below(std::min<std::size_t>(jobs_.size(), 12));
+    std::size_t number = jobs_.size() - 1 - dice_.below(std::min<std::size_t>(jobs_.size(), 12));
+    for (const std::size_t live : live_)
+      if (jobs_[live].copies != 0 && dice_.coin()) number = live;
     ModelJob& job = jobs_[number];
     const Result<Job> got = market_->all.cancel_job(job.id);
     if (!got.ok()) {
@@ -779,7 +896,7 @@ class World {
     for (int round = 0; round < rounds_max && !live_.empty() && fault_.empty(); ++round) {
       step_ += 1;
       const std::size_t before = leases_.size();
-      if (before < leases_max) lease(static_cast<std::size_t>(round % 2), 12);
+      if (before < leases_max) lease(static_cast<std::size_t>(round % 2), 12, "w");
       compare();
       if (leases_.size() != before) continue;
       while (!leases_.empty() && fault_.empty()) {
@@ -843,15 +960,36 @@ void live_through(std::uint64_t first_seed, std::uint64_t markets, std::uint64_t
   MESSAGE("seeds ", first_seed, " to ", first_seed + markets - 1, ", ", steps, " steps each:", line);
   testing::told(told, markets * steps);
   CHECK(seen["tries again at once"] * 100 <= seen["tries again"]);
+  constexpr std::uint64_t some = 8'000;  // steps, in which tasks are late now and then
+  if (markets * steps >= some) REQUIRE(seen["backups"] > 0);
   constexpr std::uint64_t enough = 100'000;  // steps, in which all of this comes about
   if (markets * steps < enough) return;
   // What never happened was not tried.
-  for (const char* what :
-       {"jobs", "leases", "reports", "tries again", "leases lost", "late reports", "leases given back",
-        "jobs cancelled", "deadlines passed", "queues expired", "budgets exhausted",
-        "late leases of jobs that end", "tasks that hang", "deadlines passed while tasks ran",
-        "submits again", "submits that nobody can pay", "submits after what cannot complete",
-        "jobs ended by what they depend on", "tasks completed"}) {
+  for (const char* what : {"jobs",
+                           "leases",
+                           "reports",
+                           "tries again",
+                           "leases lost",
+                           "late reports",
+                           "leases given back",
+                           "jobs cancelled",
+                           "deadlines passed",
+                           "queues expired",
+                           "budgets exhausted",
+                           "late leases of jobs that end",
+                           "tasks that hang",
+                           "deadlines passed while tasks ran",
+                           "submits again",
+                           "submits that nobody can pay",
+                           "submits after what cannot complete",
+                           "jobs ended by what they depend on",
+                           "tasks completed",
+                           "backups that won",
+                           "backups that lost",
+                           "copies that failed",
+                           "copies lost",
+                           "copies given back",
+                           "jobs given up with backups"}) {
     CAPTURE(what);
     CHECK(seen[what] > 0);
   }

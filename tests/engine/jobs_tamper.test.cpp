@@ -21,12 +21,12 @@ namespace fs = std::filesystem;
 
 namespace {
 
-constexpr const char* tables[] = {"jobs",    "job_items", "job_edges", "job_states", "leases",    "retries",
-                                  "results", "failures",  "usage",     "outputs",    "job_events"};
+constexpr const char* tables[] = {"jobs",    "job_items", "job_edges", "job_states", "leases",  "job_times",
+                                  "retries", "results",   "failures",  "usage",      "outputs", "job_events"};
 
 /// A market in which every table of jobs has rows, folded into one file. Job 1 is completed and paid, 2 runs
 /// and has a task that failed, one that is tried again and one that is with a worker, 3 waits for 2, 4 has
-/// explicit items, 5 was cancelled.
+/// explicit items, 5 has a task that two workers have, 6 was cancelled.
 void make_market(const std::string& path) {
   {
     Options options;
@@ -52,6 +52,18 @@ void make_market(const std::string& path) {
     items.set("fan_out",
               json::object({{"items", json::array({json::object({{"a", 1}}), json::object({{"a", 2}})})}}));
     market.all.submit_job({.job = items, .wallet = market.payer, .idempotency_key = "once"}).value();
+    market.submit(JobMarket::job(12, {{"task", "other"}, {"idempotent", true}, {"timeout_s", 40}}));
+    const auto lease_other = [&](const char* worker) {
+      return market.all.lease_tasks({.worker = worker, .tasks = {"other"}}).value();
+    };
+    for (int i = 0; i < 11; ++i) CHECK(market.done(lease_other("w"), 1, 100).ok());
+    const Lease slow = lease_other("slow");
+    for (int i = 0; i < 2; ++i) {
+      market.pass(16);
+      CHECK(market.all.report_tasks({.token = slow.token}).ok());
+      CHECK(market.all.report_tasks({.token = lease.token}).ok());
+    }
+    CHECK(lease_other("quick").first == slow.first);
     const JobId cancelled = market.submit(JobMarket::job(3));
     CHECK(market.all.cancel_job(cancelled).ok());
     market.check_books();
@@ -103,6 +115,8 @@ const Passed& passed_by_the_audit() {
       {"job_edges: a row less", edges},
       {"job_edges: a row more", edges},
       {"job_states.waiting", edges},
+      {"job_states.attempts", scheduling},
+      {"job_states.low_funds", words},
       {"job_states.priority", scheduling},
       {"job_states.ready", scheduling},
       {"job_states.fresh", ranges},
@@ -113,13 +127,18 @@ const Passed& passed_by_the_audit() {
       {"job_states.error", words},
       {"job_states.output", unsettled},
       {"leases.token", secret},
-      {"leases.first", ranges},
       {"leases.attempt", scheduling},
       {"leases.lost", scheduling},
       {"leases.worker", words},
       {"leases.host", words},
       {"leases.since", scheduling},
       {"leases.expires", scheduling},
+      {"leases.copied", scheduling},
+      {"job_times.job", scheduling},
+      {"job_times.bucket", scheduling},
+      {"job_times.count", scheduling},
+      {"job_times: a row less", scheduling},
+      {"job_times: a row more", scheduling},
       {"retries.task", ranges},
       {"retries.attempts", scheduling},
       {"retries.lost", scheduling},
@@ -146,6 +165,7 @@ const Passed& passed_by_the_audit() {
       {"job_events.at_us", words},
       {"job_events.body", words},
       {"a result for another task", ranges},
+      {"a lease of another task", ranges},
   };
   return list;
 }
@@ -214,6 +234,9 @@ TEST_CASE("each row of a job that is edited, removed or added is named by the au
        "INSERT INTO results SELECT job, first + 1, 1, 1, '[1]' FROM results WHERE job = 1; UPDATE "
        "job_states SET completed = completed + 1 WHERE number = 1"});
   trials.push_back({"a result for another task", "UPDATE results SET first = 5 WHERE job = 2"});
+  trials.push_back({"a lease of another task", "UPDATE leases SET first = first + 1 WHERE job = 2"});
+  trials.push_back(
+      {"a copy of another task", "UPDATE leases SET first = first - 1 WHERE job = 5 AND worker = 'slow'"});
   trials.push_back({"a hold less", "UPDATE jobs SET hold = hold - 1 WHERE number = 2"});
   trials.push_back({"a lock of another job", "UPDATE jobs SET lock = lock - 1 WHERE number = 2"});
   trials.push_back({"a payer of another job",
@@ -221,7 +244,7 @@ TEST_CASE("each row of a job that is edited, removed or added is named by the au
                     "account + 1 WHERE number = 2"});
   trials.push_back({"a spec and its hash of another job",
                     "UPDATE jobs SET spec = (SELECT spec FROM jobs WHERE number = 1), request = (SELECT "
-                    "request FROM jobs WHERE number = 1) WHERE number = 5"});
+                    "request FROM jobs WHERE number = 1) WHERE number = 6"});
 
   std::uint64_t named = 0, passed = 0;
   for (const Trial& trial : trials) {

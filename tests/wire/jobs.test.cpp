@@ -517,6 +517,33 @@ TEST_CASE("a result that readers of doubles would change fails its task, and the
   CHECK(yard.of(id).at("error.message").find("2^53") != std::string::npos);
 }
 
+TEST_CASE("CP-112: a page of what is held is full, whatever has ended in between") {
+  Yard yard;
+  std::vector<std::string> open;
+  for (int i = 0; i < 30; ++i) {
+    const std::string id = yard.submitted(1);
+    if (i % 10 == 9)
+      open.push_back(id);
+    else
+      REQUIRE(yard.cancel(id).status == 200);
+  }
+  for (const std::size_t limit : {std::size_t{1}, std::size_t{2}, std::size_t{3}, std::size_t{4}}) {
+    CAPTURE(limit);
+    std::vector<std::string> seen;
+    std::string after;
+    do {
+      const Answer page = yard.get("/api/v1/account/holds?limit=" + std::to_string(limit) +
+                                   (after.empty() ? "" : "&after=" + after));
+      REQUIRE(page.status == 200);
+      REQUIRE(page.items() == std::min(limit, open.size() - seen.size()));
+      for (std::size_t i = 0; i < page.items(); ++i)
+        seen.push_back(page.at("items." + std::to_string(i) + ".job_id"));
+      after = page.find("next")->string() == nullptr ? "" : page.at("next");
+    } while (!after.empty());
+    CHECK(seen == open);
+  }
+}
+
 TEST_CASE("CP-110 to CP-113: what an account has, what it holds, and how that came about") {
   Yard yard;
   const std::string id = yard.submitted(2);

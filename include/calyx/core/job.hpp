@@ -5,11 +5,13 @@
 #pragma once
 
 #include <algorithm>
+#include <bit>
 #include <calyx/core/money.hpp>
 #include <calyx/core/time.hpp>
 #include <cstdint>
 #include <map>
 #include <optional>
+#include <span>
 #include <string>
 #include <string_view>
 #include <tuple>
@@ -198,6 +200,105 @@ constexpr std::int64_t retry_delay_ms(std::int64_t attempt, std::uint64_t dice) 
   std::int64_t most = retry_base_ms;
   for (std::int64_t i = 1; i < attempt && most < retry_cap_ms; ++i) most *= 2;
   return static_cast<std::int64_t>(dice % static_cast<std::uint64_t>(std::min(most, retry_cap_ms)));
+}
+
+// ── stragglers ──
+
+/// The bucket of a duration: exact below 8 ms, then four to each doubling.
+constexpr std::int64_t duration_bucket(std::int64_t ms) noexcept {
+  const auto whole = static_cast<std::uint64_t>(std::max<std::int64_t>(0, ms));
+  if (whole < 4) return static_cast<std::int64_t>(whole);
+  const auto doublings = static_cast<std::int64_t>(std::bit_width(whole)) - 3;  // beyond 4 ms
+  return 4 * doublings + (static_cast<std::int64_t>(whole) >> doublings);
+}
+/// The longest duration of `bucket`. Units: ms.
+constexpr std::int64_t longest_in(std::int64_t bucket) noexcept {
+  if (bucket < 4) return bucket;
+  const std::int64_t doublings = bucket / 4 - 1;
+  return ((bucket % 4 + 5) << doublings) - 1;
+}
+
+/// How many tasks took a time of `bucket`.
+struct DurationCount {
+  std::int64_t bucket = 0;
+  std::uint64_t count = 0;
+};
+
+/// What three of four durations do not exceed, rounded up to their bucket's longest. `times` are in the order
+/// of their buckets; of none it is 0. Units: ms.
+constexpr std::int64_t p75_ms(std::span<const DurationCount> times) noexcept {
+  std::uint64_t all = 0, seen = 0;
+  for (const DurationCount& time : times) all += time.count;
+  for (const DurationCount& time : times) {
+    seen += time.count;
+    if (seen >= all - all / 4) return longest_in(time.bucket);
+  }
+  return 0;
+}
+
+inline constexpr std::uint64_t straggler_samples_min = 10;
+inline constexpr std::int64_t straggler_least_ms = 30'000;
+
+/// Whether so many of a job's tasks have ended that those which still run may be stragglers: three of four.
+constexpr bool nears_its_end(std::uint64_t tasks, std::uint64_t ended) noexcept {
+  return ended >= tasks - tasks / 4;
+}
+
+/// For how long a task must have run for a second copy of it to be handed out, where `times` are those of
+/// the tasks that completed; nothing while these are too few to tell. Units: ms.
+constexpr std::optional<std::int64_t> straggler_ms(std::span<const DurationCount> times) noexcept {
+  std::uint64_t samples = 0;
+  for (const DurationCount& time : times) samples += time.count;
+  if (samples < straggler_samples_min) return std::nullopt;
+  return std::max(2 * p75_ms(times), straggler_least_ms);
+}
+
+// ── how much at once ──
+
+inline constexpr std::int64_t shared_from_ms = 10;
+
+/// How many of the `left` tasks that nobody had yet one lease may take, so that no worker sits on the last
+/// ones while others idle: an even share of half of them ("guided self-scheduling") among `workers`, with
+/// the one that asks. All of them where a task takes less than `shared_from_ms`, since a lease has a cost
+/// too, or nobody knows yet.
+constexpr std::uint64_t lease_share(std::uint64_t left, std::uint64_t workers,
+                                    std::int64_t mean_ms) noexcept {
+  if (mean_ms < shared_from_ms || left == 0) return left;
+  const std::uint64_t shares = 2 * std::max<std::uint64_t>(1, workers);
+  return (left - 1) / shares + 1;
+}
+
+// ── whether the money lasts ──
+
+/// What a job spends. Units: micro-FLOPS.
+struct Spending {
+  Wide left = 0;               ///< Held, and not charged.
+  Wide charged = 0;            ///< For
+  std::uint64_t attempts = 0;  ///< so many attempts.
+  Wide each = 0;               ///< What another attempt may cost at most, which must be left for it to begin.
+  std::uint64_t tasks = 0;
+  std::uint64_t tasks_left = 0;  ///< Of them, have not ended.
+};
+
+/// For how many of its `tasks_left` the money lasts, if an attempt goes on costing what it did so far and
+/// each task takes one; nothing where that is all of them, or too little was tried to tell.
+constexpr std::optional<std::uint64_t> runs_short(const Spending& job) noexcept {
+  const std::uint64_t enough = std::min<std::uint64_t>(10, job.tasks / 10 + 1);
+  if (job.attempts < enough || job.charged <= 0) return std::nullopt;
+  if (job.left < job.each) return job.tasks_left == 0 ? std::nullopt : std::optional<std::uint64_t>(0);
+  // One more begins as long as its worst case is left: (left - each) / (charged / attempts), and that one.
+  const Wide lasts = (job.left - job.each) * static_cast<Wide>(job.attempts) / job.charged + 1;
+  if (lasts >= static_cast<Wide>(job.tasks_left)) return std::nullopt;
+  return static_cast<std::uint64_t>(lasts);
+}
+
+/// In how long `left` is spent, where `charged` was in `ran_us`; nothing where that is a thousand years, or
+/// no time has passed. Units: us.
+constexpr std::optional<std::int64_t> spent_in_us(Wide left, Wide charged, std::int64_t ran_us) noexcept {
+  constexpr Wide most = Wide{365'000} * 86'400 * us_per_second;
+  if (charged <= 0 || ran_us <= 0) return std::nullopt;
+  const Wide us = left * ran_us / charged;
+  return us < most ? std::optional(static_cast<std::int64_t>(us)) : std::nullopt;
 }
 
 // ── whose turn it is ──
