@@ -249,7 +249,9 @@ TEST_CASE("a job nears its end when three of four tasks have ended") {
   CHECK(core::nears_its_end(UINT64_MAX, UINT64_MAX - UINT64_MAX / 4));
 }
 
-TEST_CASE("a lease takes an even share of half of what is left, unless its tasks are short") {
+TEST_CASE(
+    "a lease takes an even share of half of what is left, unless its worker is alone or its tasks are "
+    "short") {
   struct Row {
     const char* says;
     std::uint64_t left, workers;
@@ -257,16 +259,17 @@ TEST_CASE("a lease takes an even share of half of what is left, unless its tasks
     std::uint64_t expected;
   };
   const Row rows[] = {
-      {"half of it for one alone", 100, 1, 10, 50},
-      {"short tasks are taken whole", 100, 1, 9, 100},
+      {"who works alone leaves none", 100, 1, 10, 100},
+      {"half of it among two", 100, 2, 10, 25},
+      {"short tasks are taken whole", 100, 2, 9, 100},
       {"also where many work", 1'000'000, 64, 0, 1'000'000},
       {"half of it among four", 100, 4, 1'000, 13},
       {"the last one", 1, 8, 1'000, 1},
       {"one each", 16, 8, 1'000, 1},
       {"and a bit", 17, 8, 1'000, 2},
-      {"nobody is one", 100, 0, 1'000, 50},
+      {"nobody is alone", 100, 0, 1'000, 100},
       {"nothing is left", 0, 4, 1'000, 0},
-      {"as many as there may be", UINT64_MAX, 1, 1'000, std::uint64_t{1} << 63},
+      {"as many as there may be", UINT64_MAX, 2, 1'000, std::uint64_t{1} << 62},
   };
   for (const Row& row : rows) {
     CAPTURE(row.says);

@@ -503,7 +503,7 @@ TEST_CASE("a reduction goes on without what failed, and a job of the rest reduce
 
 TEST_CASE("a level of a reduction is not begun before the one below has ended") {
   Yard yard(Yard::bare());
-  const JobId id = yard.market.submit(joining());
+  yard.market.submit(joining());
   const LeaseAsked asked{.worker = "w", .images = {std::string(any_image)}, .tasks_max = 100};
   const auto lease = [&] { return yard.market.all.lease_tasks(asked).value(); };
   const auto ends = [&](const Lease& one) {

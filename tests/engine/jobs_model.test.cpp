@@ -491,7 +491,7 @@ class World {
       out.fresh = room ? std::min(out.fresh, static_cast<std::uint64_t>(job.parallel - job.busy())) : 0;
     if (job.each() > 0) out.fresh = std::min(out.fresh, static_cast<std::uint64_t>(job.free() / job.each()));
     // So that the last ones are left for all, of what takes its time.
-    if (job.attempts > 0 && job.ran_ms / job.attempts >= 10)
+    if (job.attempts > 0 && job.ran_ms / job.attempts >= 10 && leases_of(number) != 0)
       out.fresh = std::min(out.fresh, half_shared(job.tasks.size() - job.fresh, leases_of(number) + 1));
     if (out.fresh == 0 && room && job.nears_its_end()) out.straggler = straggler_of(number, worker);
     out.certain = out.retry_certain || out.fresh > 0 || out.straggler.has_value();

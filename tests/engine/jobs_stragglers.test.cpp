@@ -413,3 +413,26 @@ TEST_CASE("how long tasks took is kept of idempotent jobs alone, until they end"
       CHECK(Raw(options.path).number("SELECT count(*) FROM job_times") == 0);
     }
 }
+
+TEST_CASE("of a job's last tasks a worker gets a share, if they take their time and others are at it too") {
+  struct Row {
+    const char* says;
+    std::int64_t price, task_ms;
+    bool others;
+    std::uint64_t count;
+  };
+  const Row rows[] = {{"half of what is left, among two", second_micro, 10, true, 10},
+                      {"short tasks are taken whole", second_micro, 9, true, 39},
+                      {"and what costs nothing, of which no time is kept", 0, 10, true, 39},
+                      {"who is alone takes them all", second_micro, 10, false, 39}};
+  for (const Row& row : rows) {
+    CAPTURE(row.says);
+    JobMarket market;
+    market.price(row.price);
+    market.submit(JobMarket::job(41));
+    CHECK(market.done(market.lease(), 1, row.task_ms).ok());
+    const Lease other = market.lease();
+    if (!row.others) CHECK(market.done(other, 1, row.task_ms).ok());
+    CHECK(market.lease(256).count == row.count);
+  }
+}

@@ -335,8 +335,8 @@ TEST_CASE("workers that share a market may be killed at any moment, and no task 
   std::string fault;
   constexpr std::uint64_t seed = 20'261'128;
   Dice dice(seed);
-  const std::uint64_t markets = by_scale<std::uint64_t>(2, 6, 40);
-  const std::uint64_t rounds = by_scale<std::uint64_t>(3, 8, 20);
+  const std::uint64_t markets = by_scale<std::uint64_t>(2, 8, 40);
+  const std::uint64_t rounds = by_scale<std::uint64_t>(3, 15, 25);
   for (std::uint64_t market = 0; market < markets && fault.empty(); ++market) {
     const store::Scratch folder;
     fault = kill_again_and_again(folder / "market.db", market % 2 == 0 ? 1 : 4, rounds, dice, tally);
@@ -348,7 +348,7 @@ TEST_CASE("workers that share a market may be killed at any moment, and no task 
           tally.tasks, " tasks answered for, ", ms, " ms");
   testing::told("workers of jobs killed", tally.kills);
   testing::told("tasks answered for over kills", tally.tasks);
-  CHECK(tally.kills >= by_scale<std::uint64_t>(15, 60, 300));
+  CHECK(tally.kills >= by_scale<std::uint64_t>(15, 300, 2'500));
   CHECK(tally.tasks > 0);
 }
 

@@ -259,13 +259,12 @@ inline constexpr std::int64_t shared_from_ms = 10;
 
 /// How many of the `left` tasks that nobody had yet one lease may take, so that no worker sits on the last
 /// ones while others idle: an even share of half of them ("guided self-scheduling") among `workers`, with
-/// the one that asks. All of them where a task takes less than `shared_from_ms`, since a lease has a cost
-/// too, or nobody knows yet.
+/// the one that asks. All of them where it works alone, and where a task takes less than `shared_from_ms`,
+/// since a lease has a cost too, or nobody knows yet.
 constexpr std::uint64_t lease_share(std::uint64_t left, std::uint64_t workers,
                                     std::int64_t mean_ms) noexcept {
-  if (mean_ms < shared_from_ms || left == 0) return left;
-  const std::uint64_t shares = 2 * std::max<std::uint64_t>(1, workers);
-  return (left - 1) / shares + 1;
+  if (mean_ms < shared_from_ms || workers < 2 || left == 0) return left;
+  return (left - 1) / (2 * workers) + 1;
 }
 
 // ── whether the money lasts ──
