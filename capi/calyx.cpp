@@ -16,6 +16,7 @@
 #include "guard.hpp"
 #include "handles.hpp"
 #include "json/reader.hpp"
+#include "opened.hpp"
 #include "wire/router.hpp"
 
 namespace calyx::capi {
@@ -69,9 +70,6 @@ struct Answer {
   std::string piece;
 };
 
-Result<std::shared_ptr<Engine>> engine_of(const calyx_engine* handle) {
-  return HandleTable::current().find<Engine>(Kind::engine, handle);
-}
 Result<std::shared_ptr<Answer>> answer_of(const calyx_response* handle) {
   return HandleTable::current().find<Answer>(Kind::response, handle);
 }
@@ -269,8 +267,8 @@ Result<Done> open(const calyx_options* options, calyx_engine*& out) {
   CALYX_TRY(const calyx_options understood_options, options_of(options));
   CALYX_TRY(Options asked, engine_options(understood_options));
   CALYX_TRY(Engine opened, Engine::open(std::move(asked)));
-  auto engine = std::make_shared<Engine>(std::move(opened));
-  CALYX_TRY(void* const handle, HandleTable::current().put(Kind::engine, std::move(engine)));
+  auto market = std::make_shared<Opened>(std::move(opened));
+  CALYX_TRY(void* const handle, HandleTable::current().put(Kind::engine, std::move(market)));
   out = static_cast<calyx_engine*>(handle);
   return Done{};
 }
@@ -307,12 +305,6 @@ Result<Done> verify(const char* receipt, std::size_t size, const char* jwks_json
   return Done{};
 }
 
-Result<Done> worker_start(const calyx_engine* handle, const char* options_json) {
-  CALYX_TRY(const auto engine, engine_of(handle));
-  if (options_json != nullptr) CALYX_CHECK(text_at("options_json", options_json, headers_bytes_max));
-  return fail(Reason::unsupported, "calyx " CALYX_VERSION " has no jobs for a worker to run");
-}
-
 }  // namespace
 }  // namespace calyx::capi
 
@@ -325,9 +317,10 @@ calyx_status calyx_open(const calyx_options* options, calyx_engine** out) noexce
 
 void calyx_close(calyx_engine* engine) noexcept {
   guarded_end([&] {
-    const auto held = std::static_pointer_cast<Engine>(HandleTable::current().take(Kind::engine, engine));
-    // Whoever waits for news holds it until then.
-    if (held != nullptr) held->end_streams();
+    const auto held = std::static_pointer_cast<Opened>(HandleTable::current().take(Kind::engine, engine));
+    if (held == nullptr) return;
+    held->engine.end_streams();  // whoever waits for news holds it until then
+    held->ask_workers_to_stop();
   });
 }
 
@@ -398,14 +391,6 @@ calyx_status calyx_public_key(calyx_engine* engine, calyx_text* out) noexcept {
 calyx_status calyx_verify_receipt(const char* receipt, size_t size, const char* jwks_json, size_t jwks_size,
                                   int* verified) noexcept {
   return guarded([&] { return capi::verify(receipt, size, jwks_json, jwks_size, *verified); }, verified);
-}
-
-calyx_status calyx_worker_start(calyx_engine* engine, const char* options_json, calyx_worker** out) noexcept {
-  return guarded([&] { return capi::worker_start(engine, options_json); }, out);
-}
-
-void calyx_worker_stop(calyx_worker* worker) noexcept {
-  guarded_end([&] { static_cast<void>(worker); });  // none was ever started
 }
 
 void calyx_text_free(calyx_text* text) noexcept {

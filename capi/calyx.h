@@ -1,6 +1,7 @@
 /* calyx: an engine for GPU-compute markets, inside the caller's process. The whole C face.
  *
- * Start here: calyx_open, calyx_request, calyx_response_free, calyx_close.
+ * Start here: calyx_open, calyx_request, calyx_response_free, calyx_close; and calyx_register with
+ * calyx_worker_start, where functions of the host do jobs' tasks.
  *
  * Returns   a calyx_status; on anything but CALYX_OK the out-parameters are zeroed. A refusal is an
  *           answer: calyx_request gives CALYX_OK and the response says 403 and why.
@@ -12,7 +13,8 @@
  *           gives it back; giving back NULL or a zeroed value does nothing.
  * Handles   are looked up, never dereferenced. One that was given back, or is of another kind, or was made up
  *           is CALYX_INVALID, or 0 or NULL where no status is returned.
- * Threads   any thread may use an engine at any time; calls run concurrently and share commits.
+ * Threads   any thread may use an engine at any time; calls run concurrently and share commits. No thread is
+ *           started but a worker's.
  * Forks     in a child process what its parent opened is CALYX_UNAVAILABLE; the child opens its own.
  * Errors    calyx_last_error() describes the last call made on the same thread. */
 #ifndef CALYX_H
@@ -66,12 +68,13 @@ typedef struct calyx_text {
 /* How to open a market. Start from CALYX_OPTIONS_INIT and change what differs: it sets struct_size, by which
  * calyx knows which fields a caller was compiled with. New fields go last.
  *
- * The callbacks are made from any thread that calls calyx, more than one at a time, as long as the engine is
- * open or a call on it runs; they give 0 for done and anything else for failed (now_us gives the time). They
- * must not throw or jump out. Inside one, every call of calyx is CALYX_INVALID (or 0 or NULL), on whichever
- * engine, but for those that give back: calyx_close, calyx_response_free, calyx_worker_stop, calyx_text_free.
- * An engine that is closed there ends with the call that made the callback. calyx_last_error, calyx_version
- * and calyx_abi_version may be asked too. */
+ * The callbacks are made from any thread that calls calyx, and from workers', more than one at a time, as
+ * long as the engine is open, a call on it runs or a worker of it stands; they give 0 for done and anything
+ * else for failed (now_us gives the time). They must not throw or jump out. Inside one, every call of calyx
+ * is CALYX_INVALID (or 0 or NULL), on whichever engine, but for those that give back: calyx_close,
+ * calyx_response_free, calyx_worker_stop (which says what it then does), calyx_text_free. An engine that is
+ * closed there ends with the call that made the callback. calyx_last_error, calyx_version and
+ * calyx_abi_version may be asked too. */
 typedef struct calyx_options {
   size_t struct_size; /* 8 to 4096, and no cut inside a field */
   const char*
@@ -96,8 +99,9 @@ CALYX_API CALYX_CHECKED calyx_status calyx_open(const calyx_options* options,
                                                 calyx_engine** out) CALYX_NOEXCEPT;
 
 /* Gives an engine back. Waits for no one: a call under way on another thread ends as if nothing had happened,
- * and the last one to end closes the file. Bodies that are streamed end, also for who waits on them.
- * Responses and texts outlive their engine. */
+ * and the last one to end closes the file. Bodies that are streamed end, also for who waits on them. Workers
+ * are asked to stop, and hold the file until they are given back. Responses and texts outlive their engine.
+ */
 CALYX_API void calyx_close(calyx_engine* engine) CALYX_NOEXCEPT;
 
 /* Answers one request of the wire contract. `method` (at most 32 bytes) and `target` (at most 8192; path and
@@ -150,10 +154,86 @@ CALYX_API CALYX_CHECKED calyx_status calyx_verify_receipt(const char* receipt, s
                                                           const char* jwks_json, size_t jwks_size,
                                                           int* verified) CALYX_NOEXCEPT;
 
-/* Starts threads that run jobs; this version has no jobs and answers CALYX_UNSUPPORTED. `options_json` is a
- * JSON object or NULL. Owns: *out, given back with calyx_worker_stop, before its engine. */
+/* What a host's function is for. */
+#define CALYX_KIND_TASK 1u       /* jobs with "task": its name */
+#define CALYX_KIND_RECIPE 2u     /* jobs with "recipe": its name, which GET /api/v1/recipes lists */
+#define CALYX_KIND_SETTLEMENT 3u /* this and what follows: CALYX_UNSUPPORTED in this version */
+#define CALYX_KIND_TRANSPORT 4u
+#define CALYX_KIND_CONTAINER 5u
+
+/* One call of a host's function, for the functions calyx_call_...; a handle that stands until the function
+ * has returned. The function may hand it to threads, whose calls its end waits for; later ones are
+ * CALYX_INVALID. */
+typedef struct calyx_call calyx_call;
+
+/* What is to be done. Lives until the function has returned. calyx sets struct_size, by which a function
+ * knows which fields there are. New fields go last. */
+typedef struct calyx_input {
+  size_t struct_size;
+  const char* payload; /* JSON; ends in a NUL that payload_size does not count */
+  size_t payload_size;
+  const char* job_id;
+  uint64_t index;  /* of the task in its job, from 0 */
+  int64_t attempt; /* from 1 */
+} calyx_input;
+
+/* Does one task. Gives 0 when it is done: what it replied is the result, JSON, and null without a reply.
+ * Gives anything else when it failed: what it replied is the error. It is called on the threads of all
+ * workers at once and must not jump out; it may call calyx. Of an engine that was closed meanwhile calls are
+ * CALYX_INVALID, and calyx_worker_stop waits for nobody there. */
+typedef int (*calyx_function)(void* ctx, calyx_call* call, const calyx_input* input);
+
+/* Called once, on any thread that calls calyx or is a worker's, when `ctx` is needed no more. What holds
+ * inside the callbacks of calyx_options holds here. */
+typedef void (*calyx_drop)(void* ctx);
+
+/* Makes `function` what jobs of a name do in this engine's workers; a name that is taken is replaced, and
+ * calls under way end as they began. `options_json` (at most 65536 bytes) is a JSON object: of a task
+ * {"name"}; of a recipe {"name", "summary", "payload_schema", "operations": [...], "artifact_inputs": [...]},
+ * of which all but the name may be left out, and whose schema is for its users to read: the function judges
+ * the payload. A member that is wrong or that nobody knows is CALYX_INVALID, and calyx_last_error says where.
+ * `ctx` or NULL. Owns: ctx is calyx's from CALYX_OK on: `drop`, or NULL, gets it back when the name was
+ * replaced or the engine has gone, and no call is left. On anything but CALYX_OK it stays the caller's, and
+ * `drop` is not called. */
+CALYX_API CALYX_CHECKED calyx_status calyx_register(calyx_engine* engine, uint32_t kind,
+                                                    const char* options_json, calyx_function function,
+                                                    void* ctx, calyx_drop drop) CALYX_NOEXCEPT;
+
+/* Tells how far a task is, as often as one likes: a JSON object of at most 65536 bytes, which the job's
+ * readers see with its task. It may be kept back, or lost with its worker. */
+CALYX_API CALYX_CHECKED calyx_status calyx_call_progress(calyx_call* call, const char* json,
+                                                         size_t size) CALYX_NOEXCEPT;
+
+/* Whether to stop. CALYX_OK: go on. CALYX_STOPPED: the job was cancelled or the task's time is over, and what
+ * the function gives is lost; or the worker stops, and what it gives still counts. Cheap to ask. A cancel is
+ * heard of within ten seconds, and sooner where progress is told. */
+CALYX_API CALYX_CHECKED calyx_status calyx_call_cancelled(calyx_call* call) CALYX_NOEXCEPT;
+
+/* Says the result or the error, of which the function's return value decides: at most 67108864 bytes, without
+ * a NUL. A later reply replaces it. A result that is no JSON fails its task. */
+CALYX_API CALYX_CHECKED calyx_status calyx_call_reply(calyx_call* call, const char* text,
+                                                      size_t size) CALYX_NOEXCEPT;
+
+/* Starts threads that do the tasks of jobs, until they are stopped. `options_json` (at most 65536 bytes) is a
+ * JSON object, whose members may all be left out, or NULL:
+ *   name             who it is, 1 to 128 bytes; "local"
+ *   threads          1 to 1024; 1. One more keeps leases alive
+ *   tasks_max        how many tasks a thread takes at once, 1 to 4096; 256
+ *   host_wallet_id   the wallet that is paid; the market's house wallet
+ *   has              {"cpu", "memory_mb", "gpu_count", "gpu_memory_mb", "storage_gb", "profile"}: a job that
+ *                    needs more is not for it
+ *   gpu_types        ["A100", ...]
+ *   commands         {"scratch", "helper", "readable": [...], "writable": [...], "network",
+ *                    "allow_bare_host", "containers", "bubblewrap", "roots": {image: folder}}: it also runs
+ *                    commands, whose files lie in `scratch`; in images by `containers` ("auto", "none" or a
+ *                    path of podman or docker), in `roots` by `bubblewrap` (likewise), else bare if allowed
+ * Owns: *out, given back with calyx_worker_stop, before or after its engine. */
 CALYX_API CALYX_CHECKED calyx_status calyx_worker_start(calyx_engine* engine, const char* options_json,
                                                         calyx_worker** out) CALYX_NOEXCEPT;
+
+/* Gives a worker back. Asks its tasks to stop, waits until they have, and lets others have the rest. Of two
+ * threads that give one back the second does not wait. Inside a host's function or callback it only asks, and
+ * the worker still stands: what it would wait for could wait for it. Somebody outside gives it back. */
 CALYX_API void calyx_worker_stop(calyx_worker* worker) CALYX_NOEXCEPT;
 
 /* Wipes and gives back the letters, and zeroes *text. `text` or NULL. */

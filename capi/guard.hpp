@@ -25,6 +25,7 @@ inline constexpr std::size_t last_error_bytes = 1024;
 struct Desk {
   char last_error[last_error_bytes];
   int callbacks;  ///< Callbacks of the host under way on this thread.
+  int functions;  ///< Functions of the host that do a task on this thread.
 };
 inline thread_local Desk desk;
 
@@ -68,28 +69,30 @@ class Callback {
   Callback& operator=(const Callback&) = delete;
 };
 
+/// Stands while a function of the host does a task. It runs inside no call, so it may call calyx; but its
+/// worker waits for it, so it waits for no worker.
+class Inside {
+ public:
+  Inside() noexcept { ++desk.functions; }
+  ~Inside() {
+    --desk.functions;
+    clear_last_error();
+  }
+  Inside(const Inside&) = delete;
+  Inside& operator=(const Inside&) = delete;
+};
+
+/// What `guarded` does, once for all functions. `work` is called with `of`.
+calyx_status run_guarded(bool outs_given, Result<Done> (*work)(void* of), void* of) noexcept;
+
 /// Runs `work`, which gives a `Result<Done>`, as one function of the C ABI: clears the error detail, zeroes
 /// the out-parameters and refuses a NULL among them, lets no exception pass.
 template <class Work, class... Out>
-calyx_status guarded(Work&& work, Out*... outs) noexcept {
-  clear_last_error();
+calyx_status guarded(Work work, Out*... outs) noexcept {
   bool all_given = true;
   ((outs != nullptr ? static_cast<void>(*outs = Out{}) : static_cast<void>(all_given = false)), ...);
-  if (!all_given) return status_of(Reason::field_missing, "an out-parameter is NULL");
-  if (desk.callbacks != 0)
-    return status_of(Reason::handle_invalid, "a callback must not call calyx: it runs inside a call already");
-  try {
-    const Result<Done> done = work();
-    return done.ok() ? CALYX_OK : status_of(done.error());
-  } catch (const Failure& failure) {
-    return status_of(failure.error());
-  } catch (const std::bad_alloc&) {
-    return status_of(Reason::no_memory, "memory ran out");
-  } catch (const std::exception& error) {
-    return status_of(Reason::internal, error.what());
-  } catch (...) {
-    return status_of(Reason::internal, "something that is no std::exception was thrown");
-  }
+  return run_guarded(
+      all_given, [](void* of) -> Result<Done> { return (*static_cast<Work*>(of))(); }, &work);
 }
 
 /// The same for a function that gives back: there is nobody to tell, and a callback may do it.

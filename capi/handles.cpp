@@ -37,7 +37,10 @@ std::atomic<HandleTable*> table_now{nullptr};
 
 }  // namespace
 
-const char* noun(Kind kind) noexcept { return kind == Kind::engine ? "engine" : "response"; }
+const char* noun(Kind kind) noexcept {
+  constexpr const char* nouns[] = {"", "engine", "response", "worker", "call"};
+  return nouns[static_cast<std::size_t>(kind)];
+}
 
 HandleTable& HandleTable::current() {
   const std::int64_t process = ::getpid();

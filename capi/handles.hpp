@@ -19,7 +19,7 @@
 
 namespace calyx::capi {
 
-enum class Kind : std::uint8_t { engine = 1, response = 2 };
+enum class Kind : std::uint8_t { engine = 1, response = 2, worker = 3, call = 4 };
 
 /// Handles that stand at one time, of all kinds together. A host that holds so many does not give back.
 inline constexpr std::size_t handles_max = 1 << 16;

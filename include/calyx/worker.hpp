@@ -104,6 +104,8 @@ class CALYX_EXPORT Worker {
   /// Lets the tasks that run come to their end, as `TaskCall::stopped` asks them to, gives the rest back, and
   /// waits for its threads.
   void stop() noexcept;
+  /// Asks it to stop and waits for nobody: its threads end once their tasks do, and `stop` waits for that.
+  void ask_to_stop() noexcept;
 
  private:
   explicit Worker(std::unique_ptr<Crew> crew);

@@ -128,6 +128,7 @@ void Devices::give_back(const std::string& numbers) {
 }
 
 Result<std::unique_ptr<Commands>> Commands::open(const CommandOptions& options, std::int64_t gpu_count) {
+  CALYX_CHECK(Places::check(options));
   runner::Options wanted;
   wanted.scratch = options.scratch;
   wanted.helper = options.helper;

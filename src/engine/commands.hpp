@@ -35,7 +35,8 @@ class Devices {
 /// Threads: any; each call runs one task.
 class Commands {
  public:
-  /// `gpu_count` is how many GPUs tasks share. Fails: as `Places::find`; as `runner::Runner::open`.
+  /// `gpu_count` is how many GPUs tasks share. Fails: as `Places::check`, `runner::Runner::open` and
+  /// `Places::find`.
   static Result<std::unique_ptr<Commands>> open(const CommandOptions& options, std::int64_t gpu_count);
 
   const Places& places() const noexcept { return *places_; }

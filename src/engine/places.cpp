@@ -43,6 +43,12 @@ Error not_a_tool(const char* field, const std::string& said) {
               core::json::object({{"field", field}}));
 }
 
+Error no_place(const std::string& why) {
+  return fail(Reason::bare_host_refused,
+              "commands have no place to run: " + why + ", and allow_bare_host is not set",
+              core::json::object({{"field", "/commands/allow_bare_host"}}));
+}
+
 }  // namespace
 
 Places::Places(const CommandOptions& options, runner::Runner& runner)
@@ -53,7 +59,7 @@ bool Places::works(const std::string& program, Words words) const {
   return runner_.run(tool_task(std::move(words), answer_ms)).how == runner::How::succeeded;
 }
 
-Result<std::unique_ptr<Places>> Places::find(const CommandOptions& options, runner::Runner& runner) {
+Result<Done> Places::check(const CommandOptions& options) {
   if (!is_path_or(options.containers, {automatic, none}))
     return not_a_tool("/commands/containers", options.containers);
   if (!is_path_or(options.bubblewrap, {automatic, none}))
@@ -62,7 +68,13 @@ Result<std::unique_ptr<Places>> Places::find(const CommandOptions& options, runn
     if (root.image.empty() || !is_path_or(root.folder, {}))
       return fail(Reason::options_invalid, "an image's root is not named, or its folder is not absolute",
                   core::json::object({{"field", "/commands/roots"}}));
+  const bool no_roots = options.roots.empty() || options.bubblewrap == none;
+  if (!options.allow_bare_host && options.containers == none && no_roots)
+    return no_place("containers and roots are not used");
+  return Done{};
+}
 
+Result<std::unique_ptr<Places>> Places::find(const CommandOptions& options, runner::Runner& runner) {
   std::unique_ptr<Places> places(new Places(options, runner));
   const auto try_tool = [&](const std::string& program) {
     if (places->tool_ || program.empty()) return;
@@ -89,11 +101,7 @@ Result<std::unique_ptr<Places>> Places::find(const CommandOptions& options, runn
       places->works(bubble, {"--unshare-all", "--ro-bind", "/", "/", "--proc", "/proc", "/bin/true"}))
     places->bubble_ = Enclosure{.kind = Enclosure::Kind::bubblewrap, .program = bubble};
   if (!places->bare_ && !places->tool_ && !places->bubble_)
-    return fail(
-        Reason::bare_host_refused,
-        "commands have no place to run: neither podman nor docker answers, bubblewrap has no root to run "
-        "in, and allow_bare_host is not set",
-        core::json::object({{"field", "/commands/allow_bare_host"}}));
+    return no_place("neither podman nor docker answers, bubblewrap has no root or does not work here");
   return places;
 }
 

@@ -16,7 +16,10 @@ namespace calyx::engine {
 /// Threads: any.
 class Places {
  public:
-  /// Looks for the tools that `options` names, and asks each whether it works here.
+  /// Fails: `options_invalid`; `bare_host_refused` where `options` leave commands no place to run.
+  static Result<Done> check(const CommandOptions& options);
+  /// Looks for the tools that `options` name, which were checked, and asks each whether it works here. Fails:
+  /// `options_invalid`, when the one that is named by its path does not; `bare_host_refused`.
   static Result<std::unique_ptr<Places>> find(const CommandOptions& options, runner::Runner& runner);
 
   /// The images that a job may name; `any_image` stands for all. Without one nothing runs but what may run

@@ -382,9 +382,12 @@ class Crew {
     threads_.emplace_back([this] { heart_.beat_until(stop_); });
     for (unsigned i = 0; i < options_.threads; ++i) threads_.emplace_back([this] { work(); });
   }
-  void stop() noexcept {
+  void ask_to_stop() noexcept {
     stop_ = true;
     market_.workshop().knock();
+  }
+  void stop() noexcept {
+    ask_to_stop();
     for (std::thread& thread : threads_) thread.join();
     threads_.clear();
   }
@@ -420,6 +423,9 @@ Worker& Worker::operator=(Worker&&) noexcept = default;
 Worker::~Worker() = default;
 void Worker::stop() noexcept {
   if (crew_ != nullptr) crew_->stop();
+}
+void Worker::ask_to_stop() noexcept {
+  if (crew_ != nullptr) crew_->ask_to_stop();
 }
 
 Result<Worker> Worker::start(Engine& engine, WorkerOptions options) {

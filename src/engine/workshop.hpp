@@ -14,14 +14,17 @@ namespace calyx::engine {
 
 class Workshop {
  public:
+  // What had the name goes outside the lock: what it holds of the host's may have an end of its own.
   void put_task(const std::string& name, TaskFunction run) {
+    auto task = std::make_shared<const TaskFunction>(std::move(run));
     const std::lock_guard lock(mutex_);
-    tasks_[name] = std::make_shared<const TaskFunction>(std::move(run));
+    tasks_[name].swap(task);
   }
-  void put_recipe(RecipeDefinition recipe) {
+  void put_recipe(RecipeDefinition given) {
+    auto recipe = std::make_shared<const RecipeDefinition>(std::move(given));
+    const std::string name = recipe->name;
     const std::lock_guard lock(mutex_);
-    std::string name = recipe.name;
-    recipes_[std::move(name)] = std::make_shared<const RecipeDefinition>(std::move(recipe));
+    recipes_[name].swap(recipe);
   }
   std::shared_ptr<const TaskFunction> task(const std::string& name) const {
     const std::lock_guard lock(mutex_);

@@ -119,6 +119,15 @@ void Fields::read(std::string_view name, std::vector<std::string>& out) {
   if (const json::Value* value = need(name)) read_present(name, *value, out);
 }
 
+void Fields::read(std::string_view name, bool& out) {
+  const json::Value* value = find(name);
+  if (value == nullptr || value->is_null()) return;
+  if (value->boolean() != nullptr)
+    out = *value->boolean();
+  else
+    fault(wrong_type(pointer_to(name), *value, "true or false"));
+}
+
 void Fields::read_optional(std::string_view name, std::string& out) {
   const json::Value* value = find(name);
   if (value == nullptr || value->is_null()) return;
@@ -355,6 +364,20 @@ Result<WalletTransfer> read_transfer(Fields& fields, WalletId from) {
   fields.read_optional("reference", asked.reference);
   CALYX_CHECK(fields.done());
   return asked;
+}
+
+void read_requirements(Fields& fields, core::Requirements& has) {
+  const auto read = [&](std::string_view name, std::int64_t& out) {
+    std::optional<std::int64_t> given;
+    fields.read(name, given);
+    if (given) out = *given;
+  };
+  read("cpu", has.cpu);
+  read("memory_mb", has.memory_mb);
+  read("gpu_count", has.gpu_count);
+  read("gpu_memory_mb", has.gpu_memory_mb);
+  read("storage_gb", has.storage_gb);
+  fields.read_optional("profile", has.profile);
 }
 
 }  // namespace calyx::wire

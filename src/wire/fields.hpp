@@ -40,6 +40,8 @@ class Fields {
   void read(std::string_view name, core::Digest& out);  ///< `sha256:` and 64 hex digits, or these alone.
   void read(std::string_view name, WalletId& out);      ///< Fails later: `wallet_unknown` with the field.
   void read(std::string_view name, std::vector<std::string>& out);
+  /// May be left out, or null: then `out` stays as it is.
+  void read(std::string_view name, bool& out);
 
   template <class T>
   void read(std::string_view name, std::optional<T>& out) {
@@ -128,5 +130,8 @@ Result<Earn> read_earn(Fields& fields, WalletId host);
 Result<Release> read_release(Fields& fields, WalletId wallet);
 Result<TopUp> read_topup(Fields& fields, WalletId wallet);
 Result<WalletTransfer> read_transfer(Fields& fields, WalletId from);
+
+/// What a worker has: the members of its `has`, each of which may be left out.
+void read_requirements(Fields& fields, core::Requirements& has);
 
 }  // namespace calyx::wire

@@ -313,7 +313,7 @@ inline constexpr Note notes[] = {
      "tasks_max:int has:object",
      "lease:object"},
     {post, "/api/v1/workers/report", workers, "Say how leased tasks went; with no outcome it is a heartbeat",
-     "", "lease_id! first:int gives_back:bool outcomes:array", "left:int expires_at"},
+     "", "lease_id! first:int gives_back:bool outcomes:array progress:object", "left:int expires_at"},
     {get, "/health", ops, "Whether the process answers", "", "", "status"},
     {get, "/live", ops, "The same", "", "", "status"},
     {get, "/ready", ops, "Whether the market's file is read; 503 until then", "", "", "status"},

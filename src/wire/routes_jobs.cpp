@@ -158,27 +158,6 @@ void append_settings(std::string& out, const core::Prices& prices) {
   members.close();
 }
 
-void read_requirements(Fields& fields, LeaseAsked& asked) {
-  const json::Value* has = fields.find("has");
-  if (has == nullptr || has->is_null()) return;
-  Fields inner(*has, "/has");
-  const auto read = [&](std::string_view name, std::int64_t& out) {
-    std::optional<std::int64_t> given;
-    inner.read(name, given);
-    if (given) out = *given;
-  };
-  read("cpu", asked.has.cpu);
-  read("memory_mb", asked.has.memory_mb);
-  read("gpu_count", asked.has.gpu_count);
-  read("gpu_memory_mb", asked.has.gpu_memory_mb);
-  read("storage_gb", asked.has.storage_gb);
-  inner.read_optional("profile", asked.has.profile);
-  std::optional<std::vector<std::string>> types;
-  inner.read("gpu_types", types);
-  if (types) asked.gpu_types = *std::move(types);
-  if (Result<Done> done = inner.done(); !done.ok()) fields.fault(done.error());
-}
-
 /// A token is told as a decimal string: it is a secret, and no number to reckon with.
 Result<std::int64_t> read_token(Fields& fields) {
   std::string text;
@@ -581,15 +560,17 @@ Result<Response> lease_tasks(Call& call) {
   if (recipes) asked.recipes = *std::move(recipes);
   fields.read("images", images);
   if (images) asked.images = *std::move(images);
-  if (const json::Value* commands = fields.find("commands"); commands != nullptr && !commands->is_null()) {
-    if (commands->boolean() == nullptr)
-      fields.fault(field_fault(Reason::field_type, "/commands", "must be true or false"));
-    else
-      asked.commands = *commands->boolean();
-  }
+  fields.read("commands", asked.commands);
   fields.read("tasks_max", most);
   if (most) asked.tasks_max = static_cast<std::uint64_t>(std::max<std::int64_t>(0, *most));
-  read_requirements(fields, asked);
+  if (const json::Value* has = fields.find("has"); has != nullptr && !has->is_null()) {
+    Fields inner(*has, "/has");
+    read_requirements(inner, asked.has);
+    std::optional<std::vector<std::string>> types;
+    inner.read("gpu_types", types);
+    if (types) asked.gpu_types = *std::move(types);
+    if (Result<Done> done = inner.done(); !done.ok()) fields.fault(done.error());
+  }
   CALYX_CHECK(fields.done());
   CALYX_TRY(const Lease lease, call.session->lease_tasks(asked));
   if (lease.count == 0) return json_response(200, R"({"lease":null})");
@@ -623,12 +604,8 @@ Result<Response> report_tasks(Call& call) {
   Report report;
   CALYX_TRY(report.token, read_token(fields));
   const json::Value* outcomes = fields.find("outcomes");
-  if (const json::Value* back = fields.find("gives_back"); back != nullptr && !back->is_null()) {
-    if (back->boolean() == nullptr)
-      fields.fault(field_fault(Reason::field_type, "/gives_back", "must be true or false"));
-    else
-      report.gives_back = *back->boolean();
-  }
+  fields.read("gives_back", report.gives_back);
+  const json::Value* progress = fields.find("progress");
   std::optional<std::int64_t> first;
   fields.read("first", first);
   if (first && *first < 0) fields.fault(field_fault(Reason::field_value, "/first", "must not be negative"));
@@ -649,6 +626,11 @@ Result<Response> report_tasks(Call& call) {
       }
       report.outcomes.push_back(*std::move(outcome));
     }
+  }
+  if (progress != nullptr && !progress->is_null()) {
+    if (!report.outcomes.empty() || report.gives_back)
+      return field_fault(Reason::field_value, "/progress", "is for a heartbeat, which has no outcomes");
+    report.progress = *progress;
   }
   CALYX_TRY(const Reported reported, call.session->report_tasks(report));
   std::string out;

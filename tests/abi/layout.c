@@ -38,6 +38,19 @@ HOLDS(options_now_us_at, offsetof(calyx_options, now_us) == 48);
 HOLDS(options_random_at, offsetof(calyx_options, random) == 56);
 HOLDS(options_sign_at, offsetof(calyx_options, sign) == 64);
 
+HOLDS(kind_task, CALYX_KIND_TASK == 1);
+HOLDS(kind_recipe, CALYX_KIND_RECIPE == 2);
+HOLDS(kind_settlement, CALYX_KIND_SETTLEMENT == 3);
+HOLDS(kind_transport, CALYX_KIND_TRANSPORT == 4);
+HOLDS(kind_container, CALYX_KIND_CONTAINER == 5);
+HOLDS(input_size, sizeof(calyx_input) == 48);
+HOLDS(input_struct_size_at, offsetof(calyx_input, struct_size) == 0);
+HOLDS(input_payload_at, offsetof(calyx_input, payload) == 8);
+HOLDS(input_payload_size_at, offsetof(calyx_input, payload_size) == 16);
+HOLDS(input_job_id_at, offsetof(calyx_input, job_id) == 24);
+HOLDS(input_index_at, offsetof(calyx_input, index) == 32);
+HOLDS(input_attempt_at, offsetof(calyx_input, attempt) == 40);
+
 int main(void) {
   calyx_options options = CALYX_OPTIONS_INIT;
   return options.struct_size == 72 && options.path == NULL && options.busy_timeout_ms == 5000 &&

@@ -225,6 +225,10 @@ struct Curious {
     refused(calyx_verify_receipt("x", 1, "{}", 2, &verified));
     calyx_worker* worker = nullptr;
     refused(calyx_worker_start(engine, nullptr, &worker));
+    refused(calyx_register(
+        engine, CALYX_KIND_TASK, R"({"name":"inside"})",
+        [](void*, calyx_call*, const calyx_input*) { return 0; }, nullptr, nullptr));
+    refused(calyx_call_cancelled(nullptr));
     const void* piece = nullptr;
     std::size_t size = 7;
     refused(calyx_response_next(response, 0, &piece, &size));

@@ -17,6 +17,7 @@ import shutil
 import signal
 import socket
 import subprocess
+import sys
 import threading
 import time
 
@@ -712,3 +713,112 @@ def test_an_artifact_is_as_long_as_its_answer_says(gateway):
             assert answer.headers["Content-Length"] == str(len(expected))
             assert answer.headers["X-Content-Type-Options"] == "nosniff"
         assert ask_on(connection, "GET", "/health")[0] == 200  # the connection is good for more
+
+
+FUNCTIONS = """
+import os, time
+def square(payload):
+    while not os.path.exists(payload["when"]):
+        time.sleep(0.01)
+    return {"x": payload["x"], "square": payload["x"] ** 2}
+"""
+
+
+def remote_worker(gateway, *options):
+    """The reference worker of the examples, as a process that has nothing of calyx but this gateway's URL."""
+    program = os.path.join(os.path.dirname(__file__), "..", "..", "examples", "jobs", "remote_worker.py")
+    return subprocess.Popen(
+        [sys.executable, program, gateway.url, *options],
+        env={"PATH": os.environ["PATH"], "CALYX_API_KEY": gateway.key},
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+
+
+def until(look):
+    """What `look` gives, once that is anything."""
+    deadline = time.monotonic() + 60
+    while not (seen := look()):
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+    return seen
+
+
+def ended(gateway, job):
+    state = gateway.ask("GET", f"/api/v1/jobs/{job}")[1]
+    return state if state["status"] in ("completed", "partial", "failed", "cancelled") else None
+
+
+def test_workers_elsewhere_do_a_job_and_one_that_is_stopped_leaves_the_rest_to_others(gateway, tmp_path):
+    (tmp_path / "functions.py").write_text(FUNCTIONS)
+    options = ("--functions", str(tmp_path / "functions.py"), "--task", "square")
+    when = tmp_path / "when"
+    items = [{"x": x, "when": str(when)} for x in range(20)]
+    status, submitted, _ = gateway.ask("POST", "/api/v1/jobs", {"task": "square", "fan_out": {"items": items}})
+    assert status == 201, submitted
+    job = submitted["job_id"]
+
+    def progress():
+        return gateway.ask("GET", f"/api/v1/jobs/{job}")[1]["progress"]
+
+    first = remote_worker(gateway, *options)
+    second = None
+    try:
+        until(lambda: progress()["running"] == 8)
+        first.send_signal(signal.SIGTERM)
+        assert (first.wait(timeout=30), first.stderr.read()) == (0, "")
+        assert progress() == {"tasks": 20, "completed": 0, "failed": 0, "running": 0, "queued": 20}
+        when.touch()
+        second = remote_worker(gateway, *options)
+        assert until(lambda: ended(gateway, job))["status"] == "completed"
+        _, results, _ = gateway.ask("GET", f"/api/v1/results/{job}")
+        assert results["result"] == [{"x": x, "square": x * x} for x in range(20)]
+        _, listed, _ = gateway.ask("GET", f"/api/v1/jobs/{job}/tasks")
+        assert {task["attempts"] for task in listed["tasks"]} == {1}
+    finally:
+        for worker in (first, second):
+            if worker is not None:
+                worker.terminate()
+                assert worker.wait(timeout=30) == 0
+
+
+def test_a_worker_elsewhere_runs_commands_in_its_own_folder_of_the_project(gateway, tmp_path):
+    folder = tmp_path / "projects" / "my-proj"
+    folder.mkdir(parents=True)
+    (folder / "script.py").write_text(SCRIPT)
+    packed = tmp_path / "code.tar.gz"
+    subprocess.run(["tar", "czf", packed, "-C", folder, "script.py"], check=True)
+    assert gateway.ask("POST", "/api/v1/projects", {"name": "my-proj"})[0] == 201
+    raw_type = {"Content-Type": "application/gzip"}
+    assert gateway.ask("POST", "/api/v1/projects/my-proj/push", packed.read_bytes(), headers=raw_type)[0] == 201
+    rows = [
+        ("the document's own", ["python3", "script.py"], "completed", None),
+        ("it fails", ["sh", "-c", "echo why >&2; exit 3"], "failed", "exit_nonzero"),
+        ("it leaves nothing", ["true"], "failed", "result_invalid"),
+        ("a NaN", ["sh", "-c", "echo NaN > $COMPUTALOT_TASK_RESULT"], "failed", "result_invalid"),
+        ("no such program", ["no-such-program"], "failed", "not_started"),
+        ("it takes too long", ["sleep", "60"], "failed", "timed_out"),
+    ]
+    worker = remote_worker(gateway, "--projects", str(tmp_path / "projects"))
+    try:
+        for says, command, status, code in rows:
+            job = {"runner_command": command, "payload": {"test": True}, "project": "my-proj"}
+            job["timeout_s"] = 1 if code == "timed_out" else 60
+            asked, submitted, _ = gateway.ask("POST", "/api/v1/jobs", job)
+            assert asked == 201, submitted
+            job = submitted["job_id"]
+            if code == "not_started":  # which is tried again, by others perhaps; nobody waits for that here
+                until(lambda job=job: gateway.ask("GET", f"/api/v1/jobs/{job}")[1]["started_at"])
+                assert gateway.ask("PUT", f"/api/v1/jobs/{job}/cancel")[0] == 200
+                continue
+            assert until(lambda job=job: ended(gateway, job))["status"] == status, says
+            (task,) = gateway.ask("GET", f"/api/v1/jobs/{job}/tasks")[1]["tasks"]
+            if code is None:
+                assert task["result"] == {"score": 0.95, "tested": True}
+            else:
+                assert task["error"]["code"] == code, says
+            said = gateway.ask("GET", f"/api/v1/jobs/{job}/output")[1]
+            assert {"completed": "scored", "exit_nonzero": "why"}.get(code or status, "") in said["stdout"]
+    finally:
+        worker.terminate()
+        assert (worker.wait(timeout=30), worker.stderr.read()) == (0, "")

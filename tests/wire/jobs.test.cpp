@@ -444,6 +444,30 @@ TEST_CASE("CP-95: a worker elsewhere leases tasks, stays heard of, and reports")
   CHECK(yard.lease().at("lease") == "null");
 }
 
+TEST_CASE("CP-95: a heartbeat tells how far the task is that runs, and every reader of the job sees it") {
+  Yard yard;
+  const std::string id = yard.submitted(2);
+  const std::string token = yard.lease(2).at("lease.lease_id");
+  const auto beat = [&](const std::string& more) { return yard.report(token, "", more); };
+  CHECK(beat(R"("progress":{"epoch":5,"loss":0.23})").at("left") == "2");
+  CHECK(yard.of(id, "/tasks").at("tasks.0.progress.epoch") == "5");
+  CHECK(yard.of(id, "/tasks").at("tasks.1.progress") == "null");
+  CHECK(yard.of(id, "/events").body.find("task_progress") != std::string::npos);
+  CHECK(beat(R"("progress":null)").status == 200);
+  CHECK(yard.of(id, "/tasks").at("tasks.0.progress.epoch") == "5");
+
+  // It is of the task at the front: an outcome moves that.
+  const std::string done = R"({"status":"completed","result":1,"ran_ms":1})";
+  CHECK(yard.report(token, done, R"("progress":{})").field() == "/progress");
+  CHECK(beat(R"("progress":{},"gives_back":true)").field() == "/progress");
+  CHECK(beat(R"("progress":[5])").field() == "/progress");
+  CHECK(beat(R"("progress":{"x":")" + std::string(65'536, 'x') + R"("})").field() == "/progress");
+  CHECK(beat(R"("progress":{"n":9007199254740992})").field() == "/progress");
+  CHECK(yard.report(token, done).at("left") == "1");
+  CHECK(beat(R"("progress":{"epoch":1},"first":1)").at("left") == "1");
+  CHECK(yard.of(id, "/tasks").at("tasks.1.progress.epoch") == "1");
+}
+
 TEST_CASE("CP-95: a lease that was not heard of for 30 seconds is 409, and its tasks are another's") {
   Yard yard;
   const std::string id = yard.submitted(1);

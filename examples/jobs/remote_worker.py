@@ -1,0 +1,120 @@
+"""A worker elsewhere. It needs a market's URL, an operator's key and Python's own library, and no calyx.
+
+    CALYX_API_KEY=cyx_op_... python3 remote_worker.py URL [--functions FILE --task NAME ...] [--projects FOLDER]
+
+Each task is a process, which finds its payload in the file COMPUTALOT_TASK_PAYLOAD and leaves its result in the
+file COMPUTALOT_TASK_RESULT: a function NAME(payload) of FILE, or a job's command, in FOLDER's folder of its project.
+SIGTERM stops it, and what it has not done is for others at once. It keeps no limit but timeout_s: trust what it runs.
+"""
+
+import argparse
+import contextlib
+import json
+import os
+import pathlib
+import signal
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+import urllib.error
+import urllib.request
+
+FUNCTION = """import json, os, runpy, sys
+payload = json.load(open(os.environ["COMPUTALOT_TASK_PAYLOAD"]))
+json.dump(runpy.run_path(sys.argv[1])[sys.argv[2]](payload), open(os.environ["COMPUTALOT_TASK_RESULT"], "w"))"""
+stopping = []  # a signal's handler may append to a list, where an Event could wait for itself
+
+
+def post(path, body):
+    """Asks the market; again for half a minute while it does not answer, for a lease is good that long."""
+    headers = {"X-API-Key": os.environ["CALYX_API_KEY"], "Content-Type": "application/json"}
+    for left in range(30, -1, -1):
+        try:
+            request = urllib.request.Request(arguments.url + path, json.dumps(body).encode(), headers)
+            with urllib.request.urlopen(request, timeout=20) as answer:
+                return json.load(answer)
+        except OSError as error:
+            code = error.code if isinstance(error, urllib.error.HTTPError) else 503
+            if code == 409:  # lease_lost: its tasks are somebody else's, or its job is over
+                return {"left": 0}
+            if left == 0 or code not in (429, 503):
+                raise
+            time.sleep(1)
+
+
+class Lease:
+    """Tasks that are ours as long as the market hears of us every thirty seconds."""
+
+    def __init__(self, told):
+        self.told, self.over, self.lost = told, threading.Event(), False
+        threading.Thread(target=self.beat, daemon=True).start()
+
+    def report(self, **members):
+        return post("/api/v1/workers/report", {"lease_id": self.told["lease_id"], **members})
+
+    def beat(self):
+        while not self.over.wait(10):
+            with contextlib.suppress(OSError):  # the next one may come through
+                self.lost = self.report()["left"] == 0
+
+    def work(self):
+        for index, payload in enumerate(self.told["payloads"], self.told["first"]):
+            outcome = self.run(payload)
+            if outcome is None:
+                return self.lost or self.report(gives_back=True)
+            # By `first` a report that is sent again, since its answer was lost, is known and counts once.
+            try:
+                left = self.report(first=index, outcomes=[outcome])["left"]
+            except urllib.error.HTTPError:  # the result is no JSON that the market takes
+                left = self.report(first=index, outcomes=[{"status": "result_invalid", "ran_ms": 0}])["left"]
+            if left == 0:
+                return True
+
+    def run(self, payload):
+        """What one task came to, or nothing when it is no longer ours to do."""
+        argv, cwd = [sys.executable, "-c", FUNCTION, arguments.functions, self.told["work"]["name"]], None
+        if self.told["runner_command"]:
+            argv, cwd = self.told["runner_command"], os.path.join(arguments.projects, self.told["project"])
+        with tempfile.TemporaryDirectory() as home:
+            given, result, log = (pathlib.Path(home, file) for file in ("payload.json", "result.json", "log"))
+            given.write_text(json.dumps(payload))
+            env = {"PATH": os.defpath, "COMPUTALOT_TASK_PAYLOAD": str(given), "COMPUTALOT_TASK_RESULT": str(result)}
+            begun, ran_s = time.monotonic(), 0.0
+            try:
+                with log.open("wb") as out:
+                    process = subprocess.Popen(argv, cwd=cwd, env=env, stdout=out, stderr=out, start_new_session=True)
+            except OSError as error:
+                return {"status": "not_started", "message": str(error), "ran_ms": 0}
+            while (code := process.poll()) is None and ran_s < self.told["timeout_s"] and not (stopping or self.lost):
+                time.sleep(0.01)
+                ran_s = time.monotonic() - begun
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(process.pid, signal.SIGKILL)  # also what it left running
+            process.wait()
+            if code is None and ran_s < self.told["timeout_s"]:
+                return None
+            outcome = {"status": "timed_out" if code is None else "exit_nonzero", "message": f"exit code {code}"}
+            if code == 0:
+                try:
+                    outcome = {"status": "completed", "result": json.loads(result.read_text())}
+                except (OSError, ValueError) as error:
+                    outcome = {"status": "result_invalid", "message": str(error)}
+            return {**outcome, "stdout": log.read_text(errors="replace")[-65536:] or None, "ran_ms": int(ran_s * 1000)}
+
+
+parser = argparse.ArgumentParser(description=__doc__.split("\n", 1)[0])
+for name in ("url", "--functions", "--projects"):
+    parser.add_argument(name)
+parser.add_argument("--task", action="append", default=[])
+arguments = parser.parse_args()
+signal.signal(signal.SIGTERM, lambda *_: stopping.append(True))
+asked = {"worker": f"remote-{os.getpid()}", "tasks": arguments.task, "commands": arguments.projects is not None}
+while not stopping:
+    if leased := post("/api/v1/workers/lease", {**asked, "tasks_max": 8})["lease"]:
+        lease = Lease(leased)
+        lease.work()
+        lease.over.set()
+    else:
+        time.sleep(0.2)
