@@ -2,6 +2,7 @@
 #include <atomic>
 #include <calyx/engine.hpp>
 #include <chrono>
+#include <condition_variable>
 #include <memory>
 #include <mutex>
 #include <thread>
@@ -136,23 +137,20 @@ class Reporter {
   Result<Done> done_ = Done{};
 };
 
-/// Keeps the leases of a worker alive, and their outcomes told, while tasks run. One thread of the worker
-/// serves all of its leases, from its start on.
+/// Keeps leases alive, and their outcomes told, while tasks run: on a thread of its own, for as long as it is
+/// there.
 class Heart {
  public:
-  void beat_until(const std::atomic<bool>& stop) {
-    while (!stop.load()) {
-      std::this_thread::sleep_for(std::chrono::milliseconds(50));
-      try {
-        std::vector<std::shared_ptr<Reporter>> now;
-        {
-          const std::lock_guard lock(mutex_);
-          now = reporters_;
-        }
-        for (const std::shared_ptr<Reporter>& reporter : now) reporter->tend();
-      } catch (const std::bad_alloc&) {  // the next beat may find some
-      }
+  Heart() : thread_([this] { beat(); }) {}
+  Heart(const Heart&) = delete;
+  Heart& operator=(const Heart&) = delete;
+  ~Heart() {
+    {
+      const std::lock_guard lock(mutex_);
+      over_ = true;
     }
+    ends_.notify_all();
+    thread_.join();
   }
   void add(std::shared_ptr<Reporter> reporter) {
     const std::lock_guard lock(mutex_);
@@ -164,8 +162,25 @@ class Heart {
   }
 
  private:
+  void beat() {
+    constexpr std::chrono::milliseconds every(50);
+    std::unique_lock lock(mutex_);
+    while (!ends_.wait_for(lock, every, [this] { return over_; })) {
+      try {
+        const std::vector<std::shared_ptr<Reporter>> now = reporters_;
+        lock.unlock();
+        for (const std::shared_ptr<Reporter>& reporter : now) reporter->tend();
+      } catch (const std::bad_alloc&) {  // the next beat may find some
+      }
+      if (!lock.owns_lock()) lock.lock();
+    }
+  }
+
   std::mutex mutex_;
+  std::condition_variable ends_;
+  bool over_ = false;
   std::vector<std::shared_ptr<Reporter>> reporters_;
+  std::thread thread_;  // the last one, since it uses the others
 };
 
 /// A lease under way. With a heart the heart tends it, else whoever asks whether it is lost.
@@ -353,22 +368,14 @@ Result<bool> perform(Market& market, const WorkerOptions& options, const Stopped
 
 Result<Done> perform_until(Market& market, Commands* commands, bool heartbeats, const Stopped& stopped,
                            const std::function<bool()>& over, const std::function<Result<Done>()>& idle) {
-  Heart heart;
-  std::atomic<bool> stop{false};
-  std::thread beats;
-  if (heartbeats) beats = std::thread([&] { heart.beat_until(stop); });
-  Result<Done> done = Done{};
-  while (done.ok() && !over()) {
-    const Result<bool> worked =
-        perform(market, {.name = "caller"}, stopped, commands, heartbeats ? &heart : nullptr);
-    if (!worked.ok())
-      done = worked.error();
-    else if (!*worked)
-      done = idle();
+  std::optional<Heart> heart;
+  if (heartbeats) heart.emplace();
+  while (!over()) {
+    CALYX_TRY(const bool worked,
+              perform(market, {.name = "caller"}, stopped, commands, heart ? &*heart : nullptr));
+    if (!worked) CALYX_CHECK(idle());
   }
-  stop = true;
-  if (heartbeats) beats.join();
-  return done;
+  return Done{};
 }
 
 }  // namespace engine
@@ -379,7 +386,7 @@ class Crew {
       : market_(market), options_(std::move(options)), commands_(std::move(commands)) {}
   ~Crew() { stop(); }
   void start() {
-    threads_.emplace_back([this] { heart_.beat_until(stop_); });
+    heart_.emplace();
     for (unsigned i = 0; i < options_.threads; ++i) threads_.emplace_back([this] { work(); });
   }
   void ask_to_stop() noexcept {
@@ -390,6 +397,7 @@ class Crew {
     ask_to_stop();
     for (std::thread& thread : threads_) thread.join();
     threads_.clear();
+    heart_.reset();  // it kept alive what took its time to end
   }
 
  private:
@@ -399,7 +407,7 @@ class Crew {
       bool worked = false;
       try {
         const Result<bool> done = engine::perform(
-            market_, options_, [this] { return stop_.load(); }, commands_.get(), &heart_);
+            market_, options_, [this] { return stop_.load(); }, commands_.get(), &*heart_);
         worked = done.ok() && *done;
       } catch (const std::bad_alloc&) {  // the next round may find some
       }
@@ -412,7 +420,7 @@ class Crew {
   Market& market_;
   WorkerOptions options_;
   std::unique_ptr<engine::Commands> commands_;  ///< Null: it runs none.
-  engine::Heart heart_;
+  std::optional<engine::Heart> heart_;
   std::atomic<bool> stop_{false};
   std::vector<std::thread> threads_;
 };

@@ -283,6 +283,11 @@ Answers are the dictionaries that the routes give. A refusal is raised as the `c
 | `tasks(job_id)` | `GET /api/v1/jobs/{id}/tasks` |
 | `output(job_id, task)` | `GET /api/v1/jobs/{id}/output` |
 | `events(job_id)` | `GET /api/v1/jobs/{id}/events` |
+| `create_project(name)` | `POST /api/v1/projects` |
+| `push_project(name, "./code")` | `POST /api/v1/projects/{id}/push` |
+| `list_projects(limit=5)` | `GET /api/v1/projects` |
+| `get_project(name)` | `GET /api/v1/projects/{id}` |
+| `project_status(name)` | `GET /api/v1/projects/{id}/status` |
 | `upload_artifact(data, name)` | `POST /api/v1/artifacts` |
 | `list_artifacts(limit=5)` | `GET /api/v1/artifacts` |
 | `download_artifact(artifact_id)` | `GET /api/v1/artifacts/{id}` |

@@ -66,6 +66,7 @@ from .market import (
     open,
 )
 from .money import Amount, Flops
+from .projects import KvEntry, Project, ProjectDetails, ProjectFile, ProjectNews, ProjectStatus, Revision
 from .receipt import Receipt, Verdict, verify_receipt
 from .wallet import (
     KEEP,
@@ -122,6 +123,7 @@ __all__ = [
     "JobState",
     "JobTask",
     "KEEP",
+    "KvEntry",
     "Lease",
     "Market",
     "Moved",
@@ -130,12 +132,18 @@ __all__ = [
     "OutcomeUnknown",
     "Payout",
     "Prices",
+    "Project",
+    "ProjectDetails",
+    "ProjectFile",
+    "ProjectNews",
+    "ProjectStatus",
     "Receipt",
     "Recipe",
     "Refused",
     "Release",
     "Released",
     "Response",
+    "Revision",
     "Session",
     "Spend",
     "Spent",

@@ -27,6 +27,7 @@ from .commands import Commands
 from .errors import Error, Invalid, Refused
 from .jobs import _SLICE_MS, JobsOfSession, Worker, task_function
 from .money import Amount, Flops
+from .projects import ProjectsOfSession
 from .receipt import AnyReceipt, Receipt, Verdict, _json_text, _text_of
 from .wallet import (
     ApiKey,
@@ -197,7 +198,7 @@ _record_of = {Spend: Spent, Release: Released, TopUp: Moved, Transfer: Moved}
 _name_of = {Spend: "spend", Earn: "earn", Release: "release", TopUp: "topup", Transfer: "transfer"}
 
 
-class Session(JobsOfSession, ArtifactsOfSession):
+class Session(JobsOfSession, ArtifactsOfSession, ProjectsOfSession):
     """What one principal may do: the operator (:class:`Market` itself), a human or an agent.
 
     ``market.session(api_key)`` gives one; each call is judged by whose key it is. Any thread may use it.

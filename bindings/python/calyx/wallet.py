@@ -21,6 +21,7 @@ from .receipt import Receipt
 if TYPE_CHECKING:
     from .jobs import Job, JobEstimate, JobState
     from .market import Market, Session
+    from .projects import Project
 
 __all__ = [
     "ApiKey",
@@ -753,6 +754,20 @@ class Wallet:
             if state.wallet_id == self.id:
                 left = None if left is None else left - 1
                 yield state
+
+    # Projects.
+
+    def create_project(self, name: str, *, description: str = "", remote_dir: str = "") -> Project:
+        """A project of this wallet, for the jobs that it pays for. See :meth:`Session.create_project`."""
+        return self._session.create_project(name, description=description, remote_dir=remote_dir, wallet=self)
+
+    def project(self, name: str) -> Project:
+        """This wallet's project of that name. Raises ``NotFound`` (``project_unknown``)."""
+        return self._session.project(name, wallet=self)
+
+    def projects(self, limit: int | None = None) -> Iterator[Project]:
+        """This wallet's projects, the oldest first."""
+        return self._session.projects(limit, wallet=self)
 
     # Its books. Each is an iterator that reads on as it is walked; ``limit`` ends it early.
 

@@ -24,6 +24,7 @@ from urllib.parse import quote, unquote, urlencode
 
 import calyx
 from calyx import errors
+from calyx.projects import Pushed, tarball_of
 from calyx.wallet import _market_of
 
 __all__ = ["ComputalotClient"]
@@ -131,6 +132,33 @@ class ComputalotClient:
     def events(self, job_id: str, *, limit: int | None = None, after: str | None = None) -> dict[str, Any]:
         """What happened to a job so far, a page at a time."""
         return self._json("GET", f"/api/v1/jobs/{_part(job_id)}/events" + _query({"limit": limit, "after": after}))
+
+    # Projects.
+
+    def create_project(
+        self, name: str, *, description: str | None = None, remote_dir: str | None = None
+    ) -> dict[str, Any]:
+        """Makes a project, to which code is pushed."""
+        body = {"name": name, "description": description, "remote_dir": remote_dir}
+        return self._json("POST", "/api/v1/projects", {key: text for key, text in body.items() if text is not None})
+
+    def push_project(self, name: str, data: Pushed) -> dict[str, Any]:
+        """Publishes a ``revision`` of what :meth:`calyx.Project.push` takes: a tarball's bytes, or a path."""
+        target = f"/api/v1/projects/{_part(name)}/push"
+        headers = {"Content-Type": "application/octet-stream"}
+        return _object_in(self._send("POST", target, tarball_of(data), headers), f"POST {target}")
+
+    def list_projects(self, limit: int | None = None, *, after: str | None = None) -> dict[str, Any]:
+        """The projects of this key, the oldest first, under ``projects``."""
+        return self._json("GET", "/api/v1/projects" + _query({"limit": limit, "after": after}))
+
+    def get_project(self, name: str) -> dict[str, Any]:
+        """A project as it stands."""
+        return self._json("GET", f"/api/v1/projects/{_part(name)}")
+
+    def project_status(self, name: str) -> dict[str, Any]:
+        """Whether it takes jobs (``can_accept_new_jobs``), and is prepared for them (``ready_for_jobs``)."""
+        return self._json("GET", f"/api/v1/projects/{_part(name)}/status")
 
     # Artifacts.
 

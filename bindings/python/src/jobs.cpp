@@ -24,9 +24,6 @@ using std::chrono::steady_clock;
 /// As a reader of JSON has it: what is deeper could be written and never be read again.
 constexpr std::size_t json_depth_max = 32;
 
-/// Whether a number that JSON does not keep (a NaN, 2^53) is refused here, or by who reads the result.
-enum class Numbers : std::uint8_t { finite, any };
-
 [[noreturn]] void refuse(Reason reason, const std::string& at, const std::string& message) {
   throw Failure(fail(reason, message, json::object({{"field", at}})));
 }
@@ -54,8 +51,8 @@ json::Value integer_from(const py::handle& number, Numbers numbers, const std::s
   return {static_cast<std::int64_t>(small)};
 }
 
-/// `value` as JSON. Fails, with its place in `details.field`: `field_type`, `field_value`, `too_deep`,
-/// `not_utf8`, `zero_character`.
+}  // namespace
+
 json::Value value_from(const py::handle& value, Numbers numbers, const std::string& at, std::size_t depth) {
   if (value.is_none()) return {};
   if (PyBool_Check(value.ptr())) return {value.ptr() == Py_True};
@@ -96,12 +93,6 @@ json::Value value_from(const py::handle& value, Numbers numbers, const std::stri
   return {*std::move(object)};
 }
 
-json::Object object_from(const py::dict& value) {
-  json::Value read = value_from(value, Numbers::finite, "", 0);
-  return std::move(*read.object());
-}
-
-/// The same the other way: a number with decimals is a float, as `json.loads` has it.
 py::object plain(const json::Value& value) {
   switch (value.kind()) {
     case json::Kind::real: {
@@ -124,25 +115,15 @@ py::object plain(const json::Value& value) {
   }
 }
 
+namespace {
+
+json::Object object_from(const py::dict& value) {
+  json::Value read = value_from(value, Numbers::finite, "", 0);
+  return std::move(*read.object());
+}
+
 // ── records ──
 
-template <class T, class Make>
-py::list list_of(const std::vector<T>& items, Make make) {
-  py::list made;
-  for (const T& item : items) made.append(make(item));
-  return made;
-}
-template <class T, class Make>
-py::object page_of(const calyx::Listed<T>& listed, Make make) {
-  return py::make_tuple(list_of(listed.items, make), listed.next);
-}
-template <class T>
-py::object maybe(const std::optional<T>& value) {
-  return value ? out(*value) : py::none();
-}
-py::list texts_of(const std::vector<std::string>& texts) {
-  return list_of(texts, [](const std::string& text) { return out(text); });
-}
 py::object failure_of(calyx::JobFailure failure) {
   return failure == calyx::JobFailure::none ? py::none() : out(word(failure));
 }
@@ -262,13 +243,6 @@ calyx::ArtifactId artifact_id(Text text) {
   return id_of<calyx::ArtifactId>(text, Reason::artifact_unknown, "artifact");
 }
 calyx::JobId job_id(Text text) { return id_of<calyx::JobId>(text, Reason::job_unknown, "job"); }
-
-/// `call(session)` without the GIL.
-template <class Call>
-auto asked(const PySession& self, Call call) {
-  calyx::Session session = self.session;
-  return outside(self.open, [&](calyx::Engine&) { return call(session); }).value();
-}
 
 core::Requirements requirements_from(const py::dict& has) {
   core::Requirements out;
@@ -438,11 +412,6 @@ Result<calyx::Job> run_here(calyx::Session& session, calyx::JobId id,
   return session.run_job(
       id, {.stopped = [&] { return (until && steady_clock::now() >= *until) || signal_came(); },
            .heartbeats = true});
-}
-
-std::optional<milliseconds> most_of(std::optional<std::int64_t> ms) {
-  constexpr std::int64_t ms_max = std::int64_t{365} * 86'400'000;  // a deadline that no clock overflows at
-  return ms ? std::optional(milliseconds(std::clamp<std::int64_t>(*ms, 0, ms_max))) : std::nullopt;
 }
 
 // ── workers ──

@@ -1001,4 +1001,5 @@ PYBIND11_MODULE(_native, module) {
       .def("export_ledger", &export_ledger, arg("format"), arg("write"));
 
   add_jobs(module, engines, sessions);
+  add_projects(module, sessions);
 }

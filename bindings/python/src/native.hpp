@@ -9,6 +9,7 @@
 #include <pybind11/stl.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <atomic>
 #include <calyx/calyx.hpp>
 #include <chrono>
@@ -253,6 +254,23 @@ inline py::object out(const json::Value& value, Reals reals = Reals::decimals) {
   }
   return py::none();
 }
+template <class T, class Make>
+py::list list_of(const std::vector<T>& items, Make make) {
+  py::list made;
+  for (const T& item : items) made.append(make(item));
+  return made;
+}
+template <class T, class Make>
+py::object page_of(const calyx::Listed<T>& listed, Make make) {
+  return py::make_tuple(list_of(listed.items, make), listed.next);
+}
+template <class T>
+py::object maybe(const std::optional<T>& value) {
+  return value ? out(*value) : py::none();
+}
+inline py::list texts_of(const std::vector<std::string>& texts) {
+  return list_of(texts, [](const std::string& text) { return out(text); });
+}
 inline py::object text_or_none(const std::string& text) {
   return text.empty() ? py::none() : py::object(out(text));
 }
@@ -264,7 +282,23 @@ inline py::object record(std::initializer_list<std::pair<const char*, py::object
   return made;
 }
 
+/// JSON as Python's `json.loads` has it: a number with decimals is a float. In jobs.cpp.
+py::object plain(const json::Value& value);
+
 // ── values from Python ──
+
+/// Whether a number that JSON does not keep (a NaN, 2^53) is refused here, or by who reads the result.
+enum class Numbers : std::uint8_t { finite, any };
+
+/// `value` as JSON, in jobs.cpp. Fails, with its place in `details.field`: `field_type`, `field_value`,
+/// `too_deep`, `not_utf8`, `zero_character`.
+json::Value value_from(const py::handle& value, Numbers numbers, const std::string& at, std::size_t depth);
+
+inline std::optional<std::chrono::milliseconds> most_of(std::optional<std::int64_t> ms) {
+  constexpr std::int64_t ms_max = std::int64_t{365} * 86'400'000;  // a deadline that no clock overflows at
+  return ms ? std::optional(std::chrono::milliseconds(std::clamp<std::int64_t>(*ms, 0, ms_max)))
+            : std::nullopt;
+}
 
 using Text = const std::string&;
 using MaybeText = const std::optional<std::string>&;
@@ -331,7 +365,16 @@ struct PySession {
   py::object list(List member, Text wallet, Text after, std::uint32_t limit);
 };
 
+/// `call(session)` without the GIL.
+template <class Call>
+auto asked(const PySession& self, Call call) {
+  calyx::Session session = self.session;
+  return outside(self.open, [&](calyx::Engine&) { return call(session); }).value();
+}
+
 /// Adds what jobs and workers need: jobs.cpp.
 void add_jobs(py::module_& module, py::class_<Open, OpenPtr>& engine, py::class_<PySession>& session);
+/// Adds projects: projects.cpp.
+void add_projects(py::module_& module, py::class_<PySession>& sessions);
 
 }  // namespace calyx_python
