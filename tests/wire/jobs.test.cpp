@@ -418,7 +418,8 @@ TEST_CASE("CP-95: a worker elsewhere leases tasks, stays heard of, and reports")
   const Answer lease = yard.lease(2);
   CHECK(lease.members() == "lease");
   CHECK(members_of(lease, "lease") ==
-        "lease_id job_id first attempt work runner_command project revision timeout_s expires_at payloads");
+        "lease_id job_id first attempt work runner_command image project revision timeout_s expires_at "
+        "payloads");
   CHECK(members_of(lease, "lease.work") == "kind name operation");
   CHECK(lease.find("lease.lease_id")->string() != nullptr);
   CHECK(lease.at("lease.job_id") == id);
