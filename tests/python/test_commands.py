@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from collections.abc import Iterator
 from pathlib import Path
@@ -35,6 +36,49 @@ def test_a_wallet_submits_a_command_in_an_image_and_holds_its_receipt(yard: Simp
     asked = [json.loads(line) for line in yard.calls.read_text().splitlines()]
     ran = next(words for words in asked if words[0] == "run")
     assert ran[-4:] == ["repo/trainer:1", "sh", "-c", "echo epoch 1; echo epoch 2"]
+
+
+#: The whole of the document's example, with the key that this market gave.
+PROGRAM = """
+import calyx
+
+wallet = calyx.Wallet(api_key=KEY, spend_cap_per_job=5.00, allowed_gpus=["RTX 4090", "A100"])
+print(wallet.balance)
+
+job = wallet.submit(
+    image="pytorch/pytorch:2.3", command="python train.py --epochs 10", gpu_type="RTX 4090", max_budget=4.00
+)
+for line in job.logs():
+    print(line)
+receipt = job.wait()
+
+assert receipt.verified == True
+print(f"Spent: {receipt.flops_spent} FLOPS")
+print(f"Output: {receipt.output_hash}")
+print(f"GPU: {receipt.gpu_model}")
+print(f"Duration: {receipt.duration_seconds}s")
+"""
+
+
+def test_the_documents_program_runs_as_printed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], yard: SimpleNamespace
+) -> None:
+    image = tmp_path / "tool" / "image"
+    image.mkdir()
+    (image / "train.py").write_text("import sys\nfor epoch in range(int(sys.argv[2])):\n    print('epoch', epoch)\n")
+    yard.market.set_prices(gpus={"RTX 4090": "0.001"})
+    monkeypatch.setenv("CALYX_MARKET", str(tmp_path / "market.db"))
+    with yard.market.worker(name="gpu-farm", host=yard.host, gpu_count=1, gpu_types=["RTX 4090"]):
+        exec(compile(PROGRAM, "agent_job.py", "exec"), {"KEY": yard.agent.api_key})
+    said = capsys.readouterr().out.splitlines()
+    assert said[:11] == ["12.40", *(f"epoch {epoch}" for epoch in range(10))]
+    assert said[11].startswith("Spent: ") and said[11].endswith(" FLOPS")
+    assert said[12] == "Output: sha256:" + hashlib.sha256(b"null").hexdigest()
+    assert said[13] == "GPU: RTX 4090"
+    assert said[14].startswith("Duration: ")
+    ran = next(words for words in map(json.loads, yard.calls.read_text().splitlines()) if words[0] == "run")
+    assert ran[ran.index("--gpus") + 1] == '"device=0"'
+    assert ran[-5:] == ["pytorch/pytorch:2.3", "python", "train.py", "--epochs", "10"]
 
 
 def test_a_worker_runs_commands_as_its_market_does(yard: SimpleNamespace) -> None:

@@ -79,8 +79,9 @@ def test_a_wallet_is_opened_by_its_key_as_the_sdk_shows(path: Path, monkeypatch:
     assert wallet.balance == Decimal("12.40")
 
     assert wallet.spend("job-1", 4, gpu_type="A100").new_balance == Decimal("8.40")
-    with pytest.raises(calyx.Invalid):  # until an executor takes images
-        wallet.submit(image="pytorch/pytorch:2.3", command="python train.py", gpu_type="A100", max_budget=4.00)
+    with pytest.raises(calyx.Refused) as refused:
+        wallet.submit(image="pytorch/pytorch:2.3", command="python train.py", gpu_type="H100", max_budget=4.00)
+    assert refused.value.reason == "gpu_not_allowed"
     # Another wallet of the same file shares its engine: the first one's writes are there at once.
     assert calyx.Wallet(api_key=key).balance == Decimal("8.40")
 
