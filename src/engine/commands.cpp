@@ -153,6 +153,7 @@ std::optional<TaskOutcome> Commands::run(const services::KnownJob& job, const Pr
   if (!place.ok()) return TaskOutcome{.failure = JobFailure::not_started, .error = place.error().message};
   task.enclosure = *std::move(place);
   const Taken gpus(devices_, terms.requirements.gpu_count, call.stopped);
+  if (terms.requirements.gpu_count != 0 && gpus.numbers().empty()) return std::nullopt;
   if (!gpus.numbers().empty()) task.gpus = gpus.numbers();
   task.inputs = std::move(inputs);
   task.argv = services::command_of(job, call.index);

@@ -105,6 +105,10 @@ with open(os.environ["COMPUTALOT_TASK_RESULT"], "w") as file:
     json.dump({"square": payload["x"] ** 2}, file)
 ```
 
+With an `image` a command runs in that image, and needs no project: `"image": "pytorch/pytorch:2.3", "command": "python
+train.py --epochs 10"`. A `command` is `runner_command` under another name, or one text that is split into words as a shell
+would split them, without a shell; its tasks may leave no result, which is then null.
+
 With `"checkpointing": {"enabled": true, "resume_from_latest": true}` a command may keep files in the folder that
 `COMPUTALOT_CHECKPOINT_DIR` names: the next attempt of its task finds them. Write a file under another name and rename
 it, since a command may be killed at any time. The folder goes when the job has ended.
