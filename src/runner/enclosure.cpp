@@ -63,7 +63,10 @@ Words in_container(const Enclosure& enclosure, const Enclosed& enclosed) {
   mount(task.source, inside_project, ",readonly");
   mount(task.checkpoint_dir, inside_checkpoint, "");
   if (!begins_in(task).empty()) add(words, {"--workdir", begins_in(task)});
-  for (const auto& [name, value] : enclosed.variables) add(words, {"--env", name + "=" + value});
+  for (const auto& [name, value] : enclosed.variables) {
+    words.emplace_back("--env");
+    words.emplace_back(name).append("=").append(value);
+  }
   words.push_back(enclosure.image);
   return words;
 }
