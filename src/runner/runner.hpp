@@ -63,7 +63,9 @@ struct Input {
 };
 
 /// Where a command runs instead of this machine's own system. What keeps it there is the tool's doing: the
-/// rungs of `Rungs` are those of the tool's own process.
+/// rungs of `Rungs` are those of the tool's own process. A container of docker's is no child of its tool:
+/// where the task did not end by itself the tool is asked to remove it, and a daemon that is gone leaves it
+/// running.
 struct Enclosure {
   enum class Kind : std::uint8_t { docker, podman, bubblewrap };
   Kind kind = Kind::docker;
