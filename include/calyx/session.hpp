@@ -185,7 +185,14 @@ class CALYX_EXPORT Session {
   /// approval is for this very request), `insufficient_balance`.
   Result<JobSubmitted> submit_job(const JobSubmit& asked);
   /// Jobs in one commit, each with its own outcome: one that was refused, or could not even be read (then
-  /// its error is given), stops nothing.
+  /// its error is given), stops none but those that wait for it.
+  ///
+  /// Here `job` may have an `alias`, 1 to 64 letters, digits and `_.-`, by which the `depends_on` of others
+  /// names it, before it or behind it; a job's id is none. A job of an error is known by the `alias` in its
+  /// details. Outcomes stand as the jobs do. A job fails also: `field_value` of an alias that two have;
+  /// `dependency_refused`.
+  ///
+  /// Fails, with nothing submitted: `dependency_cycle`, with the aliases around it in `cycle`.
   Result<std::vector<Result<JobSubmitted>>> submit_jobs(std::span<const Result<JobSubmit>> asked);
   /// Fails: `job_unknown`, also for somebody else's, as do all below.
   Result<Job> job(JobId id);
@@ -210,7 +217,8 @@ class CALYX_EXPORT Session {
   /// Waits until the job has ended, or `most` has passed; the job as it is then.
   Result<Job> wait_job(JobId id, std::chrono::milliseconds most);
   /// The same, and does on this thread what this process can do of any job meanwhile: its functions and
-  /// recipes, and commands where `Options::commands` says how.
+  /// recipes; and commands as `Options::commands` says, where this job, or one that it waits for, runs one.
+  /// Fails: also as `Worker::start` where it then looks for what commands need.
   Result<Job> run_job(JobId id, const RunOptions& options = {});
 
   /// For workers (operator): tasks to do, best first; a count of 0 when there is nothing. Fails:

@@ -145,12 +145,16 @@ std::optional<TaskOutcome> Commands::run(const services::KnownJob& job, const Pr
                                          const TaskCall& call, const Left& left) {
   const JobTerms& terms = job.terms;
   runner::Task task;
-  Result<std::optional<runner::Enclosure>> place =
-      terms.image.empty()
-          ? places_->of_project(source.path, source.tarball, terms.timeout_s * 1'000, call.stopped)
-          : places_->of(terms.image);
-  if (place.reason() == Reason::stopped) return std::nullopt;
-  if (!place.ok()) return TaskOutcome{.failure = JobFailure::not_started, .error = place.error().message};
+  const auto place_of = [&]() -> Result<std::optional<runner::Enclosure>> {
+    if (!terms.image.empty()) return places_->of(terms.image);
+    return places_->of_project(source.path, source.tarball, terms.timeout_s * 1'000, call.stopped);
+  };
+  const auto no_place = [](const Error& error) -> std::optional<TaskOutcome> {
+    if (error.reason == Reason::stopped) return std::nullopt;
+    return TaskOutcome{.failure = JobFailure::not_started, .error = error.message};
+  };
+  Result<std::optional<runner::Enclosure>> place = place_of();
+  if (!place.ok()) return no_place(place.error());
   task.enclosure = *std::move(place);
   const Taken gpus(devices_, terms.requirements.gpu_count, call.stopped);
   if (terms.requirements.gpu_count != 0 && gpus.numbers().empty()) return std::nullopt;
@@ -169,7 +173,15 @@ std::optional<TaskOutcome> Commands::run(const services::KnownJob& job, const Pr
   watch.progress = [&](std::string_view text) {
     if (const Result<json::Value> progress = read_json(text); progress.ok()) call.progress(*progress);
   };
-  const runner::Ended ended = runner_->run(task, watch);
+  runner::Ended ended = runner_->run(task, watch);
+  if (ended.how == runner::How::not_started && terms.image.empty() && task.enclosure &&
+      !task.enclosure->image.empty()) {
+    // Somebody may have tidied up the machine's images since it was built, and another task have seen to it.
+    places_->look_again(task.enclosure->image, call.stopped);
+    place = place_of();
+    if (!place.ok()) return no_place(place.error());
+    ended = runner_->run(task, watch);
+  }
   if (ended.how == runner::How::cancelled) return std::nullopt;
   TaskOutcome out{.failure = failure_of(ended.how),
                   .error = ended.message,

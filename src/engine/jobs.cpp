@@ -3,6 +3,8 @@
 #include <calyx/core/preset.hpp>
 #include <calyx/session.hpp>
 #include <chrono>
+#include <unordered_set>
+#include <utility>
 
 #include "engine/artifacts.hpp"
 #include "engine/checkpoints.hpp"
@@ -11,6 +13,7 @@
 #include "engine/paging.hpp"
 #include "engine/performing.hpp"
 #include "services/artifact_refs.hpp"
+#include "services/job_batch.hpp"
 
 namespace calyx {
 
@@ -102,6 +105,25 @@ Result<Done> add_files(MarketStore& store, const engine::Reading& by, JobNumber 
         }
         return true;
       });
+}
+
+/// Whether the job `number`, or one that it still waits for, runs a command.
+Result<bool> is_of_commands(Market& market, MarketStore& store, JobNumber number) {
+  std::vector<JobNumber> to_see{number};
+  std::unordered_set<JobNumber> seen;
+  while (!to_see.empty()) {
+    const JobNumber one = to_see.back();
+    to_see.pop_back();
+    if (!seen.insert(one).second) continue;
+    CALYX_TRY(const std::optional<JobState> state, store.jobs().state(one));
+    if (!state || is_terminal(state->status)) continue;
+    CALYX_TRY(const std::shared_ptr<const KnownJob> known, market.known_jobs().get(store, one));
+    if (known->terms.work == services::WorkKind::command) return true;
+    if (state->waiting == 0) continue;
+    for (const std::string& text : known->terms.depends_on)
+      if (const auto id = JobId::read(text)) to_see.push_back(static_cast<JobNumber>(id->number()));
+  }
+  return false;
 }
 
 /// Checks, reads and spells a submit that has all of its members.
@@ -220,20 +242,29 @@ Result<JobEstimate> Session::estimate_job(const JobSubmit& asked) {
 
 Result<std::vector<Result<JobSubmitted>>> Session::submit_jobs(std::span<const Result<JobSubmit>> asked) {
   CALYX_CHECK(market_->usable());
+  CALYX_TRY(const services::Batch batch, services::read_batch(asked));
   std::vector<Result<services::PreparedJob>> jobs;
   jobs.reserve(asked.size());
-  for (const Result<JobSubmit>& one : asked)
-    jobs.push_back(one.ok() ? prepare(*market_, principal_, *one)
-                            : Result<services::PreparedJob>(one.error()));
+  for (std::size_t i = 0; i < asked.size(); ++i) {
+    const services::BatchJob& one = batch.jobs[i];
+    if (!asked[i].ok() || one.fault)
+      jobs.emplace_back(asked[i].ok() ? *one.fault : asked[i].error());
+    else
+      jobs.push_back(prepare(*market_, principal_, one.without_names ? *one.without_names : *asked[i]));
+  }
   using Outcomes = std::vector<Result<JobSubmitted>>;
   Result<Outcomes> submitted = market_->write([&](Transaction& tx) -> Result<Outcomes> {
-    Outcomes outcomes;
-    outcomes.reserve(jobs.size());
-    for (const Result<services::PreparedJob>& job : jobs) {
-      outcomes.push_back(job.ok() ? services::submit_job(tx, principal_, *job, narrowing_.get())
-                                  : Result<JobSubmitted>(job.error()));
-      if (!outcomes.back().ok() && !is_refusal(outcomes.back().error().reason))
-        return outcomes.back().error();
+    Outcomes outcomes(jobs.size(), JobSubmitted{});
+    const auto submit = [&](std::size_t i) -> Result<JobSubmitted> {
+      if (!jobs[i].ok()) return jobs[i].error();
+      const std::vector<services::Sibling>& siblings = batch.jobs[i].siblings;
+      if (siblings.empty()) return services::submit_job(tx, principal_, *jobs[i], narrowing_.get());
+      CALYX_TRY(const services::PreparedJob job, services::with_siblings(*jobs[i], siblings, outcomes));
+      return services::submit_job(tx, principal_, job, narrowing_.get());
+    };
+    for (const std::size_t i : batch.order) {
+      outcomes[i] = submit(i);
+      if (!outcomes[i].ok() && !is_refusal(outcomes[i].reason())) return outcomes[i].error();
     }
     return outcomes;
   });
@@ -390,17 +421,29 @@ Result<Job> Session::wait_job(JobId id, std::chrono::milliseconds most) {
 }
 
 Result<Job> Session::run_job(JobId id, const RunOptions& options) {
-  CALYX_TRY(engine::Commands* const commands, market_->commands());
   const auto stopped = [&] { return options.stopped && options.stopped(); };
-  Result<Job> now = job(id);
+  CALYX_TRY(const engine::Reading by, reading(*market_, principal_));
+  bool wants_commands = false;
+  Result<Job> now = market_->history([&](MarketStore& store) -> Result<Job> {
+    CALYX_TRY(const FoundJob found, find_job(*market_, store, by, id));
+    CALYX_TRY(wants_commands, is_of_commands(*market_, store, found.state.number));
+    return shown(by, found);
+  });
+  if (!now.ok() || is_terminal(now->status) || stopped()) return now;
+  engine::Commands* commands = nullptr;
+  if (wants_commands) {
+    CALYX_TRY(commands, market_->commands());
+  }
   const auto idle = [&]() -> Result<Done> {
     // Nothing of it is to be done here and now: others have it, or it waits for a retry.
     constexpr std::chrono::milliseconds look_again(50);
     CALYX_CHECK(wait_job(id, look_again));
     return Done{};
   };
-  // Asked once a lease, since a lease of many tasks may end it.
+  // Asked once a lease, since a lease of many tasks may end it; before the first one it was just read.
+  bool is_read = true;
   const auto over = [&] {
+    if (std::exchange(is_read, false)) return false;
     now = job(id);
     return !now.ok() || is_terminal(now->status) || stopped();
   };

@@ -3,6 +3,7 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <chrono>
 #include <filesystem>
 
 namespace calyx::engine {
@@ -54,9 +55,14 @@ Error no_place(const std::string& why) {
 Places::Places(const CommandOptions& options, runner::Runner& runner)
     : runner_(runner), bare_(options.allow_bare_host), network_(options.network), roots_(options.roots) {}
 
-bool Places::works(const std::string& program, Words words) const {
+bool Places::works(const std::string& program, Words words, const std::function<bool()>& stopped) const {
   words.insert(words.begin(), program);
-  return runner_.run(tool_task(std::move(words), answer_ms)).how == runner::How::succeeded;
+  return runner_.run(tool_task(std::move(words), answer_ms), {.cancelled = stopped}).how ==
+         runner::How::succeeded;
+}
+
+bool Places::has(const std::string& image, const std::function<bool()>& stopped) const {
+  return works(tool_->program, {"image", "inspect", "--format", "{{.Id}}", image}, stopped);
 }
 
 Result<Done> Places::check(const CommandOptions& options) {
@@ -141,18 +147,62 @@ Result<std::optional<Enclosure>> Places::of_project(const std::string& folder, c
   if (!tool_ || !std::filesystem::is_regular_file(folder + "/Dockerfile", ignored)) return of({});
   // By its contents: the tool's store is the machine's, and other markets give the same numbers.
   const std::string image = "localhost/calyx-project:" + core::hex(tarball);
-  const std::lock_guard lock(building_);
-  if (!works(tool_->program, {"image", "inspect", "--format", "{{.Id}}", image})) {
-    const runner::Ended built = build(image, folder, timeout_ms, stopped);
-    if (built.how == runner::How::cancelled) return fail(Reason::stopped, "the build was stopped");
-    if (built.how != runner::How::succeeded) {
-      constexpr std::size_t shown = 2'000;
-      const std::string said = built.err.text();
-      return fail(Reason::unsupported, "its Dockerfile cannot be built: " + built.message + "; " +
-                                           said.substr(said.size() - std::min(said.size(), shown)));
-    }
-  }
+  CALYX_CHECK(build_once(image, folder, timeout_ms, stopped));
   return of(image);
+}
+
+Result<Done> Places::build_once(const std::string& image, const std::string& folder, std::int64_t timeout_ms,
+                                const std::function<bool()>& stopped) {
+  for (std::unique_lock lock(mutex_);;) {
+    const auto [known, ours] = images_.try_emplace(image, Image::being_built);
+    if (ours) break;
+    if (known->second == Image::built) return Done{};
+    // Asked without the lock: a lease is looked after by whoever asks whether it is lost.
+    lock.unlock();
+    if (stopped()) return fail(Reason::stopped, "the wait for a build was stopped");
+    lock.lock();
+    constexpr std::chrono::milliseconds ask_every(50);
+    changed_.wait_for(lock, ask_every, [&] {
+      const auto now = images_.find(image);
+      return now == images_.end() || now->second == Image::built;
+    });
+  }
+  // Whoever waits goes on, also where the build failed, or did not come to an end: then the next one tries.
+  bool built = false;
+  const auto settle = [&](const Places*) {
+    {
+      const std::lock_guard lock(mutex_);
+      if (built)
+        images_[image] = Image::built;
+      else
+        images_.erase(image);
+    }
+    changed_.notify_all();
+  };
+  const std::unique_ptr<const Places, decltype(settle)> ends(this, settle);
+  CALYX_CHECK(build_missing(image, folder, timeout_ms, stopped));
+  built = true;
+  return Done{};
+}
+
+Result<Done> Places::build_missing(const std::string& image, const std::string& folder,
+                                   std::int64_t timeout_ms, const std::function<bool()>& stopped) {
+  if (has(image, stopped)) return Done{};
+  const runner::Ended built = build(image, folder, timeout_ms, stopped);
+  if (built.how == runner::How::succeeded) return Done{};
+  if (built.how == runner::How::cancelled) return fail(Reason::stopped, "the build was stopped");
+  constexpr std::size_t shown = 2'000;
+  const std::string said = built.err.text();
+  return fail(Reason::unsupported, "its Dockerfile cannot be built: " + built.message + "; " +
+                                       said.substr(said.size() - std::min(said.size(), shown)));
+}
+
+void Places::look_again(const std::string& image, const std::function<bool()>& stopped) {
+  if (has(image, stopped)) return;
+  const std::lock_guard lock(mutex_);
+  // One that is being built is its builder's to settle.
+  const auto known = images_.find(image);
+  if (known != images_.end() && known->second == Image::built) images_.erase(known);
 }
 
 runner::Ended Places::build(const std::string& image, const std::string& folder, std::int64_t timeout_ms,

@@ -244,6 +244,16 @@ curl -sS -X POST -H "Authorization: Bearer $TOKEN" -H "Content-Type: application
 Each of up to 200 has its own outcome in the answer. With the key, what stood is replayed and what was refused is tried
 again.
 
+A job may bear an `alias` in its batch, 1 to 64 letters, digits and `_.-`, by which others wait for it before it has an
+id:
+
+```sh
+curl -sS -X POST -H "Authorization: Bearer $TOKEN" -H "Content-Type: application/json" $BASE_URL/api/v1/jobs/batch -d '{"jobs": [{"task": "work", "depends_on": ["prepare"]}, {"task": "work", "alias": "prepare"}]}'
+```
+
+Jobs that wait for each other in a circle are refused together (`dependency_cycle`, with the aliases on the way around it
+in `cycle`). When one is refused, so are those that wait for it (`dependency_refused`).
+
 ## When something fails
 
 `max_retries` tries a failed task again; a task whose worker vanished is handed out again at no cost of yours.

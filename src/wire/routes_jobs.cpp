@@ -299,7 +299,16 @@ Result<Response> submit_jobs(Call& call) {
   std::vector<Result<JobSubmit>> asked;
   asked.reserve(jobs.size());
   for (std::size_t i = 0; i < jobs.size(); ++i) {
+    std::optional<json::Value> alias;
+    if (const json::Value* said = jobs[i].find("alias")) alias = *said;
     asked.push_back(read_submit(std::move(jobs[i])));
+    // Who waits for one that cannot be read is to hear which one that is.
+    const std::string* name = alias ? alias->string() : nullptr;
+    if (!asked.back().ok() && name != nullptr && name->size() <= job_alias_bytes_max) {
+      Error error = std::move(asked.back()).error();
+      if (error.details.object() != nullptr) error.details.object()->set("alias", *name);
+      asked.back() = std::move(error);
+    }
     // A space, which no caller's key has, keeps these keys apart from all others.
     if (asked.back().ok() && !once.empty()) asked.back()->idempotency_key = once + ' ' + std::to_string(i);
   }

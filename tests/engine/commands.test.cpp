@@ -327,6 +327,14 @@ struct Yard {
     std::ifstream file(scratch / "tool/calls");
     return {std::istreambuf_iterator<char>(file), {}};
   }
+  /// How many calls began with `words`, spelled as in a list.
+  std::size_t called(const std::string& words) const {
+    std::size_t times = 0;
+    const std::string all = calls();
+    for (std::size_t at = all.find("[" + words); at != std::string::npos; at = all.find("[" + words, at + 1))
+      ++times;
+    return times;
+  }
 };
 
 }  // namespace
@@ -344,6 +352,36 @@ TEST_CASE("a command in an image runs on the thread that waits for it, where the
   CHECK(yard.market.all.job_output(id).value().out == "ran in [image]\n");
   CHECK(yard.market.all.job_output(id).value().err == "from [image]\n");
   CHECK(yard.calls().find("\"repo/trainer:1\", \"sh\", \"-c\"") != std::string::npos);
+}
+
+TEST_CASE("commands are looked for where a job, or one that it waits for, runs one, and nowhere else") {
+  Yard yard(Yard::bare());
+  std::filesystem::remove_all(yard.scratch / "tasks");  // there is no folder for tasks
+  CHECK(yard.market.engine
+            .register_task("work", [](const TaskCall&) { return Result<json::Value>(json::Value(1)); })
+            .ok());
+  const JobId command = yard.submit("any/image", "true");
+  const auto after = [&](JobId id) {
+    return yard.market.submit(JobMarket::job(1, {{"depends_on", json::array({json::Value(id.text())})}}));
+  };
+  const JobId functions = yard.market.submit(JobMarket::job(2));
+  const JobId next = after(command), last = after(next);
+  CHECK_FALSE(yard.market.all.run_job(command).ok());
+  CHECK_FALSE(yard.market.all.run_job(next).ok());
+  CHECK_FALSE(yard.market.all.run_job(last).ok());
+  const Result<Job> job = yard.market.all.run_job(functions);
+  REQUIRE_MESSAGE(job.ok(), job.error().message);
+  CHECK(job->status == JobStatus::completed);
+  CHECK(yard.market.all.run_job(after(functions)).value().status == JobStatus::completed);
+  CHECK(yard.market.now(command).status == JobStatus::queued);
+
+  CHECK(yard.market.all.cancel_job(command).ok());
+  CHECK(yard.market.all.run_job(command).value().status == JobStatus::cancelled);  // nothing is left to run
+  std::filesystem::create_directory(yard.scratch / "tasks");
+  const JobId again = yard.submit("any/image", "true");
+  const JobId behind = after(after(again));
+  CHECK(yard.market.all.run_job(behind).value().status == JobStatus::completed);
+  CHECK(yard.market.now(again).status == JobStatus::completed);
 }
 
 TEST_CASE("a command may leave a result, and a runner_command must") {
@@ -396,18 +434,32 @@ TEST_CASE("a project's Dockerfile is built once, by what it is made of") {
     CHECK_MESSAGE(job.status == JobStatus::completed, job.error);
     CHECK(yard.market.all.job_output(id).value().out == "of it\n");
   }
-  std::size_t built = 0;
-  const std::string calls = yard.calls();
-  for (std::size_t at = calls.find("[\"build\""); at != std::string::npos;
-       at = calls.find("[\"build\"", at + 1))
-    ++built;
-  CHECK(built == 1);
+  CHECK(yard.called("\"build\"") == 1);
 
   const JobId id = yard.submit("", "cat data", {{"project", "wrong"}});
   CHECK(yard.run(id).failure == JobFailure::not_started);
   const std::vector<JobTask> tasks = yard.market.all.job_tasks(id).value().items;
   REQUIRE(tasks.size() == 1);
   CHECK(tasks[0].error.find("the Dockerfile is broken") != std::string::npos);
+}
+
+TEST_CASE("a project's image that somebody removed is built again, once") {
+  if (!testing::pushes("engine.commands.vanished")) return;
+  Yard yard(Yard::docker());
+  CHECK(yard.market.all.create_project({.name = "code", .wallet = yard.market.payer}).ok());
+  const std::string tarball = testing::gzip(testing::tar({{"Dockerfile", "FROM scratch\n", 0644}}));
+  CHECK(yard.market.all.push_project({.name = "code", .wallet = yard.market.payer}, tarball).ok());
+  for (int i = 0; i < 3; ++i) {
+    const Job job = yard.run(yard.submit("", "true", {{"project", "code"}}));
+    CHECK_MESSAGE(job.status == JobStatus::completed, job.error);
+    if (i == 1) std::filesystem::remove_all(yard.scratch / "tool/images");
+  }
+  CHECK(yard.called("\"build\"") == 2);
+  // Looked for before each of the two builds, and when it had vanished; the second job asked for nothing.
+  CHECK(yard.called("\"image\", \"inspect\"") == 3);
+  // An image that a job names is nobody's to look for or to build.
+  CHECK(yard.run(yard.submit("missing/image", "true")).failure == JobFailure::not_started);
+  CHECK(yard.called("\"image\", \"inspect\"") == 3);
 }
 
 TEST_CASE("a job goes to workers that have its image, or all") {

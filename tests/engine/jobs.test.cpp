@@ -534,6 +534,71 @@ TEST_CASE("many jobs are submitted in one commit, and one that is refused stops 
   CHECK(market.all.jobs().value().items.size() == 2);
 }
 
+TEST_CASE("jobs of a batch that wait for each other run one after the other, by their names alone") {
+  JobMarket market;
+  const auto named = [&](const char* alias, std::vector<std::string> after, std::int64_t tasks) {
+    json::Array names;
+    for (std::string& one : after) names.emplace_back(std::move(one));
+    return Result<JobSubmit>(
+        JobSubmit{.job = JobMarket::job(tasks, {{"alias", alias}, {"depends_on", std::move(names)}}),
+                  .wallet = market.payer});
+  };
+  std::vector<Result<JobSubmit>> asked{named("c", {"b", "a"}, 1), named("b", {"a"}, 2), named("a", {}, 3)};
+  // Explicit items are kept apart from what is spelled anew.
+  asked[1]->job.erase("fan_out");
+  asked[1]->job.set("fan_out", json::object({{"items", json::array({json::object({{"x", 1}})})}}));
+  const std::uint64_t commits = market.engine.stats().commits;
+  const auto outcomes = market.all.submit_jobs(asked).value();
+  CHECK(market.engine.stats().commits == commits + 1);
+  for (const auto& outcome : outcomes) REQUIRE_MESSAGE(outcome.ok(), outcome.error().message);
+  CHECK(market.now(outcomes[0]->id).depends_on ==
+        std::vector<std::string>{outcomes[1]->id.text(), outcomes[2]->id.text()});
+
+  std::vector<std::string> ran;
+  CHECK(market.engine
+            .register_task("work",
+                           [&](const TaskCall& call) -> Result<json::Value> {
+                             ran.push_back(call.job.text());
+                             return json::Value(1);
+                           })
+            .ok());
+  CHECK(market.all.run_job(outcomes[0]->id).value().status == JobStatus::completed);
+  std::vector<std::string> order(3, outcomes[2]->id.text());
+  order.push_back(outcomes[1]->id.text());
+  order.push_back(outcomes[0]->id.text());
+  CHECK(ran == order);
+  market.check_books();
+
+  const std::vector<Result<JobSubmit>> circle{named("a", {"b"}, 1), named("b", {"a"}, 1)};
+  const auto refused = market.all.submit_jobs(circle);
+  CHECK(refused.reason() == Reason::dependency_cycle);
+  CHECK(refused.error().message.find("a, b, a") != std::string::npos);
+  CHECK(market.all.jobs().value().items.size() == 3);
+}
+
+TEST_CASE("a job of a batch is the same request as one that names its siblings by their ids") {
+  JobMarket market;
+  const auto batch = [&](json::Object first, json::Object second) {
+    std::vector<Result<JobSubmit>> asked{
+        JobSubmit{.job = std::move(first), .wallet = market.payer, .idempotency_key = "k 0"},
+        JobSubmit{.job = std::move(second), .wallet = market.payer, .idempotency_key = "k 1"}};
+    return market.all.submit_jobs(asked).value();
+  };
+  const auto after = [](std::string name) {
+    return JobMarket::job(
+        1, {{"depends_on", json::array({json::Value(std::move(name))})}, {"tags", json::array({})}});
+  };
+  const auto first = batch(JobMarket::job(2, {{"alias", "a"}}), after("a"));
+  REQUIRE(first[0].ok());
+  REQUIRE(first[1].ok());
+  const auto again = batch(JobMarket::job(2), after(first[0]->id.text()));
+  REQUIRE(again[0].ok());
+  REQUIRE_MESSAGE(again[1].ok(), again[1].error().message);
+  CHECK(again[0]->id == first[0]->id);
+  CHECK(again[1]->id == first[1]->id);
+  CHECK(again[1]->replayed);
+}
+
 TEST_CASE("a host's function does tasks on the caller's thread, and its faults are its tasks'") {
   JobMarket market;
   CHECK(market.engine

@@ -156,6 +156,151 @@ TEST_CASE("CP-51: each job of a batch has its own answer, and a batch again make
   CHECK(yard.market.post("/api/v1/jobs/batch", yard.alice.key, R"({"jobs":{}})").code() == "field_type");
 }
 
+TEST_CASE("CP-51, CP-79: jobs of a batch wait for each other by name, wherever they stand in it") {
+  Yard yard;
+  const auto batch = [&](const std::string& jobs, const std::string& once = {}) {
+    return yard.market.post("/api/v1/jobs/batch", yard.alice.key, R"({"jobs":[)" + jobs + "]}", once);
+  };
+  const std::string outside = yard.submitted(1);
+  const std::string jobs =
+      yard.job(1, R"("alias":"last","depends_on":["mid-1",")" + outside + R"(","first"])") + "," +
+      yard.job(2) + "," + yard.job(3, R"("depends_on":["first"],"alias":"mid-1")") + "," +
+      yard.job(4, R"("alias":"first")");
+  const Answer got = batch(jobs, "k");
+  CHECK(got.status == 200);
+  CHECK(size_of(got, "jobs") == 4);
+  for (int i = 0; i < 4; ++i)
+    CHECK(got.at("jobs." + std::to_string(i) + ".estimate.tasks") == std::to_string(i + 1));
+  const auto id = [&](int i) { return got.at("jobs." + std::to_string(i) + ".id"); };
+  CHECK(got.at("jobs.0.status") == "planning");
+  CHECK(got.at("jobs.1.status") == "queued");
+  CHECK(got.at("jobs.2.status") == "planning");
+  CHECK(got.at("jobs.3.status") == "queued");
+  const Answer last = yard.of(id(0));
+  CHECK(last.members() == job_members);  // a name is the batch's alone
+  CHECK(last.at("depends_on.0") == id(2));
+  CHECK(last.at("depends_on.1") == outside);
+  CHECK(last.at("depends_on.2") == id(3));
+  CHECK(yard.of(id(2)).at("depends_on.0") == id(3));
+  CHECK(size_of(yard.of(id(3)), "depends_on") == 0);
+
+  const Answer again = batch(jobs, "k");
+  for (int i = 0; i < 4; ++i) CHECK(again.at("jobs." + std::to_string(i) + ".id") == id(i));
+  CHECK(size_of(yard.get("/api/v1/jobs"), "jobs") == 5);
+  // The same jobs that wait for something else are others.
+  const std::string other =
+      yard.job(1, R"("alias":"last","depends_on":["first",")" + outside + R"(","first"])") + "," +
+      yard.job(2) + "," + yard.job(3, R"("depends_on":["first"],"alias":"mid-1")") + "," +
+      yard.job(4, R"("alias":"first")");
+  CHECK(batch(other, "k").at("jobs.0.error.code") == "key_reused");
+  CHECK(size_of(yard.get("/api/v1/jobs"), "jobs") == 5);
+}
+
+TEST_CASE("CP-51, CP-79: a batch that waits for itself is refused as a whole, and told the way around") {
+  Yard yard;
+  const auto batch = [&](const std::string& jobs) {
+    return yard.market.post("/api/v1/jobs/batch", yard.alice.key, R"({"jobs":[)" + jobs + "]}");
+  };
+  const std::string before = yard.market.head();
+  const Answer got = batch(yard.job(1) + "," + yard.job(1, R"("alias":"after","depends_on":["b"])") + "," +
+                           yard.job(1, R"("alias":"a","depends_on":["b"])") + "," +
+                           yard.job(1, R"("alias":"b","depends_on":["c"])") + "," +
+                           yard.job(1, R"("alias":"c","depends_on":["a"])"));
+  CHECK(got.status == 422);
+  CHECK(got.code() == "dependency_cycle");
+  CHECK(got.field() == "/jobs/2/depends_on");
+  CHECK(calyx::core::json::canonical(*got.find("error.details.cycle")) == R"(["a","b","c","a"])");
+  const Answer itself = batch(yard.job(1, R"("alias":"x","depends_on":["x"])"));
+  CHECK(itself.code() == "dependency_cycle");
+  CHECK(calyx::core::json::canonical(*itself.find("error.details.cycle")) == R"(["x","x"])");
+  CHECK(yard.market.head() == before);
+  CHECK(size_of(yard.get("/api/v1/jobs"), "jobs") == 0);
+}
+
+TEST_CASE("CP-51, CP-79: who waits for a job that was refused is refused, and says for which") {
+  Yard yard;
+  const auto batch = [&](const std::string& jobs) {
+    return yard.market.post("/api/v1/jobs/batch", yard.alice.key, R"({"jobs":[)" + jobs + "]}");
+  };
+  const Answer got =
+      batch(R"({"task":"work","timeout_s":0,"alias":"bad"},)" +
+            yard.job(1, R"("alias":"next","depends_on":["good","bad"])") + "," +
+            yard.job(2, R"("depends_on":["next"])") + "," + yard.job(3, R"("alias":"good")") +
+            R"(,{"task":"work","wallet_id":7,"alias":"unread"},)" +
+            yard.job(1, R"("depends_on":["unread"])") + "," + yard.job(1, R"("depends_on":["nobody"])"));
+  CHECK(got.status == 200);
+  CHECK(got.at("jobs.0.error.code") == "field_value");
+  CHECK(got.at("jobs.0.error.details.field") == "/timeout_s");
+  CHECK(got.at("jobs.1.error.code") == "dependency_refused");
+  CHECK(got.at("jobs.1.error.details.field") == "/depends_on/1");
+  CHECK(got.at("jobs.1.error.details.alias") == "bad");
+  CHECK(got.at("jobs.1.error.details.refused") == "field_value");
+  CHECK(got.at("jobs.2.error.code") == "dependency_refused");
+  CHECK(got.at("jobs.2.error.details.alias") == "next");
+  CHECK(got.at("jobs.2.error.details.refused") == "dependency_refused");
+  CHECK(got.at("jobs.3.estimate.tasks") == "3");
+  CHECK(got.at("jobs.4.error.code") == "field_type");
+  CHECK(got.at("jobs.4.error.details.alias") == "unread");
+  CHECK(got.at("jobs.5.error.code") == "dependency_refused");
+  CHECK(got.at("jobs.6.error.code") == "job_unknown");
+  CHECK(got.at("jobs.6.error.details.field") == "/depends_on/0");
+  CHECK(size_of(yard.get("/api/v1/jobs"), "jobs") == 1);
+
+  // Of two that need more than there is the first stands, and what waits for the other does not.
+  const Owner poor = yard.market.human("poor");
+  const Answer broke = yard.market.post(
+      "/api/v1/jobs/batch", poor.key,
+      R"({"jobs":[)" + yard.job(1, R"("alias":"a")") + "," + yard.job(1, R"("depends_on":["a"])") + "]}");
+  CHECK(broke.at("jobs.0.error.code") == "insufficient_balance");
+  CHECK(broke.at("jobs.1.error.details.refused") == "insufficient_balance");
+}
+
+TEST_CASE("CP-51: a name in a batch is a short word that no other has, and no job's id") {
+  Yard yard;
+  const std::string id = yard.submitted(1);
+  const std::string longest(64, 'a');
+  struct Row {
+    std::string alias, code;
+  };
+  const Row rows[] = {
+      {R"("a")", ""},
+      {R"("A-b_c.9")", ""},
+      {R"("job_1")", ""},
+      {'"' + longest + '"', ""},
+      {"null", ""},
+      {'"' + longest + "a\"", "field_value"},
+      {R"("")", "field_value"},
+      {R"("a b")", "field_value"},
+      {R"("a/b")", "field_value"},
+      {R"("\u00e9")", "field_value"},
+      {'"' + id + '"', "field_value"},
+      {"7", "field_type"},
+      {R"(["a"])", "field_type"},
+  };
+  for (const Row& row : rows) {
+    CAPTURE(row.alias);
+    const Answer got = yard.market.post("/api/v1/jobs/batch", yard.alice.key,
+                                        R"({"jobs":[)" + yard.job(1, R"("alias":)" + row.alias) + "]}");
+    CHECK(got.status == 200);
+    if (row.code.empty()) {
+      CHECK(got.at("jobs.0.status") == "queued");
+    } else {
+      CHECK(got.at("jobs.0.error.code") == row.code);
+      CHECK(got.at("jobs.0.error.details.field") == "/alias");
+    }
+  }
+  const Answer twice = yard.market.post("/api/v1/jobs/batch", yard.alice.key,
+                                        R"({"jobs":[)" + yard.job(1, R"("alias":"x")") + "," +
+                                            yard.job(1, R"("alias":"x","depends_on":["x"])") + "," +
+                                            yard.job(1, R"("depends_on":["x"])") + "," + yard.job(1) + "]}");
+  CHECK(twice.at("jobs.0.error.details.field") == "/alias");
+  CHECK(twice.at("jobs.1.error.details.field") == "/alias");
+  CHECK(twice.at("jobs.2.error.code") == "dependency_refused");
+  CHECK(twice.at("jobs.3.status") == "queued");
+  // A job alone has nobody to be named to.
+  CHECK(yard.submit(yard.job(1, R"("alias":"a")")).code() == "field_unknown");
+}
+
 TEST_CASE("CP-52: jobs are listed by status, project and tag, 50 at a time unless said otherwise") {
   Yard yard;
   for (int i = 0; i < 60; ++i)

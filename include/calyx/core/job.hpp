@@ -73,6 +73,9 @@ constexpr std::string_view word(JobFailure failure) noexcept {
 }
 inline constexpr std::size_t job_failures = static_cast<std::size_t>(JobFailure::cancelled) + 1;
 
+/// Of a job's name in the batch that it is submitted with.
+inline constexpr std::size_t job_alias_bytes_max = 64;
+
 /// The failure that `text` names, or nothing.
 constexpr std::optional<JobFailure> read_job_failure(std::string_view text) noexcept {
   for (std::size_t i = 0; i < job_failures; ++i)

@@ -57,6 +57,8 @@ enum class Status : std::int32_t {
   X(human_has_parent, invalid, 422)       \
   X(same_wallet, invalid, 422)            \
   X(too_many_operations, invalid, 422)    \
+  X(dependency_cycle, invalid, 422)       \
+  X(dependency_refused, invalid, 422)     \
   X(wallet_not_empty, invalid, 422)       \
   X(anchor_malformed, invalid, 422)       \
   X(options_invalid, invalid, 422)        \
