@@ -95,6 +95,9 @@ struct Job {
   /// Of the canonical JSON of `JobResults::result`; where tasks left artifacts, of {`artifacts`: [{`name`,
   /// `sha256`, `task`}], in the order of tasks and names, `result`}.
   std::optional<core::Digest> output_hash{};
+  /// One for each host wallet whose workers were charged for, in the order of the wallets; `receipt` is the
+  /// first.
+  std::vector<ReceiptId> receipts{};
   std::optional<ReceiptId> receipt{};
   std::optional<JobId> retry_of{}, resume_from{};
   Instant created_at{};

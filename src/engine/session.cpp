@@ -342,7 +342,13 @@ Result<Listed<EscrowView>> Session::escrows(WalletId wallet, const Page& page) {
         view.ended_by = of.naming.txn(event.seq, event.at);
         if (const auto* earn = std::get_if<services::EarnEvent>(&event.fields)) {
           view.state = EscrowState::settled;
-          view.receipt = of.naming.receipt(earn->leaf, event.at);
+          // Several hosts' receipts lie one behind another; the first one stands for them, as in the job.
+          std::int64_t leaf = earn->leaf;
+          if (earn->before.micro != 0) {
+            CALYX_TRY(const std::vector<Seq> parts, store.find_parts(row.seq));
+            leaf -= static_cast<std::int64_t>(parts.size());
+          }
+          view.receipt = of.naming.receipt(leaf, event.at);
         } else {
           view.state = std::holds_alternative<services::ReleaseEvent>(event.fields) ? EscrowState::released
                                                                                     : EscrowState::expired;
@@ -415,13 +421,23 @@ Result<Listed<ApiKey>> Session::operator_keys(const Page& page) {
 
 Result<Listed<Receipt>> Session::receipts(WalletId wallet, const Page& page) {
   CALYX_TRY(const Subject of, subject(*market_, principal_, wallet));
-  CALYX_TRY(const std::int64_t after, cursor(page));
+  // A job of several hosts has a receipt from each, and a page may end among them: `7+2` begins behind the
+  // second one of what comes after event 7.
+  const std::size_t plus = page.after.find('+');
+  const bool within = plus != std::string::npos && plus != 0 && plus + 1 != page.after.size();
+  CALYX_TRY(const std::int64_t after, cursor({within ? page.after.substr(0, plus) : page.after, page.limit}));
+  std::int64_t passed = 0;
+  if (within) {
+    CALYX_TRY(passed, cursor({page.after.substr(plus + 1), page.limit}));
+  }
   return market_->history([&](store::MarketStore& store) -> Result<Listed<Receipt>> {
     Listed<Receipt> out;
-    std::int64_t last = after;  // shown or passed over
+    std::int64_t last = after;  // shown or passed over,
+    std::int64_t shown = 0;     // and so many of what comes next
     const auto show = [&](const services::EarnEvent& earn) -> Result<bool> {
       if (out.items.size() == page.limit) {
         out.next = std::to_string(last);
+        if (shown != 0) out.next += "+" + std::to_string(shown);
         return false;
       }
       CALYX_TRY(const auto stored, store.receipt(earn.leaf));
@@ -451,34 +467,37 @@ Result<Listed<Receipt>> Session::receipts(WalletId wallet, const Page& page) {
         if (earn == nullptr)
           return fail(Reason::corrupt,
                       "event " + std::to_string(event.seq) + " is no settlement; run an audit");
-        CALYX_TRY(const bool shown, show(*earn));
-        if (!shown) return false;
+        CALYX_TRY(const bool go_on, show(*earn));
+        if (!go_on) return false;
         last = event.seq;
       }
       return true;
     };
 
     // A payer's receipts hang on its spends, a host's on what it earned.
-    const auto settled_at = [&](const store::EventRow& row) -> Result<std::optional<services::EarnEvent>> {
+    const auto settled_at = [&](const store::EventRow& row) -> Result<std::vector<services::EarnEvent>> {
+      std::vector<services::EarnEvent> earned;
       const auto kind = static_cast<core::EventKind>(row.kind);
-      if (kind != core::EventKind::spend && kind != core::EventKind::earn)
-        return std::optional<services::EarnEvent>();
-      CALYX_TRY(services::Fields fields, services::read_fields(kind, row.fields));
       if (kind == core::EventKind::spend) {
         CALYX_TRY(const std::optional<Seq> end, store.find_resolution(row.seq));
-        if (!end) return std::optional<services::EarnEvent>();
-        CALYX_TRY(services::Event event, services::event_at(store, *end));
-        fields = std::move(event.fields);
-      } else {
-        const auto& earned = std::get<services::EarnEvent>(fields);
-        CALYX_TRY(const services::Event lock, services::event_at(store, earned.lock));
+        if (!end) return earned;
+        CALYX_TRY(std::vector<Seq> settlements, store.find_parts(row.seq));
+        settlements.push_back(*end);
+        for (const Seq seq : settlements) {
+          CALYX_TRY(services::Event event, services::event_at(store, seq));
+          if (auto* earn = std::get_if<services::EarnEvent>(&event.fields))
+            earned.push_back(std::move(*earn));
+        }
+      } else if (kind == core::EventKind::earn) {
+        CALYX_TRY(services::Fields fields, services::read_fields(kind, row.fields));
+        auto& earn = std::get<services::EarnEvent>(fields);
+        CALYX_TRY(const services::Event lock, services::event_at(store, earn.lock));
         const auto* spend = std::get_if<services::SpendEvent>(&lock.fields);
         // The payer's own job: its spend has shown the receipt.
-        if (earned.host != of.number || (spend != nullptr && spend->wallet == of.number))
-          return std::optional<services::EarnEvent>();
+        if (earn.host == of.number && (spend == nullptr || spend->wallet != of.number))
+          earned.push_back(std::move(earn));
       }
-      auto* earn = std::get_if<services::EarnEvent>(&fields);
-      return earn == nullptr ? std::optional<services::EarnEvent>() : std::optional(std::move(*earn));
+      return earned;
     };
     std::size_t seen = 0;
     const auto look_at = [&](Money, const store::EventRow& row) -> Result<bool> {
@@ -488,11 +507,16 @@ Result<Listed<Receipt>> Session::receipts(WalletId wallet, const Page& page) {
         out.next = std::to_string(last);
         return false;
       }
-      CALYX_TRY(const std::optional<services::EarnEvent> earn, settled_at(row));
-      if (earn) {
-        CALYX_TRY(go_on, show(*earn));
-        if (!go_on) return false;
+      CALYX_TRY(const std::vector<services::EarnEvent> settlements, settled_at(row));
+      for (const services::EarnEvent& earn : settlements) {
+        if (shown >= passed) {
+          CALYX_TRY(go_on, show(earn));
+          if (!go_on) return false;
+        }
+        ++shown;
       }
+      if (!settlements.empty()) passed = 0;
+      shown = 0;
       last = row.seq;
       return true;
     };

@@ -231,6 +231,9 @@ class Judge {
     if (lock == book_.locks.end()) return "its lock is not open";
     if (!known(of.host)) return "its host is unknown";
     if (lock->second.host != 0 && lock->second.host != of.host) return "its lock names another host";
+    if (of.before != lock->second.paid) return "others were paid otherwise out of its lock";
+    if (of.more && (lock->second.job == 0 || of.gross == lock->second.amount))
+      return "nobody can be paid after it";
     const core::LockFacts facts{.locked = lock->second.amount, .deadline = lock->second.deadline};
     if (const Reason reason = core::judge_settlement(facts, of.gross, at_); reason != Reason::none)
       return word(reason);
@@ -399,6 +402,7 @@ class Audit {
         anchor_(std::move(anchor)),
         locks_(key),
         resolutions_(key),
+        parts_(key),
         requests_(key),
         standing_(key),
         indexed_(key),
@@ -493,7 +497,8 @@ class Audit {
       }
       if (is_terminal(state.status) && lock != book_.locks.end() && lock->second.job == state.number)
         return job_fault("has ended, and its lock is open");
-      if (const std::string money = money_fault(*row, state); !money.empty()) return job_fault(money);
+      CALYX_TRY(const std::string money, money_fault(*row, state));
+      if (!money.empty()) return job_fault(money);
       CALYX_TRY(const store::JobStore::Tally tally, jobs.tally(state.number));
       const store::JobStore::Tally said{.completed = state.completed,
                                         .failed = state.failed,
@@ -524,23 +529,30 @@ class Audit {
   }
 
   /// What is wrong between a job's rows and the events of its money: its hold, and its settlement.
-  std::string money_fault(const store::JobRow& row, const store::JobState& state) const {
-    if (row.lock == 0) return state.receipt < 0 ? "" : "has a receipt, and held nothing";
+  Result<std::string> money_fault(const store::JobRow& row, const store::JobState& state) {
+    const bool bare = state.receipt < 0 && state.receipts == 0;
+    if (row.lock == 0) return std::string(bare ? "" : "has a receipt, and held nothing");
     const auto budget = budgets_.find(row.lock);
     if (budget == budgets_.end() || budget->second.job != row.number)
-      return "what it held was no lock of its own";
+      return std::string("what it held was no lock of its own");
     if (budget->second.amount != row.hold || budget->second.payer != row.account)
       return "held " + core::money_text(row.hold) + ", its lock " + core::money_text(budget->second.amount);
     const auto found = settlements_.find(row.lock);
     if (found == settlements_.end())
-      return state.receipt < 0 && (!is_terminal(state.status) || state.charged.micro == 0)
-                 ? ""
-                 : "says that it was settled, which it was not";
+      return std::string(bare && (!is_terminal(state.status) || state.charged.micro == 0)
+                             ? ""
+                             : "says that it was settled, which it was not");
     const Settlement& of = found->second;
-    return of.leaf == state.receipt && of.host == state.host && of.gross == state.charged &&
-                   state.output == of.output && row.input == of.input
-               ? ""
-               : "was settled for other work than its rows tell of";
+    Shares shares{{state.host, state.charged}};
+    if (state.host == store::several_hosts) {
+      shares.clear();
+      CALYX_TRY(const auto used, store_.jobs().shares_of(row.number));
+      for (const store::JobStore::Share& share : used) shares.emplace_back(share.host, share.charged);
+    }
+    const bool same = of.leaf == state.receipt &&
+                      state.receipts == static_cast<std::int64_t>(of.shares.size()) && of.shares == shares &&
+                      state.output == of.output && row.input == of.input;
+    return std::string(same ? "" : "was settled for other work than its rows tell of");
   }
 
   /// What is wrong with a job's explicit items and with its tasks' results: whether they still have the
@@ -777,15 +789,21 @@ class Audit {
     CALYX_TRY(const bool same, expect_entries(event.seq, *legs));
     if (!same) return false;
     if (const auto end = resolution_of(book_, event)) add(resolutions_, *end);
+    if (const auto part = part_of(event)) add(parts_, *part);
     if (const auto* spend = std::get_if<SpendEvent>(&event.fields); spend != nullptr && spend->job != 0)
       budgets_[event.seq] = {spend->job, spend->wallet, spend->amount};
 
     if (const auto* earn = std::get_if<EarnEvent>(&event.fields)) {
       CALYX_TRY(const bool good, expect_receipt(*earn, event, row.hash));
       if (!good) return false;
-      if (earn->work)
-        settlements_[earn->lock] = {earn->leaf, earn->host, earn->gross, earn->output_hash,
-                                    earn->work->input_hash};
+      if (earn->work) {
+        Settlement& of = settlements_[earn->lock];
+        if (of.shares.empty()) of = {earn->leaf, earn->output_hash, earn->work->input_hash, {}};
+        // One that is of another output or out of its row is no share of this.
+        const bool fits = earn->output_hash == of.output && earn->work->input_hash == of.input &&
+                          earn->leaf == of.leaf + static_cast<std::int64_t>(of.shares.size());
+        of.shares.emplace_back(fits ? earn->host : 0, earn->gross);
+      }
     }
     if (const auto* earn = std::get_if<EarnEvent>(&event.fields); earn != nullptr && earn->net.micro == 0)
       if (book_.locks.at(earn->lock).payer != earn->host) zero_earnings_.emplace_back(earn->host, event.seq);
@@ -986,7 +1004,7 @@ class Audit {
 
     CALYX_TRY(bool good, compare_entries(INT64_MAX));
     if (!good) return false;
-    Fingerprint locks(key_), resolutions(key_), requests(key_);
+    Fingerprint locks(key_), resolutions(key_), parts(key_), requests(key_);
     CALYX_CHECK(store_.all_locks([&](std::string_view job_id, const store::LockRow& row) -> Result<bool> {
       locks.add(job_id, {row.payer, row.seq, row.amount.micro});
       return true;
@@ -995,12 +1013,17 @@ class Audit {
       add(resolutions, row);
       return true;
     }));
+    CALYX_CHECK(store_.all_parts([&](const store::ResolutionRow& row) -> Result<bool> {
+      add(parts, row);
+      return true;
+    }));
     CALYX_CHECK(store_.all_requests(
         [&](AccountNumber scope, store::RequestKind kind, std::string_view key, Seq seq) -> Result<bool> {
           requests.add(key, {scope, static_cast<int>(kind), seq});
           return true;
         }));
     if (locks != locks_ || resolutions != resolutions_ || requests != requests_) return name_row();
+    if (parts != parts_) return fault("parts: they are not what the events say");
     std::sort(zero_earnings_.begin(), zero_earnings_.end());
     CALYX_TRY(good, compare_pairs("zero_earnings", "event", zero_earnings_,
                                   &store::MarketStore::all_zero_earnings));
@@ -1063,14 +1086,18 @@ class Audit {
     if (!good) return false;
     CALYX_CHECK(store_.all_resolutions([&](const store::ResolutionRow& row) -> Result<bool> {
       store::ResolutionRow wanted;
+      Money before;  // what others were paid, which was locked and is not there any more
       const auto ends = [&](const Fields& fields) {
-        if (const auto* earn = std::get_if<EarnEvent>(&fields)) wanted.fee = earn->fee;
+        if (const auto* earn = std::get_if<EarnEvent>(&fields)) {
+          wanted.fee = earn->fee;
+          before = earn->before;
+        }
         return lock_ended_by(fields) == row.lock;
       };
       CALYX_TRY(const bool known, said(row.seq, ends));
       CALYX_TRY(const bool locked, said(row.lock, [&](const Fields& fields) {
                   const auto lock = job_taken_by(fields);
-                  if (lock) wanted.amount = lock->locked;
+                  if (lock) wanted.amount.micro = lock->locked.micro - before.micro;
                   return lock.has_value();
                 }));
       const std::string name = "resolutions: lock " + std::to_string(row.lock);
@@ -1244,11 +1271,11 @@ class Audit {
     AccountNumber payer = 0;
     Money amount;
   };
+  using Shares = std::vector<std::pair<AccountNumber, Money>>;  ///< What each host earned of a job.
   struct Settlement {
-    std::int64_t leaf = 0;
-    AccountNumber host = 0;
-    Money gross;
+    std::int64_t leaf = 0;  ///< Of the first receipt.
     core::Digest output, input;
+    Shares shares;
   };
   std::unordered_map<Seq, Budget> budgets_;  ///< By their locks, as the next.
   std::unordered_map<Seq, Settlement> settlements_;
@@ -1272,7 +1299,7 @@ class Audit {
   std::vector<Expected> expected_;
   std::string payloads_, jws_, document_;  // kept between rows: the walk allocates little
 
-  Fingerprint locks_, resolutions_, requests_, standing_, indexed_;  ///< As the events say.
+  Fingerprint locks_, resolutions_, parts_, requests_, standing_, indexed_;  ///< As the events say.
   Fingerprint::Key key_;
 
   std::optional<core::Digest> anchored_hash_, anchored_root_;

@@ -88,6 +88,7 @@ Result<core::Legs> Book::legs(const Event& event) const {
                         [&](const EarnEvent& of) -> Result<core::Legs> {
                           const OpenLock* lock = open(of.lock);
                           if (lock == nullptr) return impossible(event, "its lock is not open");
+                          if (of.more) return core::part_legs(of.host, of.lock, of.gross, {of.fee, of.net});
                           return core::settlement_legs(lock->payer, of.host, of.lock, lock->amount, of.gross,
                                                        {of.fee, of.net});
                         },
@@ -161,6 +162,12 @@ void Book::open_lock(Seq lock_seq, Instant locked_at, const SpendEvent& spend) {
   locks.emplace(lock_seq, std::move(lock));
 }
 
+void Book::pay_part(OpenLock& lock, Money gross) {
+  lock.amount.micro -= gross.micro;
+  lock.paid.micro += gross.micro;
+  wallet(lock.payer)->held.micro -= gross.micro;
+}
+
 void Book::close_lock(std::unordered_map<Seq, OpenLock>::iterator lock) {
   WalletState& payer = *wallet(lock->second.payer);
   payer.held.micro -= lock->second.amount.micro;
@@ -201,7 +208,12 @@ Result<Done> Book::stand(const Event& event) {
             const auto lock = locks.find(of.lock);
             if (lock == locks.end() || wallet(of.host) == nullptr)
               return impossible(event, "its lock is not open");
-            close_lock(lock);
+            if (of.before != lock->second.paid)
+              return impossible(event, "others were paid otherwise out of its lock");
+            if (of.more)
+              pay_part(lock->second, of.gross);
+            else
+              close_lock(lock);
             return Done{};
           },
           [&](const ReleaseEvent& of) -> Result<Done> {

@@ -59,6 +59,7 @@ struct OpenLock {
   std::string job_id;
   Instant at;
   std::int64_t job = 0;  ///< The job whose budget it is; 0: none's.
+  Money paid;            ///< What hosts were paid of it so far; `amount` is what is left.
 };
 
 struct ApprovalState {
@@ -206,6 +207,7 @@ class Book {
  private:
   Result<Done> stand(const Event& event);
   void open_lock(Seq seq, Instant at, const SpendEvent& spend);
+  void pay_part(OpenLock& lock, Money gross);
   void close_lock(std::unordered_map<Seq, OpenLock>::iterator lock);
   void end_payout(PayoutState& payout, PayoutStatus status, Seq seq);
   /// Makes room for one more approval: the oldest of the wallet that has ended goes. The log keeps all.

@@ -250,6 +250,7 @@ struct Spell {
     out.put("wallet", of.wallet);
   }
   void operator()(const EarnEvent& of) const {
+    if (of.before.micro != 0) out.put("before", of.before);
     out.put("duration_seconds", of.duration_seconds);
     out.put("fee", of.fee);
     out.put("gpu_model", of.gpu_model);
@@ -257,6 +258,7 @@ struct Spell {
     out.put("host", of.host);
     out.put("leaf", of.leaf);
     out.put("lock", of.lock);
+    out.flag("more", of.more);
     out.put("net", of.net);
     out.put("output_hash", of.output_hash);
     if (of.work) out.value("work", core::receipt_work(*of.work));
@@ -385,6 +387,7 @@ Fields read_known(EventKind kind, Reader& in) {
     }
     case EventKind::earn: {
       EarnEvent of;
+      of.before = in.optional_money("before").value_or(Money{});
       of.duration_seconds = in.number("duration_seconds");
       of.fee = in.money("fee");
       of.gpu_model = in.text("gpu_model");
@@ -392,6 +395,7 @@ Fields read_known(EventKind kind, Reader& in) {
       of.host = in.number("host");
       of.leaf = in.number("leaf");
       of.lock = in.number("lock");
+      of.more = in.flag("more");
       of.net = in.money("net");
       of.output_hash = in.digest("output_hash");
       of.work = in.work("work");
@@ -550,7 +554,7 @@ std::optional<JobTaken> job_taken_by(const Fields& fields) noexcept {
 }
 
 Seq lock_ended_by(const Fields& fields) noexcept {
-  if (const auto* of = std::get_if<EarnEvent>(&fields)) return of->lock;
+  if (const auto* of = std::get_if<EarnEvent>(&fields)) return of->more ? 0 : of->lock;
   if (const auto* of = std::get_if<ReleaseEvent>(&fields)) return of->lock;
   if (const auto* of = std::get_if<ExpireEvent>(&fields)) return of->lock;
   return 0;

@@ -42,6 +42,9 @@ struct EarnEvent {
   std::int64_t duration_seconds = 0;
   std::int64_t leaf = 0;                  ///< The receipt's place in the log.
   std::optional<core::ReceiptWork> work;  ///< Of a job.
+  // A job that several hosts worked on is settled by as many of these, one after another.
+  Money before;       ///< What those before it paid out of the lock.
+  bool more = false;  ///< Whether others follow, and the lock stays open for them.
 };
 
 struct ReleaseEvent {
@@ -204,7 +207,7 @@ struct JobTaken {
   Money locked;  ///< 0 for a burn.
 };
 std::optional<JobTaken> job_taken_by(const Fields& fields) noexcept;
-/// The lock that an event ends; 0 for most.
+/// The lock that an event ends; 0 for most, and for a settlement that others follow.
 Seq lock_ended_by(const Fields& fields) noexcept;
 
 /// Appends the event's own fields as a canonical JSON object.

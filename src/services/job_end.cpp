@@ -10,11 +10,35 @@ namespace {
 
 namespace json = core::json;
 using store::JobState;
+using store::JobStore;
 using store::Readiness;
 
 constexpr std::string_view work_version = "1";
 
-/// Settles what `job` came to: one receipt, and the rest of the hold comes back.
+/// The hosts whose workers were charged for tasks of a job, or have some now.
+Result<std::vector<AccountNumber>> hosts_of(store::MarketStore& store, JobNumber number) {
+  CALYX_TRY(const std::vector<JobStore::Share> shares, store.jobs().shares_of(number));
+  std::vector<AccountNumber> out;
+  for (const JobStore::Share& share : shares) out.push_back(share.host);
+  CALYX_CHECK(store.jobs().leases_of(number, [&](const store::LeaseRow& lease) -> Result<bool> {
+    out.push_back(lease.host);
+    return true;
+  }));
+  std::sort(out.begin(), out.end());
+  out.erase(std::unique(out.begin(), out.end()), out.end());
+  return out;
+}
+
+/// What each host has earned of what was charged.
+Result<std::vector<JobStore::Share>> shares_of(Transaction& tx, const JobState& state) {
+  if (state.host == store::several_hosts) return tx.store().jobs().shares_of(state.number);
+  std::vector<JobStore::Share> out;
+  if (state.charged.micro != 0)
+    out.push_back({.host = state.host, .ran_ms = state.ran_ms, .charged = state.charged});
+  return out;
+}
+
+/// Settles what `job` came to: a payment and a receipt a host, and the rest of the hold comes back.
 Result<Done> settle(Transaction& tx, Held& job, const core::Digest& output) {
   const Book& book = tx.book();
   const KnownJob& known = *job.known;
@@ -22,57 +46,65 @@ Result<Done> settle(Transaction& tx, Held& job, const core::Digest& output) {
   const auto lock = book.locks.find(known.row.lock);
   if (lock == book.locks.end())
     return fail(Reason::corrupt, "job " + std::to_string(known.row.number) + " holds nothing; run an audit");
-  const Money gross = job.state.charged;
-  if (gross.micro == 0) {
+  CALYX_TRY(const std::vector<JobStore::Share> shares, shares_of(tx, job.state));
+  if (shares.empty()) {
     CALYX_CHECK(tx.append(ReleaseEvent{.lock = known.row.lock}));
     return Done{};
   }
-  const core::FeeSplit split = core::split_fee(gross, book.fee_basis_points);
-  const WalletState* host = book.wallet(job.state.host);
-  if (host == nullptr) return fail(Reason::corrupt, "a job was worked on by nobody; run an audit");
-  const core::Requirements& needs = known.terms.requirements;
-  EarnEvent fields{.lock = known.row.lock,
-                   .host = host->number,
-                   .gross = gross,
-                   .fee = split.fee,
-                   .net = split.net,
-                   .output_hash = output,
-                   .gpu_model = needs.gpu_count == 0     ? "CPU"
-                                : needs.gpu_type.empty() ? "GPU"
-                                                         : needs.gpu_type,
-                   .duration_seconds = (job.state.ran_ms + 999) / 1000,
-                   .leaf = tx.next_leaf(),
-                   .work = core::ReceiptWork{.kind = std::string(word(known.terms.work)),
-                                             .name = known.terms.name,
-                                             .version = std::string(work_version),
-                                             .operation = known.terms.operation,
-                                             .input_hash = known.row.input}};
   const AccountNumber payer = lock->second.payer;
   const WalletId payer_id = book.wallet(payer)->id;
   const std::string job_id = lock->second.job_id;
-  CALYX_TRY(const Placed event, tx.append(fields));
-  if (split.net.micro == 0 && host->number != payer)
-    CALYX_CHECK(tx.store().append_zero_earning(host->number, event.seq));
-  job.state.receipt = fields.leaf;
-  tx.add_receipt({.leaf = fields.leaf,
-                  .seq = event.seq,
-                  .fields = {.id = book.receipt_id(fields.leaf, event.at),
-                             .issuer = book.issuer,
-                             .issued_at = event.at,
-                             .payer_wallet = payer_id,
-                             .host_wallet = book.wallet(fields.host)->id,
-                             .duration_seconds = fields.duration_seconds,
-                             .output_hash = output,
-                             .gross = gross,
-                             .platform_fee = split.fee,
-                             .net = split.net,
-                             .fee_basis_points = book.fee_basis_points,
-                             .reference = book.txn_id(event.seq, event.at),
-                             .seq = static_cast<std::uint64_t>(event.seq),
-                             .head = book.head},
-                  .job_id = job_id,
-                  .gpu_model = fields.gpu_model,
-                  .work = fields.work});
+  const core::Requirements& needs = known.terms.requirements;
+  job.state.receipt = tx.next_leaf();
+  job.state.receipts = static_cast<std::int64_t>(shares.size());
+  Money before;
+  for (std::size_t i = 0; i < shares.size(); ++i) {
+    const Money gross = shares[i].charged;
+    const core::FeeSplit split = core::split_fee(gross, book.fee_basis_points);
+    const WalletState* host = book.wallet(shares[i].host);
+    if (host == nullptr) return fail(Reason::corrupt, "a job was worked on by nobody; run an audit");
+    EarnEvent fields{.lock = known.row.lock,
+                     .host = host->number,
+                     .gross = gross,
+                     .fee = split.fee,
+                     .net = split.net,
+                     .output_hash = output,
+                     .gpu_model = needs.gpu_count == 0     ? "CPU"
+                                  : needs.gpu_type.empty() ? "GPU"
+                                                           : needs.gpu_type,
+                     .duration_seconds = (shares[i].ran_ms + 999) / 1000,
+                     .leaf = tx.next_leaf(),
+                     .work = core::ReceiptWork{.kind = std::string(word(known.terms.work)),
+                                               .name = known.terms.name,
+                                               .version = std::string(work_version),
+                                               .operation = known.terms.operation,
+                                               .input_hash = known.row.input},
+                     .before = before,
+                     .more = i + 1 < shares.size()};
+    before.micro += gross.micro;
+    CALYX_TRY(const Placed event, tx.append(fields));
+    if (split.net.micro == 0 && host->number != payer)
+      CALYX_CHECK(tx.store().append_zero_earning(host->number, event.seq));
+    tx.add_receipt({.leaf = fields.leaf,
+                    .seq = event.seq,
+                    .fields = {.id = book.receipt_id(fields.leaf, event.at),
+                               .issuer = book.issuer,
+                               .issued_at = event.at,
+                               .payer_wallet = payer_id,
+                               .host_wallet = host->id,
+                               .duration_seconds = fields.duration_seconds,
+                               .output_hash = output,
+                               .gross = gross,
+                               .platform_fee = split.fee,
+                               .net = split.net,
+                               .fee_basis_points = book.fee_basis_points,
+                               .reference = book.txn_id(event.seq, event.at),
+                               .seq = static_cast<std::uint64_t>(event.seq),
+                               .head = book.head},
+                    .job_id = job_id,
+                    .gpu_model = fields.gpu_model,
+                    .work = fields.work});
+  }
   return Done{};
 }
 
@@ -84,8 +116,13 @@ Result<Done> may_settle(Transaction& tx, const Held& job) {
   if (!tx.seams().can_sign)
     return fail(Reason::keys_missing,
                 "no signing key of the market is here to sign the receipt: put the key file back");
-  const WalletState* host = tx.book().wallet(job.state.host);
-  return host == nullptr ? Result<Done>(Done{}) : check_room(*host, most);
+  std::vector<AccountNumber> hosts{job.state.host};
+  if (job.state.host == store::several_hosts) {
+    CALYX_TRY(hosts, hosts_of(tx.store(), job.state.number));
+  }
+  for (const AccountNumber number : hosts)
+    if (const WalletState* host = tx.book().wallet(number)) CALYX_CHECK(check_room(*host, most));
+  return Done{};
 }
 
 Result<Done> end(Transaction& tx, Held& job, JobStatus status, const core::Digest& output,
@@ -167,7 +204,12 @@ Result<JobNumber> cancel_job(Transaction& tx, const Principal& principal, JobId 
 Result<std::int64_t> jobs_worked_on_for(store::MarketStore& store, AccountNumber host) {
   std::int64_t jobs = 0;
   CALYX_CHECK(store.jobs().live_jobs([&](const JobState& state) -> Result<bool> {
-    if (state.host == host) ++jobs;
+    bool theirs = state.host == host;
+    if (state.host == store::several_hosts) {
+      CALYX_TRY(const std::vector<AccountNumber> hosts, hosts_of(store, state.number));
+      theirs = std::binary_search(hosts.begin(), hosts.end(), host);
+    }
+    if (theirs) ++jobs;
     return true;
   }));
   return jobs;

@@ -73,8 +73,10 @@ Job view(std::uint32_t tag, const KnownJob& known, const JobState& state,
                   .queued = is_terminal(state.status)
                                 ? 0
                                 : known.row.tasks - state.completed - state.failed - state.running};
-  if (state.receipt >= 0)
-    out.receipt = ReceiptId::make(state.ended.us, static_cast<std::uint64_t>(state.receipt), tag);
+  for (std::int64_t i = 0; i < state.receipts; ++i)
+    out.receipts.push_back(
+        ReceiptId::make(state.ended.us, static_cast<std::uint64_t>(state.receipt + i), tag));
+  if (!out.receipts.empty()) out.receipt = out.receipts.front();
   if (!terms.retry_of.empty()) out.retry_of = JobId::read(terms.retry_of);
   if (!terms.resume_from.empty()) out.resume_from = JobId::read(terms.resume_from);
   if (state.started.us != 0) out.started_at = state.started;

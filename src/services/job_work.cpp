@@ -311,8 +311,6 @@ Result<Lease> lease_tasks(Transaction& tx, const Principal& principal, const Lea
       continue;
     }
     if (!meets(asked, job.known->terms)) continue;
-    // All of a job's tasks are paid to one wallet, in one settlement.
-    if (job.known->row.lock != 0 && job.state.host != 0 && job.state.host != host) continue;
 
     if (job.state.retrying > 0 && has_room(job)) {
       CALYX_TRY(choice.retry, tx.store().jobs().next_retry(job.state.number));
@@ -382,7 +380,10 @@ Result<Lease> lease_tasks(Transaction& tx, const Principal& principal, const Lea
   if (!best->straggler) job.state.running += row.count;
   job.state.committed.micro +=
       static_cast<std::int64_t>(attempt_cost(*job.known) * static_cast<Wide>(row.count));
-  job.state.host = host;
+  if (job.state.host == 0)
+    job.state.host = host;
+  else if (job.state.host != host)
+    job.state.host = store::several_hosts;
   if (job.state.started.us == 0) {
     job.state.started = tx.now();
     job.state.status = JobStatus::running;

@@ -29,7 +29,8 @@ struct Return {
   Money stays;
 };
 Return return_of(const Fields& fields) noexcept {
-  if (const auto* earn = std::get_if<EarnEvent>(&fields)) return {earn->lock, earn->gross};
+  if (const auto* earn = std::get_if<EarnEvent>(&fields))
+    return earn->more ? Return{} : Return{earn->lock, Money{earn->before.micro + earn->gross.micro}};
   if (const Seq lock = lock_ended_by(fields); lock != 0) return {lock, Money{}};
   if (const auto* failed = std::get_if<PayoutFailed>(&fields)) return {failed->payout, Money{}};
   return {};
@@ -146,6 +147,12 @@ std::optional<store::ResolutionRow> resolution_of(const Book& book, const Event&
                               earn == nullptr ? Money{} : earn->fee};
 }
 
+std::optional<store::ResolutionRow> part_of(const Event& event) {
+  const auto* earn = std::get_if<EarnEvent>(&event.fields);
+  if (earn == nullptr || !earn->more) return std::nullopt;
+  return store::ResolutionRow{earn->lock, event.seq, earn->gross, earn->fee};
+}
+
 Result<Done> Transaction::tick() {
   const std::int64_t us = seams_.now_us();
   if (us < 0 || us > core::instant_max.us)
@@ -177,6 +184,7 @@ Result<Placed> Transaction::append(Fields fields) {
   if (const auto job = job_taken_by(event.fields))
     CALYX_CHECK(store_.append_lock(job->job_id, {job->payer, event.seq, job->locked}));
   if (const auto end = resolution_of(book_, event)) CALYX_CHECK(store_.append_resolution(*end));
+  if (const auto part = part_of(event)) CALYX_CHECK(store_.append_part(*part));
   const AccountNumber payer = Windows::payer_of(book_, event.fields);
   CALYX_CHECK(book_.apply(event, appended.hash));
   windows_.note(book_, event, payer);

@@ -73,6 +73,8 @@ Result<Done> for_entries(const Book& book, Seq seq, const core::Legs& legs, Each
 
 /// How `event` ends a lock that is open in `book`, if it ends one.
 std::optional<store::ResolutionRow> resolution_of(const Book& book, const Event& event);
+/// The part of a lock that `event` pays to one host of several; nothing for most.
+std::optional<store::ResolutionRow> part_of(const Event& event);
 
 /// A receipt that waits to be written and signed, by whichever thread has time, and then for its place in the
 /// log.

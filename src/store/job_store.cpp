@@ -51,13 +51,14 @@ constexpr const char* schema_of_jobs[] = {
   low_funds INTEGER NOT NULL,  -- 1: it was told that the money will not last
   charged   INTEGER NOT NULL,
   committed INTEGER NOT NULL,
-  host      INTEGER NOT NULL,
+  host      INTEGER NOT NULL,  -- 0: nobody took a task; -1: several
   ran_ms    INTEGER NOT NULL,
   started   INTEGER NOT NULL,
   ended     INTEGER NOT NULL,
   failure   INTEGER NOT NULL,
   error     TEXT NOT NULL,
   receipt   INTEGER NOT NULL,
+  receipts  INTEGER NOT NULL,  -- one a host, from leaf `receipt` on
   output    BLOB,              -- SHA-256 of the merged result
   events    INTEGER NOT NULL
 ) STRICT)",
@@ -146,7 +147,7 @@ constexpr const char* state_columns =
     "number, account, status, priority, ready, waiting, fresh, completed, failed, running, retrying, "
     "charged, "
     "committed, host, ran_ms, started, ended, failure, error, receipt, output, events, backups, attempts, "
-    "low_funds";
+    "low_funds, receipts";
 constexpr const char* lease_columns =
     "token, job, first, count, attempt, lost, worker, host, since, expires, copied";
 
@@ -222,6 +223,7 @@ Result<bool> read_state(Statement& row, JobState& out) {
   out.backups = to_unsigned(next());
   out.attempts = to_unsigned(next());
   out.low_funds = next() != 0;
+  out.receipts = next();
   return true;
 }
 
@@ -256,6 +258,7 @@ void bind_state(Statement& statement, const JobState& state) {
   put(to_signed(state.backups));
   put(to_signed(state.attempts));
   put(std::int64_t{state.low_funds});
+  put(state.receipts);
 }
 
 Result<bool> read_lease(Statement& row, LeaseRow& out) {
@@ -351,14 +354,14 @@ Result<JobStore> JobStore::make(Connection& connection, bool writes) {
       {store.add_state_,
        std::string("INSERT INTO job_states(") + state_columns +
            ") VALUES(?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17, ?18, ?19, "
-           "?20, ?21, ?22, ?23, ?24, ?25)",
+           "?20, ?21, ?22, ?23, ?24, ?25, ?26)",
        "adding a job"},
       {store.put_state_,
        "UPDATE job_states SET account = ?2, status = ?3, priority = ?4, ready = ?5, waiting = ?6, fresh = "
        "?7, "
        "completed = ?8, failed = ?9, running = ?10, retrying = ?11, charged = ?12, committed = ?13, host = "
        "?14, ran_ms = ?15, started = ?16, ended = ?17, failure = ?18, error = ?19, receipt = ?20, output = "
-       "?21, events = ?22, backups = ?23, attempts = ?24, low_funds = ?25 WHERE number = ?1",
+       "?21, events = ?22, backups = ?23, attempts = ?24, low_funds = ?25, receipts = ?26 WHERE number = ?1",
        "moving a job on"},
       {store.add_lease_,
        std::string("INSERT INTO leases(") + lease_columns +
@@ -451,7 +454,7 @@ Result<JobStore> JobStore::make(Connection& connection, bool writes) {
        "listing jobs"},
       {store.live_jobs_, states + "WHERE status < 3 ORDER BY number", "listing live jobs"},
       {store.jobs_after_, "SELECT downstream FROM job_edges WHERE upstream = ?1", "looking for dependents"},
-      {store.leases_of_, leases + "WHERE job = ?1 ORDER BY first", "reading a job's leases"},
+      {store.leases_of_, leases + "WHERE job = ?1 ORDER BY first, token", "reading a job's leases"},
       {store.expired_leases_, leases + "WHERE expires < ?1 ORDER BY expires", "looking for lost leases"},
       // A range holds at most as many as one lease: the one that holds `from` is the last that begins there
       // or before.
@@ -471,7 +474,10 @@ Result<JobStore> JobStore::make(Connection& connection, bool writes) {
       {store.events_of_,
        "SELECT number, at_us, body FROM job_events WHERE job = ?1 AND number > ?2 ORDER BY number",
        "reading a job's events"},
-      {store.usage_of_, "SELECT sum(charged_ms), sum(amount) FROM usage WHERE job = ?1", "summing usage"},
+      {store.shares_of_,
+       "SELECT host, sum(charged_ms), sum(amount) FROM usage WHERE job = ?1 "
+       "GROUP BY host HAVING sum(amount) <> 0 ORDER BY host",
+       "summing usage"},
       {store.tally_,
        "SELECT (SELECT sum(count) FROM results WHERE job = ?1), (SELECT count(*) FROM failures WHERE job = "
        "?1), "
@@ -821,11 +827,15 @@ Result<Done> JobStore::events_of(JobNumber job, std::int64_t after, const EachJo
     if (!go_on) return Done{};
   }
 }
-Result<JobStore::Used> JobStore::usage_of(JobNumber job) {
-  const Statement::Run run(usage_of_);
+Result<std::vector<JobStore::Share>> JobStore::shares_of(JobNumber job) {
+  const Statement::Run run(shares_of_);
   run->bind(1, job);
-  CALYX_TRY(const bool row, run->step());
-  return row ? Used{run->column_int(0), Money{run->column_int(1)}} : Used{};
+  std::vector<Share> out;
+  for (;;) {
+    CALYX_TRY(const bool more, run->step());
+    if (!more) return out;
+    out.push_back({run->column_int(0), run->column_int(1), Money{run->column_int(2)}});
+  }
 }
 
 Result<JobStore::Tally> JobStore::tally(JobNumber job) {

@@ -50,6 +50,9 @@ struct JobRow {
   std::int64_t revision = 0;  ///< Of its project; 0: it names none.
 };
 
+/// In the place of a job's host: its workers were of several, and `usage` says what is whose.
+inline constexpr std::int64_t several_hosts = -1;
+
 /// What a job waits for. The numbers are in the file.
 enum class Readiness : std::uint8_t {
   nothing,   ///< Other jobs, its workers, or nothing more.
@@ -73,12 +76,13 @@ struct JobState {
   bool low_funds = false;      ///< Whether it was told that the money will not last.
   Money charged;               ///< For what has ended,
   Money committed;             ///< and what may be for what runs.
-  std::int64_t host = 0;       ///< The wallet that is paid; 0 while nobody has taken a task.
+  std::int64_t host = 0;       ///< The wallet that is paid; 0: nobody has taken a task, `several_hosts`.
   std::int64_t ran_ms = 0;     ///< Charged time.
   Instant started, ended;      ///< 0 us: not yet.
   JobFailure failure = JobFailure::none;
   std::string error;                   ///< What went wrong, in words.
-  std::int64_t receipt = -1;           ///< Its leaf; -1: none.
+  std::int64_t receipt = -1;           ///< The leaf of its first receipt; -1: none.
+  std::int64_t receipts = 0;           ///< How many it has, one behind another: one a host.
   std::optional<core::Digest> output;  ///< The hash of the merged result, once it has ended.
   std::int64_t events = 0;             ///< How many it has had.
 };
@@ -227,12 +231,14 @@ class JobStore {
   Result<Done> retries_from(JobNumber job, std::uint64_t from, const EachRetry& each);
   using EachJobEvent = std::function<Result<bool>(std::int64_t number, Instant at, std::string_view body)>;
   Result<Done> events_of(JobNumber job, std::int64_t after, const EachJobEvent& each);
-  /// What the job's reports charged, by all leases: the sum of time and money.
-  struct Used {
-    std::int64_t ms = 0;
-    Money amount;
+  /// What was charged for the work of one host's workers.
+  struct Share {
+    std::int64_t host = 0;
+    std::int64_t ran_ms = 0;
+    Money charged;
   };
-  Result<Used> usage_of(JobNumber job);
+  /// By host, in the order of their numbers; those that nothing was charged for are left out.
+  Result<std::vector<Share>> shares_of(JobNumber job);
 
   // ── for an audit ──
 
@@ -255,7 +261,7 @@ class JobStore {
   Statement last_job_, job_, state_, find_once_, lease_, other_copy_, leases_count_, times_of_, next_retry_,
       retry_, output_, outputs_from_, items_, running_of_, census_, ready_jobs_, jobs_of_, live_jobs_,
       jobs_after_, leases_of_, expired_leases_, results_from_, failures_from_, retries_from_, events_of_,
-      usage_of_, tally_;
+      shares_of_, tally_;
   Listings listings_;
 };
 

@@ -44,13 +44,22 @@ constexpr const char* schema[] = {
   amount INTEGER NOT NULL,     -- debits the lock's escrow account
   fee    INTEGER NOT NULL      -- credits the platform's fees
 ) STRICT)",
+    R"(CREATE TABLE parts(         -- what hosts were paid of a lock before the settlement that ended it
+  lock   INTEGER NOT NULL,
+  seq    INTEGER NOT NULL,
+  amount INTEGER NOT NULL,     -- debits the lock's escrow account
+  fee    INTEGER NOT NULL,     -- credits the platform's fees
+  PRIMARY KEY(lock, seq)
+) STRICT, WITHOUT ROWID)",
     // An escrow account lives for two entries and nobody pages through the fees, so their entries are columns
     // of the rows above. Here each entry is a row.
     R"(CREATE VIEW ledger(account, seq, amount) AS
   SELECT account, id / 8, amount FROM entries
   UNION ALL SELECT 1099511627776 + seq, seq, amount FROM locks WHERE amount <> 0
   UNION ALL SELECT 1099511627776 + lock, seq, -amount FROM resolutions WHERE amount <> 0
-  UNION ALL SELECT 2, seq, fee FROM resolutions WHERE fee <> 0)",
+  UNION ALL SELECT 1099511627776 + lock, seq, -amount FROM parts
+  UNION ALL SELECT 2, seq, fee FROM resolutions WHERE fee <> 0
+  UNION ALL SELECT 2, seq, fee FROM parts WHERE fee <> 0)",
     R"(CREATE TABLE zero_earnings(  -- settlements that paid their host nothing, so that it has no entry
   host INTEGER NOT NULL,
   seq  INTEGER NOT NULL,
@@ -83,7 +92,7 @@ constexpr const char* schema[] = {
 };
 
 /// Which take no change.
-constexpr const char* tables[] = {"events",        "entries",  "milestones", "locks", "resolutions",
+constexpr const char* tables[] = {"events",        "entries",  "milestones", "locks", "resolutions", "parts",
                                   "zero_earnings", "requests", "receipts",   "tiles", "checkpoints"};
 static_assert(core::legs_max == 8 && entries_a_milestone == 64, "as the schema says");
 
@@ -198,6 +207,23 @@ Result<bool> read_lock(Statement& row, LockRow& out) {
     CALYX_CHECK(check_integers(row, "locks", [&] { return lock_name(row.column_text(0), out.payer); },
                                {{1, "payer"}, {2, "seq"}, {3, "amount"}}));
   return true;
+}
+
+/// Every row of `statement`, of `table`, until `each` has enough.
+Result<Done> each_resolution(Statement& statement, const char* table,
+                             const MarketStore::EachResolution& each) {
+  const Statement::Run run(statement);
+  for (;;) {
+    CALYX_TRY(const bool more, run->step());
+    if (!more) return Done{};
+    const ResolutionRow row{run->column_int(0), run->column_int(1), Money{run->column_int(2)},
+                            Money{run->column_int(3)}};
+    if (row.seq == 0 || row.amount.micro == 0 || row.fee.micro == 0)
+      CALYX_CHECK(
+          check_integers(*run, table, [&] { return row.lock; }, {{1, "seq"}, {2, "amount"}, {3, "fee"}}));
+    CALYX_TRY(const bool go_on, each(row));
+    if (!go_on) return Done{};
+  }
 }
 
 /// `text` is where the payload is unpacked to.
@@ -327,6 +353,8 @@ Result<MarketStore> MarketStore::make(Connection& connection, bool writes) {
        "appending a lock"},
       {store.append_resolution_, "INSERT INTO resolutions(lock, seq, amount, fee) VALUES(?1, ?2, ?3, ?4)",
        "ending a lock"},
+      {store.append_part_, "INSERT INTO parts(lock, seq, amount, fee) VALUES(?1, ?2, ?3, ?4)",
+       "paying one host of several"},
       {store.append_zero_earning_, "INSERT INTO zero_earnings(host, seq) VALUES(?1, ?2)",
        "appending a settlement of nothing"},
       {store.append_request_, "INSERT INTO requests(scope, kind, key, seq) VALUES(?1, ?2, ?3, ?4)",
@@ -344,6 +372,7 @@ Result<MarketStore> MarketStore::make(Connection& connection, bool writes) {
       {store.find_lock_, "SELECT seq FROM locks WHERE job_id = ?1 AND payer = ?2", "looking up a job"},
       {store.find_locks_, "SELECT payer, seq FROM locks WHERE job_id = ?1 LIMIT 1000", "looking up a job"},
       {store.find_resolution_, "SELECT seq FROM resolutions WHERE lock = ?1", "looking up a lock's end"},
+      {store.find_parts_, "SELECT seq FROM parts WHERE lock = ?1 ORDER BY seq", "looking up a lock's hosts"},
       {store.find_request_, "SELECT seq FROM requests WHERE scope = ?1 AND kind = ?2 AND key = ?3",
        "looking up a caller's key"},
       {store.event_, "SELECT seq, at_us, kind, fields, hash FROM events WHERE seq = ?1", "reading an event"},
@@ -369,7 +398,10 @@ Result<MarketStore> MarketStore::make(Connection& connection, bool writes) {
       {store.entries_from_, "SELECT id, account, amount, previous FROM entries WHERE id >= ?1 ORDER BY id",
        "reading entries"},
       // `IS NOT`: nothing, which only a damaged row has, is not 0.
-      {store.fees_, "SELECT lock, fee FROM resolutions WHERE fee IS NOT 0", "summing fees"},
+      {store.fees_,
+       "SELECT lock, fee, 'resolutions' FROM resolutions WHERE fee IS NOT 0 "
+       "UNION ALL SELECT lock, fee, 'parts' FROM parts WHERE fee IS NOT 0",
+       "summing fees"},
       {store.open_locks_,
        "SELECT job_id, payer, seq, amount FROM locks "
        "WHERE amount IS NOT 0 AND NOT EXISTS (SELECT 1 FROM resolutions WHERE lock = locks.seq)",
@@ -382,6 +414,8 @@ Result<MarketStore> MarketStore::make(Connection& connection, bool writes) {
       {store.all_locks_, "SELECT job_id, payer, seq, amount FROM locks", "reading locks"},
       {store.all_resolutions_, "SELECT lock, seq, amount, fee FROM resolutions ORDER BY lock",
        "reading locks' ends"},
+      {store.all_parts_, "SELECT lock, seq, amount, fee FROM parts ORDER BY lock, seq",
+       "reading what hosts were paid"},
       {store.zero_earnings_of_, "SELECT seq FROM zero_earnings WHERE host = ?1 AND seq > ?2 ORDER BY seq",
        "reading settlements of nothing"},
       {store.all_zero_earnings_, "SELECT host, seq FROM zero_earnings ORDER BY host, seq",
@@ -428,6 +462,10 @@ Result<Done> MarketStore::append_lock(std::string_view job_id, const LockRow& ro
 }
 Result<Done> MarketStore::append_resolution(const ResolutionRow& row) {
   const Statement::Run run(append_resolution_);
+  return run->bind(1, row.lock).bind(2, row.seq).bind(3, row.amount.micro).bind(4, row.fee.micro).execute();
+}
+Result<Done> MarketStore::append_part(const ResolutionRow& row) {
+  const Statement::Run run(append_part_);
   return run->bind(1, row.lock).bind(2, row.seq).bind(3, row.amount.micro).bind(4, row.fee.micro).execute();
 }
 Result<Done> MarketStore::append_zero_earning(AccountNumber host, Seq seq) {
@@ -487,6 +525,17 @@ Result<std::optional<Seq>> MarketStore::find_resolution(Seq lock) {
   const Statement::Run run(find_resolution_);
   run->bind(1, lock);
   return one_seq(*run, "resolutions", [&] { return lock; });
+}
+Result<std::vector<Seq>> MarketStore::find_parts(Seq lock) {
+  const Statement::Run run(find_parts_);
+  run->bind(1, lock);
+  std::vector<Seq> out;
+  for (;;) {
+    CALYX_TRY(const bool more, run->step());
+    if (!more) return out;
+    CALYX_CHECK(check_integers(*run, "parts", [&] { return lock; }, {{0, "seq"}}));
+    out.push_back(run->column_int(0));
+  }
 }
 Result<std::optional<Seq>> MarketStore::find_request(AccountNumber scope, RequestKind kind,
                                                      std::string_view key) {
@@ -643,10 +692,11 @@ Result<Money> MarketStore::sum_of_fees() {
     CALYX_TRY(const bool more, run->step());
     if (!more) return sum;
     const Seq lock = run->column_int(0);
+    const auto table = [&] { return std::string(run->column_text(2)); };
     if (run->column_int(1) == 0)
-      CALYX_CHECK(check_integers(*run, "resolutions", [&] { return lock; }, {{1, "fee"}}));
+      CALYX_CHECK(check_integers(*run, table().c_str(), [&] { return lock; }, {{1, "fee"}}));
     const std::optional<Money> next = core::plus(sum, Money{run->column_int(1)});
-    if (!next) return damaged("resolutions", lock, "the fees' sum is beyond 2^63 micro-FLOPS");
+    if (!next) return damaged(table().c_str(), lock, "the fees' sum is beyond 2^63 micro-FLOPS");
     sum = *next;
   }
 }
@@ -681,18 +731,10 @@ Result<Done> MarketStore::all_locks(const EachLock& each) {
   }
 }
 Result<Done> MarketStore::all_resolutions(const EachResolution& each) {
-  const Statement::Run run(all_resolutions_);
-  for (;;) {
-    CALYX_TRY(const bool more, run->step());
-    if (!more) return Done{};
-    const ResolutionRow row{run->column_int(0), run->column_int(1), Money{run->column_int(2)},
-                            Money{run->column_int(3)}};
-    if (row.seq == 0 || row.amount.micro == 0 || row.fee.micro == 0)
-      CALYX_CHECK(check_integers(*run, "resolutions", [&] { return row.lock; },
-                                 {{1, "seq"}, {2, "amount"}, {3, "fee"}}));
-    CALYX_TRY(const bool go_on, each(row));
-    if (!go_on) return Done{};
-  }
+  return each_resolution(all_resolutions_, "resolutions", each);
+}
+Result<Done> MarketStore::all_parts(const EachResolution& each) {
+  return each_resolution(all_parts_, "parts", each);
 }
 Result<Done> MarketStore::all_milestones(const EachMilestone& each) {
   const Statement::Run run(all_milestones_);

@@ -1,10 +1,10 @@
 /// \file
 /// What the engine asks of a market file, one function an intent; all the SQL of calyx is in this room.
 ///
-/// The tables: `events` is the log; `entries`, `milestones`, `locks`, `resolutions`, `zero_earnings`,
-/// `requests`, `receipts`, `tiles` and `checkpoints` are views of it that are written in the same transaction
-/// and never again. The SQL view `ledger` shows every entry of every transfer, those in the columns of
-/// `locks` and `resolutions` too.
+/// The tables: `events` is the log; `entries`, `milestones`, `locks`, `resolutions`, `parts`,
+/// `zero_earnings`, `requests`, `receipts`, `tiles` and `checkpoints` are views of it that are written in the
+/// same transaction and never again. The SQL view `ledger` shows every entry of every transfer, those in the
+/// columns of `locks` and `resolutions` too.
 ///
 /// Entries lie in the order of events, so that a commit writes few pages however many wallets it touches.
 /// Each names the one before of its account: an account's history is walked from its last entry back, and
@@ -71,11 +71,11 @@ struct LockRow {
   Money amount;  ///< What its escrow account takes in; 0 for a burn.
 };
 
-/// How a lock ended.
+/// How a lock ended, or what one host of several was paid of it before.
 struct ResolutionRow {
   Seq lock = 0;
   Seq seq = 0;
-  Money amount;  ///< What leaves its escrow account: all that was locked,
+  Money amount;  ///< What leaves its escrow account: at its end all that was left there,
   Money fee;     ///< of which the platform's fees get this.
 };
 
@@ -106,6 +106,7 @@ class MarketStore {
   Result<Done> append_milestone(AccountNumber account, core::EntryId entry);
   Result<Done> append_lock(std::string_view job_id, const LockRow& row);
   Result<Done> append_resolution(const ResolutionRow& row);
+  Result<Done> append_part(const ResolutionRow& row);
   Result<Done> append_zero_earning(AccountNumber host, Seq seq);
   Result<Done> append_request(AccountNumber scope, RequestKind kind, std::string_view key, Seq seq);
   /// `row.payload` is packed (receipt_text.hpp), which whoever signed it has done.
@@ -120,6 +121,8 @@ class MarketStore {
   Result<std::optional<Seq>> find_lock(std::string_view job_id, AccountNumber payer);
   Result<std::vector<LockRow>> find_locks(std::string_view job_id);
   Result<std::optional<Seq>> find_resolution(Seq lock);
+  /// The events that paid hosts out of `lock` before the one that ended it, in order.
+  Result<std::vector<Seq>> find_parts(Seq lock);
   Result<std::optional<Seq>> find_request(AccountNumber scope, RequestKind kind, std::string_view key);
   /// The event `seq`; its text is copied, so it outlives the call.
   struct OwnedEvent {
@@ -177,6 +180,7 @@ class MarketStore {
   Result<Done> all_locks(const EachLock& each);
   using EachResolution = std::function<Result<bool>(const ResolutionRow&)>;
   Result<Done> all_resolutions(const EachResolution& each);
+  Result<Done> all_parts(const EachResolution& each);
   /// By host and then by event.
   using EachZeroEarning = std::function<Result<bool>(AccountNumber host, Seq seq)>;
   Result<Done> all_zero_earnings(const EachZeroEarning& each);
@@ -198,7 +202,7 @@ class MarketStore {
   FeedbackStore feedback_;
   WebhookStore webhooks_;
   ArtifactStore artifacts_;
-  Statement append_event_, append_entry_, append_milestone_, append_lock_, append_resolution_,
+  Statement append_event_, append_entry_, append_milestone_, append_lock_, append_resolution_, append_part_,
       append_zero_earning_, append_request_, append_receipt_, append_tile_, append_checkpoint_;
   /// From the entry `last` of `account` back to the first one after `after`: `each(EntryRow)`.
   template <class Each>
@@ -206,11 +210,11 @@ class MarketStore {
   /// Where a walk over the entries of `account` after `after` may begin: at a milestone, or at `last`.
   Result<core::EntryId> next_milestone(AccountNumber account, core::EntryId after, core::EntryId last);
 
-  Statement schema_, last_seq_, find_lock_, find_locks_, find_resolution_, find_request_, event_, receipt_,
-      receipt_count_, tile_, entry_, next_milestone_, last_checkpoint_, at_of_;
+  Statement schema_, last_seq_, find_lock_, find_locks_, find_resolution_, find_parts_, find_request_, event_,
+      receipt_, receipt_count_, tile_, entry_, next_milestone_, last_checkpoint_, at_of_;
   Statement events_from_, standing_events_, event_of_entry_, entries_from_, fees_, open_locks_,
-      receipts_from_, all_locks_, all_resolutions_, zero_earnings_of_, all_zero_earnings_, all_milestones_,
-      all_requests_, all_checkpoints_, all_tiles_;
+      receipts_from_, all_locks_, all_resolutions_, all_parts_, zero_earnings_of_, all_zero_earnings_,
+      all_milestones_, all_requests_, all_checkpoints_, all_tiles_;
   std::string
       receipt_text_;  ///< The payload of the receipt under way, kept so that the next needs no memory.
 };

@@ -116,8 +116,8 @@ inline constexpr std::string_view submit_recipe =
 inline constexpr std::string_view submitted = "job_id id status hold:flops estimate:object";
 inline constexpr std::string_view job =
     "job_id id status type work:object project revision:int wallet_id priority tags:texts depends_on:texts "
-    "progress:object hold:flops cost:flops error:object recommended_action output_hash receipt_id retry_of "
-    "resume_from created_at started_at ended_at";
+    "progress:object hold:flops cost:flops error:object recommended_action output_hash receipt_id "
+    "receipt_ids:texts retry_of resume_from created_at started_at ended_at";
 inline constexpr std::string_view project =
     "name wallet_id remote_dir description created_at active_revision:int";
 inline constexpr std::string_view readiness =

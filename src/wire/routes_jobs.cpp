@@ -253,8 +253,11 @@ void append_json(std::string& out, const Job& job) {
     members.text("output_hash", std::string_view(core::output_hash_text(*job.output_hash)));
   else
     members.null("output_hash");
-  members.id("receipt_id", job.receipt)
-      .id("retry_of", job.retry_of)
+  std::vector<std::string> receipts;
+  for (const ReceiptId& id : job.receipts) receipts.push_back(id.text());
+  members.id("receipt_id", job.receipt).begin("receipt_ids");
+  append_texts(out, receipts);
+  members.id("retry_of", job.retry_of)
       .id("resume_from", job.resume_from)
       .instant("created_at", job.created_at)
       .instant("started_at", job.started_at)

@@ -51,7 +51,7 @@ struct ModelJob {
   JobFailure failure = JobFailure::none;
   std::uint64_t fresh = 0;
   bool started = false;
-  std::optional<std::size_t> host;
+  std::map<std::size_t, std::int64_t> charged_for;  ///< What each host's workers were.
   std::int64_t charged = 0, ran_ms = 0, attempts = 0;
   bool idempotent = false;
   std::int64_t copies = 0;            ///< Tasks that are in two leases.
@@ -87,6 +87,7 @@ struct ModelLease {
   std::size_t job = 0;
   std::uint64_t first = 0, count = 0;
   std::int64_t attempt = 1, lost = 0, since = 0, expires = 0;
+  std::size_t host = 0;
   std::string worker{};
   bool copied = false;
 };
@@ -299,8 +300,10 @@ class World {
 
   // ── the model's own rules ──
 
-  void charge(ModelJob& job, std::int64_t ms) {
-    job.charged += (job.rate * ms + 999) / 1'000;
+  void charge(ModelJob& job, std::size_t host, std::int64_t ms) {
+    const std::int64_t cost = (job.rate * ms + 999) / 1'000;
+    job.charged += cost;
+    if (cost != 0) job.charged_for[host] += cost;
     if (job.rate != 0) job.ran_ms += ms;
     ++job.attempts;
   }
@@ -351,22 +354,28 @@ class World {
   void give_up(std::size_t number, JobFailure failure) {
     ModelJob& job = jobs_[number];
     job.failure = failure;
-    std::map<std::uint64_t, std::int64_t> ran_ms;  // of two copies one is charged, that which ran longer
+    // Of two copies one is charged: the one that ran longer, or that has the greater token.
+    struct Ran {
+      std::int64_t ms = 0;
+      std::size_t host = 0;
+    };
+    std::map<std::uint64_t, Ran> ran;
     for (auto lease = leases_.begin(); lease != leases_.end();) {
       if (lease->second.job != number) {
         ++lease;
         continue;
       }
-      std::int64_t& ran = ran_ms[lease->second.first];
+      Ran this_one{.host = lease->second.host};
       if (lease->second.expires >= now() || hung(lease->second))
-        ran = std::max(ran, std::clamp<std::int64_t>((now() - lease->second.since) / us_per_ms, 0,
-                                                     job.timeout_s * 1'000));
+        this_one.ms = std::max<std::int64_t>((now() - lease->second.since) / us_per_ms, 0);
       else
         saw("late leases of jobs that end");
+      Ran& longest = ran[lease->second.first];
+      if (this_one.ms >= longest.ms) longest = this_one;
       stale_.push_back(lease->first);
       lease = leases_.erase(lease);
     }
-    for (const auto& [first, ms] : ran_ms) charge(job, ms);
+    for (const auto& [first, one] : ran) charge(job, one.host, std::min(one.ms, job.timeout_s * 1'000));
     if (job.copies != 0) saw("jobs given up with backups");
     job.copies = 0;
     for (ModelTask& task : job.tasks)
@@ -386,7 +395,9 @@ class World {
     job.status = status;
     held_[job.payer] -= job.hold;
     balances_[job.payer] += job.hold - job.charged;
-    if (job.charged != 0) earned_[*job.host] += core::split_fee(Money{job.charged}, fee_).net.micro;
+    for (const auto& [host, gross] : job.charged_for)
+      earned_[host] += core::split_fee(Money{gross}, fee_).net.micro;
+    if (job.charged_for.size() > 1) saw("jobs of several hosts");
     touched_.insert(number);
     live_.erase(number);
     if (job.charged > job.hold) wrong("the model charges more than is held");
@@ -435,7 +446,7 @@ class World {
       }
       if (hung(lease)) {
         saw("tasks that hang");
-        charge(job, job.timeout_s * 1'000);
+        charge(job, lease.host, job.timeout_s * 1'000);
         keep_failure(job, job.tasks[lease.first], lease.attempt, lease.lost, false);
         give_back(job, {.first = lease.first + 1,
                         .count = lease.count - 1,
@@ -470,14 +481,11 @@ class World {
     bool retry_certain = false;
     std::optional<std::int64_t> straggler;  ///< Its token.
   };
-  /// Whether a worker of `host` may get something of the job, once what is late or too dear has been given
-  /// up.
-  Chance chance_of(std::size_t number, std::size_t host, std::uint64_t most,
-                   const std::string& worker) const {
+  /// Whether `worker` may get something of the job, once what is late or too dear has been given up.
+  Chance chance_of(std::size_t number, std::uint64_t most, const std::string& worker) const {
     const ModelJob& job = jobs_[number];
     Chance out;
     if (!job.to_lease()) return out;
-    if (job.hold != 0 && job.host && *job.host != host) return out;
     if (job.each() > 0 && job.each() > job.free()) return out;
     const bool room = job.room();
     bool retry_possible = false;
@@ -549,8 +557,7 @@ class World {
       } else if (job.ttl_s != 0 && !job.started && waited_s(job) >= job.ttl_s) {
         saw("queues expired");
         give_up(number, JobFailure::queue_expired);
-      } else if (!(job.hold != 0 && job.host && *job.host != host) && job.each() > 0 &&
-                 job.each() > job.free() && job.count(At::leased) == 0) {
+      } else if (job.each() > 0 && job.each() > job.free() && job.count(At::leased) == 0) {
         saw("budgets exhausted");
         give_up(number, JobFailure::budget_exhausted);
       } else {
@@ -587,15 +594,15 @@ class World {
       return;
     }
     for (const std::size_t number : live_) {
-      if (!chosen && chance_of(number, host, most, worker).certain)
+      if (!chosen && chance_of(number, most, worker).certain)
         wrong("job " + std::to_string(number) + " was not handed out");
-      if (chosen && ordered && number != *chosen && chance_of(number, host, most, worker).certain &&
+      if (chosen && ordered && number != *chosen && chance_of(number, most, worker).certain &&
           core::before(waiting_of(number), waiting_of(*chosen), Instant{now()}))
         wrong("job " + std::to_string(number) + " goes before job " + std::to_string(*chosen));
     }
     if (!chosen) return;
     ModelJob& job = jobs_[*chosen];
-    const Chance chance = chance_of(*chosen, host, most, worker);
+    const Chance chance = chance_of(*chosen, most, worker);
     if (!chance.possible) {
       wrong("a job that has nothing to hand out was handed out");
       return;
@@ -611,6 +618,7 @@ class World {
                      .count = got.count,
                      .since = now(),
                      .expires = now() + lease_us,
+                     .host = host,
                      .worker = worker};
     const bool copy = first.at == At::leased;
     if (copy) {
@@ -649,7 +657,6 @@ class World {
     }
     job.status = JobStatus::running;
     job.started = true;
-    job.host = host;
     if (!leases_.emplace(lease.token, lease).second) wrong("a token was drawn twice");
     touched_.insert(*chosen);
     saw("leases");
@@ -753,7 +760,7 @@ class World {
         const std::int64_t ms =
             std::clamp<std::int64_t>(outcome.ran_ms, 0, std::min(wall_ms, job.timeout_s * 1'000));
         wall_ms -= ms;
-        charge(job, ms);
+        charge(job, lease.host, ms);
         if (failure == JobFailure::none) job.took_ms.push_back(ms);
       }
       if (failure == JobFailure::none) {
@@ -856,8 +863,9 @@ class World {
     if (job.failure != JobFailure::none && is.failure != job.failure)
       wrong(name + "ended for " + std::string(word(is.failure)) + ", the model says " +
             std::string(word(job.failure)));
-    if (is_terminal(job.status) && is.receipt.has_value() != (job.charged != 0))
-      wrong(name + "has a receipt of nothing, or none of something");
+    if (is_terminal(job.status) && is.receipts.size() != job.charged_for.size())
+      wrong(name + "has " + std::to_string(is.receipts.size()) + " receipts, and " +
+            std::to_string(job.charged_for.size()) + " hosts were paid");
   }
 
   void compare_tasks(std::size_t number) {
@@ -984,6 +992,7 @@ void live_through(std::uint64_t first_seed, std::uint64_t markets, std::uint64_t
                            "submits after what cannot complete",
                            "jobs ended by what they depend on",
                            "tasks completed",
+                           "jobs of several hosts",
                            "backups that won",
                            "backups that lost",
                            "copies that failed",

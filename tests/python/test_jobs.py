@@ -611,6 +611,23 @@ def test_a_worker_written_in_python_leases_and_reports(market, they) -> None:
         market.session(they.host.api_key).lease("mine", tasks=["square"])
 
 
+def test_workers_of_two_hosts_are_each_paid_by_a_receipt(market, they) -> None:
+    market.set_prices(base=1)
+    other = market.create_wallet("human", "other host")
+    job = they.owner.submit(**squares(2, timeout_s=1))
+    assert job.receipts == []
+    for host in (they.host, other):
+        lease = market.lease("mine", tasks=["square"], host=host)
+        time.sleep(0.02)
+        market.report(lease, [{"status": "completed", "result": 1, "ran_ms": 10}])
+    assert [one.host_wallet for one in job.receipts] == [they.host.id, other.id]
+    assert all(one.verified and one.output_hash == job.state().output_hash for one in job.receipts)
+    assert sum(one.flops_spent for one in job.receipts) == job.cost
+    assert [one.id for one in they.owner.receipts()] == job.state().receipt_ids
+    assert job.receipt.id == job.receipts[0].id
+    assert market.audit(deep=True).ok
+
+
 # ── what happens, as it happens ──
 
 

@@ -195,6 +195,7 @@ TEST_CASE("an event that cannot follow is refused and moves nothing") {
   const Seq lock = log.add(SpendEvent{alice, "a", Money{100}, {}, {}, {}});
   const Seq paid = log.add(PayoutEvent{alice, Money{200}, "iban", false, {}, 0});
   log.add(ReleaseEvent{lock});
+  const Seq open = log.add(SpendEvent{alice, "open", Money{100}, {}, {}, {}});
   const Seq before = log.book.seq;
   struct Row {
     std::string says;
@@ -204,6 +205,8 @@ TEST_CASE("an event that cannot follow is refused and moves nothing") {
       {"a lock that was ended", ReleaseEvent{lock}},
       {"a lock that was ended, expiring", ExpireEvent{lock}},
       {"a lock that was ended, settling", EarnEvent{lock, host, Money{1}, Money{}, Money{1}, {}, "x", 1, 0}},
+      {"a lock out of which others were paid otherwise",
+       EarnEvent{open, host, Money{1}, Money{}, Money{1}, {}, "x", 1, 0, {}, Money{7}, false}},
       {"a lock that never was", ReleaseEvent{999}},
       {"a payout that is no payout", PayoutFailed{lock}},
       {"a payout that never was", PayoutConfirmed{paid + 100}},
@@ -223,7 +226,7 @@ TEST_CASE("an event that cannot follow is refused and moves nothing") {
     CAPTURE(row.says);
     CHECK(log.try_to(row.fields) == Reason::corrupt);
     CHECK(log.book.seq == before);
-    CHECK(log.balance(alice) == Money{800});
+    CHECK(log.balance(alice) == Money{700});
   }
   const Event late{before + 2, log.book.at, BurnEvent{alice, "z"}};
   CHECK(log.book.apply(late, {}).reason() == Reason::corrupt);

@@ -32,7 +32,7 @@ namespace {
 
 constexpr std::int64_t flops = core::micro_per_flops;
 constexpr int job_of_nothing = 8;  // it comes to nothing, so that its host has no entry
-constexpr const char* tables[] = {"events",        "entries",  "milestones", "locks", "resolutions",
+constexpr const char* tables[] = {"events",        "entries",  "milestones", "locks", "resolutions", "parts",
                                   "zero_earnings", "requests", "receipts",   "tiles", "checkpoints"};
 
 int rounds(int usual) { return testing::by_scale(usual / 8, usual, 20 * usual); }
@@ -294,7 +294,8 @@ TEST_CASE("what was taken away, put back or replaced is told by a receipt or a c
   };
   const auto cut_after = [&](const std::string& seq) {
     return edited([&](Raw& raw) {
-      for (const char* table : {"locks", "resolutions", "zero_earnings", "requests", "receipts", "events"})
+      for (const char* table :
+           {"locks", "resolutions", "parts", "zero_earnings", "requests", "receipts", "events"})
         raw.run("DELETE FROM " + std::string(table) + " WHERE seq > " + seq);
       raw.run("DELETE FROM entries WHERE id / 8 > " + seq);
       raw.run("DELETE FROM milestones WHERE entry / 8 > " + seq);

@@ -12,7 +12,8 @@ namespace {
 
 constexpr const char* job_members =
     "job_id id status type work project revision wallet_id priority tags depends_on progress hold cost error "
-    "recommended_action output_hash receipt_id retry_of resume_from created_at started_at ended_at";
+    "recommended_action output_hash receipt_id receipt_ids retry_of resume_from created_at started_at "
+    "ended_at";
 
 // A price of a FLOPS a second, and somebody who can pay it.
 struct Yard {
@@ -588,6 +589,35 @@ TEST_CASE("CP-95: a worker elsewhere leases tasks, stays heard of, and reports")
   yard.work(2);
   CHECK(yard.of(id).at("status") == "completed");
   CHECK(yard.lease().at("lease") == "null");
+}
+
+TEST_CASE("workers of two host wallets are each paid, and the job names a receipt of each") {
+  Yard yard;
+  const std::string id = yard.submitted(2);
+  CHECK(size_of(yard.of(id), "receipt_ids") == 0);
+  const Owner hosts[] = {yard.market.human("red"), yard.market.human("blue")};
+  for (const Owner& host : hosts) {
+    const std::string named = R"("host_wallet_id":")" + host.id + '"';
+    const std::string token = yard.lease(1, named).at("lease.lease_id");
+    yard.market.pass_s(1);
+    CHECK(yard.report(token, R"({"status":"completed","result":7,"ran_ms":1000})").status == 200);
+  }
+  const Answer job = yard.of(id);
+  REQUIRE(job.at("status") == "completed");
+  CHECK(job.at("cost") == "2.0");
+  REQUIRE(size_of(job, "receipt_ids") == 2);
+  CHECK(job.at("receipt_id") == job.at("receipt_ids.0"));
+  for (std::size_t i = 0; i < 2; ++i) {
+    const Answer receipt = yard.get("/v1/receipts/" + job.at("receipt_ids." + std::to_string(i)));
+    CHECK(receipt.status == 200);
+    CHECK(receipt.at("host_wallet") == hosts[i].id);
+    CHECK(receipt.at("amount.gross") == "1.00");
+    CHECK(receipt.at("amount.net") == "0.85");
+    CHECK(receipt.at("output_hash") == job.at("output_hash"));
+    CHECK(receipt.at("verified") == "true");
+  }
+  CHECK(yard.get("/v1/wallets/" + yard.alice.id + "/receipts?limit=1").at("next").find('+') !=
+        std::string::npos);
 }
 
 TEST_CASE("CP-95: a heartbeat tells how far the task is that runs, and every reader of the job sees it") {

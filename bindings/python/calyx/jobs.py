@@ -124,7 +124,9 @@ class JobState:
     error: str | None
     recommended_action: str | None
     output_hash: str | None
+    #: The first of ``receipt_ids``, which are one for each host that was paid.
     receipt_id: str | None
+    receipt_ids: list[str]
     retry_of: str | None
     resume_from: str | None
     created_at: datetime
@@ -366,6 +368,11 @@ class Job:
         """The signed receipt; None until the job has ended, and for one that cost nothing."""
         receipt_id = self.state().receipt_id
         return None if receipt_id is None else self._session.receipt(receipt_id)
+
+    @property
+    def receipts(self) -> list[Receipt]:
+        """The signed receipts, one for each host wallet that was paid; empty until the job has ended."""
+        return [self._session.receipt(receipt_id) for receipt_id in self.state().receipt_ids]
 
     def tasks(self, limit: int | None = None) -> Iterator[JobTask]:
         """Its tasks in the order of their index."""

@@ -165,6 +165,7 @@ py::object job_of(const calyx::Job& job) {
        {"recommended_action", text_or_none(std::string(recommended_action(job.failure)))},
        {"output_hash", job.output_hash ? out(core::output_hash_text(*job.output_hash)) : py::none()},
        {"receipt_id", maybe(job.receipt)},
+       {"receipt_ids", list_of(job.receipts, [](const calyx::ReceiptId& id) { return out(id); })},
        {"retry_of", maybe(job.retry_of)},
        {"resume_from", maybe(job.resume_from)},
        {"created_at", out(job.created_at)},

@@ -60,6 +60,16 @@ constexpr Legs settlement_legs(AccountNumber payer, AccountNumber host, std::int
   return legs;
 }
 
+/// One host of several is paid out of a lock that stays open for the others.
+constexpr Legs part_legs(AccountNumber host, std::int64_t lock_seq, Money gross,
+                         const FeeSplit& split) noexcept {
+  Legs legs;
+  legs.add(escrow_account(lock_seq), -gross);
+  legs.add(account_fees, split.fee);
+  legs.add(host, split.net);
+  return legs;
+}
+
 /// The whole lock goes back to the payer.
 constexpr Legs release_legs(AccountNumber payer, std::int64_t lock_seq, Money locked) noexcept {
   Legs legs;
