@@ -19,6 +19,7 @@ constexpr std::string_view work_version = "1";
 Result<std::vector<AccountNumber>> hosts_of(store::MarketStore& store, JobNumber number) {
   CALYX_TRY(const std::vector<JobStore::Share> shares, store.jobs().shares_of(number));
   std::vector<AccountNumber> out;
+  out.reserve(shares.size());
   for (const JobStore::Share& share : shares) out.push_back(share.host);
   CALYX_CHECK(store.jobs().leases_of(number, [&](const store::LeaseRow& lease) -> Result<bool> {
     out.push_back(lease.host);

@@ -53,6 +53,13 @@ Result<WalletId> payer_of(Session& all) {
   return payer.wallet.id;
 }
 
+/// One of two that workers are paid to, so that jobs end in settlements of several payments.
+Result<WalletId> host_of(Session& all, std::uint64_t which) {
+  const std::string name = which % 2 == 0 ? "even-host" : "odd-host";
+  CALYX_TRY(const WalletCreated host, all.create_wallet({.owner_id = name, .idempotency_key = name}));
+  return host.wallet.id;
+}
+
 void tell(int pipe, const std::string& line) {
   const std::string whole = line + "\n";
   if (::write(pipe, whole.data(), whole.size()) != static_cast<ssize_t>(whole.size())) ::_exit(3);
@@ -89,8 +96,13 @@ int work(const std::string& path, std::uint64_t round, std::size_t process, int 
       }
       tell(pipe, "submitted " + name + " " + submitted->id.text());
     }
-    const Result<Lease> lease =
-        all.lease_tasks({.worker = name, .tasks = {"work"}, .tasks_max = 1 + dice.below(6)});
+    const Result<WalletId> host = host_of(all, dice.below(2));
+    if (!host.ok()) {
+      tell(pipe, "failed to find a host: " + host.error().message);
+      return 1;
+    }
+    const Result<Lease> lease = all.lease_tasks(
+        {.worker = name, .host_wallet = *host, .tasks = {"work"}, .tasks_max = 1 + dice.below(6)});
     if (!lease.ok()) {
       tell(pipe, "failed to lease: " + lease.error().message);
       return 1;
@@ -184,7 +196,7 @@ std::string judge(Engine& engine, const Answered& answered, AuditDepth depth) {
     for (const Job& job : jobs.items) {
       if (job.cost > job.hold) return "a job costs more than it holds";
       (is_terminal(job.status) ? spent : holds) += (is_terminal(job.status) ? job.cost : job.hold).micro;
-      if (is_terminal(job.status) && job.receipt.has_value() != (job.cost.micro != 0))
+      if (is_terminal(job.status) && job.receipts.empty() != (job.cost.micro == 0))
         return "a job that has ended lacks its receipt";
     }
     page.after = jobs.next;
@@ -240,6 +252,11 @@ std::string judge_rows(const std::string& path) {
        "SELECT count(*) FROM jobs j WHERE lock <> 0 AND (SELECT count(*) FROM resolutions WHERE lock = "
        "j.lock) <> 1",
        "0"},
+      {"what hosts were paid, and how many receipts tell of it",
+       "SELECT (SELECT count(*) FROM parts) + (SELECT count(*) FROM resolutions WHERE fee <> 0) - "
+       "(SELECT count(*) FROM receipts)",
+       "0"},
+      {"jobs that more than one host was paid for, if none there was", "SELECT count(*) = 0 FROM parts", "0"},
       {"the sum of the books", "SELECT sum(amount) FROM ledger", "0"},
   };
   sqlite3* raw = nullptr;
