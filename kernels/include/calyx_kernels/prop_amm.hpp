@@ -1,0 +1,540 @@
+/// \file
+/// The Prop AMM simulation: one submission and one fixed pool trade with an arbitrageur and retail orders.
+///
+/// Start at `simulate`. It follows the challenge's own simulator to the bit, so a seed's edge here is the
+/// edge there. It uses + - * / and the square root on doubles, and integers, so every backend agrees, built
+/// without contraction.
+///
+/// Units: X and Y amounts are doubles, as the challenge has them, and whole nanos (1e-9) where a strategy
+/// sees them; the price and the edge are in Y; fees are basis points.
+/// Threads: nothing is shared.
+
+#pragma once
+
+#include <cmath>
+#include <cstdint>
+
+#include "calyx_kernels/host_device.hpp"
+#include "calyx_kernels/math.hpp"
+#include "calyx_kernels/pcg64.hpp"
+#include "calyx_kernels/prop_amm_math.hpp"
+#include "calyx_kernels/ziggurat.hpp"
+
+namespace calyx::kernels::prop_amm {
+
+__extension__ typedef unsigned __int128 Wide;
+
+inline constexpr std::uint32_t storage_bytes = 1024;
+inline constexpr std::uint32_t steps_default = 10'000;
+
+/// What a trader does: pays Y for X, or X for Y.
+enum class Side : std::uint8_t { buy = 0, sell = 1 };
+
+/// A trade that took place. Reserves are those after it.
+struct Trade {
+  Side side;
+  std::uint64_t input_nano;
+  std::uint64_t output_nano;
+  std::uint64_t reserve_x_nano;
+  std::uint64_t reserve_y_nano;
+  std::uint64_t step;
+};
+
+// A strategy is any type with
+//   void begin();
+//     a new simulation: forget all;
+//   bool compute_swap(Side, std::uint64_t input_nano, std::uint64_t reserve_x_nano,
+//                     std::uint64_t reserve_y_nano, const unsigned char* storage, std::uint64_t&
+//                     output_nano);
+//   bool after_swap(const Trade&, unsigned char* storage);
+// where `storage` is `storage_bytes` long, zero when a simulation begins, and changed by `after_swap` alone.
+// The same arguments give the same output. False is a failure (a panic, no fuel left): it ends the
+// simulation, and the strategy itself remembers why.
+
+/// How a simulation ended. The numbers never change.
+enum class End : std::uint8_t {
+  done = 0,
+  strategy_failed = 1,
+  not_monotone = 2,  ///< More input paid out less.
+  not_concave = 3,   ///< More input had a better price.
+};
+
+/// The search whose quotes were at fault. The numbers never change.
+enum class Search : std::uint8_t {
+  none = 0,
+  arbitrage_buy = 1,
+  arbitrage_sell = 2,
+  router_buy = 3,
+  router_sell = 4,
+};
+
+/// What one seed came to.
+struct Result {
+  double edge = 0.0;  ///< Of the submission, in Y. 0 unless `end` is `done`.
+  End end = End::done;
+  Search search = Search::none;  ///< Where the shape was at fault, else `none`.
+  std::uint32_t step = 0;        ///< At which it ended early, else 0.
+};
+
+struct Settings {
+  std::uint32_t steps = steps_default;
+  bool strict_curves = true;  ///< Whether quotes that have no proper shape end a simulation.
+};
+
+/// What is drawn once for a seed.
+struct Parameters {
+  double sigma;       ///< Of the price, a step.
+  double lambda;      ///< Mean count of retail orders, a step.
+  double mean_size;   ///< Of an order, in Y.
+  std::uint32_t fee;  ///< Of the fixed pool.
+  double liquidity;   ///< The fixed pool's reserves, as a multiple of the submission's.
+};
+
+CALYX_HD inline Parameters parameters_of(std::uint64_t seed) {
+  Pcg64 words(seed);
+  Parameters drawn{};
+  drawn.sigma = uniform_between(words, 0.0001, 0.007);
+  drawn.lambda = uniform_between(words, 0.4, 1.2);
+  drawn.mean_size = uniform_between(words, 12.0, 28.0);
+  drawn.fee = uniform_whole(words, 30, 51);
+  drawn.liquidity = uniform_between(words, 0.4, 2.0);
+  return drawn;
+}
+
+/// The price after each step. It begins with the words that the parameters were drawn from, as the original.
+class Prices {
+ public:
+  CALYX_HD Prices(std::uint64_t seed, double sigma)
+      : words_(seed), sigma_(sigma), drift_(-0.5 * sigma * sigma) {}
+  CALYX_HD double next() {
+    price_ *= price_exp(drift_ + sigma_ * standard_normal(words_));
+    return price_;
+  }
+
+ private:
+  Pcg64 words_;
+  double sigma_;
+  double drift_;
+  double price_ = 100.0;
+};
+
+/// Order sizes, of retail and of the arbitrageur's first guess.
+class Sizes {
+ public:
+  CALYX_HD explicit Sizes(double mean_size) : mu_(mean_ln(mean_size) - 0.5 * sigma * sigma) {}
+  CALYX_HD double draw(Pcg64& words) const { return log_normal(words, mu_, sigma); }
+
+ private:
+  static constexpr double sigma = 1.2;
+  double mu_;
+};
+
+/// Whole nanos of `value`, toward zero; nothing for what is not above 0, and 2^64 - 1 at most.
+CALYX_HD inline std::uint64_t to_nano(double value) {
+  if (!(value > 0.0)) return 0;
+  const double nanos = value * 1e9;
+  return nanos >= 0x1p64 ? ~std::uint64_t{0} : static_cast<std::uint64_t>(nanos);
+}
+
+CALYX_HD inline double from_nano(std::uint64_t nanos) { return static_cast<double>(nanos) / 1e9; }
+
+/// What the fixed pool pays: a constant product, its fee taken from the input.
+CALYX_HD inline std::uint64_t constant_product(Side side, std::uint64_t input, std::uint64_t reserve_x,
+                                               std::uint64_t reserve_y, std::uint32_t fee) {
+  if (reserve_x == 0 || reserve_y == 0) return 0;
+  const std::uint64_t from = side == Side::buy ? reserve_y : reserve_x;
+  const std::uint64_t to = side == Side::buy ? reserve_x : reserve_y;
+  // A division in 64 bits where the product has room, which is nearly always.
+  const Wide net = input < (std::uint64_t{1} << 50) ? Wide{input * (10'000U - fee) / 10'000U}
+                                                    : static_cast<Wide>(input) * (10'000U - fee) / 10'000U;
+  const Wide after = from + net;
+  const Wide left = (static_cast<Wide>(from) * to + (after - 1)) / after;
+  return left >= to ? 0 : to - static_cast<std::uint64_t>(left);
+}
+
+/// The points that a search has quoted, and whether their shape is proper: more input never pays less, and
+/// never at a better price, both within what rounding to nanos can do.
+class Curve {
+ public:
+  CALYX_HD void clear() { count_ = 0; }
+  CALYX_HD void add(double input, double output) {
+    if (count_ == points_max) return;
+    // Kept in order: a search's points come nearly sorted in pieces.
+    const std::uint64_t x = to_nano(input);
+    std::uint32_t at = count_++;
+    for (; at > 0 && x_[at - 1] > x; --at) {
+      x_[at] = x_[at - 1];
+      y_[at] = y_[at - 1];
+    }
+    x_[at] = x;
+    y_[at] = to_nano(output);
+  }
+  /// `End::done` for a proper shape.
+  CALYX_HD End judge() {
+    constexpr std::uint64_t slack = 4;
+    constexpr std::uint64_t width_min = 1'000'000;
+    if (count_ == 0) return End::done;
+    std::uint32_t kept = 0;
+    for (std::uint32_t i = 1; i < count_; ++i) {
+      if (x_[i] - x_[kept] <= slack) {
+        if (y_[i] > y_[kept]) y_[kept] = y_[i];
+        continue;
+      }
+      ++kept;
+      x_[kept] = x_[i];
+      y_[kept] = y_[i];
+    }
+    std::uint64_t width_before = 0;
+    std::uint64_t rise_before = 0;
+    for (std::uint32_t i = 1; i <= kept; ++i) {
+      if (static_cast<Wide>(y_[i]) + slack < y_[i - 1]) return End::not_monotone;
+      const std::uint64_t width = x_[i] - x_[i - 1];
+      if (width < width_min) continue;
+      const std::uint64_t rise = y_[i] > y_[i - 1] ? y_[i] - y_[i - 1] : 0;
+      const std::uint64_t rise_least = rise > slack ? rise - slack : 0;
+      if (width_before != 0 &&
+          static_cast<Wide>(rise_least) * width_before > (static_cast<Wide>(rise_before) + slack) * width)
+        return End::not_concave;
+      width_before = width;
+      rise_before = rise;
+    }
+    return End::done;
+  }
+
+ private:
+  // A bracket of 26, 16 of the section, with room.
+  static constexpr std::uint32_t points_max = 64;
+  std::uint32_t count_ = 0;
+  std::uint64_t x_[points_max];
+  std::uint64_t y_[points_max];
+};
+
+/// One pool's reserves.
+struct Reserves {
+  double x;
+  double y;
+};
+
+/// One simulation in progress. Use `simulate`.
+template <class Strategy>
+class Simulation {
+ public:
+  CALYX_HD Simulation(std::uint64_t seed, const Settings& settings, Strategy& strategy)
+      : settings_(settings),
+        strategy_(strategy),
+        drawn_(parameters_of(seed)),
+        prices_(seed, drawn_.sigma),
+        sizes_(drawn_.mean_size),
+        retail_(seed + 1),
+        arbitrageur_(seed + 2),
+        exp_minus_lambda_(msun_exp(-drawn_.lambda)),
+        submission_{100.0, 10'000.0},
+        fixed_{100.0 * drawn_.liquidity, 10'000.0 * drawn_.liquidity} {
+    for (std::uint32_t i = 0; i < storage_bytes; ++i) storage_[i] = 0;
+  }
+
+  CALYX_HD Result run() {
+    strategy_.begin();
+    for (step_ = 0; step_ < settings_.steps; ++step_) {
+      price_ = prices_.next();
+      arbitrage_submission();
+      if (ended()) break;
+      arbitrage_fixed();
+      for (std::uint32_t orders = poisson(retail_, exp_minus_lambda_); orders > 0; --orders) {
+        const double size = sizes_.draw(retail_);
+        route(uniform(retail_) < 0.5 ? Side::buy : Side::sell, size);
+        if (ended()) break;
+      }
+      if (ended()) break;
+    }
+    if (ended()) return {0.0, end_, search_, step_};
+    return {edge_, End::done, Search::none, 0};
+  }
+
+ private:
+  static constexpr double golden = 0.6180339887498948;
+  static constexpr double amount_min = 0.001;
+  static constexpr double profit_min = 0.01;
+  static constexpr double input_max = 18446744073709551615.0 / 1e9 * 0.999999;
+
+  /// An input, what it pays, and what that is worth.
+  struct Point {
+    double input;
+    double output;
+    double value;
+  };
+
+  CALYX_HD bool ended() const { return end_ != End::done; }
+  CALYX_HD static double clamp(double value, double low, double high) {
+    return value < low ? low : (value > high ? high : value);
+  }
+  CALYX_HD static double larger(double left, double right) { return left > right ? left : right; }
+
+  CALYX_HD static bool quotable(double input, const Reserves& pool) {
+    return input > 0.0 && math::is_finite(input) && pool.x > 1e-12 && pool.y > 1e-12;
+  }
+  CALYX_HD static double within(Side side, std::uint64_t nanos, const Reserves& pool) {
+    const double output = from_nano(nanos);
+    return output > (side == Side::buy ? pool.x : pool.y) ? 0.0 : output;
+  }
+
+  CALYX_HD double quote_submission(Side side, double input) {
+    if (ended() || !quotable(input, submission_)) return 0.0;
+    std::uint64_t output = 0;
+    if (!strategy_.compute_swap(side, to_nano(input), to_nano(submission_.x), to_nano(submission_.y),
+                                static_cast<const unsigned char*>(storage_), output)) {
+      end_ = End::strategy_failed;
+      return 0.0;
+    }
+    return within(side, output, submission_);
+  }
+
+  CALYX_HD double quote_fixed(Side side, double input) const {
+    if (!quotable(input, fixed_)) return 0.0;
+    return within(side,
+                  constant_product(side, to_nano(input), to_nano(fixed_.x), to_nano(fixed_.y), drawn_.fee),
+                  fixed_);
+  }
+
+  /// Moves the reserves; false when the output would take all there is.
+  CALYX_HD static bool move(Side side, double input, double output, Reserves& pool) {
+    if (!(output > 0.0) || output >= (side == Side::buy ? pool.x : pool.y)) return false;
+    if (side == Side::buy) {
+      pool.y += input;
+      pool.x -= output;
+    } else {
+      pool.x += input;
+      pool.y -= output;
+    }
+    return true;
+  }
+
+  /// Trades with the submission, and counts what that is worth to it.
+  CALYX_HD void execute_submission(Side side, double input) {
+    const double output = quote_submission(side, input);
+    if (ended() || !move(side, input, output, submission_)) return;
+    const Trade trade{side, to_nano(input), to_nano(output), to_nano(submission_.x), to_nano(submission_.y),
+                      step_};
+    if (!strategy_.after_swap(trade, static_cast<unsigned char*>(storage_))) {
+      end_ = End::strategy_failed;
+      return;
+    }
+    edge_ += side == Side::buy ? input - output * price_ : input * price_ - output;
+  }
+
+  CALYX_HD void judge_curve(Search search) {
+    if (ended() || !settings_.strict_curves) return;
+    end_ = curve_.judge();
+    if (ended()) search_ = search;
+  }
+
+  /// What the arbitrageur gains by `input`.
+  CALYX_HD Point gain(Side side, double input, double input_min) {
+    const double output = quote_submission(side, input);
+    if (settings_.strict_curves && input > input_min) curve_.add(input, output);
+    const double value = side == Side::buy ? output * price_ - input : output - input * price_;
+    return {input, output, math::is_finite(value) ? value : -infinity()};
+  }
+  CALYX_HD static double infinity() { return math::double_of(0x7ff0000000000000ULL); }
+
+  CALYX_HD Point plan(Side side, double start, double input_min) {
+    curve_.clear();
+    const double low = larger(input_min, amount_min);
+    const double first = clamp(start, low, input_max);
+    double left = low;
+    double right = first;
+    Point middle = gain(side, first, input_min);
+    if (middle.value > 0.0) {
+      double high = 2.0 * first < input_max ? 2.0 * first : input_max;
+      if (high > first) {
+        right = high;
+        Point next = gain(side, high, input_min);
+        for (std::uint32_t i = 0; i < 24; ++i) {
+          if (next.value <= middle.value || right >= input_max) break;
+          left = middle.input;
+          middle = next;
+          right = 2.0 * right < input_max ? 2.0 * right : input_max;
+          next = gain(side, right, input_min);
+        }
+      }
+    }
+    return best_between(side, left, right, input_min);
+  }
+
+  CALYX_HD Point best_between(Side side, double left, double right, double input_min) {
+    Point best = gain(side, left, input_min);
+    const auto keep = [&best](const Point& point) {
+      if (point.value > best.value) best = point;
+    };
+    keep(gain(side, right, input_min));
+    double width = right - left;
+    Point one = gain(side, right - golden * width, input_min);
+    keep(one);
+    Point two = gain(side, left + golden * width, input_min);
+    keep(two);
+    for (std::uint32_t i = 0; i < 12; ++i) {
+      const double middle = 0.5 * (left + right);
+      if (right - left <= 0.01 * larger(math::absolute(middle), 0.001)) break;
+      if (one.value < two.value) {
+        left = one.input;
+        one = two;
+        two = gain(side, left + golden * (right - left), input_min);
+        keep(two);
+      } else {
+        right = two.input;
+        two = one;
+        one = gain(side, right - golden * (right - left), input_min);
+        keep(one);
+      }
+    }
+    return best;
+  }
+
+  CALYX_HD void arbitrage_submission() {
+    const double x_min = larger(amount_min, profit_min / price_);
+    const double start_y = clamp(larger(sizes_.draw(arbitrageur_), 0.001), 0.01, input_max);
+    const double start_x = clamp(start_y / price_, x_min, input_max);
+    const Point buy = plan(Side::buy, start_y, 0.01);
+    judge_curve(Search::arbitrage_buy);
+    if (ended()) return;
+    const Point sell = plan(Side::sell, start_x, x_min);
+    judge_curve(Search::arbitrage_sell);
+    if (ended()) return;
+    const bool buys = buy.input >= 0.01 && buy.output > 0.0 && buy.value >= profit_min;
+    const bool sells = sell.input >= x_min && sell.output > 0.0 && sell.value >= profit_min;
+    if (sells && (!buys || sell.value > buy.value))
+      execute_submission(Side::sell, sell.input);
+    else if (buys)
+      execute_submission(Side::buy, buy.input);
+  }
+
+  CALYX_HD void arbitrage_fixed() {
+    const double kept = static_cast<double>(10'000U - drawn_.fee) / 10'000.0;
+    const double y_after = math::square_root(price_ * fixed_.x * kept * fixed_.y);
+    if (y_after > fixed_.y) {
+      const double input = clamp((y_after - fixed_.y) / kept, 0.01, input_max);
+      const double output = quote_fixed(Side::buy, input);
+      if (output > 0.0 && output * price_ - input >= profit_min) move(Side::buy, input, output, fixed_);
+      return;
+    }
+    const double x_after = math::square_root(fixed_.y * fixed_.x * kept / price_);
+    if (x_after > fixed_.x) {
+      const double input =
+          clamp((x_after - fixed_.x) / kept, larger(amount_min, profit_min / price_), input_max);
+      const double output = quote_fixed(Side::sell, input);
+      if (output > 0.0 && output - input * price_ >= profit_min) move(Side::sell, input, output, fixed_);
+    }
+  }
+
+  /// What an order gets when the submission is given the share `alpha` of it.
+  CALYX_HD Point split(Side side, double total, double alpha) {
+    const double to_submission = total * alpha;
+    const double to_fixed = total * (1.0 - alpha);
+    double output = 0.0;
+    if (to_submission > amount_min) {
+      output = quote_submission(side, to_submission);
+      if (settings_.strict_curves) curve_.add(to_submission, output);
+    }
+    if (to_fixed > amount_min) output += quote_fixed(side, to_fixed);
+    return {alpha, output, output};
+  }
+
+  CALYX_HD void route(Side side, double size) {
+    const double total = side == Side::buy ? size : size / price_;
+    curve_.clear();
+    double left = 0.0;
+    double right = 1.0;
+    Point best = split(side, total, left);
+    const auto keep = [&best](const Point& point) {
+      if (point.value > best.value) best = point;
+    };
+    keep(split(side, total, right));
+    Point one = split(side, total, right - golden * (right - left));
+    keep(one);
+    Point two = split(side, total, left + golden * (right - left));
+    keep(two);
+    for (std::uint32_t i = 0; i < 14; ++i) {
+      const double width = right - left;
+      const double middle = 0.5 * (left + right);
+      if (width <= 1e-3 || total * width <= 0.01 * larger(total * middle, 0.001)) break;
+      const double scale = larger(larger(math::absolute(one.value), math::absolute(two.value)), 1e-12);
+      if (math::absolute(one.value - two.value) <= 0.01 * scale) break;
+      if (one.value < two.value) {
+        left = one.input;
+        one = two;
+        two = split(side, total, left + golden * (right - left));
+        keep(two);
+      } else {
+        right = two.input;
+        two = one;
+        one = split(side, total, right - golden * (right - left));
+        keep(one);
+      }
+    }
+    keep(split(side, total, 0.5 * (left + right)));
+    judge_curve(side == Side::buy ? Search::router_buy : Search::router_sell);
+    if (ended()) return;
+    const double to_submission = total * best.input;
+    const double to_fixed = total * (1.0 - best.input);
+    if (to_submission > amount_min) execute_submission(side, to_submission);
+    if (ended() || !(to_fixed > amount_min)) return;
+    move(side, to_fixed, quote_fixed(side, to_fixed), fixed_);
+  }
+
+  Settings settings_;
+  Strategy& strategy_;
+  Parameters drawn_;
+  Prices prices_;
+  Sizes sizes_;
+  Pcg64 retail_;
+  Pcg64 arbitrageur_;
+  double exp_minus_lambda_;
+  Reserves submission_;
+  Reserves fixed_;
+  double price_ = 100.0;
+  double edge_ = 0.0;
+  std::uint32_t step_ = 0;
+  End end_ = End::done;
+  Search search_ = Search::none;
+  Curve curve_;
+  unsigned char storage_[storage_bytes];
+};
+
+/// Runs `seed` against `strategy`, whose concept is described above.
+template <class Strategy>
+CALYX_HD Result simulate(std::uint64_t seed, const Settings& settings, Strategy& strategy) {
+  return Simulation<Strategy>(seed, settings, strategy).run();
+}
+
+/// Runs the seeds `seed_base + i`, modulo 2^64, for every i from `first` to before `last`, and puts each
+/// result at `out[i]`: ranges that share no i may run at once, each with a strategy of its own.
+template <class Strategy>
+CALYX_HD void simulate_range(std::uint64_t seed_base, std::uint64_t first, std::uint64_t last,
+                             const Settings& settings, Strategy& strategy, Result* out) {
+  for (std::uint64_t i = first; i < last; ++i) out[i] = simulate(seed_base + i, settings, strategy);
+}
+
+/// What a row of results comes to.
+struct Summary {
+  double total = 0.0;  ///< The edges, added in the order of the seeds. Means little after an early end.
+  std::uint64_t violations = 0;     ///< Seeds at which the shape was at fault.
+  std::uint64_t failures = 0;       ///< Seeds at which the strategy failed.
+  std::uint64_t first_failure = 0;  ///< The index of the first of these, if there is one.
+};
+
+/// Takes the results in their order, so that the sum does not depend on who computed which.
+inline Summary summary_of(const Result* results, std::uint64_t count) {
+  Summary summary;
+  for (std::uint64_t i = 0; i < count; ++i) {
+    summary.total += results[i].edge;
+    if (results[i].end == End::strategy_failed) {
+      if (summary.failures == 0) summary.first_failure = i;
+      ++summary.failures;
+    } else if (results[i].end != End::done) {
+      ++summary.violations;
+    }
+  }
+  return summary;
+}
+
+}  // namespace calyx::kernels::prop_amm
