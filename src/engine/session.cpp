@@ -481,13 +481,18 @@ Result<Listed<Receipt>> Session::receipts(WalletId wallet, const Page& page) {
       if (kind == core::EventKind::spend) {
         CALYX_TRY(const std::optional<Seq> end, store.find_resolution(row.seq));
         if (!end) return earned;
-        CALYX_TRY(std::vector<Seq> settlements, store.find_parts(row.seq));
-        settlements.push_back(*end);
-        for (const Seq seq : settlements) {
-          CALYX_TRY(services::Event event, services::event_at(store, seq));
-          if (auto* earn = std::get_if<services::EarnEvent>(&event.fields))
-            earned.push_back(std::move(*earn));
+        CALYX_TRY(services::Event event, services::event_at(store, *end));
+        auto* last_one = std::get_if<services::EarnEvent>(&event.fields);
+        if (last_one == nullptr) return earned;
+        std::vector<Seq> parts;
+        if (last_one->before.micro != 0) {
+          CALYX_TRY(parts, store.find_parts(row.seq));
         }
+        for (const Seq seq : parts) {
+          CALYX_TRY(services::Event part, services::event_at(store, seq));
+          if (auto* earn = std::get_if<services::EarnEvent>(&part.fields)) earned.push_back(std::move(*earn));
+        }
+        earned.push_back(std::move(*last_one));
       } else if (kind == core::EventKind::earn) {
         CALYX_TRY(services::Fields fields, services::read_fields(kind, row.fields));
         auto& earn = std::get<services::EarnEvent>(fields);

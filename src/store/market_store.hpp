@@ -4,7 +4,7 @@
 /// The tables: `events` is the log; `entries`, `milestones`, `locks`, `resolutions`, `parts`,
 /// `zero_earnings`, `requests`, `receipts`, `tiles` and `checkpoints` are views of it that are written in the
 /// same transaction and never again. The SQL view `ledger` shows every entry of every transfer, those in the
-/// columns of `locks` and `resolutions` too.
+/// columns of `locks`, `resolutions` and `parts` too.
 ///
 /// Entries lie in the order of events, so that a commit writes few pages however many wallets it touches.
 /// Each names the one before of its account: an account's history is walked from its last entry back, and

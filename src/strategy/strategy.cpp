@@ -2,6 +2,8 @@
 
 #include <algorithm>
 #include <optional>
+#include <set>
+#include <string_view>
 
 #include "strategy/ast.hpp"
 #include "strategy/checker.hpp"
@@ -30,6 +32,10 @@ std::optional<Diagnostic> forbidden(const std::vector<Token>& tokens) {
                                                 "option_env", "asm",         "global_asm"};
   static constexpr std::string_view crates[] = {
       "pinocchio", "wincode", "prop_amm_submission_sdk", "core", "std", "alloc", "crate", "self", "super"};
+  // A module or an enumeration of this file may be used by its name.
+  std::set<std::string_view> own;
+  for (std::size_t i = 0; i + 1 < tokens.size(); ++i)
+    if (is_name(tokens, i, "mod") || is_name(tokens, i, "enum")) own.insert(tokens[i + 1].text);
   for (std::size_t i = 0; i < tokens.size(); ++i) {
     const Token& token = tokens[i];
     if (token.kind != TokenKind::name) continue;
@@ -42,16 +48,10 @@ std::optional<Diagnostic> forbidden(const std::vector<Token>& tokens) {
         is_mark(tokens, i + 2, ";"))
       return told("source_forbidden", token, "a module in another file is not allowed");
     if (token.text == "use" && i + 2 < tokens.size() && is_mark(tokens, i + 2, "::") &&
-        std::find(std::begin(crates), std::end(crates), tokens[i + 1].text) == std::end(crates)) {
-      // A module or an enumeration of this file may be used by its name.
-      bool own = false;
-      for (std::size_t j = 0; j + 1 < tokens.size(); ++j)
-        own = own || ((is_name(tokens, j, "mod") || is_name(tokens, j, "enum")) &&
-                      tokens[j + 1].text == tokens[i + 1].text);
-      if (!own)
-        return told("source_forbidden", tokens[i + 1],
-                    "the crate `" + std::string(tokens[i + 1].text) + "` is not allowed");
-    }
+        std::find(std::begin(crates), std::end(crates), tokens[i + 1].text) == std::end(crates) &&
+        !own.contains(tokens[i + 1].text))
+      return told("source_forbidden", tokens[i + 1],
+                  "the crate `" + std::string(tokens[i + 1].text) + "` is not allowed");
   }
   return std::nullopt;
 }

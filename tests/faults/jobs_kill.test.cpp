@@ -84,6 +84,8 @@ int work(const std::string& path, std::uint64_t round, std::size_t process, int 
   Session all = engine->as_operator();
   const Result<WalletId> payer = payer_of(all);
   if (!payer.ok()) return 1;
+  const Result<WalletId> hosts[] = {host_of(all, 0), host_of(all, 1)};
+  if (!hosts[0].ok() || !hosts[1].ok()) return 1;
   Dice dice(round * 1'000 + process);
   const std::string self = std::to_string(round) + "." + std::to_string(process) + ".";
   for (std::uint64_t i = 0;; ++i) {
@@ -96,13 +98,10 @@ int work(const std::string& path, std::uint64_t round, std::size_t process, int 
       }
       tell(pipe, "submitted " + name + " " + submitted->id.text());
     }
-    const Result<WalletId> host = host_of(all, dice.below(2));
-    if (!host.ok()) {
-      tell(pipe, "failed to find a host: " + host.error().message);
-      return 1;
-    }
-    const Result<Lease> lease = all.lease_tasks(
-        {.worker = name, .host_wallet = *host, .tasks = {"work"}, .tasks_max = 1 + dice.below(6)});
+    const Result<Lease> lease = all.lease_tasks({.worker = name,
+                                                 .host_wallet = *hosts[dice.below(2)],
+                                                 .tasks = {"work"},
+                                                 .tasks_max = 1 + dice.below(6)});
     if (!lease.ok()) {
       tell(pipe, "failed to lease: " + lease.error().message);
       return 1;

@@ -365,7 +365,9 @@ class Job:
 
     @property
     def receipt(self) -> Receipt | None:
-        """The signed receipt; None until the job has ended, and for one that cost nothing."""
+        """The signed receipt, the first where several hosts were paid; None until the job has ended, and for one
+        that cost nothing.
+        """
         receipt_id = self.state().receipt_id
         return None if receipt_id is None else self._session.receipt(receipt_id)
 

@@ -2,7 +2,7 @@
 /// The bytecode of a strategy, and the machine that runs it: on a host and on a device, with the same
 /// results.
 ///
-/// Start at `run`. A program has no loop in its calls, so what stack it needs is known
+/// Start at `compute_swap` and `after_swap`. A program has no loop in its calls, so what stack it needs is known
 /// (`Program::stack_slots`); everything that it can do wrong ends the call with an `Ending` and the
 /// instruction at which it was.
 ///

@@ -2,7 +2,7 @@
 /// The Prop AMM simulation: one submission and one fixed pool trade with an arbitrageur and retail orders.
 ///
 /// Start at `simulate`. It follows the challenge's own simulator to the bit, so a seed's edge here is the
-/// edge there. It uses + - * / and the square root on doubles, and integers, so every backend agrees, built
+/// edge there, but for the seeds that `mean_ln` tells of. It uses + - * / and the square root on doubles, and integers, so every backend agrees, built
 /// without contraction.
 ///
 /// Units: X and Y amounts are doubles, as the challenge has them, and whole nanos (1e-9) where a strategy
@@ -11,7 +11,6 @@
 
 #pragma once
 
-#include <cmath>
 #include <cstdint>
 
 #include "calyx_kernels/host_device.hpp"

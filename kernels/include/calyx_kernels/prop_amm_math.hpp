@@ -77,7 +77,8 @@ CALYX_HD inline double msun_ln(double x) {
 }
 
 /// ln of the mean order size, once a simulation. The original takes it from the C library, from which this
-/// differs by one unit of the last place at one mean in 2,000: that seed's order sizes then differ as little.
+/// differs at about one mean in 2,000, so that backends agree. At such a seed the edge need not be the
+/// original's to the bit.
 CALYX_HD inline double mean_ln(double mean) { return math::logarithm(mean); }
 
 /// e to the power of `x` as the C library under the published scores has it, bit for bit where the result is
