@@ -2,8 +2,8 @@
 /// The bytecode of a strategy, and the machine that runs it: on a host and on a device, with the same
 /// results.
 ///
-/// Start at `compute_swap` and `after_swap`. A program has no loop in its calls, so what stack it needs is known
-/// (`Program::stack_slots`); everything that it can do wrong ends the call with an `Ending` and the
+/// Start at `compute_swap` and `after_swap`. A program has no loop in its calls, so what stack it needs is
+/// known (`Program::stack_slots`); everything that it can do wrong ends the call with an `Ending` and the
 /// instruction at which it was.
 ///
 /// A frame is an array of 8-byte slots. An instruction names slots of its frame; a number of 128 bits takes

@@ -2,8 +2,8 @@
 /// The Prop AMM simulation: one submission and one fixed pool trade with an arbitrageur and retail orders.
 ///
 /// Start at `simulate`. It follows the challenge's own simulator to the bit, so a seed's edge here is the
-/// edge there, but for the seeds that `mean_ln` tells of. It uses + - * / and the square root on doubles, and integers, so every backend agrees, built
-/// without contraction.
+/// edge there, but for the seeds that `mean_ln` tells of. It uses + - * / and the square root on doubles,
+/// and integers, so every backend agrees, built without contraction.
 ///
 /// Units: X and Y amounts are doubles, as the challenge has them, and whole nanos (1e-9) where a strategy
 /// sees them; the price and the edge are in Y; fees are basis points.
