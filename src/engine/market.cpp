@@ -11,8 +11,8 @@
 #include "crypto/random.hpp"
 #include "crypto/sha256.hpp"
 #include "engine/commands.hpp"
+#include "recipes/recipes.hpp"
 #include "services/receipts.hpp"
-#include "services/recipes.hpp"
 #include "store/path.hpp"
 
 namespace calyx {
@@ -186,7 +186,7 @@ Result<Done> Market::start() {
   seams_.random = options_.random ? random_of(this, options_.random) : crypto::system_random();
   seams_.hash_key = &hash_key_;
   seams_.known_jobs = &known_jobs_;
-  workshop_.put_recipe(services::packing_recipe());
+  workshop_.put_recipe(recipes::packing_recipe());
 
   const bool plain_file = !options_.path.empty() && options_.vfs.empty();
   if (plain_file) {

@@ -1,18 +1,19 @@
-#include "services/recipes.hpp"
-
 #include <algorithm>
 #include <array>
+#include <calyx/core/field.hpp>
 
 #include "calyx_kernels/backend.hpp"
-#include "services/access.hpp"
+#include "recipes/recipes.hpp"
 
-namespace calyx::services {
+namespace calyx::recipes {
 namespace {
 
 namespace json = core::json;
 namespace packing = kernels::packing;
+using core::field_fault;
 
 constexpr std::size_t candidates_max = 10'000;
+constexpr std::size_t member_shown_max = 128;  // bytes of a stranger's word in an error
 using Numbers = std::array<double, packing::candidate_numbers>;
 
 json::Value packing_schema() {
@@ -40,11 +41,11 @@ json::Value packing_schema() {
 }
 
 Result<Numbers> read_candidate(const std::string& pointer, const json::Value* value) {
-  if (value == nullptr) return field_error(Reason::field_missing, pointer, "is missing");
-  if (value->array() == nullptr) return field_error(Reason::field_type, pointer, "must be a list of numbers");
+  if (value == nullptr) return field_fault(Reason::field_missing, pointer, "is missing");
+  if (value->array() == nullptr) return field_fault(Reason::field_type, pointer, "must be a list of numbers");
   const json::Array& items = *value->array();
   if (items.size() != packing::candidate_numbers)
-    return field_error(Reason::field_value, pointer,
+    return field_fault(Reason::field_value, pointer,
                        "has " + std::to_string(items.size()) + " numbers, needs " +
                            std::to_string(packing::candidate_numbers) + ": x, y and direction of each of " +
                            std::to_string(packing::pieces) + " pieces");
@@ -56,11 +57,11 @@ Result<Numbers> read_candidate(const std::string& pointer, const json::Value* va
     else if (const json::Real* real = items[i].real())
       out[i] = real->value;
     else
-      return field_error(Reason::field_type, at, "must be a number");
+      return field_fault(Reason::field_type, at, "must be a number");
     Numbers one{};
     one[i] = out[i];
     if (packing::check_candidate(one.data(), one.size()) != kernels::Code::ok)
-      return field_error(Reason::field_value, at, "is no finite number, or no coordinate within 10^9");
+      return field_fault(Reason::field_value, at, "is no finite number, or no coordinate within 10^9");
   }
   return out;
 }
@@ -73,23 +74,23 @@ struct Asked {
 };
 
 Result<Asked> read_payload(const json::Value& payload) {
-  if (payload.object() == nullptr) return field_error(Reason::field_type, "/payload", "must be an object");
+  if (payload.object() == nullptr) return field_fault(Reason::field_type, "/payload", "must be an object");
   constexpr std::string_view known[] = {"operation", "candidate", "candidates", "pieces", "device"};
   for (const json::Member& member : *payload.object())
     if (std::find(std::begin(known), std::end(known), member.key) == std::end(known))
-      return field_error(Reason::field_unknown,
-                         "/payload/" + std::string(std::string_view(member.key).substr(0, key_text_max)),
+      return field_fault(Reason::field_unknown,
+                         "/payload/" + std::string(std::string_view(member.key).substr(0, member_shown_max)),
                          "is not a member of this recipe's payload");
   Asked out;
   const json::Value* operation = payload.find("operation");
-  if (operation == nullptr) return field_error(Reason::field_missing, "/payload/operation", "is missing");
+  if (operation == nullptr) return field_fault(Reason::field_missing, "/payload/operation", "is missing");
   const std::string* name = operation->string();
   if (name == nullptr || (*name != "eval" && *name != "eval_batch"))
-    return field_error(Reason::field_value, "/payload/operation", "must be eval or eval_batch");
+    return field_fault(Reason::field_value, "/payload/operation", "must be eval or eval_batch");
   out.batch = *name == "eval_batch";
   if (const json::Value* pieces = payload.find("pieces"))
     if (pieces->integer() == nullptr || *pieces->integer() != static_cast<std::int64_t>(packing::pieces))
-      return field_error(Reason::field_value, "/payload/pieces",
+      return field_fault(Reason::field_value, "/payload/pieces",
                          "must be " + std::to_string(packing::pieces) + " in this version");
   if (const json::Value* device = payload.find("device")) {
     const std::string text = device->string() == nullptr ? std::string() : *device->string();
@@ -98,11 +99,11 @@ Result<Asked> read_payload(const json::Value& payload) {
     else if (text == "cuda")
       out.device = kernels::Preference::cuda;
     else if (text != "auto")
-      return field_error(Reason::field_value, "/payload/device", "must be auto, cpu or cuda");
+      return field_fault(Reason::field_value, "/payload/device", "must be auto, cpu or cuda");
   }
   const char* other = out.batch ? "candidate" : "candidates";
   if (payload.find(other) != nullptr)
-    return field_error(Reason::field_unknown, std::string("/payload/") + other,
+    return field_fault(Reason::field_unknown, std::string("/payload/") + other,
                        "is not a member of this operation");
   if (!out.batch) {
     CALYX_TRY(const Numbers one, read_candidate("/payload/candidate", payload.find("candidate")));
@@ -110,9 +111,9 @@ Result<Asked> read_payload(const json::Value& payload) {
     return out;
   }
   const json::Value* list = payload.find("candidates");
-  if (list == nullptr) return field_error(Reason::field_missing, "/payload/candidates", "is missing");
+  if (list == nullptr) return field_fault(Reason::field_missing, "/payload/candidates", "is missing");
   if (list->array() == nullptr || list->array()->empty() || list->array()->size() > candidates_max)
-    return field_error(Reason::field_value, "/payload/candidates",
+    return field_fault(Reason::field_value, "/payload/candidates",
                        "must be a list of 1 to " + std::to_string(candidates_max) + " candidates");
   for (std::size_t i = 0; i < list->array()->size(); ++i) {
     CALYX_TRY(const Numbers one,
@@ -186,4 +187,4 @@ RecipeDefinition packing_recipe() {
       .run = run};
 }
 
-}  // namespace calyx::services
+}  // namespace calyx::recipes

@@ -1,12 +1,12 @@
 /// \file
-/// The recipes that calyx brings along.
+/// The recipes that calyx brings along: a payload in, a result out, and nothing of money.
 #pragma once
 
 #include <calyx/worker.hpp>
 
-namespace calyx::services {
+namespace calyx::recipes {
 
 /// `packing`: fifteen unit semicircles in the smallest circle, scored as the challenge scores them.
 RecipeDefinition packing_recipe();
 
-}  // namespace calyx::services
+}  // namespace calyx::recipes
