@@ -25,6 +25,12 @@ struct TaskCall {
   std::function<bool()> stopped{};
   /// Tells how far it is: any JSON object. May be called as often as one likes.
   std::function<void(const core::json::Value&)> progress{};
+  /// The bytes of an artifact that the job's payer may read, which its payload names by `id`. Fails:
+  /// `artifact_unknown`, `too_large` (above `bytes_max`); as reading one. Empty without a market.
+  std::function<Result<std::string>(std::string_view id, std::size_t bytes_max)> artifact{};
+  /// Keeps `bytes` as an artifact that the task left, as a command leaves files. Once a name. Fails:
+  /// `field_value`; as storing one. Empty without a market.
+  std::function<Result<Done>(std::string_view name, std::string_view bytes)> leave{};
 };
 
 /// Gives the task's result, which must be JSON with no integer beyond 2^53 - 1 and no NaN; or an error, whose

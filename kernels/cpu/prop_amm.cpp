@@ -2,16 +2,11 @@
 
 namespace calyx::kernels::prop_amm {
 
-void prop_amm_range(const bytecode::Program& program, std::uint64_t* stack, std::uint64_t seed_base,
-                    std::uint64_t first, std::uint64_t last, const Settings& settings, std::uint64_t fuel,
-                    Result* results, Fault* faults) noexcept {
-  ProgramStrategy strategy(program, stack, fuel);
-  for (std::uint64_t i = first; i < last; ++i) {
-    results[i] = simulate(seed_base + i, settings, strategy);
-    faults[i] = {};
-    if (results[i].end == End::strategy_failed)
-      faults[i] = {strategy.outcome().ending, strategy.outcome().at};
-  }
+std::uint64_t prop_amm_range(const bytecode::Program& program, std::uint64_t* stack, std::uint64_t seed_base,
+                             std::uint64_t first, std::uint64_t last, const Settings& settings,
+                             const CallRules& rules, Result* results, Fault* faults, const Stop& stop) {
+  ProgramStrategy strategy(program, stack, rules.fuel);
+  return guarded_range(strategy, seed_base, first, last, settings, rules, results, faults, stop);
 }
 
 }  // namespace calyx::kernels::prop_amm

@@ -187,6 +187,7 @@ Result<Done> Market::start() {
   seams_.hash_key = &hash_key_;
   seams_.known_jobs = &known_jobs_;
   workshop_.put_recipe(recipes::packing_recipe());
+  workshop_.put_recipe(recipes::prop_amm_recipe());
 
   const bool plain_file = !options_.path.empty() && options_.vfs.empty();
   if (plain_file) {

@@ -3,6 +3,7 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <calyx/core/field.hpp>
 #include <cerrno>
 #include <memory>
 
@@ -34,6 +35,38 @@ Result<std::vector<runner::Input>> task_inputs(Market& market, core::AccountNumb
                    }});
   }
   return out;
+}
+
+Result<std::string> task_artifact(Market& market, core::AccountNumber payer, std::string_view id,
+                                  std::size_t bytes_max) {
+  const std::optional<ArtifactId> named = ArtifactId::read(id);
+  if (!named) return fail(Reason::artifact_unknown, "no artifact " + std::string(core::repeatable(id)));
+  CALYX_TRY(const Reading by, reading_of(market, payer));
+  CALYX_TRY(const store::ArtifactRow row,
+            market.history([&](store::MarketStore& store) { return find_artifact(store, by, *named); }));
+  CALYX_TRY(const artifacts::Store blobs, open_blobs(market));
+  CALYX_TRY(const artifacts::Reader blob, blobs.open(row.sha256));
+  if (blob.size() > bytes_max)
+    return fail(Reason::too_large, "the artifact has " + std::to_string(blob.size()) + " bytes, at most " +
+                                       std::to_string(bytes_max) + " are read");
+  return blob.read_at(0, static_cast<std::size_t>(blob.size()));
+}
+
+Result<Done> leave_file(const Market& market, std::string_view name, std::string_view bytes,
+                        services::TaskFiles& files) {
+  CALYX_CHECK(services::check_name("/name", name, artifact_name_bytes_max));
+  for (const store::ArtifactRow& kept : files.kept)
+    if (kept.name == name)
+      return services::field_error(Reason::field_value, "/name", "is the name of a file that is there");
+  CALYX_TRY(const artifacts::Store blobs, writable_blobs(market));
+  const ArtifactSource source = [bytes](std::span<char> out) mutable -> Result<std::size_t> {
+    const std::size_t now = bytes.copy(out.data(), out.size());
+    bytes.remove_prefix(now);
+    return now;
+  };
+  CALYX_TRY(const artifacts::Stored stored, keep_blob(blobs, Instant{market.seams().now_us()}, source));
+  files.kept.push_back({.name = std::string(name), .size = stored.size, .sha256 = stored.sha256});
+  return Done{};
 }
 
 Result<services::TaskFiles> keep_files(const Market& market, const runner::Ended& ended) {

@@ -13,6 +13,15 @@ namespace calyx::engine {
 Result<std::vector<runner::Input>> task_inputs(Market& market, core::AccountNumber payer,
                                                const core::json::Value& payload);
 
+/// The bytes of an artifact that `payer` may read. Fails: `artifact_unknown`; `too_large`; as opening one.
+Result<std::string> task_artifact(Market& market, core::AccountNumber payer, std::string_view id,
+                                  std::size_t bytes_max);
+
+/// Stores `bytes` as a file named `name` that a task leaves. Fails: `field_value` for a name that no artifact
+/// may bear, or one that was taken; as storing a blob.
+Result<Done> leave_file(const Market& market, std::string_view name, std::string_view bytes,
+                        services::TaskFiles& files);
+
 /// Stores what a task left, durably, for the report that tells of it. Fails: as storing a blob.
 Result<services::TaskFiles> keep_files(const Market& market, const runner::Ended& ended);
 

@@ -333,14 +333,21 @@ Result<bool> perform(Market& market, const WorkerOptions& options, const Stopped
     const auto stops = [&] {
       return stopped() || holding.lost() || (!is_command && ms_since(begun) > timeout_ms);
     };
-    const TaskCall call{.job = lease.job,
-                        .index = lease.first + i,
-                        .attempt = lease.attempt,
-                        .payload = (*payloads)[i],
-                        .stopped = stops,
-                        .progress = [&](const json::Value& value) { holding->progress(value); }};
+    services::TaskFiles files;
+    const TaskCall call{
+        .job = lease.job,
+        .index = lease.first + i,
+        .attempt = lease.attempt,
+        .payload = (*payloads)[i],
+        .stopped = stops,
+        .progress = [&](const json::Value& value) { holding->progress(value); },
+        .artifact =
+            [&](std::string_view id, std::size_t bytes_max) {
+              return task_artifact(market, known->row.account, id, bytes_max);
+            },
+        .leave = [&](std::string_view name,
+                     std::string_view bytes) { return leave_file(market, name, bytes, files); }};
     if (is_command) {
-      services::TaskFiles files;
       std::optional<TaskOutcome> outcome = run_command(market, *commands, *known, call, files);
       if (!outcome) break;  // it is given back, or nobody's any more
       holding->add(*std::move(outcome), std::move(files));
@@ -356,7 +363,9 @@ Result<bool> perform(Market& market, const WorkerOptions& options, const Stopped
                  .error = "ran " + std::to_string(outcome.ran_ms) + " ms, timeout_s is " +
                           std::to_string(lease.timeout_s),
                  .ran_ms = outcome.ran_ms};
-    holding->add(std::move(outcome));
+    // Of one that failed nothing is kept.
+    if (outcome.failure != JobFailure::none) files = {};
+    holding->add(std::move(outcome), std::move(files));
   }
   const Result<Done> finished = holding->finish();
   if (is_command && known->terms.checkpoints) drop_checkpoints(market, known->row.number);

@@ -7,6 +7,9 @@
 namespace calyx::recipes {
 
 /// `packing`: fifteen unit semicircles in the smallest circle, scored as the challenge scores them.
-RecipeDefinition packing_recipe();
+CALYX_EXPORT RecipeDefinition packing_recipe();
+
+/// `prop_amm`: strategies of the Prop AMM challenge, validated and simulated.
+CALYX_EXPORT RecipeDefinition prop_amm_recipe();
 
 }  // namespace calyx::recipes

@@ -150,4 +150,22 @@ std::variant<Compiled, Diagnostic> compile(std::string_view source) {
   }
 }
 
+std::string bytes_of(const Compiled& compiled) {
+  std::string out = "calyx-bytecode/1\n";
+  const auto put = [&out](std::uint64_t value, int bytes) {
+    for (int i = 0; i < bytes; ++i) out.push_back(static_cast<char>(value >> (8 * i) & 0xff));
+  };
+  for (const std::uint64_t number :
+       {std::uint64_t{compiled.compute_swap}, std::uint64_t{compiled.after_swap},
+        std::uint64_t{compiled.stack_slots}, std::uint64_t{compiled.code.size()},
+        std::uint64_t{compiled.pool.size()}, std::uint64_t{compiled.constants.size()}})
+    put(number, 4);
+  for (const kernels::bytecode::Instruction& it : compiled.code)
+    for (const std::uint16_t part : {static_cast<std::uint16_t>(it.op), it.a, it.b, it.c}) put(part, 2);
+  for (const std::uint32_t line : compiled.lines) put(line, 4);
+  for (const std::uint64_t word : compiled.pool) put(word, 8);
+  out.append(compiled.constants.begin(), compiled.constants.end());
+  return out;
+}
+
 }  // namespace calyx::strategy

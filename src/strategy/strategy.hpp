@@ -63,4 +63,9 @@ struct Compiled {
 /// `source_syntax`.
 std::variant<Compiled, Diagnostic> compile(std::string_view source);
 
+/// A program as bytes, to be compared or kept: `calyx-bytecode/1\n`, then little-endian numbers of 32 bits
+/// (the two entries, the slots of stack, and how many instructions, pooled words and bytes of constants), the
+/// instructions (four numbers of 16 bits each), their lines (32 bits), the pool (64 bits) and the constants.
+std::string bytes_of(const Compiled& compiled);
+
 }  // namespace calyx::strategy

@@ -27,6 +27,7 @@ else()
   if(KIND STREQUAL "static")
     ask_pkg_config(libraries --static --libs)
     list(TRANSFORM libraries REPLACE "^-lcalyx$" ${PREFIX}/${LIBDIR}/libcalyx.a)
+    list(REMOVE_ITEM libraries -lcalyx_recipes)  # the archive has them
   else()
     ask_pkg_config(libraries --libs)
   endif()

@@ -76,8 +76,8 @@ TEST_CASE("ranges of seeds, split anywhere and run by two threads, give what one
     const auto range = [&](std::uint64_t first, std::uint64_t last, prop_amm::Result* results,
                            prop_amm::Fault* faults) {
       std::vector<std::uint64_t> stack(made.stack_slots, 0xdeadbeefdeadbeefULL);
-      prop_amm::prop_amm_range(made.view(), stack.data(), seed_base, first, last, settings,
-                               bytecode::fuel_default, results, faults);
+      prop_amm::prop_amm_range(made.view(), stack.data(), seed_base, first, last, settings, {}, results,
+                               faults);
     };
     std::vector<prop_amm::Result> whole(count);
     std::vector<prop_amm::Fault> whole_faults(count);
@@ -119,7 +119,8 @@ TEST_CASE("a range goes on after a seed that failed, and tells where each did") 
   std::vector<std::uint64_t> stack(made.stack_slots);
   std::vector<prop_amm::Result> results(4);
   std::vector<prop_amm::Fault> faults(4);
-  prop_amm::prop_amm_range(made.view(), stack.data(), 0, 1, 4, {50, true}, 30, results.data(), faults.data());
+  prop_amm::prop_amm_range(made.view(), stack.data(), 0, 1, 4, {50, true}, {30, false}, results.data(),
+                           faults.data());
   CHECK(results[0].end == End::done);  // outside of the range
   CHECK(faults[0].ending == bytecode::Ending::returned);
   for (std::size_t i = 1; i < 4; ++i) {
@@ -148,8 +149,8 @@ TEST_CASE("the means over many seeds are the original's") {
       std::vector<std::uint64_t> stack(made.stack_slots);
       std::vector<prop_amm::Result> results(count);
       std::vector<prop_amm::Fault> faults(count);
-      prop_amm::prop_amm_range(made.view(), stack.data(), 0, 0, count, settings, bytecode::fuel_default,
-                               results.data(), faults.data());
+      prop_amm::prop_amm_range(made.view(), stack.data(), 0, 0, count, settings, {}, results.data(),
+                               faults.data());
       const auto summary = prop_amm::summary_of(results.data(), count);
       CHECK(summary.violations + summary.failures == 0);
       CHECK(math::absolute(summary.total - double(mean["total"])) <= 1e-7);

@@ -20,6 +20,7 @@ a subclass of :class:`Error` whose ``reason`` says what.
 
 from __future__ import annotations
 
+from . import plot, recipes
 from ._native import __version__
 from .artifacts import Artifact
 from .commands import Commands
@@ -165,6 +166,8 @@ __all__ = [
     "Worker",
     "__version__",
     "open",
+    "plot",
+    "recipes",
     "verify_receipt",
     "verify_webhook",
 ]

@@ -238,3 +238,31 @@ class Session:
     def kv_put(
         self, name: str, wallet: str | None, key: str, value: Any, version: int | None
     ) -> dict[str, Any]: ...
+
+def judge_packings(candidates: Any, device: str) -> dict[str, Any]:
+    """Verdicts on packings that lie in a buffer of doubles, as columns of bytes."""
+
+def compile_strategy(source: str) -> Strategy:
+    """Compiles a strategy of the Prop AMM challenge from its Rust source."""
+
+class Strategy:
+    """A compiled strategy."""
+
+    @property
+    def name(self) -> str: ...
+    @property
+    def model_used(self) -> str: ...
+    @property
+    def instructions(self) -> int: ...
+    def bytecode(self) -> bytes: ...
+    def evaluate(
+        self,
+        seed_base: int,
+        start: int,
+        count: int,
+        steps: int,
+        strict_curves: bool,
+        bpf_rules: bool,
+        threads: int,
+    ) -> dict[str, Any]: ...
+    def validate(self, checks: str) -> dict[str, Any]: ...

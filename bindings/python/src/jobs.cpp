@@ -391,21 +391,6 @@ calyx::TaskFunction function_of(const py::function& function) {
 
 // ── a job on the caller's thread ──
 
-/// Whether a signal's handler raised, which is then for the end of the call to raise.
-bool signal_came() {
-  if (!interrupted) {
-    const py::gil_scoped_acquire gil;
-    if (PyErr_CheckSignals() != 0) {
-      try {
-        throw py::error_already_set();
-      } catch (...) {
-        interrupted = std::current_exception();
-      }
-    }
-  }
-  return interrupted != nullptr;
-}
-
 /// Does tasks on this thread until the job has ended, `until` has come, or a signal's handler has raised.
 Result<calyx::Job> run_here(calyx::Session& session, calyx::JobId id,
                             std::optional<steady_clock::time_point> until) {

@@ -1002,4 +1002,5 @@ PYBIND11_MODULE(_native, module) {
 
   add_jobs(module, engines, sessions);
   add_projects(module, sessions);
+  add_recipes(module);
 }

@@ -164,6 +164,21 @@ inline void at_exit(pid_t owner) {
 /// is under way on the thread raises it, once what it did is recorded.
 inline thread_local std::exception_ptr interrupted;
 
+/// Whether a signal's handler raised, which is then for the end of the call to raise.
+inline bool signal_came() {
+  if (!interrupted) {
+    const py::gil_scoped_acquire gil;
+    if (PyErr_CheckSignals() != 0) {
+      try {
+        throw py::error_already_set();
+      } catch (...) {
+        interrupted = std::current_exception();
+      }
+    }
+  }
+  return interrupted != nullptr;
+}
+
 /// Runs `work(engine)` without the GIL and gives what it answered, or raises what interrupted it.
 template <class Work>
 auto outside(const OpenPtr& open, Work work) {
@@ -376,5 +391,7 @@ auto asked(const PySession& self, Call call) {
 void add_jobs(py::module_& module, py::class_<Open, OpenPtr>& engine, py::class_<PySession>& session);
 /// Adds projects: projects.cpp.
 void add_projects(py::module_& module, py::class_<PySession>& sessions);
+/// recipes.cpp: recipes without a market.
+void add_recipes(py::module_& module);
 
 }  // namespace calyx_python

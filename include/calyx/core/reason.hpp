@@ -59,6 +59,7 @@ enum class Status : std::int32_t {
   X(too_many_operations, invalid, 422)    \
   X(dependency_cycle, invalid, 422)       \
   X(dependency_refused, invalid, 422)     \
+  X(strategy_refused, invalid, 422)       \
   X(wallet_not_empty, invalid, 422)       \
   X(anchor_malformed, invalid, 422)       \
   X(options_invalid, invalid, 422)        \

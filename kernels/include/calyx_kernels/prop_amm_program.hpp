@@ -6,6 +6,7 @@
 #pragma once
 
 #include <cstdint>
+#include <cstring>
 
 #include "calyx_kernels/bytecode.hpp"
 #include "calyx_kernels/host_device.hpp"
@@ -24,6 +25,11 @@ class ProgramStrategy {
   CALYX_HD void begin() {
     for (std::uint32_t i = 0; i < sizeof quote_; ++i) quote_[i] = 0;
     outcome_ = {};
+  }
+
+  /// What the quotes to come see, as if a trade had left it.
+  CALYX_HD void set_storage(const unsigned char* storage) {
+    for (std::uint32_t i = 0; i < storage_bytes; ++i) quote_[quote_bytes + i] = storage[i];
   }
 
   CALYX_HD bool compute_swap(Side side, std::uint64_t input_nano, std::uint64_t reserve_x_nano,
@@ -52,7 +58,7 @@ class ProgramStrategy {
     for (std::uint32_t i = 0; i < storage_bytes; ++i) payload[trade_bytes + i] = storage[i];
     const bytecode::Memory memory{stack_, payload, sizeof payload, storage, storage_bytes};
     outcome_ = bytecode::after_swap(program_, memory, fuel_);
-    for (std::uint32_t i = 0; i < storage_bytes; ++i) quote_[quote_bytes + i] = storage[i];
+    set_storage(storage);
     return outcome_.ending == bytecode::Ending::returned;
   }
 
@@ -81,12 +87,94 @@ struct Fault {
   std::uint32_t at = 0;  ///< The instruction.
 };
 
-/// Runs a program on the CPU for the seeds `seed_base + i`, modulo 2^64, i from `first` to before `last`.
+/// What a call may use, and what becomes of one that fails.
+struct CallRules {
+  std::uint64_t fuel = bytecode::fuel_default;
+  /// A quote that fails pays nothing and a failed `after_swap` changes nothing, as in the challenge's BPF
+  /// runtime. Else a failure ends the simulation.
+  bool failures_pay_nothing = false;
+};
+
+/// Somebody who may want a range to end early. Asked after each 2^20 instructions and between seeds.
+struct Stop {
+  bool (*wanted)(void* context) = nullptr;  ///< Null: nobody does.
+  void* context = nullptr;
+};
+
+/// A program's strategy under rules: `simulate` runs it in its place. `Strategy` is what asks the program:
+/// `ProgramStrategy`, or one that gives the same answers sooner.
+template <class Strategy>
+class GuardedStrategy {
+ public:
+  GuardedStrategy(Strategy& strategy, const CallRules& rules, const Stop& stop)
+      : strategy_(strategy), rules_(rules), stop_(stop) {}
+
+  void begin() { strategy_.begin(); }
+  void set_storage(const unsigned char* storage) { strategy_.set_storage(storage); }
+
+  bool compute_swap(Side side, std::uint64_t input_nano, std::uint64_t reserve_x_nano,
+                    std::uint64_t reserve_y_nano, const unsigned char* storage, std::uint64_t& output_nano) {
+    if (!strategy_.compute_swap(side, input_nano, reserve_x_nano, reserve_y_nano, storage, output_nano)) {
+      if (!rules_.failures_pay_nothing) return false;
+      output_nano = 0;
+    }
+    return goes_on();
+  }
+
+  bool after_swap(const Trade& trade, unsigned char* storage) {
+    if (!rules_.failures_pay_nothing) return strategy_.after_swap(trade, storage) && goes_on();
+    unsigned char before[storage_bytes];
+    std::memcpy(before, storage, sizeof before);
+    if (!strategy_.after_swap(trade, storage)) {
+      std::memcpy(storage, before, sizeof before);
+      strategy_.set_storage(storage);
+    }
+    return goes_on();
+  }
+
+  bool stopped() const { return stopped_; }
+
+ private:
+  bool goes_on() {
+    used_ += strategy_.outcome().fuel_used;
+    if (used_ < ask_after) return true;
+    used_ = 0;
+    stopped_ = stop_.wanted != nullptr && stop_.wanted(stop_.context);
+    return !stopped_;
+  }
+
+  static constexpr std::uint64_t ask_after = std::uint64_t{1} << 20;
+  Strategy& strategy_;
+  const CallRules rules_;
+  const Stop stop_;
+  std::uint64_t used_ = 0;
+  bool stopped_ = false;
+};
+
+/// `prop_amm_range` for any strategy of a program.
+template <class Strategy>
+std::uint64_t guarded_range(Strategy& strategy, std::uint64_t seed_base, std::uint64_t first,
+                            std::uint64_t last, const Settings& settings, const CallRules& rules,
+                            Result* results, Fault* faults, const Stop& stop) {
+  GuardedStrategy<Strategy> guarded(strategy, rules, stop);
+  for (std::uint64_t i = first; i < last; ++i) {
+    if (stop.wanted != nullptr && stop.wanted(stop.context)) return i;
+    results[i] = simulate(seed_base + i, settings, guarded);
+    if (guarded.stopped()) return i;
+    faults[i] = {};
+    if (results[i].end == End::strategy_failed)
+      faults[i] = {strategy.outcome().ending, strategy.outcome().at};
+  }
+  return last;
+}
+
+/// Runs a program on the CPU for the seeds `seed_base + i`, modulo 2^64, i from `first` to before `last`,
+/// and gives the i before which it was stopped, or `last`.
 ///
 /// `results` and `faults` are arrays over all i; only the range is written. A host gives each of its threads
 /// a range and a `stack` of `program.stack_slots` slots of its own, and takes `summary_of` of the whole.
-void prop_amm_range(const bytecode::Program& program, std::uint64_t* stack, std::uint64_t seed_base,
-                    std::uint64_t first, std::uint64_t last, const Settings& settings, std::uint64_t fuel,
-                    Result* results, Fault* faults) noexcept;
+std::uint64_t prop_amm_range(const bytecode::Program& program, std::uint64_t* stack, std::uint64_t seed_base,
+                             std::uint64_t first, std::uint64_t last, const Settings& settings,
+                             const CallRules& rules, Result* results, Fault* faults, const Stop& stop = {});
 
 }  // namespace calyx::kernels::prop_amm

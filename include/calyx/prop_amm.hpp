@@ -1,0 +1,121 @@
+/// \file
+/// Strategies of the Prop AMM challenge, without a market: compiled, validated and simulated in the caller's
+/// process, to the bit of the challenge's own simulator. The recipe `prop_amm` is this as a job.
+///
+/// Start at `Strategy::compile`. A strategy is one Rust file in the challenge's form; it is compiled to a
+/// bytecode that can reach nothing but its own arguments, and every call of it ends, by its fuel if need be.
+///
+/// Units: edges are in Y; seeds are any u64 and wrap at 2^64.
+/// Threads: a `Strategy` never changes; any number of threads may use it at once.
+#pragma once
+
+#include <calyx/core/result.hpp>
+#include <calyx/version.hpp>
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <vector>
+
+namespace calyx::prop_amm {
+
+inline constexpr std::uint64_t count_max = 1'000'000;  ///< Seeds of one evaluation.
+inline constexpr std::uint32_t steps_max = 1'000'000;  ///< Of one simulation.
+inline constexpr unsigned threads_max = 1'024;
+
+/// What is simulated, and how.
+struct Asked {
+  std::uint64_t seed_base = 0;  ///< The first seed is `seed_base + start`.
+  std::uint64_t start = 0;
+  std::uint64_t count = 1'000;   ///< 1 to `count_max`.
+  std::uint32_t steps = 10'000;  ///< 1 to `steps_max`.
+  /// A seed at which the quotes have no proper shape has no edge, as the challenge's runner has it.
+  bool strict_curves = true;
+  /// Calls have the challenge's 100,000 instructions instead of 10,000,000, and one that fails pays nothing
+  /// instead of ending all: the rules of its BPF runtime.
+  bool bpf_rules = false;
+  /// Threads that the call may use besides its own, which it starts and joins: results do not depend on it.
+  unsigned threads = 1;
+  /// Asked by each of those threads, often: true ends the call with `stopped`. Empty: it runs to its end.
+  /// Neither this nor `progress` may throw.
+  std::function<bool()> stopped{};
+  /// Told, on the calling thread, how many seeds are done.
+  std::function<void(std::uint64_t done)> progress{};
+};
+
+/// What quotes had no proper shape, and in which search.
+struct Violation {
+  std::string_view kind{};     ///< `monotonicity` or `concavity`.
+  std::string_view context{};  ///< `arbitrage buy search` and so on, as the challenge says it.
+};
+
+struct SeedEdge {
+  std::uint64_t seed = 0;
+  double edge = 0.0;  ///< 0 at a violation.
+  std::optional<Violation> violation{};
+};
+
+/// The call of the strategy that ended everything.
+struct CallFailure {
+  std::uint64_t seed = 0;
+  std::uint32_t step = 0;
+  std::string_view kind{};     ///< `step_limit` or `panic`.
+  std::string_view message{};  ///< In words.
+  std::uint32_t line = 0;      ///< Of the source.
+};
+
+struct Evaluation {
+  std::vector<SeedEdge> edges{};  ///< In the order of the seeds; up to the failure, where there is one.
+  std::uint64_t violations = 0;
+  std::optional<CallFailure> failure{};
+  /// The edges added in their order; absent where there was a violation or a failure.
+  std::optional<double> total_edge{};
+  std::optional<double> avg_edge{};  ///< That by their count.
+};
+
+/// What `Strategy::validate` looks at, each with all that is before it.
+enum class Checks : std::uint8_t {
+  concavity,  ///< The shape of the curve at ten sizes a side, alone.
+  fast,       ///< The first quotes, the shape, and 32 states that no market has had.
+  full,       ///< And 12 simulations of 2,000 steps.
+};
+
+/// The first fault that was found.
+struct Verdict {
+  bool valid = true;
+  /// `zero_output`, `monotonicity`, `concavity`, `runtime_shape`, `step_limit` or `panic`; empty when valid.
+  std::string reason{};
+  std::string message{};
+  std::string side{};                ///< `buy` or `sell`, where the fault has one,
+  std::optional<double> size{};      ///< in Y for a purchase, in X for a sale.
+  std::uint32_t line = 0;            ///< Of the source, where a call did not return.
+  std::optional<Evaluation> runs{};  ///< What the simulations of `full` came to, when it came to them.
+};
+
+/// A strategy that was compiled.
+class CALYX_EXPORT Strategy {
+ public:
+  /// Fails: `strategy_refused`, with `code` (`source_unsafe`, `source_name`, `unsupported` and so on), `line`
+  /// and `column` in the details.
+  static Result<Strategy> compile(std::string_view source);
+
+  const std::string& name() const noexcept;        ///< Its constant NAME.
+  const std::string& model_used() const noexcept;  ///< Its constant MODEL_USED.
+  /// The bytecode, the same for the same source and version of calyx: what `build` leaves.
+  std::string bytecode() const;
+  std::uint64_t instructions() const noexcept;  ///< Of the bytecode.
+
+  /// Fails: `field_value` for what `Asked` does not take; `stopped`.
+  Result<Evaluation> evaluate(const Asked& asked = {}) const;
+  /// `stopped` as in `Asked`. Fails: `stopped`.
+  Result<Verdict> validate(Checks checks, const std::function<bool()>& stopped = {}) const;
+
+ private:
+  struct Made;
+  explicit Strategy(std::shared_ptr<const Made> made);
+  std::shared_ptr<const Made> made_;
+};
+
+}  // namespace calyx::prop_amm

@@ -1,0 +1,289 @@
+#include <algorithm>
+#include <array>
+#include <atomic>
+#include <calyx/core/field.hpp>
+#include <calyx/prop_amm.hpp>
+#include <charconv>
+#include <new>
+#include <system_error>
+#include <thread>
+#include <utility>
+
+#include "calyx_kernels/prop_amm_program.hpp"
+#include "strategy/curve.hpp"
+#include "strategy/strategy.hpp"
+
+namespace calyx::prop_amm {
+
+namespace bytecode = kernels::bytecode;
+namespace json = core::json;
+namespace kernel = kernels::prop_amm;
+using core::field_fault;
+
+namespace {
+
+constexpr std::uint64_t bpf_fuel = 100'000;
+
+/// The challenge's parity runs: where `validate_full` looks.
+constexpr std::uint64_t parity_seed = 9'001;
+constexpr std::uint64_t parity_stride = 7;
+constexpr std::uint64_t parity_count = 12;
+constexpr std::uint32_t parity_steps = 2'000;
+
+std::string_view say(bytecode::Ending ending) {
+  switch (ending) {
+    case bytecode::Ending::returned: return "returned";
+    case bytecode::Ending::step_limit: return "a call used up its instructions";
+    case bytecode::Ending::panic_index: return "an index or a range lies outside of its slice";
+    case bytecode::Ending::panic_divide: return "a division by zero, or one whose quotient does not fit";
+    case bytecode::Ending::panic_unwrap: return "`unwrap` or `expect` of nothing";
+    case bytecode::Ending::panic_explicit: return "`panic!`, `unreachable!` or a failed `assert!`";
+    case bytecode::Ending::panic_length: return "two slices that should be equally long";
+    case bytecode::Ending::panic_argument: return "an argument that the function refuses";
+    case bytecode::Ending::panic_memory: return "a reference to what is gone";
+  }
+  return "unknown";
+}
+
+std::string_view kind_of(bytecode::Ending ending) {
+  return ending == bytecode::Ending::step_limit ? "step_limit" : "panic";
+}
+
+std::optional<Violation> violation_of(const kernel::Result& result) {
+  constexpr std::array<std::string_view, 5> searches = {"", "arbitrage buy search", "arbitrage sell search",
+                                                        "router buy split search",
+                                                        "router sell split search"};
+  if (result.end != kernel::End::not_monotone && result.end != kernel::End::not_concave) return std::nullopt;
+  return Violation{result.end == kernel::End::not_monotone ? "monotonicity" : "concavity",
+                   searches[static_cast<std::size_t>(result.search)]};
+}
+
+bool wanted(void* context) { return (*static_cast<const std::function<bool()>*>(context))(); }
+
+/// `stopped` as a kernel asks it. It must outlive what is made.
+kernel::Stop stop_of(const std::function<bool()>& stopped) {
+  if (!stopped) return {};
+  return {wanted, const_cast<std::function<bool()>*>(&stopped)};
+}
+
+Error was_stopped() { return fail(Reason::stopped, "the evaluation was stopped"); }
+
+Result<Done> check(const Asked& asked) {
+  const auto refused = [](std::string_view field, std::uint64_t is, std::uint64_t most) {
+    return field_fault(Reason::field_value, field,
+                       "is " + std::to_string(is) + ", takes 1 to " + std::to_string(most));
+  };
+  if (asked.count < 1 || asked.count > count_max) return refused("/count", asked.count, count_max);
+  if (asked.steps < 1 || asked.steps > steps_max) return refused("/steps", asked.steps, steps_max);
+  if (asked.threads < 1 || asked.threads > threads_max)
+    return refused("/threads", asked.threads, threads_max);
+  return Done{};
+}
+
+/// The seeds of one evaluation, which its threads take one by one.
+class Seeds {
+ public:
+  Seeds(const bytecode::Program& program, const Asked& asked)
+      : program_(program), asked_(asked), results_(asked.count), faults_(asked.count) {
+    last_.store(asked.count);
+  }
+
+  void work(bool tells) {
+    std::vector<std::uint64_t> stack(program_.stack_slots);
+    const kernel::Settings settings{asked_.steps, asked_.strict_curves};
+    const kernel::CallRules rules{asked_.bpf_rules ? bpf_fuel : bytecode::fuel_default, asked_.bpf_rules};
+    const std::function<bool()> ends = [this] {
+      if (asked_.stopped && asked_.stopped()) stopped_.store(true);
+      return stopped_.load();
+    };
+    for (;;) {
+      const std::uint64_t i = next_.fetch_add(1);
+      // Seeds behind a failure are nobody's: the first failure ends all.
+      if (i >= last_.load()) return;
+      if (kernel::prop_amm_range(program_, stack.data(), asked_.seed_base + asked_.start, i, i + 1, settings,
+                                 rules, results_.data(), faults_.data(), stop_of(ends)) == i)
+        return;
+      if (results_[i].end == kernel::End::strategy_failed) lower_last(i + 1);
+      const std::uint64_t done = done_.fetch_add(1) + 1;
+      if (tells && asked_.progress) asked_.progress(done);
+    }
+  }
+
+  bool stopped() const { return stopped_.load(); }
+
+  Evaluation evaluation(const strategy::Compiled& compiled) const {
+    Evaluation out;
+    const std::uint64_t last = last_.load();
+    out.edges.reserve(last);
+    double total = 0.0;
+    for (std::uint64_t i = 0; i < last; ++i) {
+      const kernel::Result& result = results_[i];
+      const std::uint64_t seed = asked_.seed_base + asked_.start + i;
+      if (result.end == kernel::End::strategy_failed) {
+        const kernel::Fault& fault = faults_[i];
+        out.failure = {seed, result.step, kind_of(fault.ending), say(fault.ending),
+                       compiled.line_at(fault.at)};
+        break;
+      }
+      out.edges.push_back({seed, result.edge, violation_of(result)});
+      if (out.edges.back().violation) ++out.violations;
+      total += result.edge;
+    }
+    if (out.violations == 0 && !out.failure) {
+      out.total_edge = total;
+      out.avg_edge = total / static_cast<double>(out.edges.size());
+    }
+    return out;
+  }
+
+ private:
+  void lower_last(std::uint64_t to) {
+    std::uint64_t is = last_.load();
+    while (to < is && !last_.compare_exchange_weak(is, to)) {
+    }
+  }
+
+  const bytecode::Program program_;
+  const Asked& asked_;
+  std::vector<kernel::Result> results_;
+  std::vector<kernel::Fault> faults_;
+  std::atomic<std::uint64_t> next_{0}, last_{0}, done_{0};
+  std::atomic<bool> stopped_{false};
+};
+
+std::string shown(double size) {
+  char text[32];
+  const auto end = std::to_chars(text, text + sizeof text, size).ptr;
+  return {text, end};
+}
+
+Verdict told(const strategy::CurveVerdict& found) {
+  Verdict out;
+  if (found.fault == strategy::CurveFault::none) return out;
+  out.valid = false;
+  const bool buys = found.side == kernel::Side::buy;
+  out.side = buys ? "buy" : "sell";
+  out.size = found.size;
+  std::string at(buys ? "a purchase for " : "the sale of ");
+  at.append(shown(found.size)).append(buys ? " Y" : " X");
+  switch (found.fault) {
+    case strategy::CurveFault::zero_output:
+      out.reason = "zero_output";
+      out.message = at.append(" pays nothing");
+      break;
+    case strategy::CurveFault::monotonicity:
+      out.reason = "monotonicity";
+      out.message = at.append(" pays no more than the next smaller one");
+      break;
+    default:
+      out.reason = "concavity";
+      out.message = at.append(": of two steps of 0.001 more, the second pays more than the first");
+      break;
+  }
+  return out;
+}
+
+}  // namespace
+
+struct Strategy::Made {
+  strategy::Compiled compiled;
+};
+
+Strategy::Strategy(std::shared_ptr<const Made> made) : made_(std::move(made)) {}
+
+Result<Strategy> Strategy::compile(std::string_view source) {
+  std::variant<strategy::Compiled, strategy::Diagnostic> compiled = strategy::compile(source);
+  if (const auto* wrong = std::get_if<strategy::Diagnostic>(&compiled)) {
+    std::string message = "line " + std::to_string(wrong->line);
+    message.append(", column ").append(std::to_string(wrong->column)).append(": ").append(wrong->message);
+    return fail(Reason::strategy_refused, std::move(message),
+                json::object({{"code", wrong->code}, {"line", wrong->line}, {"column", wrong->column}}));
+  }
+  return Strategy(std::make_shared<const Made>(Made{std::get<strategy::Compiled>(std::move(compiled))}));
+}
+
+const std::string& Strategy::name() const noexcept { return made_->compiled.name; }
+const std::string& Strategy::model_used() const noexcept { return made_->compiled.model_used; }
+std::uint64_t Strategy::instructions() const noexcept { return made_->compiled.code.size(); }
+std::string Strategy::bytecode() const { return strategy::bytes_of(made_->compiled); }
+
+Result<Evaluation> Strategy::evaluate(const Asked& asked) const {
+  CALYX_CHECK(check(asked));
+  Seeds seeds(made_->compiled.view(), asked);
+  {
+    std::vector<std::jthread> threads;  // which are joined at the end of this scope, however it ends
+    const std::uint64_t useful = std::min<std::uint64_t>(asked.threads, asked.count);
+    threads.reserve(useful);
+    for (std::uint64_t i = 1; i < useful; ++i) {
+      try {
+        threads.emplace_back([&seeds] {
+          try {
+            seeds.work(false);
+          } catch (const std::bad_alloc&) {  // before its first seed: fewer hands do the same
+          }
+        });
+      } catch (const std::system_error&) {
+        break;
+      }
+    }
+    seeds.work(true);
+  }
+  if (seeds.stopped()) return was_stopped();
+  return seeds.evaluation(made_->compiled);
+}
+
+Result<Verdict> Strategy::validate(Checks checks, const std::function<bool()>& stopped) const {
+  const strategy::Compiled& compiled = made_->compiled;
+  std::vector<std::uint64_t> stack(compiled.stack_slots);
+  kernel::ProgramStrategy program(compiled.view(), stack.data());
+  kernel::GuardedStrategy guarded(program, {}, stop_of(stopped));
+  const strategy::CurveVerdict curve = strategy::check_curve(
+      guarded, checks == Checks::concavity ? strategy::CurveChecks::shape : strategy::CurveChecks::all);
+  if (guarded.stopped()) return was_stopped();
+  if (curve.fault == strategy::CurveFault::failed) {
+    Verdict out;
+    out.valid = false;
+    out.reason = kind_of(program.outcome().ending);
+    out.message = say(program.outcome().ending);
+    out.line = compiled.line_at(program.outcome().at);
+    return out;
+  }
+  Verdict out = told(curve);
+  if (!out.valid || checks != Checks::full) return out;
+
+  Evaluation runs;
+  double total = 0.0;
+  for (std::uint64_t i = 0; i < parity_count && out.valid; ++i) {
+    Asked one;
+    one.seed_base = parity_seed + parity_stride * i;
+    one.count = 1;
+    one.steps = parity_steps;
+    one.stopped = stopped;
+    CALYX_TRY(Evaluation run, evaluate(one));
+    if (run.failure) {
+      out.valid = false;
+      out.reason = run.failure->kind;
+      out.message = run.failure->message;
+      out.line = run.failure->line;
+      runs.failure = run.failure;
+      break;
+    }
+    const SeedEdge& edge = run.edges.front();
+    runs.edges.push_back(edge);
+    total += edge.edge;
+    if (!edge.violation) continue;
+    ++runs.violations;
+    out.valid = false;
+    out.reason = "runtime_shape";
+    out.message.append(edge.violation->kind).append(" fails in the ").append(edge.violation->context);
+    out.message.append(" of seed ").append(std::to_string(edge.seed));
+  }
+  if (out.valid) {
+    runs.total_edge = total;
+    runs.avg_edge = total / static_cast<double>(parity_count);
+  }
+  out.runs = std::move(runs);
+  return out;
+}
+
+}  // namespace calyx::prop_amm

@@ -1,0 +1,320 @@
+#include <array>
+#include <calyx/core/encoding.hpp>
+#include <calyx/core/field.hpp>
+#include <calyx/prop_amm.hpp>
+
+#include "recipes/recipes.hpp"
+
+namespace calyx::recipes {
+namespace {
+
+namespace json = core::json;
+using core::field_fault;
+using core::Members;
+
+/// The order of the payload's words.
+enum class Operation : std::uint8_t {
+  eval,
+  eval_chunk,
+  validate,
+  validate_full,
+  bpf_eval,
+  bpf_eval_chunk,
+  build,
+  concavity_check,
+};
+constexpr std::array<std::string_view, 8> operations = {"eval",          "eval_chunk",     "validate",
+                                                        "validate_full", "bpf_eval",       "bpf_eval_chunk",
+                                                        "build",         "concavity_check"};
+constexpr std::array<std::string_view, 3> devices = {"auto", "cpu", "cuda"};
+
+constexpr std::size_t source_bytes_max = 256 * 1024;
+constexpr std::uint64_t per_seed_max = 100'000;
+constexpr std::uint64_t progress_every = 16;  // seeds
+
+bool runs_seeds(Operation operation) {
+  return operation == Operation::eval || operation == Operation::eval_chunk ||
+         operation == Operation::bpf_eval || operation == Operation::bpf_eval_chunk;
+}
+bool is_chunk(Operation operation) {
+  return operation == Operation::eval_chunk || operation == Operation::bpf_eval_chunk;
+}
+
+json::Value schema() {
+  const auto integer = [](std::uint64_t least, std::uint64_t most, std::string_view what) {
+    return json::object({{"type", "integer"}, {"minimum", least}, {"maximum", most}, {"description", what}});
+  };
+  const auto seed = [](std::string_view what) {
+    return json::object({{"type", json::array({"integer", "string"})},
+                         {"description", std::string(what) + " below 2^64; a string above 2^53 - 1"}});
+  };
+  json::Array words;
+  for (const std::string_view operation : operations) words.emplace_back(operation);
+  return json::object(
+      {{"$schema", "https://json-schema.org/draft/2020-12/schema"},
+       {"type", "object"},
+       {"required", json::array({"operation"})},
+       {"additionalProperties", false},
+       {"properties",
+        json::object(
+            {{"operation", json::object({{"enum", std::move(words)}})},
+             {"rs_source_b64", json::object({{"type", "string"},
+                                             {"contentEncoding", "base64"},
+                                             {"description", "the strategy's lib.rs; or strategy_ref"}})},
+             {"strategy_ref",
+              json::object(
+                  {{"type", "string"}, {"description", "an artifact that holds the strategy's lib.rs"}})},
+             {"seed_base", seed("the first seed,")},
+             {"start", seed("*_chunk: the chunk's first seed, counted from seed_base,")},
+             {"count", integer(1, prop_amm::count_max, "seeds; 1000 if left out")},
+             {"chunk_index", integer(0, prop_amm::count_max - 1, "*_chunk: which of chunk_count, from 0")},
+             {"chunk_count", integer(1, prop_amm::count_max, "*_chunk: into how many total_count is cut")},
+             {"total_count", integer(1, prop_amm::count_max, "*_chunk: seeds of all chunks")},
+             {"steps", integer(1, prop_amm::steps_max, "of each simulation; 10000 if left out")},
+             {"strict_curves",
+              json::object(
+                  {{"type", "boolean"},
+                   {"description", "whether quotes without a proper shape end a simulation; true"}})},
+             {"per_seed",
+              json::object({{"type", "boolean"},
+                            {"description", "whether the result lists each seed's edge; false"}})},
+             {"device", json::object({{"enum", json::array({"auto", "cpu", "cuda"})}})}})}});
+}
+
+/// What a payload asks for, checked.
+struct Payload {
+  Operation operation = Operation::eval;
+  std::optional<std::string> source;
+  std::string strategy_ref;
+  prop_amm::Asked asked;
+  bool per_seed = false;
+  bool needs_cuda = false;
+};
+
+Result<bool> flag(const Members& members, std::string_view name, bool otherwise) {
+  const json::Value* value = members.find(name);
+  if (value == nullptr) return otherwise;
+  if (value->boolean() == nullptr) return core::wrong_type(members.at(name), *value, "a boolean");
+  return *value->boolean();
+}
+
+/// Which seeds a chunk has: `start` and `count`, or one of equal parts of `total_count`.
+Result<Done> read_chunk(const Members& members, prop_amm::Asked& asked) {
+  const bool cut = members.has("chunk_index") || members.has("chunk_count") || members.has("total_count");
+  if (!cut) {
+    CALYX_TRY(asked.start, members.seed("start"));
+    return Done{};
+  }
+  for (const std::string_view name : {"start", "count"})
+    if (members.has(name))
+      return field_fault(Reason::field_unknown, members.at(name), "does not go with chunk_index");
+  CALYX_TRY(const std::uint64_t total, members.count("total_count", {1, prop_amm::count_max}));
+  CALYX_TRY(const std::uint64_t chunks, members.count("chunk_count", {1, total}));
+  CALYX_TRY(const std::uint64_t index, members.count("chunk_index", {0, chunks - 1}));
+  asked.start = total * index / chunks;
+  asked.count = total * (index + 1) / chunks - asked.start;
+  return Done{};
+}
+
+Result<Payload> read_payload(const json::Value& payload) {
+  CALYX_TRY(const Members members, Members::of(payload, "/payload", "this recipe's payload"));
+  CALYX_CHECK(members.only({"operation", "rs_source_b64", "strategy_ref", "seed_base", "start", "count",
+                            "chunk_index", "chunk_count", "total_count", "steps", "strict_curves", "per_seed",
+                            "device"}));
+  Payload out;
+  CALYX_CHECK(members.need("operation"));
+  CALYX_TRY(const std::size_t operation, members.word("operation", operations));
+  out.operation = static_cast<Operation>(operation);
+  if (members.has("rs_source_b64") == members.has("strategy_ref"))
+    return field_fault(members.has("strategy_ref") ? Reason::field_unknown : Reason::field_missing,
+                       members.at("rs_source_b64"), "or strategy_ref: exactly one is needed");
+  if (members.has("rs_source_b64")) {
+    CALYX_TRY(const std::string encoded, members.text("rs_source_b64"));
+    out.source = core::read_base64(encoded, core::base64_standard);
+    if (!out.source || out.source->size() > source_bytes_max)
+      return field_fault(Reason::field_value, members.at("rs_source_b64"),
+                         "must be the base64 of at most " + std::to_string(source_bytes_max) + " bytes");
+  } else {
+    CALYX_TRY(out.strategy_ref, members.text("strategy_ref"));
+  }
+  CALYX_TRY(const std::size_t device, members.word("device", devices));
+  out.needs_cuda = devices[device] == "cuda";
+
+  if (!runs_seeds(out.operation)) {
+    for (const std::string_view name : {"seed_base", "count", "steps", "strict_curves", "per_seed"})
+      if (members.has(name))
+        return field_fault(Reason::field_unknown, members.at(name), "is not a field of this operation");
+  }
+  if (!is_chunk(out.operation)) {
+    for (const std::string_view name : {"start", "chunk_index", "chunk_count", "total_count"})
+      if (members.has(name))
+        return field_fault(Reason::field_unknown, members.at(name), "is a field of chunks alone");
+  }
+  CALYX_TRY(out.asked.seed_base, members.seed("seed_base"));
+  CALYX_TRY(out.asked.count, members.count_or("count", {1, prop_amm::count_max}, out.asked.count));
+  if (is_chunk(out.operation)) CALYX_CHECK(read_chunk(members, out.asked));
+  CALYX_TRY(const std::uint64_t steps, members.count_or("steps", {1, prop_amm::steps_max}, out.asked.steps));
+  out.asked.steps = static_cast<std::uint32_t>(steps);
+  CALYX_TRY(out.asked.strict_curves, flag(members, "strict_curves", true));
+  CALYX_TRY(out.per_seed, flag(members, "per_seed", false));
+  if (out.per_seed && out.asked.count > per_seed_max)
+    return field_fault(Reason::field_value, members.at("count"),
+                       "is " + std::to_string(out.asked.count) + ", takes at most " +
+                           std::to_string(per_seed_max) + " with per_seed");
+  out.asked.bpf_rules = out.operation == Operation::bpf_eval || out.operation == Operation::bpf_eval_chunk;
+  return out;
+}
+
+json::Value number_or_null(const std::optional<double>& number) {
+  return number ? json::Value(*number) : json::Value();
+}
+
+json::Value shown(const prop_amm::SeedEdge& edge) {
+  json::Object out;
+  out.set("seed", core::seed_value(edge.seed));
+  out.set("edge", edge.violation ? json::Value() : json::Value(edge.edge));
+  if (edge.violation)
+    out.set("violation",
+            json::object({{"kind", edge.violation->kind}, {"context", edge.violation->context}}));
+  return out;
+}
+
+json::Value shown(const prop_amm::CallFailure& failure) {
+  return json::object({{"seed", core::seed_value(failure.seed)},
+                       {"step", failure.step},
+                       {"kind", failure.kind},
+                       {"message", failure.message},
+                       {"line", failure.line}});
+}
+
+Result<json::Value> evaluated(const prop_amm::Strategy& strategy, Payload payload, const TaskCall& call) {
+  payload.asked.stopped = call.stopped;
+  if (call.progress)
+    payload.asked.progress = [&](std::uint64_t done) {
+      if (done % progress_every == 0)
+        call.progress(json::object({{"seeds", done}, {"of", payload.asked.count}}));
+    };
+  CALYX_TRY(const prop_amm::Evaluation found, strategy.evaluate(payload.asked));
+  json::Object out;
+  out.set("seed_base", core::seed_value(payload.asked.seed_base));
+  if (is_chunk(payload.operation)) out.set("start", core::seed_value(payload.asked.start));
+  out.set("count", payload.asked.count);
+  out.set("steps", payload.asked.steps);
+  out.set("total_edge", number_or_null(found.total_edge));
+  out.set("avg_edge", number_or_null(found.avg_edge));
+  out.set("violations", found.failure ? json::Value() : json::Value(found.violations));
+  if (found.failure) out.set("failure", shown(*found.failure));
+  if (payload.per_seed) {
+    json::Array edges;
+    edges.reserve(found.edges.size());
+    for (const prop_amm::SeedEdge& edge : found.edges) edges.push_back(shown(edge));
+    out.set("edges", std::move(edges));
+  }
+  return json::Value(std::move(out));
+}
+
+/// The verdict on a strategy that is no program at all.
+json::Value refused(const Error& error) {
+  return json::object({{"valid", false},
+                       {"reason", *error.details.find("code")},
+                       {"message", error.message},
+                       {"line", *error.details.find("line")},
+                       {"column", *error.details.find("column")}});
+}
+
+Result<json::Value> validated(const prop_amm::Strategy& strategy, prop_amm::Checks checks,
+                              const TaskCall& call) {
+  CALYX_TRY(const prop_amm::Verdict verdict, strategy.validate(checks, call.stopped));
+  json::Object out;
+  out.set("valid", verdict.valid);
+  if (!verdict.valid) {
+    out.set("reason", verdict.reason);
+    out.set("message", verdict.message);
+    if (!verdict.side.empty()) out.set("side", verdict.side);
+    if (verdict.size) out.set("size", *verdict.size);
+    if (verdict.line != 0) out.set("line", verdict.line);
+  }
+  out.set("name", strategy.name());
+  out.set("model_used", strategy.model_used());
+  if (checks == prop_amm::Checks::full) {
+    // Two runtimes are compared there; here one bytecode is all there is, unless a second compiler is at
+    // hand.
+    out.set("parity", "skipped");
+    if (verdict.runs) {
+      json::Array edges;
+      for (const prop_amm::SeedEdge& edge : verdict.runs->edges) edges.push_back(shown(edge));
+      out.set("runs", json::object({{"edges", std::move(edges)},
+                                    {"total_edge", number_or_null(verdict.runs->total_edge)}}));
+    }
+  }
+  return json::Value(std::move(out));
+}
+
+Result<json::Value> built(const prop_amm::Strategy& strategy, const TaskCall& call) {
+  constexpr std::string_view file = "strategy.calyx-bytecode";
+  const std::string bytes = strategy.bytecode();
+  if (call.leave) CALYX_CHECK(call.leave(file, bytes));
+  return json::object(
+      {{"valid", true},
+       {"name", strategy.name()},
+       {"model_used", strategy.model_used()},
+       {"bytecode", json::object({{"artifact", call.leave ? json::Value(file) : json::Value()},
+                                  {"bytes", bytes.size()},
+                                  {"instructions", strategy.instructions()}})},
+       {"bpf", json::Value()}});
+}
+
+Result<json::Value> run(const TaskCall& call) {
+  CALYX_TRY(Payload payload, read_payload(call.payload));
+  if (payload.needs_cuda)
+    return fail(Reason::unsupported, "no such device answers here; device may be auto",
+                json::object({{"field", "/payload/device"}}));
+  if (!payload.source) {
+    if (!call.artifact)
+      return fail(Reason::unsupported, "there is no market whose artifacts strategy_ref could name",
+                  json::object({{"field", "/payload/strategy_ref"}}));
+    CALYX_TRY(payload.source, call.artifact(payload.strategy_ref, source_bytes_max));
+  }
+  const Result<prop_amm::Strategy> strategy = prop_amm::Strategy::compile(*payload.source);
+  const bool judges = payload.operation == Operation::validate ||
+                      payload.operation == Operation::validate_full ||
+                      payload.operation == Operation::concavity_check;
+  if (!strategy.ok()) return judges ? Result<json::Value>(refused(strategy.error())) : strategy.error();
+  switch (payload.operation) {
+    case Operation::validate: return validated(*strategy, prop_amm::Checks::fast, call);
+    case Operation::validate_full: return validated(*strategy, prop_amm::Checks::full, call);
+    case Operation::concavity_check: return validated(*strategy, prop_amm::Checks::concavity, call);
+    case Operation::build: return built(*strategy, call);
+    default: return evaluated(*strategy, std::move(payload), call);
+  }
+}
+
+/// A source that lies in the payload is compiled before any money is held, where the result would not be the
+/// verdict on it.
+Result<Done> check(const json::Value& value) {
+  CALYX_TRY(const Payload payload, read_payload(value));
+  if (!payload.source || !(runs_seeds(payload.operation) || payload.operation == Operation::build))
+    return Done{};
+  Result<prop_amm::Strategy> strategy = prop_amm::Strategy::compile(*payload.source);
+  if (strategy.ok()) return Done{};
+  Error error = strategy.error();
+  json::Object details = *error.details.object();
+  details.set("field", "/payload/rs_source_b64");
+  error.details = std::move(details);
+  return error;
+}
+
+}  // namespace
+
+RecipeDefinition prop_amm_recipe() {
+  std::vector<std::string> names(operations.begin(), operations.end());
+  return {.name = "prop_amm",
+          .summary = "A pricing strategy of the Prop AMM challenge: what does it earn, and is it one at all?",
+          .payload_schema = schema(),
+          .operations = std::move(names),
+          .artifact_inputs = {"strategy_ref"},
+          .check = check,
+          .run = run};
+}
+
+}  // namespace calyx::recipes

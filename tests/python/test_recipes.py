@@ -1,0 +1,144 @@
+"""Recipes without a market: strategies of the Prop AMM challenge."""
+
+from __future__ import annotations
+
+import json
+import signal
+import threading
+import time
+from pathlib import Path
+
+import calyx
+import pytest
+from calyx.recipes import packing, prop_amm
+
+VECTORS = Path(__file__).parents[1] / "vectors" / "prop_amm"
+
+HEAD = """const NAME: &str = "t"; const MODEL_USED: &str = "None";
+pub fn get_model_used() -> &'static str { MODEL_USED }
+"""
+
+
+def source(name: str) -> str:
+    return (VECTORS / "strategies" / f"{name}.rs").read_text()
+
+
+def test_edges_are_those_of_the_challenge() -> None:
+    blocks = json.loads((VECTORS / "edges.json").read_text())["strategies"]["cp66"]["blocks"]
+    block = next(one for one in blocks if one["steps"] == 200 and one["stride"] == 1)
+    strategy = prop_amm.compile(source("cp66"))
+    found = strategy.evaluate(seed_base=int(block["seed_base"]), count=block["count"], steps=200)
+    assert len(found.edges) == block["count"] > 3
+    for edge, expected in zip(found.edges, block["edges"], strict=True):
+        assert edge.seed == int(expected["seed"])
+        assert edge.edge == expected["edge"]
+        assert edge.violation is None
+    assert found.failure is None
+    assert found.violations == 0
+    total = 0.0
+    for edge in found.edges:
+        assert edge.edge is not None
+        total += edge.edge
+    assert found.total_edge == total
+    assert found.avg_edge == total / block["count"]
+    assert found == strategy.evaluate(seed_base=int(block["seed_base"]), count=block["count"], steps=200, threads=2)
+
+
+def test_a_verdict_says_what_is_wrong_and_where() -> None:
+    good = prop_amm.compile(source("cp30"))
+    assert good.name == "cp 30 bps"
+    assert good.model_used == "None"
+    assert good.instructions > 10
+    assert good.bytecode().startswith(b"calyx-bytecode/1\n")
+    assert good.validate().valid
+    bad = prop_amm.compile(source("bad_concave")).validate()
+    assert (bad.valid, bad.reason, bad.side, bad.size) == (False, "concavity", "buy", 10.0)
+    hidden = prop_amm.compile(source("bad_concave_hidden"))
+    assert hidden.validate("concavity").valid
+    full = hidden.validate("full")
+    assert full.reason == "runtime_shape"
+    assert full.runs is not None
+    assert full.runs.violations == 1
+    assert full.runs.edges[-1].edge is None
+    assert full.runs.edges[-1].violation is not None
+    assert full.runs.edges[-1].violation.kind == "concavity"
+    with pytest.raises(calyx.Invalid) as refused:
+        good.validate("most")
+    assert refused.value.reason == "field_value"
+
+
+def test_a_call_that_fails_ends_all_and_is_told() -> None:
+    strategy = prop_amm.compile(HEAD + "pub fn compute_swap(data: &[u8]) -> u64 {\n  data[2000] as u64\n}\n")
+    found = strategy.evaluate(count=3, steps=10)
+    assert found.failure is not None
+    assert (found.failure.kind, found.failure.seed, found.failure.line) == ("panic", 0, 4)
+    assert found.edges == []
+    assert found.avg_edge is None
+    assert strategy.evaluate(count=3, steps=10, bpf_rules=True).failure is None
+
+
+def test_what_is_no_strategy_is_refused_with_its_place() -> None:
+    with pytest.raises(calyx.Invalid) as refused:
+        prop_amm.compile(HEAD + "pub fn compute_swap(data: &[u8]) -> u64 {\n  unsafe { 1 }\n}\n")
+    assert refused.value.reason == "strategy_refused"
+    assert refused.value.details["code"] == "source_unsafe"
+    assert (refused.value.details["line"], refused.value.details["column"]) == (4, 3)
+    with pytest.raises(calyx.Invalid) as limits:
+        prop_amm.compile(source("cp30")).evaluate(count=0)
+    assert limits.value.details["field"] == "/count"
+
+
+def test_a_signal_is_heard_within_a_simulation() -> None:
+    class Enough(Exception):
+        pass
+
+    def handler(number: int, frame: object) -> None:
+        raise Enough
+
+    spins = "pub fn compute_swap(data: &[u8]) -> u64 {\n  let mut i = 0u64;\n  while i < 900_000 { i += 1; }\n  i\n}\n"
+    strategy = prop_amm.compile(HEAD + spins)
+    before = signal.signal(signal.SIGALRM, handler)
+    begun = time.monotonic()
+    signal.setitimer(signal.ITIMER_REAL, 0.2)
+    try:
+        with pytest.raises(Enough):
+            strategy.evaluate(count=2, threads=2)
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, before)
+    assert time.monotonic() - begun < 20  # by itself it would take hours
+    assert threading.active_count() == 1
+
+
+def test_packings_are_judged_where_they_lie() -> None:
+    numpy = pytest.importorskip("numpy", reason="numpy is not installed")
+    cases = json.loads((VECTORS.parent / "packing/eval.json").read_text())["candidates"]
+    numbers = numpy.array([case["candidate"] for case in cases])
+    verdicts = packing.eval_batch(numbers)
+    assert len(verdicts) == len(cases) > 50
+    score = numpy.asarray(verdicts.score)
+    assert score.dtype == numpy.float64
+    for i, case in enumerate(cases):
+        assert bool(verdicts.valid[i]) == case["raw"]["exact_valid"]
+        assert score[i] == pytest.approx(case["raw"].get("mec_exact", case["raw"]["mec"])[2], rel=1e-9)
+        assert verdicts[i] == packing.evaluate(case["candidate"])
+    best = verdicts.best()
+    assert best is not None
+    assert score[best] == min(score[i] for i in range(len(cases)) if verdicts.valid[i])
+    # The same numbers in a row, and some that are no candidates.
+    assert packing.eval_batch(numbers.reshape(-1)).score.tobytes() == verdicts.score.tobytes()
+    for wrong, reason in (
+        (numbers[:, :44].copy(), "field_value"),
+        (numbers.astype("float32"), "field_type"),
+        (numbers[:, ::-1], "field_type"),
+        ([0.0] * 45, "field_type"),
+        (numpy.full((2, 45), numpy.nan), "field_value"),
+    ):
+        with pytest.raises(calyx.Invalid) as refused:
+            packing.eval_batch(wrong)
+        assert refused.value.reason == reason
+    for length in (0, 44, 90):
+        with pytest.raises(calyx.Invalid, match=f"has {length} numbers"):
+            packing.evaluate([0.0] * length)
+    with pytest.raises(calyx.Invalid):
+        packing.eval_batch(numbers, device="tpu")
