@@ -1,0 +1,133 @@
+/// \file
+/// An eBPF object as a strategy of the Prop AMM simulation, and the CPU's loop over seeds.
+///
+/// Start at `prop_amm_sbpf_range`.
+///
+/// A plain object (a relocatable one) answers a quote in r0, and after a trade rewrites the storage where it
+/// lies in the input. All others answer by `sol_set_return_data` and `sol_set_storage`, and r0 means nothing.
+/// A call that ends in an error is a quote of 0, or a trade that changes nothing: it never ends a simulation
+/// by itself, as in the challenge.
+
+#pragma once
+
+#include <cstdint>
+
+#include "calyx_kernels/host_device.hpp"
+#include "calyx_kernels/prop_amm.hpp"
+#include "calyx_kernels/sbpf.hpp"
+
+namespace calyx::kernels::prop_amm {
+
+/// Calls that failed in a simulation. They do not end it, so they are counted.
+struct SbpfFaults {
+  std::uint64_t count = 0;
+  sbpf::Ending first = sbpf::Ending::returned;  ///< How the first of them ended.
+  std::uint32_t at = 0;                         ///< Its instruction.
+  std::uint64_t address = 0;                    ///< If it was a `memory_access`.
+};
+
+/// Asks an object. Owns: nothing; the program's arrays, the stack and the heap outlive it.
+class SbpfStrategy {
+ public:
+  /// The input is an account count of 0, the payload's length, the payload, and zeros up to this.
+  static constexpr std::uint32_t input_bytes = 1'106;
+
+  /// `stack` has `program.frames` frames and `heap` has `program.heap_bytes`, for this strategy alone; what
+  /// is in them does not matter. `limit` is what one call may execute.
+  CALYX_HD SbpfStrategy(const sbpf::Program& program, unsigned char* stack, unsigned char* heap,
+                        std::uint64_t limit = sbpf::instructions_default)
+      : program_(program), stack_(stack), heap_(heap), limit_(limit) {
+    begin();
+  }
+
+  CALYX_HD void begin() {
+    std::memset(stack_, 0, std::size_t{program_.frames} * sbpf::frame_bytes);
+    if (program_.heap_bytes != 0) std::memset(heap_, 0, program_.heap_bytes);
+    std::memset(quote_, 0, sizeof quote_);
+    put(quote_ + 8, quote_bytes + storage_bytes);
+    outcome_ = {};
+    faults_ = {};
+  }
+
+  CALYX_HD bool compute_swap(Side side, std::uint64_t input_nano, std::uint64_t reserve_x_nano,
+                             std::uint64_t reserve_y_nano, const unsigned char* storage,
+                             std::uint64_t& output_nano) {
+    unsigned char* payload = quote_ + payload_at;
+    payload[0] = static_cast<unsigned char>(side);
+    put(payload + 1, input_nano);
+    put(payload + 9, reserve_x_nano);
+    put(payload + 17, reserve_y_nano);
+    // Behind the numbers lies the storage as the last trade left it, so no quote copies it.
+    outcome_ = sbpf::run(program_, {stack_, heap_, quote_, input_bytes, nullptr}, limit_);
+    if (outcome_.input_written) {
+      std::memset(quote_, 0, sizeof quote_);
+      put(quote_ + 8, quote_bytes + storage_bytes);
+      std::memcpy(quote_ + payload_at + quote_bytes, storage, storage_bytes);
+    }
+    output_nano = returned() ? program_.plain ? outcome_.value : outcome_.return_data : 0;
+    return true;
+  }
+
+  CALYX_HD bool after_swap(const Trade& trade, unsigned char* storage) {
+    unsigned char input[input_bytes];
+    std::memset(input, 0, sizeof input);
+    put(input + 8, trade_bytes + storage_bytes);
+    unsigned char* payload = input + payload_at;
+    payload[0] = 2;
+    payload[1] = static_cast<unsigned char>(trade.side);
+    put(payload + 2, trade.input_nano);
+    put(payload + 10, trade.output_nano);
+    put(payload + 18, trade.reserve_x_nano);
+    put(payload + 26, trade.reserve_y_nano);
+    put(payload + 34, trade.step);
+    std::memcpy(payload + trade_bytes, storage, storage_bytes);
+    unsigned char written[storage_bytes];
+    outcome_ = sbpf::run(program_, {stack_, heap_, input, input_bytes, written}, limit_);
+    if (!returned() || !(program_.plain ? outcome_.input_written : outcome_.storage_set)) return true;
+    std::memcpy(storage, program_.plain ? payload + trade_bytes : written, storage_bytes);
+    std::memcpy(quote_ + payload_at + quote_bytes, storage, storage_bytes);
+    return true;
+  }
+
+  /// How the last call ended.
+  CALYX_HD const sbpf::Outcome& outcome() const { return outcome_; }
+  /// Since the simulation began.
+  CALYX_HD const SbpfFaults& faults() const { return faults_; }
+
+ private:
+  static constexpr std::uint32_t payload_at = 16;
+  static constexpr std::uint32_t quote_bytes = 25;
+  static constexpr std::uint32_t trade_bytes = 42;
+
+  CALYX_HD static void put(unsigned char* to, std::uint64_t value) { std::memcpy(to, &value, sizeof value); }
+
+  CALYX_HD bool returned() {
+    if (outcome_.ending == sbpf::Ending::returned) return true;
+    if (faults_.count++ == 0) {
+      faults_.first = outcome_.ending;
+      faults_.at = outcome_.at;
+      faults_.address = outcome_.address;
+    }
+    return false;
+  }
+
+  sbpf::Program program_;
+  unsigned char* stack_;
+  unsigned char* heap_;
+  std::uint64_t limit_;
+  sbpf::Outcome outcome_;
+  SbpfFaults faults_;
+  unsigned char quote_[input_bytes];
+};
+
+/// Runs an object on the CPU for the seeds `seed_base + i`, modulo 2^64, i from `first` to before `last`.
+///
+/// `results` and `faults` are arrays over all i; only the range is written. A host gives each of its threads
+/// a range and a `stack` and `heap` of its own, as `SbpfStrategy` has them, and takes `summary_of` of the
+/// whole.
+void prop_amm_sbpf_range(const sbpf::Program& program, unsigned char* stack, unsigned char* heap,
+                         std::uint64_t seed_base, std::uint64_t first, std::uint64_t last,
+                         const Settings& settings, std::uint64_t limit, Result* results,
+                         SbpfFaults* faults) noexcept;
+
+}  // namespace calyx::kernels::prop_amm
