@@ -15,6 +15,7 @@
 #include <functional>
 #include <memory>
 #include <optional>
+#include <span>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -101,15 +102,21 @@ class CALYX_EXPORT Strategy {
   /// and `column` in the details.
   static Result<Strategy> compile(std::string_view source);
 
-  const std::string& name() const noexcept;        ///< Its constant NAME.
-  const std::string& model_used() const noexcept;  ///< Its constant MODEL_USED.
-  /// The bytecode, the same for the same source and version of calyx: what `build` leaves.
+  /// An eBPF object (ELF): one function `entrypoint` as clang makes it, or a Solana program of sBPF
+  /// version 1. It is verified before it may run, and always runs by `Asked::bpf_rules`. Fails:
+  /// `strategy_refused`, with `code` (`elf_malformed`, `elf_unsupported`, `elf_too_large`, `bpf_verify`) and
+  /// `at` (the byte of the file, or the instruction) in the details.
+  static Result<Strategy> load(std::span<const unsigned char> object);
+
+  const std::string& name() const noexcept;        ///< Its constant NAME; empty for an object.
+  const std::string& model_used() const noexcept;  ///< Its constant MODEL_USED; likewise.
+  /// The bytecode of a source, the same for the same source and version of calyx: what `build` leaves.
   std::string bytecode() const;
   std::uint64_t instructions() const noexcept;  ///< Of the bytecode.
 
   /// Fails: `field_value` for what `Asked` does not take; `stopped`.
   Result<Evaluation> evaluate(const Asked& asked = {}) const;
-  /// `stopped` as in `Asked`. Fails: `stopped`.
+  /// `stopped` as in `Asked`. Fails: `stopped`; `unsupported` for an object.
   Result<Verdict> validate(Checks checks, const std::function<bool()>& stopped = {}) const;
 
  private:

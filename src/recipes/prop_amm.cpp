@@ -10,7 +10,10 @@
 #include <utility>
 
 #include "calyx_kernels/prop_amm_program.hpp"
+#include "calyx_kernels/prop_amm_sbpf.hpp"
 #include "strategy/curve.hpp"
+#include "strategy/elf.hpp"
+#include "strategy/native.hpp"
 #include "strategy/strategy.hpp"
 
 namespace calyx::prop_amm {
@@ -80,49 +83,64 @@ Result<Done> check(const Asked& asked) {
   return Done{};
 }
 
+/// A strategy as it runs: a program, with native code where that could be made; or an object.
+struct Runnable {
+  strategy::Compiled compiled;
+  std::unique_ptr<strategy::NativeCode> native;
+  std::optional<strategy::SbpfObject> object;
+};
+
 /// The seeds of one evaluation, which its threads take one by one.
 class Seeds {
  public:
-  Seeds(const bytecode::Program& program, const Asked& asked)
-      : program_(program), asked_(asked), results_(asked.count), faults_(asked.count) {
+  Seeds(const Runnable& runnable, const Asked& asked)
+      : runnable_(runnable),
+        asked_(asked),
+        results_(asked.count),
+        faults_(asked.count),
+        object_faults_(runnable.object ? asked.count : 0) {
     last_.store(asked.count);
   }
 
   void work(bool tells) {
-    std::vector<std::uint64_t> stack(program_.stack_slots);
-    const kernel::Settings settings{asked_.steps, asked_.strict_curves};
-    const kernel::CallRules rules{asked_.bpf_rules ? bpf_fuel : bytecode::fuel_default, asked_.bpf_rules};
     const std::function<bool()> ends = [this] {
       if (asked_.stopped && asked_.stopped()) stopped_.store(true);
       return stopped_.load();
     };
-    for (;;) {
-      const std::uint64_t i = next_.fetch_add(1);
-      // Seeds behind a failure are nobody's: the first failure ends all.
-      if (i >= last_.load()) return;
-      if (kernel::prop_amm_range(program_, stack.data(), asked_.seed_base + asked_.start, i, i + 1, settings,
-                                 rules, results_.data(), faults_.data(), stop_of(ends)) == i)
-        return;
-      if (results_[i].end == kernel::End::strategy_failed) lower_last(i + 1);
-      const std::uint64_t done = done_.fetch_add(1) + 1;
-      if (tells && asked_.progress) asked_.progress(done);
+    const kernel::Stop stop = stop_of(ends);
+    if (runnable_.object) {
+      std::vector<unsigned char> stack(runnable_.object->stack_bytes());
+      std::vector<unsigned char> heap(runnable_.object->heap_bytes);
+      take(tells, [&](std::uint64_t i) {
+        return kernel::prop_amm_sbpf_range(runnable_.object->view(), stack.data(), heap.data(), first_seed(),
+                                           i, i + 1, settings(), bpf_fuel, results_.data(),
+                                           object_faults_.data(), stop);
+      });
+      return;
     }
+    const kernel::CallRules rules{asked_.bpf_rules ? bpf_fuel : bytecode::fuel_default, asked_.bpf_rules};
+    std::vector<std::uint64_t> stack(runnable_.compiled.stack_slots);
+    take(tells, [&](std::uint64_t i) {
+      return strategy::native_range(runnable_.compiled.view(), runnable_.native.get(), stack.data(),
+                                    first_seed(), i, i + 1, settings(), rules, results_.data(),
+                                    faults_.data(), stop);
+    });
   }
 
   bool stopped() const { return stopped_.load(); }
 
-  Evaluation evaluation(const strategy::Compiled& compiled) const {
+  Evaluation evaluation() const {
     Evaluation out;
     const std::uint64_t last = last_.load();
     out.edges.reserve(last);
     double total = 0.0;
     for (std::uint64_t i = 0; i < last; ++i) {
       const kernel::Result& result = results_[i];
-      const std::uint64_t seed = asked_.seed_base + asked_.start + i;
+      const std::uint64_t seed = first_seed() + i;
       if (result.end == kernel::End::strategy_failed) {
         const kernel::Fault& fault = faults_[i];
         out.failure = {seed, result.step, kind_of(fault.ending), say(fault.ending),
-                       compiled.line_at(fault.at)};
+                       runnable_.compiled.line_at(fault.at)};
         break;
       }
       out.edges.push_back({seed, result.edge, violation_of(result)});
@@ -137,16 +155,33 @@ class Seeds {
   }
 
  private:
+  std::uint64_t first_seed() const { return asked_.seed_base + asked_.start; }
+  kernel::Settings settings() const { return {asked_.steps, asked_.strict_curves}; }
+
+  /// Takes seeds until none are left, or `run`, which gives the index that it was given, was stopped.
+  template <class Run>
+  void take(bool tells, Run run) {
+    for (;;) {
+      const std::uint64_t i = next_.fetch_add(1);
+      // Seeds behind a failure are nobody's: the first failure ends all.
+      if (i >= last_.load() || run(i) == i) return;
+      if (results_[i].end == kernel::End::strategy_failed) lower_last(i + 1);
+      const std::uint64_t done = done_.fetch_add(1) + 1;
+      if (tells && asked_.progress) asked_.progress(done);
+    }
+  }
+
   void lower_last(std::uint64_t to) {
     std::uint64_t is = last_.load();
     while (to < is && !last_.compare_exchange_weak(is, to)) {
     }
   }
 
-  const bytecode::Program program_;
+  const Runnable& runnable_;
   const Asked& asked_;
   std::vector<kernel::Result> results_;
   std::vector<kernel::Fault> faults_;
+  std::vector<kernel::SbpfFaults> object_faults_;
   std::atomic<std::uint64_t> next_{0}, last_{0}, done_{0};
   std::atomic<bool> stopped_{false};
 };
@@ -186,7 +221,7 @@ Verdict told(const strategy::CurveVerdict& found) {
 }  // namespace
 
 struct Strategy::Made {
-  strategy::Compiled compiled;
+  Runnable runnable;
 };
 
 Strategy::Strategy(std::shared_ptr<const Made> made) : made_(std::move(made)) {}
@@ -199,17 +234,28 @@ Result<Strategy> Strategy::compile(std::string_view source) {
     return fail(Reason::strategy_refused, std::move(message),
                 json::object({{"code", wrong->code}, {"line", wrong->line}, {"column", wrong->column}}));
   }
-  return Strategy(std::make_shared<const Made>(Made{std::get<strategy::Compiled>(std::move(compiled))}));
+  Runnable out{std::get<strategy::Compiled>(std::move(compiled)), nullptr, std::nullopt};
+  out.native = strategy::make_native(out.compiled);
+  return Strategy(std::make_shared<const Made>(Made{std::move(out)}));
 }
 
-const std::string& Strategy::name() const noexcept { return made_->compiled.name; }
-const std::string& Strategy::model_used() const noexcept { return made_->compiled.model_used; }
-std::uint64_t Strategy::instructions() const noexcept { return made_->compiled.code.size(); }
-std::string Strategy::bytecode() const { return strategy::bytes_of(made_->compiled); }
+Result<Strategy> Strategy::load(std::span<const unsigned char> object) {
+  std::variant<strategy::SbpfObject, strategy::ObjectFault> loaded = strategy::load_elf(object);
+  if (const auto* wrong = std::get_if<strategy::ObjectFault>(&loaded))
+    return fail(Reason::strategy_refused, wrong->message,
+                json::object({{"code", wrong->code}, {"at", wrong->at}}));
+  Runnable out{{}, nullptr, std::get<strategy::SbpfObject>(std::move(loaded))};
+  return Strategy(std::make_shared<const Made>(Made{std::move(out)}));
+}
+
+const std::string& Strategy::name() const noexcept { return made_->runnable.compiled.name; }
+const std::string& Strategy::model_used() const noexcept { return made_->runnable.compiled.model_used; }
+std::uint64_t Strategy::instructions() const noexcept { return made_->runnable.compiled.code.size(); }
+std::string Strategy::bytecode() const { return strategy::bytes_of(made_->runnable.compiled); }
 
 Result<Evaluation> Strategy::evaluate(const Asked& asked) const {
   CALYX_CHECK(check(asked));
-  Seeds seeds(made_->compiled.view(), asked);
+  Seeds seeds(made_->runnable, asked);
   {
     std::vector<std::jthread> threads;  // which are joined at the end of this scope, however it ends
     const std::uint64_t useful = std::min<std::uint64_t>(asked.threads, asked.count);
@@ -229,14 +275,15 @@ Result<Evaluation> Strategy::evaluate(const Asked& asked) const {
     seeds.work(true);
   }
   if (seeds.stopped()) return was_stopped();
-  return seeds.evaluation(made_->compiled);
+  return seeds.evaluation();
 }
 
 Result<Verdict> Strategy::validate(Checks checks, const std::function<bool()>& stopped) const {
-  const strategy::Compiled& compiled = made_->compiled;
-  std::vector<std::uint64_t> stack(compiled.stack_slots);
-  kernel::ProgramStrategy program(compiled.view(), stack.data());
-  kernel::GuardedStrategy guarded(program, {}, stop_of(stopped));
+  const Runnable& runnable = made_->runnable;
+  if (runnable.object) return fail(Reason::unsupported, "an object is not validated, a source is");
+  std::vector<std::uint64_t> stack(runnable.compiled.stack_slots);
+  strategy::NativeStrategy program(runnable.compiled.view(), runnable.native.get(), stack.data());
+  kernel::GuardedStrategy<strategy::NativeStrategy> guarded(program, {}, stop_of(stopped));
   const strategy::CurveVerdict curve = strategy::check_curve(
       guarded, checks == Checks::concavity ? strategy::CurveChecks::shape : strategy::CurveChecks::all);
   if (guarded.stopped()) return was_stopped();
@@ -245,7 +292,7 @@ Result<Verdict> Strategy::validate(Checks checks, const std::function<bool()>& s
     out.valid = false;
     out.reason = kind_of(program.outcome().ending);
     out.message = say(program.outcome().ending);
-    out.line = compiled.line_at(program.outcome().at);
+    out.line = runnable.compiled.line_at(program.outcome().at);
     return out;
   }
   Verdict out = told(curve);

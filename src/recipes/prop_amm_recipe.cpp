@@ -29,6 +29,7 @@ constexpr std::array<std::string_view, 8> operations = {"eval",          "eval_c
 constexpr std::array<std::string_view, 3> devices = {"auto", "cpu", "cuda"};
 
 constexpr std::size_t source_bytes_max = 256 * 1024;
+constexpr std::size_t object_bytes_max = 10 * 1024 * 1024;  // an ELF file; a longer source is refused as one
 constexpr std::uint64_t per_seed_max = 100'000;
 constexpr std::uint64_t progress_every = 16;  // seeds
 
@@ -63,7 +64,9 @@ json::Value schema() {
                                              {"description", "the strategy's lib.rs; or strategy_ref"}})},
              {"strategy_ref",
               json::object(
-                  {{"type", "string"}, {"description", "an artifact that holds the strategy's lib.rs"}})},
+                  {{"type", "string"},
+                   {"description",
+                    "an artifact that holds the strategy's lib.rs; for bpf_*, or an eBPF object (ELF)"}})},
              {"seed_base", seed("the first seed,")},
              {"start", seed("*_chunk: the chunk's first seed, counted from seed_base,")},
              {"count", integer(1, prop_amm::count_max, "seeds; 1000 if left out")},
@@ -273,9 +276,18 @@ Result<json::Value> run(const TaskCall& call) {
     if (!call.artifact)
       return fail(Reason::unsupported, "there is no market whose artifacts strategy_ref could name",
                   json::object({{"field", "/payload/strategy_ref"}}));
-    CALYX_TRY(payload.source, call.artifact(payload.strategy_ref, source_bytes_max));
+    CALYX_TRY(payload.source, call.artifact(payload.strategy_ref, object_bytes_max));
   }
-  const Result<prop_amm::Strategy> strategy = prop_amm::Strategy::compile(*payload.source);
+  const bool is_object = payload.source->starts_with(
+      "\x7f"
+      "ELF");
+  if (is_object && !payload.asked.bpf_rules)
+    return field_fault(Reason::field_value, "/payload/strategy_ref",
+                       "is an ELF file, which bpf_eval and bpf_eval_chunk take");
+  const Result<prop_amm::Strategy> strategy =
+      is_object ? prop_amm::Strategy::load({reinterpret_cast<const unsigned char*>(payload.source->data()),
+                                            payload.source->size()})
+                : prop_amm::Strategy::compile(*payload.source);
   const bool judges = payload.operation == Operation::validate ||
                       payload.operation == Operation::validate_full ||
                       payload.operation == Operation::concavity_check;

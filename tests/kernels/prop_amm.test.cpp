@@ -2,6 +2,7 @@
 #include "calyx_kernels/prop_amm.hpp"
 
 #include <initializer_list>
+#include <set>
 #include <utility>
 
 #include "prop_amm_vectors.hpp"
@@ -43,6 +44,25 @@ struct Failing {
     return true;
   }
   bool after_swap(const prop_amm::Trade&, unsigned char*) { return --trades_left != 0; }
+};
+
+/// Counts the questions, and those that were asked before since the last trade.
+struct Counting : FlatFee {
+  Counting() : FlatFee{66} {}
+  bool compute_swap(Side side, std::uint64_t input, std::uint64_t x, std::uint64_t y,
+                    const unsigned char* storage, std::uint64_t& output) {
+    ++quotes;
+    if (!asked.insert({side, input}).second) ++again;
+    return FlatFee::compute_swap(side, input, x, y, storage, output);
+  }
+  bool after_swap(const prop_amm::Trade& trade, unsigned char* storage) {
+    asked.clear();
+    return FlatFee::after_swap(trade, storage);
+  }
+  void begin() { asked.clear(); }
+  std::set<std::pair<Side, std::uint64_t>> asked;
+  std::uint64_t quotes = 0;
+  std::uint64_t again = 0;
 };
 
 /// Pays the better price the more is asked for.
@@ -228,6 +248,14 @@ TEST_CASE("storage begins as zeros in each simulation and changes with trades al
   }
 }
 
+TEST_CASE("what a search knows since the last trade is hardly ever asked again") {
+  // Another answer to the same question would be another edge, so all that could be lost here is time.
+  Counting strategy;
+  for (std::uint64_t seed = 0; seed < 4; ++seed) prop_amm::simulate(seed, {200, true}, strategy);
+  CHECK(strategy.quotes > 10'000);
+  CHECK(strategy.again * 25 < strategy.quotes);
+}
+
 TEST_CASE("of two ways to gain the arbitrageur takes the better one") {
   for (std::uint64_t seed = 0; seed < 8; ++seed) {
     CAPTURE(seed);
@@ -246,8 +274,24 @@ TEST_CASE("a curve forgives what rounding does and no more") {
     curve.clear();
     // A quarter of a nano keeps the cut toward zero away from the whole numbers.
     for (const auto& [x, y] : points)
-      curve.add((static_cast<double>(x) + 0.25) / 1e9, (static_cast<double>(y) + 0.25) / 1e9);
-    return curve.judge();
+      curve.add_below(prop_amm::to_nano((static_cast<double>(x) + 0.25) / 1e9),
+                      (static_cast<double>(y) + 0.25) / 1e9);
+    const End end = curve.judge();
+    // From above, or from both sides: the same points.
+    for (std::size_t split = 0; split < points.size(); ++split) {
+      curve.clear();
+      std::size_t at = 0;
+      for (const auto& [x, y] : points) {
+        const double output = (static_cast<double>(y) + 0.25) / 1e9;
+        const std::uint64_t input = prop_amm::to_nano((static_cast<double>(x) + 0.25) / 1e9);
+        if (at++ < split)
+          curve.add_below(input, output);
+        else
+          curve.add_above(input, output);
+      }
+      CHECK(curve.judge() == end);
+    }
+    return end;
   };
   CHECK(judged({}) == End::done);
   CHECK(judged({{5'000'000, 9}}) == End::done);

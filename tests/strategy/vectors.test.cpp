@@ -9,6 +9,7 @@
 #include "testing.hpp"
 
 using calyx::kernels::bytecode::Ending;
+using calyx::kernels::bytecode::fuel_default;
 using calyx::strategy::compile;
 using calyx::strategy::Compiled;
 using calyx::strategy::Diagnostic;
@@ -56,6 +57,7 @@ TEST_CASE("every strategy of the vectors compiles, and quotes what the original 
     const auto compiled = compile(read(vectors("strategies/" + std::string(name) + ".rs")));
     REQUIRE(std::holds_alternative<Compiled>(compiled));
     const auto& made = std::get<Compiled>(compiled);
+    const auto native = calyx::testing::native_of(made);
     for (const auto row : simdjson::dom::array(strategy["quotes"])) {
       const simdjson::dom::array cells = row;
       std::vector<unsigned char> data = bytes_of("", 25);
@@ -65,7 +67,7 @@ TEST_CASE("every strategy of the vectors compiles, and quotes what the original 
       put(data, 17, number(cells.at(3)));
       const auto storage = bytes_of(std::string_view(cells.at(4)), 1024);
       data.insert(data.end(), storage.begin(), storage.end());
-      const auto outcome = calyx::testing::quote(made, data);
+      const auto outcome = calyx::testing::call_both(made, native.get(), data, nullptr, fuel_default).outcome;
       REQUIRE(outcome.ending == Ending::returned);
       REQUIRE(outcome.value == number(cells.at(5)));
       ++quotes;
@@ -80,11 +82,9 @@ TEST_CASE("every strategy of the vectors compiles, and quotes what the original 
       for (std::size_t i = 0; i < 5; ++i) put(data, 2 + 8 * i, number(cells.at(i + 1)));
       auto storage = bytes_of(std::string_view(cells.at(6)), 1024);
       data.insert(data.end(), storage.begin(), storage.end());
-      std::vector<std::uint64_t> stack(made.stack_slots, 7);
-      const calyx::kernels::bytecode::Memory memory{
-          stack.data(), data.data(), static_cast<std::uint32_t>(data.size()), storage.data(), 1024};
-      REQUIRE(calyx::kernels::bytecode::after_swap(made.view(), memory).ending == Ending::returned);
-      REQUIRE(storage == bytes_of(std::string_view(cells.at(7)), 1024));
+      const auto called = calyx::testing::call_both(made, native.get(), data, &storage, fuel_default);
+      REQUIRE(called.outcome.ending == Ending::returned);
+      REQUIRE(called.storage == bytes_of(std::string_view(cells.at(7)), 1024));
       ++trades;
     }
   }

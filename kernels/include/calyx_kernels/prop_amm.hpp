@@ -130,8 +130,10 @@ class Sizes {
 
 /// Whole nanos of `value`, toward zero; nothing for what is not above 0, and 2^64 - 1 at most.
 CALYX_HD inline std::uint64_t to_nano(double value) {
-  if (!(value > 0.0)) return 0;
   const double nanos = value * 1e9;
+  // All but the largest fit a signed integer, which a processor converts at once.
+  if (value > 0.0 && nanos < 0x1p63) return static_cast<std::uint64_t>(static_cast<std::int64_t>(nanos));
+  if (!(value > 0.0)) return 0;
   return nanos >= 0x1p64 ? ~std::uint64_t{0} : static_cast<std::uint64_t>(nanos);
 }
 
@@ -153,65 +155,122 @@ CALYX_HD inline std::uint64_t constant_product(Side side, std::uint64_t input, s
 
 /// The points that a search has quoted, and whether their shape is proper: more input never pays less, and
 /// never at a better price, both within what rounding to nanos can do.
+///
+/// A search knows on which side of what is still to come a point lies, so the points are nearly in order
+/// without being sorted: those from below in front, those from above behind.
 class Curve {
  public:
-  CALYX_HD void clear() { count_ = 0; }
-  CALYX_HD void add(double input, double output) {
-    if (count_ == points_max) return;
-    // Kept in order: a search's points come nearly sorted in pieces.
-    const std::uint64_t x = to_nano(input);
-    std::uint32_t at = count_++;
-    for (; at > 0 && x_[at - 1] > x; --at) {
-      x_[at] = x_[at - 1];
-      y_[at] = y_[at - 1];
-    }
-    x_[at] = x;
-    y_[at] = to_nano(output);
+  CALYX_HD void clear() {
+    low_ = 0;
+    high_ = points_max;
+  }
+  CALYX_HD void add_below(std::uint64_t input, double output) {
+    if (low_ == high_) return;
+    x_[low_] = input;
+    y_[low_++] = to_nano(output);
+  }
+  CALYX_HD void add_above(std::uint64_t input, double output) {
+    if (low_ == high_) return;
+    x_[--high_] = input;
+    y_[high_] = to_nano(output);
   }
   /// `End::done` for a proper shape.
   CALYX_HD End judge() {
-    constexpr std::uint64_t slack = 4;
-    constexpr std::uint64_t width_min = 1'000'000;
-    if (count_ == 0) return End::done;
-    std::uint32_t kept = 0;
-    for (std::uint32_t i = 1; i < count_; ++i) {
-      if (x_[i] - x_[kept] <= slack) {
-        if (y_[i] > y_[kept]) y_[kept] = y_[i];
+    const std::uint32_t count = sort();
+    if (count == 0) return End::done;
+    // Inputs that lie closer than the slack are one point, which pays the most of what they paid.
+    std::uint64_t x = x_[0];
+    std::uint64_t y = y_[0];
+    std::uint64_t x_before = 0;
+    std::uint64_t y_before = 0;
+    bool has_before = false;
+    Slope slope;
+    for (std::uint32_t i = 1; i < count; ++i) {
+      if (x_[i] - x <= slack) {
+        if (y_[i] > y) y = y_[i];
         continue;
       }
-      ++kept;
-      x_[kept] = x_[i];
-      y_[kept] = y_[i];
+      if (has_before) {
+        const End end = slope.follow(x - x_before, y_before, y);
+        if (end != End::done) return end;
+      }
+      has_before = true;
+      x_before = x;
+      y_before = y;
+      x = x_[i];
+      y = y_[i];
     }
-    std::uint64_t width_before = 0;
-    std::uint64_t rise_before = 0;
-    for (std::uint32_t i = 1; i <= kept; ++i) {
-      if (static_cast<Wide>(y_[i]) + slack < y_[i - 1]) return End::not_monotone;
-      const std::uint64_t width = x_[i] - x_[i - 1];
-      if (width < width_min) continue;
-      const std::uint64_t rise = y_[i] > y_[i - 1] ? y_[i] - y_[i - 1] : 0;
-      const std::uint64_t rise_least = rise > slack ? rise - slack : 0;
-      if (width_before != 0 &&
-          static_cast<Wide>(rise_least) * width_before > (static_cast<Wide>(rise_before) + slack) * width)
-        return End::not_concave;
-      width_before = width;
-      rise_before = rise;
-    }
-    return End::done;
+    return has_before ? slope.follow(x - x_before, y_before, y) : End::done;
   }
 
  private:
+  static constexpr std::uint64_t slack = 4;
+
+  /// The last segment that was wide enough to have a slope.
+  struct Slope {
+    std::uint64_t width = 0;
+    std::uint64_t rise = 0;
+
+    CALYX_HD End follow(std::uint64_t next_width, std::uint64_t from, std::uint64_t to) {
+      constexpr std::uint64_t width_min = 1'000'000;
+      if (to < from && from - to > slack) return End::not_monotone;
+      if (next_width < width_min) return End::done;
+      const std::uint64_t next_rise = to > from ? to - from : 0;
+      const std::uint64_t rise_least = next_rise > slack ? next_rise - slack : 0;
+      if (width != 0 &&
+          static_cast<Wide>(rise_least) * width > (static_cast<Wide>(rise) + slack) * next_width)
+        return End::not_concave;
+      width = next_width;
+      rise = next_rise;
+      return End::done;
+    }
+  };
+
+  /// Puts the points in order and gives their count.
+  CALYX_HD std::uint32_t sort() {
+    std::uint32_t count = low_;
+    for (std::uint32_t from = high_; from < points_max; ++from, ++count) {
+      x_[count] = x_[from];
+      y_[count] = y_[from];
+    }
+    for (std::uint32_t i = 1; i < count; ++i) {
+      const std::uint64_t x = x_[i];
+      if (x >= x_[i - 1]) continue;
+      const std::uint64_t y = y_[i];
+      std::uint32_t at = i;
+      for (; at > 0 && x_[at - 1] > x; --at) {
+        x_[at] = x_[at - 1];
+        y_[at] = y_[at - 1];
+      }
+      x_[at] = x;
+      y_[at] = y;
+    }
+    low_ = count;
+    high_ = points_max;
+    return count;
+  }
+
   // A bracket of 26, 16 of the section, with room.
   static constexpr std::uint32_t points_max = 64;
-  std::uint32_t count_ = 0;
+  std::uint32_t low_ = 0;
+  std::uint32_t high_ = points_max;
   std::uint64_t x_[points_max];
   std::uint64_t y_[points_max];
 };
 
-/// One pool's reserves.
+/// One pool's reserves, and the same in whole nanos.
 struct Reserves {
+  CALYX_HD Reserves(double with_x, double with_y) { set(with_x, with_y); }
+  CALYX_HD void set(double with_x, double with_y) {
+    x = with_x;
+    y = with_y;
+    x_nano = to_nano(x);
+    y_nano = to_nano(y);
+  }
   double x;
   double y;
+  std::uint64_t x_nano;
+  std::uint64_t y_nano;
 };
 
 /// One simulation in progress. Use `simulate`.
@@ -261,6 +320,16 @@ class Simulation {
     double input;
     double output;
     double value;
+    std::uint64_t input_nano;
+  };
+  /// An order in two parts: the submission's share and input, and what each pool pays.
+  struct Split {
+    double share;
+    double value;
+    double output;
+    double output_fixed;
+    std::uint64_t input_nano;
+    bool asked;  ///< Whether the submission was: a small part is not.
   };
 
   CALYX_HD bool ended() const { return end_ != End::done; }
@@ -277,10 +346,10 @@ class Simulation {
     return output > (side == Side::buy ? pool.x : pool.y) ? 0.0 : output;
   }
 
-  CALYX_HD double quote_submission(Side side, double input) {
+  CALYX_HD double quote_submission(Side side, double input, std::uint64_t input_nano) {
     if (ended() || !quotable(input, submission_)) return 0.0;
     std::uint64_t output = 0;
-    if (!strategy_.compute_swap(side, to_nano(input), to_nano(submission_.x), to_nano(submission_.y),
+    if (!strategy_.compute_swap(side, input_nano, submission_.x_nano, submission_.y_nano,
                                 static_cast<const unsigned char*>(storage_), output)) {
       end_ = End::strategy_failed;
       return 0.0;
@@ -290,30 +359,25 @@ class Simulation {
 
   CALYX_HD double quote_fixed(Side side, double input) const {
     if (!quotable(input, fixed_)) return 0.0;
-    return within(side,
-                  constant_product(side, to_nano(input), to_nano(fixed_.x), to_nano(fixed_.y), drawn_.fee),
+    return within(side, constant_product(side, to_nano(input), fixed_.x_nano, fixed_.y_nano, drawn_.fee),
                   fixed_);
   }
 
   /// Moves the reserves; false when the output would take all there is.
   CALYX_HD static bool move(Side side, double input, double output, Reserves& pool) {
     if (!(output > 0.0) || output >= (side == Side::buy ? pool.x : pool.y)) return false;
-    if (side == Side::buy) {
-      pool.y += input;
-      pool.x -= output;
-    } else {
-      pool.x += input;
-      pool.y -= output;
-    }
+    if (side == Side::buy)
+      pool.set(pool.x - output, pool.y + input);
+    else
+      pool.set(pool.x + input, pool.y - output);
     return true;
   }
 
-  /// Trades with the submission, and counts what that is worth to it.
-  CALYX_HD void execute_submission(Side side, double input) {
-    const double output = quote_submission(side, input);
+  /// Trades with the submission, and counts what that is worth to it. `output` is what it was quoted since
+  /// its last trade: it would say the same again, so it is not asked again, here or anywhere in a search.
+  CALYX_HD void execute_submission(Side side, double input, double output) {
     if (ended() || !move(side, input, output, submission_)) return;
-    const Trade trade{side, to_nano(input), to_nano(output), to_nano(submission_.x), to_nano(submission_.y),
-                      step_};
+    const Trade trade{side, to_nano(input), to_nano(output), submission_.x_nano, submission_.y_nano, step_};
     if (!strategy_.after_swap(trade, static_cast<unsigned char*>(storage_))) {
       end_ = End::strategy_failed;
       return;
@@ -328,64 +392,88 @@ class Simulation {
   }
 
   /// What the arbitrageur gains by `input`.
-  CALYX_HD Point gain(Side side, double input, double input_min) {
-    const double output = quote_submission(side, input);
-    if (settings_.strict_curves && input > input_min) curve_.add(input, output);
+  CALYX_HD Point gain(Side side, double input) {
+    const std::uint64_t input_nano = to_nano(input);
+    const double output = quote_submission(side, input, input_nano);
     const double value = side == Side::buy ? output * price_ - input : output - input * price_;
-    return {input, output, math::is_finite(value) ? value : -infinity()};
+    return {input, output, math::is_finite(value) ? value : -infinity(), input_nano};
   }
   CALYX_HD static double infinity() { return math::double_of(0x7ff0000000000000ULL); }
+
+  /// Leaves a point to the judge, from below or above of those to come.
+  CALYX_HD void note_below(const Point& point, double input_min) {
+    if (settings_.strict_curves && point.input > input_min) curve_.add_below(point.input_nano, point.output);
+  }
+  CALYX_HD void note_above(const Point& point, double input_min) {
+    if (settings_.strict_curves && point.input > input_min) curve_.add_above(point.input_nano, point.output);
+  }
 
   CALYX_HD Point plan(Side side, double start, double input_min) {
     curve_.clear();
     const double low = larger(input_min, amount_min);
     const double first = clamp(start, low, input_max);
-    double left = low;
-    double right = first;
-    Point middle = gain(side, first, input_min);
+    Point middle = gain(side, first);
     if (middle.value > 0.0) {
-      double high = 2.0 * first < input_max ? 2.0 * first : input_max;
-      if (high > first) {
-        right = high;
-        Point next = gain(side, high, input_min);
+      double right = 2.0 * first < input_max ? 2.0 * first : input_max;
+      if (right > first) {
+        Point next = gain(side, right);
+        Point left{};
+        bool left_known = false;
         for (std::uint32_t i = 0; i < 24; ++i) {
           if (next.value <= middle.value || right >= input_max) break;
-          left = middle.input;
+          if (left_known) note_below(left, input_min);
+          left = middle;
+          left_known = true;
           middle = next;
           right = 2.0 * right < input_max ? 2.0 * right : input_max;
-          next = gain(side, right, input_min);
+          next = gain(side, right);
         }
+        if (!left_known) left = gain(side, low);
+        note_below(left, input_min);
+        note_below(middle, input_min);
+        note_above(next, input_min);
+        return best_between(side, left, next, input_min);
       }
     }
-    return best_between(side, left, right, input_min);
+    const Point left = gain(side, low);
+    note_below(left, input_min);
+    note_above(middle, input_min);
+    return best_between(side, left, middle, input_min);
   }
 
-  CALYX_HD Point best_between(Side side, double left, double right, double input_min) {
-    Point best = gain(side, left, input_min);
+  /// The best of the ends and of those in between that are looked at.
+  CALYX_HD Point best_between(Side side, const Point& low, const Point& high, double input_min) {
+    Point best = low;
     const auto keep = [&best](const Point& point) {
       if (point.value > best.value) best = point;
     };
-    keep(gain(side, right, input_min));
-    double width = right - left;
-    Point one = gain(side, right - golden * width, input_min);
+    keep(high);
+    double left = low.input;
+    double right = high.input;
+    const double width = right - left;
+    Point one = gain(side, right - golden * width);
     keep(one);
-    Point two = gain(side, left + golden * width, input_min);
+    Point two = gain(side, left + golden * width);
     keep(two);
     for (std::uint32_t i = 0; i < 12; ++i) {
       const double middle = 0.5 * (left + right);
       if (right - left <= 0.01 * larger(math::absolute(middle), 0.001)) break;
       if (one.value < two.value) {
+        note_below(one, input_min);
         left = one.input;
         one = two;
-        two = gain(side, left + golden * (right - left), input_min);
+        two = gain(side, left + golden * (right - left));
         keep(two);
       } else {
+        note_above(two, input_min);
         right = two.input;
         two = one;
-        one = gain(side, right - golden * (right - left), input_min);
+        one = gain(side, right - golden * (right - left));
         keep(one);
       }
     }
+    note_below(one, input_min);
+    note_below(two, input_min);
     return best;
   }
 
@@ -402,9 +490,9 @@ class Simulation {
     const bool buys = buy.input >= 0.01 && buy.output > 0.0 && buy.value >= profit_min;
     const bool sells = sell.input >= x_min && sell.output > 0.0 && sell.value >= profit_min;
     if (sells && (!buys || sell.value > buy.value))
-      execute_submission(Side::sell, sell.input);
+      execute_submission(Side::sell, sell.input, sell.output);
     else if (buys)
-      execute_submission(Side::buy, buy.input);
+      execute_submission(Side::buy, buy.input, buy.output);
   }
 
   CALYX_HD void arbitrage_fixed() {
@@ -425,17 +513,27 @@ class Simulation {
     }
   }
 
-  /// What an order gets when the submission is given the share `alpha` of it.
-  CALYX_HD Point split(Side side, double total, double alpha) {
-    const double to_submission = total * alpha;
-    const double to_fixed = total * (1.0 - alpha);
-    double output = 0.0;
-    if (to_submission > amount_min) {
-      output = quote_submission(side, to_submission);
-      if (settings_.strict_curves) curve_.add(to_submission, output);
+  /// What an order gets when the submission is given `share` of it.
+  CALYX_HD Split split(Side side, double total, double share) {
+    const double to_submission = total * share;
+    const double to_fixed = total * (1.0 - share);
+    Split parts{share, 0.0, 0.0, 0.0, 0, to_submission > amount_min};
+    if (parts.asked) {
+      parts.input_nano = to_nano(to_submission);
+      parts.output = quote_submission(side, to_submission, parts.input_nano);
+      parts.value = parts.output;
     }
-    if (to_fixed > amount_min) output += quote_fixed(side, to_fixed);
-    return {alpha, output, output};
+    if (to_fixed > amount_min) {
+      parts.output_fixed = quote_fixed(side, to_fixed);
+      parts.value += parts.output_fixed;
+    }
+    return parts;
+  }
+  CALYX_HD void note_below(const Split& parts) {
+    if (settings_.strict_curves && parts.asked) curve_.add_below(parts.input_nano, parts.output);
+  }
+  CALYX_HD void note_above(const Split& parts) {
+    if (settings_.strict_curves && parts.asked) curve_.add_above(parts.input_nano, parts.output);
   }
 
   CALYX_HD void route(Side side, double size) {
@@ -443,14 +541,17 @@ class Simulation {
     curve_.clear();
     double left = 0.0;
     double right = 1.0;
-    Point best = split(side, total, left);
-    const auto keep = [&best](const Point& point) {
-      if (point.value > best.value) best = point;
+    Split best = split(side, total, left);
+    note_below(best);
+    const auto keep = [&best](const Split& parts) {
+      if (parts.value > best.value) best = parts;
     };
-    keep(split(side, total, right));
-    Point one = split(side, total, right - golden * (right - left));
+    const Split all = split(side, total, right);
+    note_above(all);
+    keep(all);
+    Split one = split(side, total, right - golden * (right - left));
     keep(one);
-    Point two = split(side, total, left + golden * (right - left));
+    Split two = split(side, total, left + golden * (right - left));
     keep(two);
     for (std::uint32_t i = 0; i < 14; ++i) {
       const double width = right - left;
@@ -459,25 +560,30 @@ class Simulation {
       const double scale = larger(larger(math::absolute(one.value), math::absolute(two.value)), 1e-12);
       if (math::absolute(one.value - two.value) <= 0.01 * scale) break;
       if (one.value < two.value) {
-        left = one.input;
+        note_below(one);
+        left = one.share;
         one = two;
         two = split(side, total, left + golden * (right - left));
         keep(two);
       } else {
-        right = two.input;
+        note_above(two);
+        right = two.share;
         two = one;
         one = split(side, total, right - golden * (right - left));
         keep(one);
       }
     }
-    keep(split(side, total, 0.5 * (left + right)));
+    const Split centre = split(side, total, 0.5 * (left + right));
+    keep(centre);
+    note_below(one);
+    note_below(centre);
+    note_below(two);
     judge_curve(side == Side::buy ? Search::router_buy : Search::router_sell);
     if (ended()) return;
-    const double to_submission = total * best.input;
-    const double to_fixed = total * (1.0 - best.input);
-    if (to_submission > amount_min) execute_submission(side, to_submission);
+    if (best.asked) execute_submission(side, total * best.share, best.output);
+    const double to_fixed = total * (1.0 - best.share);
     if (ended() || !(to_fixed > amount_min)) return;
-    move(side, to_fixed, quote_fixed(side, to_fixed), fixed_);
+    move(side, to_fixed, best.output_fixed, fixed_);
   }
 
   Settings settings_;

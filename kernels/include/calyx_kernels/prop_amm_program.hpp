@@ -62,8 +62,9 @@ class ProgramStrategy {
     return outcome_.ending == bytecode::Ending::returned;
   }
 
-  /// How the last call ended.
+  /// How the last call ended, and how many instructions it had.
   CALYX_HD const bytecode::Outcome& outcome() const { return outcome_; }
+  CALYX_HD std::uint64_t executed() const { return outcome_.fuel_used; }
 
  private:
   static constexpr std::uint32_t quote_bytes = 25;
@@ -136,7 +137,7 @@ class GuardedStrategy {
 
  private:
   bool goes_on() {
-    used_ += strategy_.outcome().fuel_used;
+    used_ += strategy_.executed();
     if (used_ < ask_after) return true;
     used_ = 0;
     stopped_ = stop_.wanted != nullptr && stop_.wanted(stop_.context);

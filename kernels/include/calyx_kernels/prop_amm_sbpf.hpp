@@ -14,6 +14,7 @@
 
 #include "calyx_kernels/host_device.hpp"
 #include "calyx_kernels/prop_amm.hpp"
+#include "calyx_kernels/prop_amm_program.hpp"
 #include "calyx_kernels/sbpf.hpp"
 
 namespace calyx::kernels::prop_amm {
@@ -47,6 +48,11 @@ class SbpfStrategy {
     put(quote_ + 8, quote_bytes + storage_bytes);
     outcome_ = {};
     faults_ = {};
+  }
+
+  /// What the quotes to come see, as if a trade had left it.
+  CALYX_HD void set_storage(const unsigned char* storage) {
+    std::memcpy(quote_ + payload_at + quote_bytes, storage, storage_bytes);
   }
 
   CALYX_HD bool compute_swap(Side side, std::uint64_t input_nano, std::uint64_t reserve_x_nano,
@@ -85,12 +91,13 @@ class SbpfStrategy {
     outcome_ = sbpf::run(program_, {stack_, heap_, input, input_bytes, written}, limit_);
     if (!returned() || !(program_.plain ? outcome_.input_written : outcome_.storage_set)) return true;
     std::memcpy(storage, program_.plain ? payload + trade_bytes : written, storage_bytes);
-    std::memcpy(quote_ + payload_at + quote_bytes, storage, storage_bytes);
+    set_storage(storage);
     return true;
   }
 
-  /// How the last call ended.
+  /// How the last call ended, and how many instructions it had.
   CALYX_HD const sbpf::Outcome& outcome() const { return outcome_; }
+  CALYX_HD std::uint64_t executed() const { return outcome_.instructions; }
   /// Since the simulation began.
   CALYX_HD const SbpfFaults& faults() const { return faults_; }
 
@@ -120,14 +127,15 @@ class SbpfStrategy {
   unsigned char quote_[input_bytes];
 };
 
-/// Runs an object on the CPU for the seeds `seed_base + i`, modulo 2^64, i from `first` to before `last`.
+/// Runs an object on the CPU for the seeds `seed_base + i`, modulo 2^64, i from `first` to before `last`, and
+/// gives the i before which it was stopped, or `last`.
 ///
 /// `results` and `faults` are arrays over all i; only the range is written. A host gives each of its threads
 /// a range and a `stack` and `heap` of its own, as `SbpfStrategy` has them, and takes `summary_of` of the
 /// whole.
-void prop_amm_sbpf_range(const sbpf::Program& program, unsigned char* stack, unsigned char* heap,
-                         std::uint64_t seed_base, std::uint64_t first, std::uint64_t last,
-                         const Settings& settings, std::uint64_t limit, Result* results,
-                         SbpfFaults* faults) noexcept;
+std::uint64_t prop_amm_sbpf_range(const sbpf::Program& program, unsigned char* stack, unsigned char* heap,
+                                  std::uint64_t seed_base, std::uint64_t first, std::uint64_t last,
+                                  const Settings& settings, std::uint64_t limit, Result* results,
+                                  SbpfFaults* faults, const Stop& stop = {});
 
 }  // namespace calyx::kernels::prop_amm
