@@ -21,7 +21,7 @@ strategy = prop_amm.compile(source)
 print(f"{strategy.name}: {'valid' if strategy.validate().valid else 'refused'}, {strategy.instructions} instructions")
 payload = {"operation": "eval", "count": 100, "steps": 500, "per_seed": True}
 payload["rs_source_b64"] = base64.b64encode(source.encode()).decode()
-job = alice.submit(recipe="prop_amm", payload=payload, max_budget=500.00)
+job = alice.submit(recipe="prop_amm", payload=payload, timeout_s=60, max_budget=500.00)
 receipt = job.wait()  # with no worker about, this thread computes it
 print(f"edge {job.result['avg_edge']:.4f} over {job.result['count']} seeds, {job.cost} FLOPS")
 
@@ -29,7 +29,7 @@ print(f"edge {job.result['avg_edge']:.4f} over {job.result['count']} seeds, {job
 with calyx.open() as laptop:
     bob = laptop.create_wallet(owner_type="human", owner_id="bob")
     laptop.topup(bob, 2000.00)
-    again = bob.submit(recipe="prop_amm", payload=payload)
+    again = bob.submit(recipe="prop_amm", payload=payload, timeout_s=60)
     again.wait()
     assert again.state().output_hash == job.state().output_hash == receipt.output_hash
 here = strategy.evaluate(count=100, steps=500, threads=2)
@@ -39,7 +39,8 @@ print(f"receipt {receipt.id}: {'verified' if receipt.verified else 'not to be be
 # How small a circle holds fifteen half disks? A search with a seed is a recipe like any other.
 search = alice.submit(
     recipe="packing",
-    payload={"operation": "basin_hopping", "seed": 7, "max_iters": 30, "max_evaluations": 60_000},
+    payload={"operation": "feasible_optimize", "seed": 7, "max_evaluations": 600_000},
+    timeout_s=60,
     max_budget=500.00,
 )
 search.wait()

@@ -28,6 +28,8 @@ struct TaskCall {
   /// The bytes of an artifact that the job's payer may read, which its payload names by `id`. Fails:
   /// `artifact_unknown`, `too_large` (above `bytes_max`); as reading one. Empty without a market.
   std::function<Result<std::string>(std::string_view id, std::size_t bytes_max)> artifact{};
+  /// The JSON that such an artifact holds. Fails also: as reading JSON (`not_json` and so on).
+  std::function<Result<core::json::Value>(std::string_view id, std::size_t bytes_max)> artifact_json{};
   /// Keeps `bytes` as an artifact that the task left, as a command leaves files. Once a name. Fails:
   /// `field_value`; as storing one. Empty without a market.
   std::function<Result<Done>(std::string_view name, std::string_view bytes)> leave{};
@@ -92,6 +94,8 @@ struct RunOptions {
   /// Asked between tasks, and by those that run: true ends the call, with the job as it is then. Empty: the
   /// job's end alone does.
   std::function<bool()> stopped{};
+  /// Asked between tasks alone: true ends the call, too, once the task that has begun is at its end.
+  std::function<bool()> enough{};
   /// A thread more, for the time of the call, keeps leases alive. Without it a function that takes longer
   /// than `lease_s` must ask `TaskCall::stopped` now and then, which does so.
   bool heartbeats = false;

@@ -422,6 +422,7 @@ Result<Job> Session::wait_job(JobId id, std::chrono::milliseconds most) {
 
 Result<Job> Session::run_job(JobId id, const RunOptions& options) {
   const auto stopped = [&] { return options.stopped && options.stopped(); };
+  const auto enough = [&] { return options.enough && options.enough(); };
   CALYX_TRY(const engine::Reading by, reading(*market_, principal_));
   bool wants_commands = false;
   Result<Job> now = market_->history([&](MarketStore& store) -> Result<Job> {
@@ -429,7 +430,7 @@ Result<Job> Session::run_job(JobId id, const RunOptions& options) {
     CALYX_TRY(wants_commands, is_of_commands(*market_, store, found.state.number));
     return shown(by, found);
   });
-  if (!now.ok() || is_terminal(now->status) || stopped()) return now;
+  if (!now.ok() || is_terminal(now->status) || stopped() || enough()) return now;
   engine::Commands* commands = nullptr;
   if (wants_commands) {
     CALYX_TRY(commands, market_->commands());
@@ -445,9 +446,9 @@ Result<Job> Session::run_job(JobId id, const RunOptions& options) {
   const auto over = [&] {
     if (std::exchange(is_read, false)) return false;
     now = job(id);
-    return !now.ok() || is_terminal(now->status) || stopped();
+    return !now.ok() || is_terminal(now->status) || stopped() || enough();
   };
-  CALYX_CHECK(engine::perform_until(*market_, commands, options.heartbeats, stopped, over, idle));
+  CALYX_CHECK(engine::perform_until(*market_, commands, options.heartbeats, stopped, enough, over, idle));
   return now;
 }
 

@@ -27,9 +27,11 @@ class Commands;
 /// Does on this thread, one lease after the other, what this process can do of any job, until `over` says so;
 /// calls `idle` where there is nothing to do. Where `stopped` says so the lease ends early: a task that has
 /// begun is let to its end, but for a command and a function that fails as it is asked to stop, which are
-/// given back. With `heartbeats` a thread more keeps leases alive for so long. `commands` may be null. Fails:
-/// the store, `idle`; a lease that was lost on the way is no failure.
+/// given back. Where `enough` says so it ends early, too, and nobody is asked to stop. With `heartbeats` a
+/// thread more keeps leases alive for so long. `commands` may be null. Fails: the store, `idle`; a lease that
+/// was lost on the way is no failure.
 Result<Done> perform_until(Market& market, Commands* commands, bool heartbeats, const Stopped& stopped,
-                           const std::function<bool()>& over, const std::function<Result<Done>()>& idle);
+                           const Stopped& enough, const std::function<bool()>& over,
+                           const std::function<Result<Done>()>& idle);
 
 }  // namespace calyx::engine

@@ -13,6 +13,7 @@
 #include "engine/performing.hpp"
 #include "engine/projects.hpp"
 #include "engine/task_files.hpp"
+#include "json/reader.hpp"
 
 namespace calyx {
 namespace engine {
@@ -290,8 +291,8 @@ std::optional<TaskOutcome> run_command(Market& market, Commands& commands, const
                       });
 }
 
-Result<bool> perform(Market& market, const WorkerOptions& options, const Stopped& stopped, Commands* commands,
-                     Heart* heart) {
+Result<bool> perform(Market& market, const WorkerOptions& options, const Stopped& stopped,
+                     const Stopped& enough, Commands* commands, Heart* heart) {
   const LeaseAsked asked{
       .worker = options.name,
       .host_wallet = options.host_wallet,
@@ -327,7 +328,7 @@ Result<bool> perform(Market& market, const WorkerOptions& options, const Stopped
   const TaskFunction run = function_of(market.workshop(), lease);
   const bool is_command = lease.work == word(services::WorkKind::command) && commands != nullptr;
   const std::int64_t timeout_ms = lease.timeout_s * 1'000;
-  for (std::uint64_t i = 0; i < lease.count && holding->stands() && !stopped(); ++i) {
+  for (std::uint64_t i = 0; i < lease.count && holding->stands() && !stopped() && !enough(); ++i) {
     const auto begun = steady_clock::now();
     // A process has its timeout from the runner; a function is asked to stop, and cannot be made to.
     const auto stops = [&] {
@@ -345,6 +346,10 @@ Result<bool> perform(Market& market, const WorkerOptions& options, const Stopped
             [&](std::string_view id, std::size_t bytes_max) {
               return task_artifact(market, known->row.account, id, bytes_max);
             },
+        .artifact_json = [&](std::string_view id, std::size_t bytes_max) -> Result<json::Value> {
+          CALYX_TRY(const std::string text, task_artifact(market, known->row.account, id, bytes_max));
+          return read_json(text, {.bytes = bytes_max});
+        },
         .leave = [&](std::string_view name,
                      std::string_view bytes) { return leave_file(market, name, bytes, files); }};
     if (is_command) {
@@ -376,12 +381,13 @@ Result<bool> perform(Market& market, const WorkerOptions& options, const Stopped
 }  // namespace
 
 Result<Done> perform_until(Market& market, Commands* commands, bool heartbeats, const Stopped& stopped,
-                           const std::function<bool()>& over, const std::function<Result<Done>()>& idle) {
+                           const Stopped& enough, const std::function<bool()>& over,
+                           const std::function<Result<Done>()>& idle) {
   std::optional<Heart> heart;
   if (heartbeats) heart.emplace();
   while (!over()) {
     CALYX_TRY(const bool worked,
-              perform(market, {.name = "caller"}, stopped, commands, heart ? &*heart : nullptr));
+              perform(market, {.name = "caller"}, stopped, enough, commands, heart ? &*heart : nullptr));
     if (!worked) CALYX_CHECK(idle());
   }
   return Done{};
@@ -416,7 +422,8 @@ class Crew {
       bool worked = false;
       try {
         const Result<bool> done = engine::perform(
-            market_, options_, [this] { return stop_.load(); }, commands_.get(), &*heart_);
+            market_, options_, [this] { return stop_.load(); }, [] { return false; }, commands_.get(),
+            &*heart_);
         worked = done.ok() && *done;
       } catch (const std::bad_alloc&) {  // the next round may find some
       }

@@ -1,8 +1,10 @@
 #include <algorithm>
 #include <array>
 #include <calyx/core/field.hpp>
+#include <cmath>
 
 #include "calyx_kernels/backend.hpp"
+#include "calyx_kernels/packing_search.hpp"
 #include "recipes/recipes.hpp"
 
 namespace calyx::recipes {
@@ -11,180 +13,429 @@ namespace {
 namespace json = core::json;
 namespace packing = kernels::packing;
 using core::field_fault;
+using core::Members;
+
+/// The order of the payload's words.
+enum class Operation : std::uint8_t {
+  eval,
+  eval_batch,
+  feasible_optimize,
+  basin_hopping,
+  differential_evolution,
+};
+constexpr std::array<std::string_view, 5> operations = {"eval", "eval_batch", "feasible_optimize",
+                                                        "basin_hopping", "differential_evolution"};
+constexpr std::array<std::string_view, 3> devices = {"auto", "cpu", "cuda"};
 
 constexpr std::size_t candidates_max = 10'000;
-constexpr std::size_t member_shown_max = 128;  // bytes of a stranger's word in an error
-using Numbers = std::array<double, packing::candidate_numbers>;
+constexpr std::uint64_t evaluations_limit = 1'000'000'000'000;
+/// Evaluations between two reports of a search's progress: some hundredths of a second.
+constexpr std::uint64_t progress_every = 8'192;
+
+using Numbers = std::vector<double>;
+
+bool searches(Operation operation) {
+  return operation != Operation::eval && operation != Operation::eval_batch;
+}
+
+packing::Method method_of(Operation operation) {
+  return operation == Operation::basin_hopping            ? packing::Method::basin_hopping
+         : operation == Operation::differential_evolution ? packing::Method::differential_evolution
+                                                          : packing::Method::feasible_optimize;
+}
 
 json::Value packing_schema() {
-  const auto candidate = [] {
+  const auto candidate = [](std::string_view what) {
     return json::object({{"type", "array"},
                          {"items", json::object({{"type", "number"}})},
-                         {"minItems", packing::candidate_numbers},
-                         {"maxItems", packing::candidate_numbers},
-                         {"description", "x, y and direction of each of 15 pieces"}});
+                         {"minItems", 3},
+                         {"maxItems", packing::numbers_max},
+                         {"description", what}});
   };
+  const auto integer = [](std::uint64_t least, std::uint64_t most, std::string_view what) {
+    return json::object({{"type", "integer"}, {"minimum", least}, {"maximum", most}, {"description", what}});
+  };
+  const auto number = [](double least, double most, std::string_view what) {
+    return json::object({{"type", "number"}, {"minimum", least}, {"maximum", most}, {"description", what}});
+  };
+  const auto reference = [](std::string_view what) {
+    return json::object({{"type", "string"}, {"description", what}});
+  };
+  json::Array words;
+  for (const std::string_view operation : operations) words.emplace_back(operation);
   return json::object(
       {{"$schema", "https://json-schema.org/draft/2020-12/schema"},
        {"type", "object"},
        {"required", json::array({"operation"})},
        {"additionalProperties", false},
        {"properties",
-        json::object({{"operation", json::object({{"enum", json::array({"eval", "eval_batch"})}})},
-                      {"candidate", candidate()},
-                      {"candidates", json::object({{"type", "array"},
-                                                   {"items", candidate()},
-                                                   {"minItems", 1},
-                                                   {"maxItems", candidates_max}})},
-                      {"pieces", json::object({{"const", packing::pieces}})},
-                      {"device", json::object({{"enum", json::array({"auto", "cpu", "cuda"})}})}})}});
+        json::object(
+            {{"operation", json::object({{"enum", std::move(words)}})},
+             {"candidate",
+              candidate("x, y and direction of each piece; where a search starts, if it is given")},
+             {"candidates", json::object({{"type", "array"},
+                                          {"items", candidate("as candidate")},
+                                          {"minItems", 1},
+                                          {"maxItems", candidates_max},
+                                          {"description", "eval_batch"}})},
+             {"candidate_ref", reference("an artifact that holds candidate, as JSON")},
+             {"candidates_ref", reference("an artifact that holds candidates, as JSON")},
+             {"pieces", integer(1, packing::pieces_max, "how many; 15 if left out")},
+             {"seed", json::object({{"type", json::array({"integer", "string"})},
+                                    {"description", "of a search: below 2^64, a string above 2^53 - 1; 0"}})},
+             {"penalty", number(packing::penalty_min, packing::penalty_max,
+                                "of a search: what a unit of shared area costs; 100")},
+             {"max_iters",
+              integer(1, packing::iterations_max,
+                      "of a search: moves of a restart (10000), hops (100) or generations (1000)")},
+             {"max_evaluations", integer(1, evaluations_limit, "of a search: its budget; none if left out")},
+             {"n_restarts", integer(1, packing::restarts_max, "feasible_optimize; 8")},
+             {"hop_scale", number(0, packing::hop_scale_max, "basin_hopping: deviation of a hop; 0.1")},
+             {"temperature", number(0, packing::temperature_max, "basin_hopping: of its Metropolis rule; 1")},
+             {"population_size", integer(packing::population_min, packing::population_max,
+                                         "differential_evolution: how many individuals; 675")},
+             {"device", json::object({{"enum", json::array({"auto", "cpu", "cuda"})}})}})}});
 }
 
-Result<Numbers> read_candidate(const std::string& pointer, const json::Value* value) {
-  if (value == nullptr) return field_fault(Reason::field_missing, pointer, "is missing");
-  if (value->array() == nullptr) return field_fault(Reason::field_type, pointer, "must be a list of numbers");
-  const json::Array& items = *value->array();
-  if (items.size() != packing::candidate_numbers)
+Result<Numbers> read_candidate(const std::string& pointer, const json::Value& value, std::uint32_t pieces) {
+  if (value.array() == nullptr) return core::wrong_type(pointer, value, "a list of numbers");
+  const json::Array& items = *value.array();
+  if (items.size() != std::size_t{3} * pieces)
     return field_fault(Reason::field_value, pointer,
                        "has " + std::to_string(items.size()) + " numbers, needs " +
-                           std::to_string(packing::candidate_numbers) + ": x, y and direction of each of " +
-                           std::to_string(packing::pieces) + " pieces");
-  Numbers out{};
+                           std::to_string(3 * pieces) + ": x, y and direction of each of " +
+                           std::to_string(pieces) + " pieces");
+  Numbers out;
   for (std::size_t i = 0; i < items.size(); ++i) {
     const std::string at = pointer + "/" + std::to_string(i);
     if (const std::int64_t* integer = items[i].integer())
-      out[i] = static_cast<double>(*integer);
+      out.push_back(static_cast<double>(*integer));
     else if (const json::Real* real = items[i].real())
-      out[i] = real->value;
+      out.push_back(real->value);
     else
-      return field_fault(Reason::field_type, at, "must be a number");
-    Numbers one{};
-    one[i] = out[i];
-    if (packing::check_candidate(one.data(), one.size()) != kernels::Code::ok)
+      return core::wrong_type(at, items[i], "a number");
+    if (!std::isfinite(out.back()) || (i % 3 != 2 && std::fabs(out.back()) > packing::coordinate_max))
       return field_fault(Reason::field_value, at, "is no finite number, or no coordinate within 10^9");
   }
   return out;
 }
 
+/// A number from `low` to `high`, or what stands for one that is left out.
+Result<double> number_or(const Members& members, std::string_view name, double low, double high,
+                         double otherwise) {
+  const json::Value* value = members.find(name);
+  if (value == nullptr) return otherwise;
+  double number = 0;
+  if (const std::int64_t* integer = value->integer())
+    number = static_cast<double>(*integer);
+  else if (const json::Real* real = value->real())
+    number = real->value;
+  else
+    return core::wrong_type(members.at(name), *value, "a number");
+  if (!(number >= low && number <= high))
+    return field_fault(
+        Reason::field_value, members.at(name),
+        "must be from " + json::canonical(json::Value(low)) + " to " + json::canonical(json::Value(high)));
+  return number;
+}
+
 /// What a payload asks for, checked.
-struct Asked {
-  bool batch = false;
+struct Payload {
+  Operation operation = Operation::eval;
   kernels::Preference device = kernels::Preference::none;
-  std::vector<Numbers> candidates;
+  std::uint32_t pieces = packing::pieces;
+  bool refers = false;              ///< The candidates are in an artifact, and not here yet.
+  std::vector<Numbers> candidates;  ///< Of a search at most one: its start.
+  packing::SearchSettings search;
 };
 
-Result<Asked> read_payload(const json::Value& payload) {
-  if (payload.object() == nullptr) return field_fault(Reason::field_type, "/payload", "must be an object");
-  constexpr std::string_view known[] = {"operation", "candidate", "candidates", "pieces", "device"};
-  for (const json::Member& member : *payload.object())
-    if (std::find(std::begin(known), std::end(known), member.key) == std::end(known))
-      return field_fault(Reason::field_unknown,
-                         "/payload/" + std::string(std::string_view(member.key).substr(0, member_shown_max)),
-                         "is not a member of this recipe's payload");
-  Asked out;
-  const json::Value* operation = payload.find("operation");
-  if (operation == nullptr) return field_fault(Reason::field_missing, "/payload/operation", "is missing");
-  const std::string* name = operation->string();
-  if (name == nullptr || (*name != "eval" && *name != "eval_batch"))
-    return field_fault(Reason::field_value, "/payload/operation", "must be eval or eval_batch");
-  out.batch = *name == "eval_batch";
-  if (const json::Value* pieces = payload.find("pieces"))
-    if (pieces->integer() == nullptr || *pieces->integer() != static_cast<std::int64_t>(packing::pieces))
-      return field_fault(Reason::field_value, "/payload/pieces",
-                         "must be " + std::to_string(packing::pieces) + " in this version");
-  if (const json::Value* device = payload.find("device")) {
-    const std::string text = device->string() == nullptr ? std::string() : *device->string();
-    if (text == "cpu")
-      out.device = kernels::Preference::cpu;
-    else if (text == "cuda")
-      out.device = kernels::Preference::cuda;
-    else if (text != "auto")
-      return field_fault(Reason::field_value, "/payload/device", "must be auto, cpu or cuda");
+/// An artifact may hold what a member would: its numbers as JSON.
+constexpr std::array<std::string_view, 2> by_reference = {"candidate", "candidates"};
+constexpr std::size_t reference_bytes_max = std::size_t{32} << 20;
+
+std::string reference_to(std::string_view member) { return std::string(member) + "_ref"; }
+
+/// The members that are an operation's own.
+Result<Done> check_members(const Members& members, Operation operation) {
+  CALYX_CHECK(members.only({"operation", "candidate", "candidate_ref", "candidates", "candidates_ref",
+                            "pieces", "seed", "penalty", "max_iters", "max_evaluations", "n_restarts",
+                            "hop_scale", "temperature", "population_size", "device"}));
+  const auto only_with = [&](bool fits, std::string_view name, std::string_view whose) -> Result<Done> {
+    if (fits || !members.has(name)) return Done{};
+    return field_fault(Reason::field_unknown, members.at(name),
+                       "is a field of " + std::string(whose) + " alone");
+  };
+  const bool batch = operation == Operation::eval_batch;
+  for (const std::string_view name : {"candidate", "candidate_ref"})
+    CALYX_CHECK(only_with(!batch, name, "the other operations"));
+  for (const std::string_view name : {"candidates", "candidates_ref"})
+    CALYX_CHECK(only_with(batch, name, "eval_batch"));
+  for (const std::string_view name : by_reference)
+    if (members.has(name) && members.has(reference_to(name)))
+      return field_fault(Reason::field_unknown, members.at(reference_to(name)),
+                         "does not go with " + std::string(name));
+  for (const std::string_view name : {"seed", "penalty", "max_iters", "max_evaluations"})
+    CALYX_CHECK(only_with(searches(operation), name, "searches"));
+  CALYX_CHECK(only_with(operation == Operation::feasible_optimize, "n_restarts", "feasible_optimize"));
+  CALYX_CHECK(only_with(operation == Operation::basin_hopping, "hop_scale", "basin_hopping"));
+  CALYX_CHECK(only_with(operation == Operation::basin_hopping, "temperature", "basin_hopping"));
+  return only_with(operation == Operation::differential_evolution, "population_size",
+                   "differential_evolution");
+}
+
+Result<packing::SearchSettings> read_search(const Members& members, Operation operation,
+                                            std::uint32_t pieces) {
+  packing::SearchSettings out;
+  out.method = method_of(operation);
+  out.count = pieces;
+  CALYX_TRY(out.seed, members.seed("seed"));
+  CALYX_TRY(out.penalty,
+            number_or(members, "penalty", packing::penalty_min, packing::penalty_max, out.penalty));
+  CALYX_TRY(out.iterations, members.count_or("max_iters", {1, packing::iterations_max},
+                                             packing::iterations_default(out.method)));
+  CALYX_TRY(out.evaluations_max, members.count_or("max_evaluations", {1, evaluations_limit}, 0));
+  CALYX_TRY(const std::uint64_t restarts,
+            members.count_or("n_restarts", {1, packing::restarts_max}, out.restarts));
+  out.restarts = static_cast<std::uint32_t>(restarts);
+  CALYX_TRY(const std::uint64_t population,
+            members.count_or("population_size", {packing::population_min, packing::population_max},
+                             out.population));
+  out.population = static_cast<std::uint32_t>(population);
+  CALYX_TRY(out.hop_scale, number_or(members, "hop_scale", 0, packing::hop_scale_max, out.hop_scale));
+  if (out.hop_scale == 0) return field_fault(Reason::field_value, members.at("hop_scale"), "must be above 0");
+  CALYX_TRY(out.temperature, number_or(members, "temperature", 0, packing::temperature_max, out.temperature));
+  return out;
+}
+
+Result<Payload> read_payload(const json::Value& payload) {
+  CALYX_TRY(const Members members, Members::of(payload, "/payload", "this recipe's payload"));
+  Payload out;
+  CALYX_CHECK(members.need("operation"));
+  CALYX_TRY(const std::size_t operation, members.word("operation", operations));
+  out.operation = static_cast<Operation>(operation);
+  CALYX_CHECK(check_members(members, out.operation));
+  CALYX_TRY(const std::size_t device, members.word("device", devices));
+  out.device = device == 1   ? kernels::Preference::cpu
+               : device == 2 ? kernels::Preference::cuda
+                             : kernels::Preference::none;
+  CALYX_TRY(const std::uint64_t pieces,
+            members.count_or("pieces", {1, packing::pieces_max}, packing::pieces));
+  out.pieces = static_cast<std::uint32_t>(pieces);
+  for (const std::string_view name : by_reference)
+    if (members.has(reference_to(name))) {
+      CALYX_CHECK(members.text(reference_to(name)));
+      out.refers = true;
+    }
+  if (searches(out.operation)) {
+    CALYX_TRY(out.search, read_search(members, out.operation, out.pieces));
+    if (!members.has("candidate")) return out;
   }
-  const char* other = out.batch ? "candidate" : "candidates";
-  if (payload.find(other) != nullptr)
-    return field_fault(Reason::field_unknown, std::string("/payload/") + other,
-                       "is not a member of this operation");
-  if (!out.batch) {
-    CALYX_TRY(const Numbers one, read_candidate("/payload/candidate", payload.find("candidate")));
-    out.candidates.push_back(one);
+  if (out.refers) return out;
+  if (out.operation != Operation::eval_batch) {
+    CALYX_TRY(const json::Value* const one, members.need("candidate"));
+    CALYX_TRY(Numbers numbers, read_candidate(members.at("candidate"), *one, out.pieces));
+    out.candidates.push_back(std::move(numbers));
     return out;
   }
-  const json::Value* list = payload.find("candidates");
-  if (list == nullptr) return field_fault(Reason::field_missing, "/payload/candidates", "is missing");
+  CALYX_TRY(const json::Value* const list, members.need("candidates"));
   if (list->array() == nullptr || list->array()->empty() || list->array()->size() > candidates_max)
-    return field_fault(Reason::field_value, "/payload/candidates",
+    return field_fault(Reason::field_value, members.at("candidates"),
                        "must be a list of 1 to " + std::to_string(candidates_max) + " candidates");
   for (std::size_t i = 0; i < list->array()->size(); ++i) {
-    CALYX_TRY(const Numbers one,
-              read_candidate("/payload/candidates/" + std::to_string(i), &(*list->array())[i]));
-    out.candidates.push_back(one);
+    CALYX_TRY(Numbers numbers, read_candidate(members.at("candidates") + "/" + std::to_string(i),
+                                              (*list->array())[i], out.pieces));
+    out.candidates.push_back(std::move(numbers));
   }
   return out;
 }
 
-json::Value shown(const packing::Verdict& verdict) {
-  json::Array pairs;
+/// What the rule says of one candidate, whatever its count of pieces.
+struct Judged {
+  bool valid = false;
+  packing::Circle circle{};
+  double overlap_total = 0, overlap_max = 0;
+  json::Array overlapping_pairs;
+};
+
+Judged judged(const packing::Verdict& verdict) {
+  Judged out{verdict.valid != 0, verdict.circle, verdict.overlap_total, verdict.overlap_max, {}};
   for (std::uint32_t i = 0; i < packing::pieces; ++i)
     for (std::uint32_t j = i + 1; j < packing::pieces; ++j)
-      if (packing::overlaps(verdict, i, j)) pairs.push_back(json::array({i, j}));
-  const packing::Circle& circle = verdict.circle;
-  return json::object(
-      {{"valid", verdict.valid != 0},
-       {"score", circle.radius},
-       {"mec", json::object({{"cx", circle.centre.x}, {"cy", circle.centre.y}, {"r", circle.radius}})},
-       {"overlapping_pairs", std::move(pairs)},
-       {"overlap_total", verdict.overlap_total},
-       {"overlap_max", verdict.overlap_max}});
+      if (packing::overlaps(verdict, i, j)) out.overlapping_pairs.push_back(json::array({i, j}));
+  return out;
 }
 
-Result<json::Value> run(const TaskCall& call) {
-  CALYX_TRY(const Asked asked, read_payload(call.payload));
-  const kernels::Backend* backend = kernels::choose_backend(asked.device);
-  if (backend == nullptr)
-    return fail(Reason::unsupported, "no such device answers here; device may be auto",
-                json::object({{"field", "/payload/device"}}));
-  // The raw numbers of each candidate, and the six decimals that are scored.
+Judged judged(const double* numbers, std::uint32_t pieces) {
+  packing::Layout layout;
+  layout.set(numbers, pieces);
+  Judged out{packing::valid(numbers, pieces),
+             layout.support().circle,
+             layout.overlap_total(),
+             layout.overlap_max(),
+             {}};
+  for (std::uint32_t i = 0; i < pieces; ++i)
+    for (std::uint32_t j = i + 1; j < pieces; ++j)
+      if (layout.pair_area(i, j) > packing::overlap_area_max)
+        out.overlapping_pairs.push_back(json::array({i, j}));
+  return out;
+}
+
+json::Value shown(Judged judged) {
+  const packing::Circle& circle = judged.circle;
+  return json::object(
+      {{"valid", judged.valid},
+       {"score", circle.radius},
+       {"mec", json::object({{"cx", circle.centre.x}, {"cy", circle.centre.y}, {"r", circle.radius}})},
+       {"overlapping_pairs", std::move(judged.overlapping_pairs)},
+       {"overlap_total", judged.overlap_total},
+       {"overlap_max", judged.overlap_max}});
+}
+
+/// The verdicts on each candidate's numbers as they are and with the six decimals that are scored, in turn.
+Result<std::vector<Judged>> judge(const std::vector<Numbers>& candidates, std::uint32_t pieces,
+                                  const kernels::Backend& backend) {
   std::vector<double> numbers;
-  for (const Numbers& raw : asked.candidates) {
-    Numbers rounded{};
-    packing::round_candidate(raw.data(), rounded.data());
+  for (const Numbers& raw : candidates) {
     numbers.insert(numbers.end(), raw.begin(), raw.end());
-    numbers.insert(numbers.end(), rounded.begin(), rounded.end());
+    for (const double number : raw) numbers.push_back(packing::round6(number));
   }
-  std::vector<packing::Verdict> verdicts(2 * asked.candidates.size());
-  if (backend->packing_eval(numbers.data(), verdicts.size(), verdicts.data()) != kernels::Code::ok)
+  const std::size_t count = 2 * candidates.size();
+  std::vector<Judged> out;
+  if (pieces != packing::pieces) {
+    for (std::size_t i = 0; i < count; ++i) out.push_back(judged(numbers.data() + i * 3 * pieces, pieces));
+    return out;
+  }
+  std::vector<packing::Verdict> verdicts(count);
+  if (backend.packing_eval(numbers.data(), count, verdicts.data()) != kernels::Code::ok)
     return fail(Reason::internal, "a candidate passed its check, and the kernel refused it");
-  const auto both = [&](std::size_t i) {
-    return json::object({{"raw", shown(verdicts[2 * i])}, {"rounded", shown(verdicts[2 * i + 1])}});
-  };
-  if (!asked.batch) return both(0);
+  for (const packing::Verdict& verdict : verdicts) out.push_back(judged(verdict));
+  return out;
+}
+
+Result<json::Value> evaluated(const Payload& payload, const kernels::Backend& backend) {
+  CALYX_TRY(std::vector<Judged> verdicts, judge(payload.candidates, payload.pieces, backend));
   json::Array all;
   json::Value best;
   double best_score = 0;
-  for (std::size_t i = 0; i < asked.candidates.size(); ++i) {
-    all.push_back(both(i));
-    const packing::Verdict& scored = verdicts[2 * i + 1];
-    if (scored.valid == 0 || (!best.is_null() && scored.circle.radius >= best_score)) continue;
-    best = json::Value(i);
-    best_score = scored.circle.radius;
+  for (std::size_t i = 0; i < payload.candidates.size(); ++i) {
+    const Judged& scored = verdicts[2 * i + 1];
+    if (scored.valid && (best.is_null() || scored.circle.radius < best_score)) {
+      best = json::Value(i);
+      best_score = scored.circle.radius;
+    }
+    all.push_back(json::object(
+        {{"raw", shown(std::move(verdicts[2 * i]))}, {"rounded", shown(std::move(verdicts[2 * i + 1]))}}));
   }
+  if (payload.operation == Operation::eval) return all.front();
   return json::object({{"results", std::move(all)}, {"best", std::move(best)}});
+}
+
+json::Value finite_or_null(double number) {
+  return std::isfinite(number) ? json::Value(number) : json::Value();
+}
+
+/// Tells the caller how far a search is, and the search whether to stop.
+struct Reporter {
+  const TaskCall* call;
+  std::uint64_t reported = 0;
+
+  packing::Watch watch() { return {&Reporter::asked, this}; }
+  static bool asked(void* context, const packing::SearchProgress& progress) {
+    Reporter& self = *static_cast<Reporter*>(context);
+    if (self.call->progress && progress.evaluations - self.reported >= progress_every) {
+      self.reported = progress.evaluations;
+      self.call->progress(json::object({{"evaluations", progress.evaluations},
+                                        {"iterations", progress.iterations},
+                                        {"score", finite_or_null(progress.radius)}}));
+    }
+    return self.call->stopped && self.call->stopped();
+  }
+};
+
+std::string_view word_of(packing::SearchEnd end) {
+  return end == packing::SearchEnd::budget      ? "budget"
+         : end == packing::SearchEnd::converged ? "converged"
+                                                : "iterations";
+}
+
+/// A search's result says nothing that two runs of it would say differently.
+Result<json::Value> searched(const Payload& payload, const kernels::Backend& backend, const TaskCall& call) {
+  packing::Search search(payload.search, payload.candidates.empty() ? nullptr : payload.candidates[0].data());
+  Reporter reporter{&call};
+  const packing::SearchEnd end = search.run(reporter.watch());
+  if (end == packing::SearchEnd::stopped) return fail(Reason::stopped, "was asked to stop");
+  const packing::Found& found = search.found();
+  const bool valid = std::isfinite(found.radius);
+  Numbers candidate;
+  for (std::uint32_t i = 0; i < 3 * payload.pieces; ++i)
+    candidate.push_back(valid ? found.rounded[i] : packing::round6(found.numbers[i]));
+  CALYX_TRY(std::vector<Judged> verdicts, judge({candidate}, payload.pieces, backend));
+  json::Array numbers;
+  for (const double number : candidate) numbers.emplace_back(number);
+  return json::object({{"operation", operations[static_cast<std::size_t>(payload.operation)]},
+                       {"pieces", payload.pieces},
+                       {"seed", core::seed_value(payload.search.seed)},
+                       {"penalty", payload.search.penalty},
+                       {"evaluations", search.progress().evaluations},
+                       {"iterations", search.progress().iterations},
+                       {"ended", word_of(end)},
+                       {"objective", finite_or_null(found.objective)},
+                       {"score", finite_or_null(found.radius)},
+                       {"candidate", std::move(numbers)},
+                       {"raw", shown(std::move(verdicts[0]))},
+                       {"rounded", shown(std::move(verdicts[1]))}});
+}
+
+/// The payload with what its references hold in their place.
+Result<json::Value> resolved(const TaskCall& call) {
+  json::Object out;
+  for (const json::Member& member : *call.payload.object()) {
+    const auto refers = [&](std::string_view name) { return member.key == reference_to(name); };
+    const auto found = std::find_if(by_reference.begin(), by_reference.end(), refers);
+    if (found == by_reference.end() || member.value.is_null()) {
+      out.set(member.key, member.value);
+      continue;
+    }
+    if (!call.artifact_json)
+      return fail(Reason::unsupported, "there is no market whose artifacts it could name",
+                  json::object({{"field", core::pointer_step("/payload", member.key)}}));
+    CALYX_TRY(json::Value held, call.artifact_json(*member.value.string(), reference_bytes_max));
+    out.set(std::string(*found), std::move(held));
+  }
+  return json::Value(std::move(out));
+}
+
+Result<json::Value> run(const TaskCall& call) {
+  CALYX_TRY(Payload payload, read_payload(call.payload));
+  if (payload.refers) {
+    CALYX_TRY(const json::Value whole, resolved(call));
+    CALYX_TRY(payload, read_payload(whole));
+  }
+  const bool on_cpu = searches(payload.operation) || payload.pieces != packing::pieces;
+  const kernels::Backend* backend = kernels::choose_backend(payload.device);
+  if (backend == nullptr || (on_cpu && payload.device == kernels::Preference::cuda))
+    return fail(Reason::unsupported, "no such device answers here; device may be auto",
+                json::object({{"field", "/payload/device"}}));
+  if (searches(payload.operation)) return searched(payload, *backend, call);
+  return evaluated(payload, *backend);
 }
 
 }  // namespace
 
 RecipeDefinition packing_recipe() {
-  return {
-      .name = "packing",
-      .summary = "Fifteen unit semicircles in the smallest circle: is a packing valid, and how large is it?",
-      .payload_schema = packing_schema(),
-      .operations = {"eval", "eval_batch"},
-      .check = [](const json::Value& payload) -> Result<Done> {
-        CALYX_CHECK(read_payload(payload));
-        return Done{};
-      },
-      .run = run};
+  std::vector<std::string> names(operations.begin(), operations.end());
+  return {.name = "packing",
+          .summary =
+              "Unit semicircles in the smallest circle: is a packing valid, how large is it, and is "
+              "there a smaller one?",
+          .payload_schema = packing_schema(),
+          .operations = std::move(names),
+          .artifact_inputs = {"candidate_ref", "candidates_ref"},
+          .check = [](const json::Value& payload) -> Result<Done> {
+            CALYX_CHECK(read_payload(payload));
+            return Done{};
+          },
+          .run = run};
 }
 
 }  // namespace calyx::recipes

@@ -489,7 +489,8 @@ class Loader {
   std::optional<std::string_view> text_at(const Section& strings, std::uint64_t offset) const {
     if (strings.type != section_strings || offset >= strings.bytes) return std::nullopt;
     const auto* begin = reinterpret_cast<const char*>(file_.data() + strings.at + offset);
-    const auto* end = static_cast<const char*>(std::memchr(begin, 0, std::min(strings.bytes - offset, name_bytes_max)));
+    const auto* end =
+        static_cast<const char*>(std::memchr(begin, 0, std::min(strings.bytes - offset, name_bytes_max)));
     if (end == nullptr) return std::nullopt;
     return std::string_view(begin, static_cast<std::size_t>(end - begin));
   }

@@ -254,3 +254,31 @@ TEST_CASE("what a worker did while the store was busy is told once it is not, an
   CHECK(begun == 3);
   worker.stop();
 }
+
+TEST_CASE("who has waited enough ends between two tasks, and asks none of them to stop") {
+  JobMarket market;
+  bool enough = false;
+  std::uint64_t begun = 0;
+  CHECK(market.engine
+            .register_task("work",
+                           [&](const TaskCall& call) -> Result<json::Value> {
+                             ++begun;
+                             enough = true;
+                             if (call.stopped()) return fail(Reason::stopped, "was asked to stop");
+                             return json::Value(call.index);
+                           })
+            .ok());
+  const JobId id = market.submit(JobMarket::job(3));
+  const RunOptions once{.enough = [&] { return enough; }};
+  for (std::uint64_t round = 1; round <= 3; ++round) {
+    enough = false;
+    const Job job = market.all.run_job(id, once).value();
+    CHECK(begun == round);
+    CHECK(job.progress.completed == round);
+    CHECK(market.all.job_tasks(id).value().items.at(round - 1).attempts == 1);
+  }
+  enough = true;  // nothing is begun
+  const JobId other = market.submit(JobMarket::job(1));
+  CHECK(market.all.run_job(other, once).value().status == JobStatus::queued);
+  CHECK(begun == 3);
+}

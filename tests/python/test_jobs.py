@@ -963,3 +963,23 @@ def test_what_the_command_line_cannot_tell_is_an_error(path: Path) -> None:
     unauthorized = run("computalot", "jobs", **{**where, "COMPUTALOT_TOKEN": "none"})
     assert unauthorized.returncode == 2 and "unauthorized" in unauthorized.stderr
     assert run("computalot", "--version").stdout == f"computalot {calyx.__version__}\n"
+
+
+def test_a_wait_in_slices_lets_a_task_that_asks_run_on(market, they) -> None:
+    """Work that hears `stopped` is not asked to stop each time that a wait looks up."""
+    calls = []
+
+    @market.task
+    def slow(payload: Any, call: calyx.TaskCall) -> int:
+        calls.append(call.attempt)
+        begun = time.monotonic()
+        while time.monotonic() - begun < 0.7:  # some slices
+            if call.stopped():
+                raise RuntimeError("was asked to stop")
+            time.sleep(0.02)
+        return 7
+
+    job = they.owner.submit(task="slow", payload={}, timeout_s=30)
+    job.wait(timeout=SOON)
+    assert job.result == 7
+    assert calls == [1]

@@ -395,9 +395,9 @@ calyx::TaskFunction function_of(const py::function& function) {
 Result<calyx::Job> run_here(calyx::Session& session, calyx::JobId id,
                             std::optional<steady_clock::time_point> until) {
   const Calling here;
-  return session.run_job(
-      id, {.stopped = [&] { return (until && steady_clock::now() >= *until) || signal_came(); },
-           .heartbeats = true});
+  return session.run_job(id, {.stopped = signal_came,
+                              .enough = [&] { return until && steady_clock::now() >= *until; },
+                              .heartbeats = true});
 }
 
 // ── workers ──

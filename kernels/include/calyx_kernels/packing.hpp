@@ -27,6 +27,8 @@ namespace calyx::kernels::packing {
 inline constexpr std::uint32_t pieces = 15;
 inline constexpr std::size_t candidate_numbers = 45;
 inline constexpr std::uint32_t pairs = 105;
+/// The most pieces that anything here takes; the challenge has `pieces`.
+inline constexpr std::uint32_t pieces_max = 32;
 /// The common area that two pieces may have; the challenge's number.
 inline constexpr double overlap_area_max = 1e-6;
 /// How far a boundary point may stick out of the circle; the challenge's number.
@@ -295,11 +297,11 @@ CALYX_HD inline double distance_to(const Touch& touch, Vector from) {
   return length(touch.centre - from) + touch.radius;
 }
 
-/// The point of all pieces that is furthest from `from`; of equals, the first piece's.
-CALYX_HD inline Touch furthest_of_all(const Piece* piece, Vector from) {
+/// The point of all `count` pieces that is furthest from `from`; of equals, the first piece's.
+CALYX_HD inline Touch furthest_of_all(const Piece* piece, Vector from, std::uint32_t count = pieces) {
   Touch best = furthest_of(piece[0], 0, from);
   double best_distance = distance_to(best, from);
-  for (std::uint32_t i = 1; i < pieces; ++i) {
+  for (std::uint32_t i = 1; i < count; ++i) {
     const Touch touch = furthest_of(piece[i], i, from);
     const double distance = distance_to(touch, from);
     if (distance > best_distance) {
@@ -402,32 +404,34 @@ CALYX_HD inline std::uint32_t centres_touching(const Touch& first, const Touch& 
   return count;
 }
 
-/// The smallest circle around all pieces; its radius is the distance to the furthest boundary point.
+/// The smallest circle around `count` pieces, at most `pieces_max`, and the points that hold it; the circle's
+/// radius is the distance to the furthest boundary point.
 ///
 /// A few boundary points are held, at most three, and the smallest circle around them can only be too small.
 /// Each round first slides them along their arcs to where the disks behind them would touch the circle, which
 /// finds the exact answer once the right pieces are held; then the point of all pieces that sticks out most
 /// joins. The circle never shrinks, so the rounds end in the answer; in practice they are 2 to 6, and more
 /// only where many disks nearly coincide.
-CALYX_HD inline Circle enclosing_circle(const Piece* given) {
+CALYX_HD inline Support enclosing_support(const Piece* given, std::uint32_t count) {
   // Seen from the first piece, so that a layout far from the origin loses no digits.
-  Piece piece[pieces];
+  Piece piece[pieces_max];
   Vector mean{0.0, 0.0};
-  for (std::uint32_t i = 0; i < pieces; ++i) {
+  for (std::uint32_t i = 0; i < count; ++i) {
     piece[i] = {given[i].centre - given[0].centre, given[i].facing};
     mean = mean + piece[i].centre;
   }
-  mean = (1.0 / static_cast<double>(pieces)) * mean;
+  mean = (1.0 / static_cast<double>(count)) * mean;
 
   constexpr std::uint32_t rounds_max = 64;
   constexpr double gap_max =
       1e-15;  // relative to the radius: the furthest point is then on the circle, to rounding
   Touch held[4];
-  held[0] = furthest_of_all(piece, mean);
-  held[1] = furthest_of_all(piece, held[0].point);
+  held[0] = furthest_of_all(piece, mean, count);
+  held[1] = furthest_of_all(piece, held[0].point, count);
   Support support = smallest_around(held, 2);
-  Touch furthest = furthest_of_all(piece, support.circle.centre);
-  Circle best{support.circle.centre, distance_to(furthest, support.circle.centre)};
+  Touch furthest = furthest_of_all(piece, support.circle.centre, count);
+  Support best = support;
+  best.circle.radius = distance_to(furthest, support.circle.centre);
   for (std::uint32_t round = 0; round < rounds_max; ++round) {
     const Support before = support;
     Vector centre[5];
@@ -447,9 +451,12 @@ CALYX_HD inline Circle enclosing_circle(const Piece* given) {
       if (slid.circle.radius > support.circle.radius) support = slid;
     }
 
-    furthest = furthest_of_all(piece, support.circle.centre);
+    furthest = furthest_of_all(piece, support.circle.centre, count);
     const double reach = distance_to(furthest, support.circle.centre);
-    if (reach < best.radius) best = {support.circle.centre, reach};
+    if (reach < best.circle.radius) {
+      best = support;
+      best.circle.radius = reach;
+    }
     if (reach - support.circle.radius <= gap_max * reach) break;
 
     for (std::uint32_t i = 0; i < support.count; ++i) held[i] = support.touch[i];
@@ -458,16 +465,26 @@ CALYX_HD inline Circle enclosing_circle(const Piece* given) {
     if (grown.circle.radius < support.circle.radius) break;
     support = grown;
   }
-  return {best.centre + given[0].centre, best.radius};
+  best.circle.centre = best.circle.centre + given[0].centre;
+  for (std::uint32_t i = 0; i < best.count; ++i) {
+    best.touch[i].point = best.touch[i].point + given[0].centre;
+    best.touch[i].centre = best.touch[i].centre + given[0].centre;
+  }
+  return best;
+}
+
+/// The circle of `enclosing_support`.
+CALYX_HD inline Circle enclosing_circle(const Piece* given, std::uint32_t count = pieces) {
+  return enclosing_support(given, count).circle;
 }
 
 /// Whether no boundary point of the pieces sticks out of `circle` by more than `containment_slack`.
 ///
 /// The centre of a circle far from the origin is itself rounded, so one unit of its last place is allowed on
 /// top.
-CALYX_HD inline bool contains(const Circle& circle, const Piece* piece) {
+CALYX_HD inline bool contains(const Circle& circle, const Piece* piece, std::uint32_t count = pieces) {
   const double rounding = 0x1p-51 * (math::absolute(circle.centre.x) + math::absolute(circle.centre.y));
-  const Touch touch = furthest_of_all(piece, circle.centre);
+  const Touch touch = furthest_of_all(piece, circle.centre, count);
   return distance_to(touch, circle.centre) <= circle.radius + (containment_slack + rounding);
 }
 
