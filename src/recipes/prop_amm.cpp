@@ -4,6 +4,7 @@
 #include <calyx/core/field.hpp>
 #include <calyx/prop_amm.hpp>
 #include <charconv>
+#include <mutex>
 #include <new>
 #include <system_error>
 #include <thread>
@@ -83,11 +84,20 @@ Result<Done> check(const Asked& asked) {
   return Done{};
 }
 
-/// A strategy as it runs: a program, with native code where that could be made; or an object.
+/// A strategy as it runs: a program, with native code where that can be made; or an object.
 struct Runnable {
   strategy::Compiled compiled;
-  std::unique_ptr<strategy::NativeCode> native;
   std::optional<strategy::SbpfObject> object;
+
+  /// Made when it is first run: who only asks whether a source compiles does not pay for it. May be null.
+  const strategy::NativeCode* native() const {
+    std::call_once(once_, [this] { native_ = strategy::make_native(compiled); });
+    return native_.get();
+  }
+
+ private:
+  mutable std::once_flag once_;
+  mutable std::unique_ptr<strategy::NativeCode> native_;
 };
 
 /// The seeds of one evaluation, which its threads take one by one.
@@ -121,9 +131,8 @@ class Seeds {
     const kernel::CallRules rules{asked_.bpf_rules ? bpf_fuel : bytecode::fuel_default, asked_.bpf_rules};
     std::vector<std::uint64_t> stack(runnable_.compiled.stack_slots);
     take(tells, [&](std::uint64_t i) {
-      return strategy::native_range(runnable_.compiled.view(), runnable_.native.get(), stack.data(),
-                                    first_seed(), i, i + 1, settings(), rules, results_.data(),
-                                    faults_.data(), stop);
+      return strategy::native_range(runnable_.compiled.view(), runnable_.native(), stack.data(), first_seed(),
+                                    i, i + 1, settings(), rules, results_.data(), faults_.data(), stop);
     });
   }
 
@@ -234,9 +243,9 @@ Result<Strategy> Strategy::compile(std::string_view source) {
     return fail(Reason::strategy_refused, std::move(message),
                 json::object({{"code", wrong->code}, {"line", wrong->line}, {"column", wrong->column}}));
   }
-  Runnable out{std::get<strategy::Compiled>(std::move(compiled)), nullptr, std::nullopt};
-  out.native = strategy::make_native(out.compiled);
-  return Strategy(std::make_shared<const Made>(Made{std::move(out)}));
+  auto made = std::make_shared<Made>();
+  made->runnable.compiled = std::get<strategy::Compiled>(std::move(compiled));
+  return Strategy(std::move(made));
 }
 
 Result<Strategy> Strategy::load(std::span<const unsigned char> object) {
@@ -244,8 +253,9 @@ Result<Strategy> Strategy::load(std::span<const unsigned char> object) {
   if (const auto* wrong = std::get_if<strategy::ObjectFault>(&loaded))
     return fail(Reason::strategy_refused, wrong->message,
                 json::object({{"code", wrong->code}, {"at", wrong->at}}));
-  Runnable out{{}, nullptr, std::get<strategy::SbpfObject>(std::move(loaded))};
-  return Strategy(std::make_shared<const Made>(Made{std::move(out)}));
+  auto made = std::make_shared<Made>();
+  made->runnable.object = std::get<strategy::SbpfObject>(std::move(loaded));
+  return Strategy(std::move(made));
 }
 
 const std::string& Strategy::name() const noexcept { return made_->runnable.compiled.name; }
@@ -282,7 +292,7 @@ Result<Verdict> Strategy::validate(Checks checks, const std::function<bool()>& s
   const Runnable& runnable = made_->runnable;
   if (runnable.object) return fail(Reason::unsupported, "an object is not validated, a source is");
   std::vector<std::uint64_t> stack(runnable.compiled.stack_slots);
-  strategy::NativeStrategy program(runnable.compiled.view(), runnable.native.get(), stack.data());
+  strategy::NativeStrategy program(runnable.compiled.view(), runnable.native(), stack.data());
   kernel::GuardedStrategy<strategy::NativeStrategy> guarded(program, {}, stop_of(stopped));
   const strategy::CurveVerdict curve = strategy::check_curve(
       guarded, checks == Checks::concavity ? strategy::CurveChecks::shape : strategy::CurveChecks::all);

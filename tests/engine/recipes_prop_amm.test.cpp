@@ -269,6 +269,21 @@ TEST_CASE("prop_amm: a strategy lies in an artifact, and what is built of it bec
   asked.set("strategy_ref", payer.put_artifact({.name = "lib.rs"}, much).value().artifact.id.text());
   CHECK(market.all.run_job(submit(market, asked).value().id).value().status == JobStatus::failed);
 
+  // An object runs by the rules of the BPF runtime alone.
+  std::ifstream file(std::string(CALYX_TEST_VECTORS) + "/prop_amm/strategies/cp30.sbf.so", std::ios::binary);
+  const std::string object{std::istreambuf_iterator<char>(file), {}};
+  json::Object as_object;
+  as_object.set("operation", "bpf_eval").set("count", 2).set("steps", 50);
+  as_object.set("strategy_ref", payer.put_artifact({.name = "cp30.so"}, object).value().artifact.id.text());
+  const auto loaded =
+      prop_amm::Strategy::load({reinterpret_cast<const unsigned char*>(object.data()), object.size()});
+  CHECK(real(result_of(market, as_object), "total_edge") ==
+        *loaded.value().evaluate({.count = 2, .steps = 50}).value().total_edge);
+  as_object.set("operation", "eval");
+  const Job refused = market.all.run_job(submit(market, as_object).value().id).value();
+  CHECK(refused.status == JobStatus::failed);
+  CHECK(refused.error.find("bpf_eval") != std::string::npos);
+
   // Somebody else's is not there.
   const WalletCreated other = market.all.create_wallet({.owner_id = "other"}).value();
   Session theirs = market.engine.session(other.api_key).value();

@@ -238,3 +238,41 @@ TEST_CASE("prop_amm: one source has one bytecode") {
   CHECK(bytes.starts_with("calyx-bytecode/1\n"));
   CHECK(bytes.size() >= 17 + 24 + 12 * strategy("cp66").instructions());
 }
+
+TEST_CASE("prop_amm: an eBPF object earns what the challenge's own runtime said, and is not believed") {
+  simdjson::dom::parser parser;
+  simdjson::dom::element root;
+  REQUIRE(parser.load(testing::prop_amm_file("bpf.json")).get(root) == simdjson::SUCCESS);
+  std::size_t compared = 0;
+  for (const char* name : {"cp30", "ewma_fee"}) {
+    for (const char* kind : {".bpf.o", ".sbf.so"}) {
+      const std::string file = prop_amm_text(std::string("strategies/") + name + kind);
+      const Strategy object =
+          Strategy::load({reinterpret_cast<const unsigned char*>(file.data()), file.size()}).value();
+      CHECK(object.name().empty());
+      CHECK(object.validate(Checks::fast).reason() == Reason::unsupported);
+      for (const auto block :
+           simdjson::dom::array(root["objects"][name]["edges_through_the_challenge_bpf_runtime"])) {
+        const auto steps = static_cast<std::uint32_t>(testing::prop_amm_number(block["steps"]));
+        if (steps > 200) continue;
+        for (const auto edge : simdjson::dom::array(block["edges"])) {
+          const std::uint64_t seed = testing::prop_amm_number(edge["seed"]);
+          const prop_amm::Evaluation found =
+              object.evaluate({.seed_base = seed, .count = 1, .steps = steps}).value();
+          CHECK(kernels::math::bits_of(found.edges.at(0).edge) ==
+                std::stoull(std::string(std::string_view(edge["bits"])), nullptr, 16));
+          ++compared;
+        }
+      }
+      const prop_amm::Evaluation one = object.evaluate({.count = 6, .steps = 100}).value();
+      const prop_amm::Evaluation two = object.evaluate({.count = 6, .steps = 100, .threads = 2}).value();
+      CHECK(*one.total_edge == *two.total_edge);
+    }
+  }
+  CHECK(compared >= 8);
+  const unsigned char none[] = {0x7f, 'E', 'L', 'F', 2, 1};
+  const Result<Strategy> refused = Strategy::load(none);
+  CHECK(refused.reason() == Reason::strategy_refused);
+  CHECK(*refused.error().details.find("code")->string() == "elf_malformed");
+  CHECK(refused.error().details.find("at")->integer() != nullptr);
+}
