@@ -30,13 +30,12 @@ using store::UploadRow;
 
 namespace {
 
-constexpr std::size_t read_block_bytes = std::size_t{256} << 10;
 constexpr std::size_t artifacts_looked_at = 10'000;
 constexpr std::size_t secret_bytes = 16;
 
 /// Copies `source` to `upload`, to its end.
 Result<Done> copy(const ArtifactSource& source, artifacts::Upload& upload) {
-  std::string block(read_block_bytes, '\0');
+  std::string block(engine::read_block_bytes, '\0');
   for (;;) {
     CALYX_TRY(const std::size_t bytes, source(block));
     if (bytes == 0) return Done{};

@@ -9,6 +9,8 @@
 
 namespace calyx::engine {
 
+inline constexpr std::size_t read_block_bytes = std::size_t{256} << 10;  ///< Of a blob, at a time.
+
 /// The folder of blobs, opened. Fails: `unsupported` of a market in memory; as `artifacts::open_store`.
 Result<artifacts::Store> open_blobs(const Market& market);
 

@@ -17,6 +17,7 @@
 #include "archive/archive.hpp"
 #include "artifacts/artifacts.hpp"
 #include "crypto/sha256.hpp"
+#include "engine/artifacts.hpp"
 #include "engine/market.hpp"
 #include "services/projects.hpp"
 
@@ -35,7 +36,6 @@ namespace {
 namespace json = core::json;
 
 constexpr std::size_t projects_looked_at = 10'000;
-constexpr std::size_t read_block_bytes = std::size_t{256} << 10;
 
 Error system_failure(int number, const char* doing) {
   return fail(number == ENOSPC || number == EDQUOT ? Reason::disk_full : Reason::io_error,
@@ -102,7 +102,7 @@ Result<std::string> read_file(const std::string& path, std::size_t most) {
 
 /// Whether `folder` holds the files as they were pushed. What was added beside them is not asked for.
 bool holds(const std::string& folder, const Revision& revision) {
-  std::string block(read_block_bytes, '\0');
+  std::string block(engine::read_block_bytes, '\0');
   for (const ProjectFile& file : revision.files) {
     std::ifstream in(folder + '/' + file.path, std::ios::binary);
     crypto::Sha256Stream hash;
