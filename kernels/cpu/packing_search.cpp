@@ -224,7 +224,8 @@ class Steps {
       double length = size > longest ? longest / size : 1.0;
       bool taken = false;
       double next_value = 0.0;
-      for (std::uint32_t trial = 0; trial < 20 && !taken; ++trial, length *= 0.5) {
+      for (std::uint32_t trial = 0; trial < 20 && !taken; ++trial) {
+        if (trial > 0) length *= 0.5;
         for (std::uint32_t i = 0; i < n; ++i) next[i] = x[i] - length * way[i];
         project(next, numbers_, outer_);
         double expected = 0.0;
@@ -292,9 +293,10 @@ class Steps {
     constexpr double furthest = 100.0;
     double low = 0.0;
     double high = 1e-7;
-    for (; high < furthest && !fits(high); high *= 2.0) {
+    while (high < furthest && !fits(high)) {
       if (halted()) return best;
       low = high;
+      high *= 2.0;
     }
     for (std::uint32_t i = 0; i < 6 && high < furthest; ++i) {
       const double middle = 0.5 * (low + high);
@@ -317,8 +319,11 @@ class Steps {
     if (!(state_.found.radius < infinity)) offer(rounded, spread(x, rounded));
     // A chain's lowest point lies at the end of a descent, an individual does not.
     if (evolves()) descend(x, stiffness_, descent_evaluations, descent_end);
-    for (double stiffness = 4.0 * stiffness_; stiffness < stiffness_last; stiffness *= 4.0)
+    double stiffness = 4.0 * stiffness_;
+    while (stiffness < stiffness_last) {
       descend(x, stiffness, press_evaluations, press_end);
+      stiffness *= 4.0;
+    }
     objective_of(x);
     offer(rounded, spread(x, rounded));
     if (!halted()) state_.unpressed = 0;
@@ -648,8 +653,11 @@ class Steps {
     double x[numbers_max + 1];
     std::copy(from, from + numbers_, x);
     centre(x);
-    for (double stiffness = stiffness_; stiffness < 1000.0 * stiffness_; stiffness *= 16.0)
+    double stiffness = stiffness_;
+    while (stiffness < 1000.0 * stiffness_) {
       descend(x, stiffness, descent_evaluations, descent_end);
+      stiffness *= 16.0;
+    }
     const double objective = objective_of(x);
     if (!(objective < std::min(trial_objectives_[i], search_.objectives_[i]))) return;
     trial_objectives_[i] = objective;
@@ -888,7 +896,9 @@ bool Search::restore(const unsigned char* bytes, std::size_t size) {
       !finite(state.settled, numbers_max) || !finite(state.found.numbers, numbers_max) ||
       !finite(state.found.rounded, numbers_max) || !finite(&state.hop_scale, 1))
     return false;
-  if (std::memcmp(state.start, state_.start, sizeof state.start) != 0) return false;
+  const auto same_bits = [](double a, double b) { return math::bits_of(a) == math::bits_of(b); };
+  if (!std::equal(std::begin(state.start), std::end(state.start), std::begin(state_.start), same_bits))
+    return false;
   const std::size_t numbers = rest.size() - (rest.empty() ? 0 : people);
   if (!finite(rest.data(), numbers)) return false;
   if (people != 0 && rest.empty() != (state.phase == begins)) return false;

@@ -407,6 +407,7 @@ CALYX_HD inline bool advance(const Program& program, const Memory& memory, State
     CALYX_D = operand(CALYX_D) operation y;                        \
     CALYX_NEXT                                                     \
   }
+// NOLINTBEGIN(bugprone-macro-parentheses): an operator takes none.
 #define CALYX_JUMP(name, type, operation)                                  \
   CALYX_OP(name##_i) {                                                     \
     if (static_cast<type>(CALYX_D) operation static_cast<type>(CALYX_I)) { \
@@ -420,6 +421,7 @@ CALYX_HD inline bool advance(const Program& program, const Memory& memory, State
     }                                                                      \
     CALYX_ENTER(it + 1)                                                    \
   }
+// NOLINTEND(bugprone-macro-parentheses)
 #define CALYX_LOAD(name, type)                                                                       \
   CALYX_OP(name) {                                                                                   \
     if (!load<type>(program, memory, CALYX_S + CALYX_O, CALYX_D, outcome)) CALYX_STOP(memory_access) \
