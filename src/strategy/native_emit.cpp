@@ -252,8 +252,8 @@ class Emitter : public Xbyak::CodeGenerator {
     pins_ = 0;
     cold_ = false;
     if (!arrive(entry)) trace(entry);
-    while (!edges_.empty() || !stubs_.empty()) {
-      auto& queue = edges_.empty() ? stubs_ : edges_;
+    while (!edges_.empty() || !slow_paths_.empty()) {
+      auto& queue = edges_.empty() ? slow_paths_ : edges_;
       const std::function<void()> next = std::move(queue.front());
       queue.pop_front();
       pins_ = 0;
@@ -425,7 +425,7 @@ class Emitter : public Xbyak::CodeGenerator {
     auto label = std::make_shared<Xbyak::Label>();
     kept_.push_back(label);
     resumed_[next] = true;
-    later(stubs_, label, [this, pc, next] {
+    later(slow_paths_, label, [this, pc, next] {
       cold_ = true;
       call_helper(pc);
       state_.clear();
@@ -1255,17 +1255,18 @@ class Emitter : public Xbyak::CodeGenerator {
       jnz(*longer);
       quotient_into(to, x.low, y.low, rest);
       L(*back);
-      stubs_.push_back([this, longer, back, &elsewhere, upper, to, rest, low = x.low.reg, by = y.low.number] {
-        L(*longer);
-        mov(rcx, by);
-        cmp(r(upper), rcx);
-        jae(elsewhere);
-        mov(rax, r(low));
-        mov(rdx, r(upper));
-        div(rcx);
-        mov(r(to), rest ? rdx : rax);
-        jmp(*back);
-      });
+      slow_paths_.push_back(
+          [this, longer, back, &elsewhere, upper, to, rest, low = x.low.reg, by = y.low.number] {
+            L(*longer);
+            mov(rcx, by);
+            cmp(r(upper), rcx);
+            jae(elsewhere);
+            mov(rax, r(low));
+            mov(rdx, r(upper));
+            div(rcx);
+            mov(r(to), rest ? rdx : rax);
+            jmp(*back);
+          });
       put_wide(a, {in(to), number(0)});
       return next;
     }
@@ -1391,7 +1392,7 @@ class Emitter : public Xbyak::CodeGenerator {
     ucomisd(xmm0, xmm0);
     jp(*odd);
     L(*back);
-    stubs_.push_back([this, odd, back, to] {
+    slow_paths_.push_back([this, odd, back, to] {
       L(*odd);
       mov(r(to), 0x7ff8000000000000ULL);
       jmp(*back);
@@ -1635,7 +1636,7 @@ class Emitter : public Xbyak::CodeGenerator {
   std::deque<std::uint32_t> waiting_;
   std::map<std::uint32_t, std::vector<std::unique_ptr<Version>>> versions_;
   std::deque<std::function<void()>> edges_;
-  std::deque<std::function<void()>> stubs_;
+  std::deque<std::function<void()>> slow_paths_;
   std::vector<std::shared_ptr<Xbyak::Label>> kept_;
   std::unique_ptr<Xbyak::Label> again_;
   std::unique_ptr<Xbyak::Label> epilogue_;

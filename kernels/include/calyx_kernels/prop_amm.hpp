@@ -47,8 +47,16 @@ struct Trade {
 //                     output_nano);
 //   bool after_swap(const Trade&, unsigned char* storage);
 // where `storage` is `storage_bytes` long, zero when a simulation begins, and changed by `after_swap` alone.
-// The same arguments give the same output. False is a failure (a panic, no fuel left): it ends the
-// simulation, and the strategy itself remembers why.
+// The same arguments give the same output until the next trade, so no search asks twice; a type that cannot
+// promise it says `static constexpr bool remembers = true`, and is asked as often as the original asks, in
+// its order. False is a failure (a panic, no fuel left): it ends the simulation, and the strategy itself
+// remembers why.
+
+/// Whether a strategy's answers may depend on how often it was asked.
+template <class Strategy>
+inline constexpr bool remembers = requires {
+  requires Strategy::remembers;
+};
 
 /// How a simulation ended. The numbers never change.
 enum class End : std::uint8_t {
@@ -374,8 +382,9 @@ class Simulation {
   }
 
   /// Trades with the submission, and counts what that is worth to it. `output` is what it was quoted since
-  /// its last trade: it would say the same again, so it is not asked again, here or anywhere in a search.
+  /// its last trade.
   CALYX_HD void execute_submission(Side side, double input, double output) {
+    if constexpr (remembers<Strategy>) output = quote_submission(side, input, to_nano(input));
     if (ended() || !move(side, input, output, submission_)) return;
     const Trade trade{side, to_nano(input), to_nano(output), submission_.x_nano, submission_.y_nano, step_};
     if (!strategy_.after_swap(trade, static_cast<unsigned char*>(storage_))) {
@@ -408,6 +417,14 @@ class Simulation {
     if (settings_.strict_curves && point.input > input_min) curve_.add_above(point.input_nano, point.output);
   }
 
+  /// Where the original asks for a point once more.
+  CALYX_HD void ask_again(Side side, Point& point, double input_min) {
+    if constexpr (remembers<Strategy>) {
+      note_below(point, input_min);  // both answers are judged
+      point = gain(side, point.input);
+    }
+  }
+
   CALYX_HD Point plan(Side side, double start, double input_min) {
     curve_.clear();
     const double low = larger(input_min, amount_min);
@@ -428,7 +445,11 @@ class Simulation {
           right = 2.0 * right < input_max ? 2.0 * right : input_max;
           next = gain(side, right);
         }
-        if (!left_known) left = gain(side, low);
+        if (left_known)
+          ask_again(side, left, input_min);
+        else
+          left = gain(side, low);
+        ask_again(side, next, input_min);
         note_below(left, input_min);
         note_below(middle, input_min);
         note_above(next, input_min);
@@ -436,6 +457,7 @@ class Simulation {
       }
     }
     const Point left = gain(side, low);
+    ask_again(side, middle, input_min);
     note_below(left, input_min);
     note_above(middle, input_min);
     return best_between(side, left, middle, input_min);

@@ -107,6 +107,8 @@ struct Stop {
 template <class Strategy>
 class GuardedStrategy {
  public:
+  static constexpr bool remembers = prop_amm::remembers<Strategy>;
+
   GuardedStrategy(Strategy& strategy, const CallRules& rules, const Stop& stop)
       : strategy_(strategy), rules_(rules), stop_(stop) {}
 

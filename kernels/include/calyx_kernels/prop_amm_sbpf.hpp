@@ -30,6 +30,8 @@ struct SbpfFaults {
 /// Asks an object. Owns: nothing; the program's arrays, the stack and the heap outlive it.
 class SbpfStrategy {
  public:
+  static constexpr bool remembers = true;  ///< In its stack and heap, which nobody clears between calls.
+
   /// The input is an account count of 0, the payload's length, the payload, and zeros up to this.
   static constexpr std::uint32_t input_bytes = 1'106;
 

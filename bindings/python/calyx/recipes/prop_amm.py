@@ -4,7 +4,7 @@
 >>> strategy = prop_amm.compile(Path("lib.rs").read_text())
 >>> assert strategy.validate().valid
 >>> strategy.evaluate(count=1000, threads=2).avg_edge
-399.968400263572
+399.96840026357046
 """
 
 from __future__ import annotations
