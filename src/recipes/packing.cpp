@@ -6,6 +6,7 @@
 #include "calyx_kernels/backend.hpp"
 #include "calyx_kernels/packing_search.hpp"
 #include "recipes/recipes.hpp"
+#include "recipes/schema.hpp"
 
 namespace calyx::recipes {
 namespace {
@@ -25,7 +26,6 @@ enum class Operation : std::uint8_t {
 };
 constexpr std::array<std::string_view, 5> operations = {"eval", "eval_batch", "feasible_optimize",
                                                         "basin_hopping", "differential_evolution"};
-constexpr std::array<std::string_view, 3> devices = {"auto", "cpu", "cuda"};
 
 constexpr std::size_t candidates_max = 10'000;
 constexpr std::uint64_t evaluations_limit = 1'000'000'000'000;
@@ -44,7 +44,7 @@ packing::Method method_of(Operation operation) {
                                                           : packing::Method::feasible_optimize;
 }
 
-json::Value packing_schema() {
+json::Value payload_schema() {
   const auto candidate = [](std::string_view what) {
     return json::object({{"type", "array"},
                          {"items", json::object({{"type", "number"}})},
@@ -52,49 +52,32 @@ json::Value packing_schema() {
                          {"maxItems", packing::numbers_max},
                          {"description", what}});
   };
-  const auto integer = [](std::uint64_t least, std::uint64_t most, std::string_view what) {
-    return json::object({{"type", "integer"}, {"minimum", least}, {"maximum", most}, {"description", what}});
-  };
-  const auto number = [](double least, double most, std::string_view what) {
-    return json::object({{"type", "number"}, {"minimum", least}, {"maximum", most}, {"description", what}});
-  };
-  const auto reference = [](std::string_view what) {
-    return json::object({{"type", "string"}, {"description", what}});
-  };
-  json::Array words;
-  for (const std::string_view operation : operations) words.emplace_back(operation);
-  return json::object(
-      {{"$schema", "https://json-schema.org/draft/2020-12/schema"},
-       {"type", "object"},
-       {"required", json::array({"operation"})},
-       {"additionalProperties", false},
-       {"properties",
-        json::object(
-            {{"operation", json::object({{"enum", std::move(words)}})},
-             {"candidate",
-              candidate("x, y and direction of each piece; where a search starts, if it is given")},
-             {"candidates", json::object({{"type", "array"},
-                                          {"items", candidate("as candidate")},
-                                          {"minItems", 1},
-                                          {"maxItems", candidates_max},
-                                          {"description", "eval_batch"}})},
-             {"candidate_ref", reference("an artifact that holds candidate, as JSON")},
-             {"candidates_ref", reference("an artifact that holds candidates, as JSON")},
-             {"pieces", integer(1, packing::pieces_max, "how many; 15 if left out")},
-             {"seed", json::object({{"type", json::array({"integer", "string"})},
-                                    {"description", "of a search: below 2^64, a string above 2^53 - 1; 0"}})},
-             {"penalty", number(packing::penalty_min, packing::penalty_max,
-                                "of a search: what a unit of shared area costs; 100")},
-             {"max_iters",
-              integer(1, packing::iterations_max,
-                      "of a search: moves of a restart (10000), hops (100) or generations (1000)")},
-             {"max_evaluations", integer(1, evaluations_limit, "of a search: its budget; none if left out")},
-             {"n_restarts", integer(1, packing::restarts_max, "feasible_optimize; 8")},
-             {"hop_scale", number(0, packing::hop_scale_max, "basin_hopping: deviation of a hop; 0.1")},
-             {"temperature", number(0, packing::temperature_max, "basin_hopping: of its Metropolis rule; 1")},
-             {"population_size", integer(packing::population_min, packing::population_max,
-                                         "differential_evolution: how many individuals; 675")},
-             {"device", json::object({{"enum", json::array({"auto", "cpu", "cuda"})}})}})}});
+  return schema::payload(json::object(
+      {{"operation", schema::one_of(operations)},
+       {"candidate", candidate("x, y and direction of each piece; where a search starts, if it is given")},
+       {"candidates", json::object({{"type", "array"},
+                                    {"items", candidate("as candidate")},
+                                    {"minItems", 1},
+                                    {"maxItems", candidates_max},
+                                    {"description", "eval_batch"}})},
+       {"candidate_ref", schema::text("an artifact that holds candidate, as JSON")},
+       {"candidates_ref", schema::text("an artifact that holds candidates, as JSON")},
+       {"pieces", schema::integer(1, packing::pieces_max, "how many; 15 if left out")},
+       {"seed", schema::seed("of a search; 0 if left out,")},
+       {"penalty", schema::number(packing::penalty_min, packing::penalty_max,
+                                  "of a search: what a unit of shared area costs; 100")},
+       {"max_iters",
+        schema::integer(1, packing::iterations_max,
+                        "of a search: moves of a restart (10000), hops (100) or generations (1000)")},
+       {"max_evaluations",
+        schema::integer(1, evaluations_limit, "of a search: its budget; none if left out")},
+       {"n_restarts", schema::integer(1, packing::restarts_max, "feasible_optimize; 8")},
+       {"hop_scale", schema::number(0, packing::hop_scale_max, "basin_hopping: deviation of a hop; 0.1")},
+       {"temperature",
+        schema::number(0, packing::temperature_max, "basin_hopping: of its Metropolis rule; 1")},
+       {"population_size", schema::integer(packing::population_min, packing::population_max,
+                                           "differential_evolution: how many individuals; 675")},
+       {"device", schema::one_of(schema::devices)}}));
 }
 
 Result<Numbers> read_candidate(const std::string& pointer, const json::Value& value, std::uint32_t pieces) {
@@ -214,7 +197,7 @@ Result<Payload> read_payload(const json::Value& payload) {
   CALYX_TRY(const std::size_t operation, members.word("operation", operations));
   out.operation = static_cast<Operation>(operation);
   CALYX_CHECK(check_members(members, out.operation));
-  CALYX_TRY(const std::size_t device, members.word("device", devices));
+  CALYX_TRY(const std::size_t device, members.word("device", schema::devices));
   out.device = device == 1   ? kernels::Preference::cpu
                : device == 2 ? kernels::Preference::cuda
                              : kernels::Preference::none;
@@ -428,7 +411,7 @@ RecipeDefinition packing_recipe() {
           .summary =
               "Unit semicircles in the smallest circle: is a packing valid, how large is it, and is "
               "there a smaller one?",
-          .payload_schema = packing_schema(),
+          .payload_schema = payload_schema(),
           .operations = std::move(names),
           .artifact_inputs = {"candidate_ref", "candidates_ref"},
           .check = [](const json::Value& payload) -> Result<Done> {

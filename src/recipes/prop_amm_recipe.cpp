@@ -4,6 +4,7 @@
 #include <calyx/prop_amm.hpp>
 
 #include "recipes/recipes.hpp"
+#include "recipes/schema.hpp"
 
 namespace calyx::recipes {
 namespace {
@@ -26,7 +27,6 @@ enum class Operation : std::uint8_t {
 constexpr std::array<std::string_view, 8> operations = {"eval",          "eval_chunk",     "validate",
                                                         "validate_full", "bpf_eval",       "bpf_eval_chunk",
                                                         "build",         "concavity_check"};
-constexpr std::array<std::string_view, 3> devices = {"auto", "cpu", "cuda"};
 
 constexpr std::size_t source_bytes_max = 256 * 1024;
 constexpr std::size_t object_bytes_max = 10 * 1024 * 1024;  // an ELF file; a longer source is refused as one
@@ -41,47 +41,24 @@ bool is_chunk(Operation operation) {
   return operation == Operation::eval_chunk || operation == Operation::bpf_eval_chunk;
 }
 
-json::Value schema() {
-  const auto integer = [](std::uint64_t least, std::uint64_t most, std::string_view what) {
-    return json::object({{"type", "integer"}, {"minimum", least}, {"maximum", most}, {"description", what}});
-  };
-  const auto seed = [](std::string_view what) {
-    return json::object({{"type", json::array({"integer", "string"})},
-                         {"description", std::string(what) + " below 2^64; a string above 2^53 - 1"}});
-  };
-  json::Array words;
-  for (const std::string_view operation : operations) words.emplace_back(operation);
-  return json::object(
-      {{"$schema", "https://json-schema.org/draft/2020-12/schema"},
-       {"type", "object"},
-       {"required", json::array({"operation"})},
-       {"additionalProperties", false},
-       {"properties",
-        json::object(
-            {{"operation", json::object({{"enum", std::move(words)}})},
-             {"rs_source_b64", json::object({{"type", "string"},
-                                             {"contentEncoding", "base64"},
-                                             {"description", "the strategy's lib.rs; or strategy_ref"}})},
-             {"strategy_ref",
-              json::object(
-                  {{"type", "string"},
-                   {"description",
-                    "an artifact that holds the strategy's lib.rs; for bpf_*, or an eBPF object (ELF)"}})},
-             {"seed_base", seed("the first seed,")},
-             {"start", seed("*_chunk: the chunk's first seed, counted from seed_base,")},
-             {"count", integer(1, prop_amm::count_max, "seeds; 1000 if left out")},
-             {"chunk_index", integer(0, prop_amm::count_max - 1, "*_chunk: which of chunk_count, from 0")},
-             {"chunk_count", integer(1, prop_amm::count_max, "*_chunk: into how many total_count is cut")},
-             {"total_count", integer(1, prop_amm::count_max, "*_chunk: seeds of all chunks")},
-             {"steps", integer(1, prop_amm::steps_max, "of each simulation; 10000 if left out")},
-             {"strict_curves",
-              json::object(
-                  {{"type", "boolean"},
-                   {"description", "whether quotes without a proper shape end a simulation; true"}})},
-             {"per_seed",
-              json::object({{"type", "boolean"},
-                            {"description", "whether the result lists each seed's edge; false"}})},
-             {"device", json::object({{"enum", json::array({"auto", "cpu", "cuda"})}})}})}});
+json::Value payload_schema() {
+  return schema::payload(json::object(
+      {{"operation", schema::one_of(operations)},
+       {"rs_source_b64", json::object({{"type", "string"},
+                                       {"contentEncoding", "base64"},
+                                       {"description", "the strategy's lib.rs; or strategy_ref"}})},
+       {"strategy_ref",
+        schema::text("an artifact that holds the strategy's lib.rs; for bpf_*, or an eBPF object (ELF)")},
+       {"seed_base", schema::seed("the first seed,")},
+       {"start", schema::seed("*_chunk: the chunk's first seed, counted from seed_base,")},
+       {"count", schema::integer(1, prop_amm::count_max, "seeds; 1000 if left out")},
+       {"chunk_index", schema::integer(0, prop_amm::count_max - 1, "*_chunk: which of chunk_count, from 0")},
+       {"chunk_count", schema::integer(1, prop_amm::count_max, "*_chunk: into how many total_count is cut")},
+       {"total_count", schema::integer(1, prop_amm::count_max, "*_chunk: seeds of all chunks")},
+       {"steps", schema::integer(1, prop_amm::steps_max, "of each simulation; 10000 if left out")},
+       {"strict_curves", schema::flag("whether quotes without a proper shape end a simulation; true")},
+       {"per_seed", schema::flag("whether the result lists each seed's edge; false")},
+       {"device", schema::one_of(schema::devices)}}));
 }
 
 /// What a payload asks for, checked.
@@ -140,8 +117,8 @@ Result<Payload> read_payload(const json::Value& payload) {
   } else {
     CALYX_TRY(out.strategy_ref, members.text("strategy_ref"));
   }
-  CALYX_TRY(const std::size_t device, members.word("device", devices));
-  out.needs_cuda = devices[device] == "cuda";
+  CALYX_TRY(const std::size_t device, members.word("device", schema::devices));
+  out.needs_cuda = schema::devices[device] == "cuda";
 
   if (!runs_seeds(out.operation)) {
     for (const std::string_view name : {"seed_base", "count", "steps", "strict_curves", "per_seed"})
@@ -322,7 +299,7 @@ RecipeDefinition prop_amm_recipe() {
   std::vector<std::string> names(operations.begin(), operations.end());
   return {.name = "prop_amm",
           .summary = "A pricing strategy of the Prop AMM challenge: what does it earn, and is it one at all?",
-          .payload_schema = schema(),
+          .payload_schema = payload_schema(),
           .operations = std::move(names),
           .artifact_inputs = {"strategy_ref"},
           .check = check,

@@ -549,15 +549,8 @@ bool NativeStrategy::interpret(std::uint64_t& output_nano) {
 
 bool NativeStrategy::after_swap(const kernels::prop_amm::Trade& trade, unsigned char* storage) {
   if (program_.after_swap == Program::no_entry) return true;
-  unsigned char payload[trade_bytes + kernels::prop_amm::storage_bytes];
-  payload[0] = 2;
-  payload[1] = static_cast<unsigned char>(trade.side);
-  put(payload + 2, trade.input_nano);
-  put(payload + 10, trade.output_nano);
-  put(payload + 18, trade.reserve_x_nano);
-  put(payload + 26, trade.reserve_y_nano);
-  put(payload + 34, trade.step);
-  std::memcpy(payload + trade_bytes, storage, kernels::prop_amm::storage_bytes);
+  unsigned char payload[kernels::prop_amm::trade_bytes + kernels::prop_amm::storage_bytes];
+  kernels::prop_amm::put_trade(payload, trade, storage);
   const Memory memory{memory_.stack, payload, sizeof payload, storage, kernels::prop_amm::storage_bytes};
   outcome_ = native_ != nullptr ? native_->after_swap(program_, memory, fuel_)
                                 : kb::after_swap(program_, memory, fuel_);

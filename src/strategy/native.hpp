@@ -17,7 +17,6 @@
 
 #pragma once
 
-#include <bit>
 #include <cstdint>
 #include <cstring>
 #include <memory>
@@ -26,6 +25,7 @@
 
 #include "calyx_kernels/bytecode.hpp"
 #include "calyx_kernels/prop_amm.hpp"
+#include "calyx_kernels/prop_amm_payload.hpp"
 #include "calyx_kernels/prop_amm_program.hpp"
 #include "strategy/strategy.hpp"
 
@@ -34,8 +34,10 @@ namespace calyx::strategy {
 /// The lengths that code is made for, so that it need not check an index which it knows. A call with others
 /// is interpreted. Units: bytes.
 struct NativeLengths {
-  std::uint32_t quote = 25 + kernels::prop_amm::storage_bytes;  ///< Of the payload of `compute_swap`.
-  std::uint32_t trade = 42 + kernels::prop_amm::storage_bytes;  ///< Of that of `after_swap`.
+  std::uint32_t quote = kernels::prop_amm::quote_bytes +
+                        kernels::prop_amm::storage_bytes;  ///< Of the payload of `compute_swap`.
+  std::uint32_t trade =
+      kernels::prop_amm::trade_bytes + kernels::prop_amm::storage_bytes;  ///< Of that of `after_swap`.
   std::uint32_t storage =
       kernels::prop_amm::storage_bytes;  ///< Of what `after_swap` may change; 1,024 at most.
 };
@@ -143,10 +145,7 @@ class NativeStrategy {
 
   bool compute_swap(kernels::prop_amm::Side side, std::uint64_t input_nano, std::uint64_t reserve_x_nano,
                     std::uint64_t reserve_y_nano, const unsigned char*, std::uint64_t& output_nano) {
-    quote_[0] = static_cast<unsigned char>(side);
-    put(quote_ + 1, input_nano);
-    put(quote_ + 9, reserve_x_nano);
-    put(quote_ + 17, reserve_y_nano);
+    kernels::prop_amm::put_quote(quote_, side, input_nano, reserve_x_nano, reserve_y_nano);
     call_.fuel = fuel_;
     std::uint64_t value = 0;
     if (native_ == nullptr ||
@@ -170,18 +169,7 @@ class NativeStrategy {
  private:
   bool interpret(std::uint64_t& output_nano);
 
-  static constexpr std::uint32_t quote_bytes = 25;
-  static constexpr std::uint32_t trade_bytes = 42;
-
-  /// Little-endian, as the challenge lays its payloads out. In one store where it can be: what comes in
-  /// pieces cannot be loaded whole before all of them have left the processor.
-  static void put(unsigned char* to, std::uint64_t value) {
-    if constexpr (std::endian::native == std::endian::little) {
-      std::memcpy(to, &value, sizeof value);
-    } else {
-      for (std::uint32_t i = 0; i < 8; ++i) to[i] = static_cast<unsigned char>(value >> (8 * i));
-    }
-  }
+  static constexpr std::uint32_t quote_bytes = kernels::prop_amm::quote_bytes;
 
   kernels::bytecode::Program program_;
   const NativeCode* native_;

@@ -11,6 +11,7 @@
 #include "calyx_kernels/bytecode.hpp"
 #include "calyx_kernels/host_device.hpp"
 #include "calyx_kernels/prop_amm.hpp"
+#include "calyx_kernels/prop_amm_payload.hpp"
 
 namespace calyx::kernels::prop_amm {
 
@@ -35,10 +36,7 @@ class ProgramStrategy {
   CALYX_HD bool compute_swap(Side side, std::uint64_t input_nano, std::uint64_t reserve_x_nano,
                              std::uint64_t reserve_y_nano, const unsigned char*, std::uint64_t& output_nano) {
     // Behind the numbers lies the storage as the last trade left it, so no quote copies it.
-    quote_[0] = static_cast<unsigned char>(side);
-    put(quote_ + 1, input_nano);
-    put(quote_ + 9, reserve_x_nano);
-    put(quote_ + 17, reserve_y_nano);
+    put_quote(quote_, side, input_nano, reserve_x_nano, reserve_y_nano);
     const bytecode::Memory memory{stack_, quote_, sizeof quote_, nullptr, 0};
     outcome_ = bytecode::compute_swap(program_, memory, fuel_);
     output_nano = outcome_.value;
@@ -48,14 +46,7 @@ class ProgramStrategy {
   CALYX_HD bool after_swap(const Trade& trade, unsigned char* storage) {
     if (program_.after_swap == bytecode::Program::no_entry) return true;
     unsigned char payload[trade_bytes + storage_bytes];
-    payload[0] = 2;
-    payload[1] = static_cast<unsigned char>(trade.side);
-    put(payload + 2, trade.input_nano);
-    put(payload + 10, trade.output_nano);
-    put(payload + 18, trade.reserve_x_nano);
-    put(payload + 26, trade.reserve_y_nano);
-    put(payload + 34, trade.step);
-    for (std::uint32_t i = 0; i < storage_bytes; ++i) payload[trade_bytes + i] = storage[i];
+    put_trade(payload, trade, storage);
     const bytecode::Memory memory{stack_, payload, sizeof payload, storage, storage_bytes};
     outcome_ = bytecode::after_swap(program_, memory, fuel_);
     set_storage(storage);
@@ -67,14 +58,6 @@ class ProgramStrategy {
   CALYX_HD std::uint64_t executed() const { return outcome_.fuel_used; }
 
  private:
-  static constexpr std::uint32_t quote_bytes = 25;
-  static constexpr std::uint32_t trade_bytes = 42;
-
-  /// Little-endian, as the challenge lays its payloads out.
-  CALYX_HD static void put(unsigned char* to, std::uint64_t value) {
-    for (std::uint32_t i = 0; i < 8; ++i) to[i] = static_cast<unsigned char>(value >> (8 * i));
-  }
-
   bytecode::Program program_;
   std::uint64_t* stack_;
   std::uint64_t fuel_;

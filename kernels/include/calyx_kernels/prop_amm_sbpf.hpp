@@ -14,6 +14,7 @@
 
 #include "calyx_kernels/host_device.hpp"
 #include "calyx_kernels/prop_amm.hpp"
+#include "calyx_kernels/prop_amm_payload.hpp"
 #include "calyx_kernels/prop_amm_program.hpp"
 #include "calyx_kernels/sbpf.hpp"
 
@@ -47,7 +48,7 @@ class SbpfStrategy {
     std::memset(stack_, 0, std::size_t{program_.frames} * sbpf::frame_bytes);
     if (program_.heap_bytes != 0) std::memset(heap_, 0, program_.heap_bytes);
     std::memset(quote_, 0, sizeof quote_);
-    put(quote_ + 8, quote_bytes + storage_bytes);
+    put_word(quote_ + 8, quote_bytes + storage_bytes);
     outcome_ = {};
     faults_ = {};
   }
@@ -61,15 +62,12 @@ class SbpfStrategy {
                              std::uint64_t reserve_y_nano, const unsigned char* storage,
                              std::uint64_t& output_nano) {
     unsigned char* payload = quote_ + payload_at;
-    payload[0] = static_cast<unsigned char>(side);
-    put(payload + 1, input_nano);
-    put(payload + 9, reserve_x_nano);
-    put(payload + 17, reserve_y_nano);
+    put_quote(payload, side, input_nano, reserve_x_nano, reserve_y_nano);
     // Behind the numbers lies the storage as the last trade left it, so no quote copies it.
     outcome_ = sbpf::run(program_, {stack_, heap_, quote_, input_bytes, nullptr}, limit_);
     if (outcome_.input_written) {
       std::memset(quote_, 0, sizeof quote_);
-      put(quote_ + 8, quote_bytes + storage_bytes);
+      put_word(quote_ + 8, quote_bytes + storage_bytes);
       std::memcpy(quote_ + payload_at + quote_bytes, storage, storage_bytes);
     }
     output_nano = returned() ? program_.plain ? outcome_.value : outcome_.return_data : 0;
@@ -79,16 +77,9 @@ class SbpfStrategy {
   CALYX_HD bool after_swap(const Trade& trade, unsigned char* storage) {
     unsigned char input[input_bytes];
     std::memset(input, 0, sizeof input);
-    put(input + 8, trade_bytes + storage_bytes);
+    put_word(input + 8, trade_bytes + storage_bytes);
     unsigned char* payload = input + payload_at;
-    payload[0] = 2;
-    payload[1] = static_cast<unsigned char>(trade.side);
-    put(payload + 2, trade.input_nano);
-    put(payload + 10, trade.output_nano);
-    put(payload + 18, trade.reserve_x_nano);
-    put(payload + 26, trade.reserve_y_nano);
-    put(payload + 34, trade.step);
-    std::memcpy(payload + trade_bytes, storage, storage_bytes);
+    put_trade(payload, trade, storage);
     unsigned char written[storage_bytes];
     outcome_ = sbpf::run(program_, {stack_, heap_, input, input_bytes, written}, limit_);
     if (!returned() || !(program_.plain ? outcome_.input_written : outcome_.storage_set)) return true;
@@ -105,10 +96,6 @@ class SbpfStrategy {
 
  private:
   static constexpr std::uint32_t payload_at = 16;
-  static constexpr std::uint32_t quote_bytes = 25;
-  static constexpr std::uint32_t trade_bytes = 42;
-
-  CALYX_HD static void put(unsigned char* to, std::uint64_t value) { std::memcpy(to, &value, sizeof value); }
 
   CALYX_HD bool returned() {
     if (outcome_.ending == sbpf::Ending::returned) return true;
