@@ -189,9 +189,11 @@ typedef void (*calyx_drop)(void* ctx);
 
 /* Makes `function` what jobs of a name do in this engine's workers; a name that is taken is replaced, and
  * calls under way end as they began. `options_json` (at most 65536 bytes) is a JSON object: of a task
- * {"name"}; of a recipe {"name", "summary", "payload_schema", "operations": [...], "artifact_inputs": [...]},
- * of which all but the name may be left out, and whose schema is for its users to read: the function judges
- * the payload. A member that is wrong or that nobody knows is CALYX_INVALID, and calyx_last_error says where.
+ * {"name"}; of a recipe {"name", "summary", "payload_schema", "operations": [...], "artifact_inputs": [...],
+ * "class"}, of which all but the name may be left out. The schema is JSON Schema 2020-12 in the subset that
+ * calyx/core/schema.hpp lists: payloads are judged by it before money is held. The class is what is promised of
+ * a payload's result: "exact" (the same bytes everywhere), "bounded" or, if left out, "open".
+ * A member that is wrong or that nobody knows is CALYX_INVALID, and calyx_last_error says where.
  * `ctx` or NULL. Owns: ctx is calyx's from CALYX_OK on: `drop`, or NULL, gets it back when the name was
  * replaced or the engine has gone, and no call is left. On anything but CALYX_OK it stays the caller's, and
  * `drop` is not called. */

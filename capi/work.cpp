@@ -1,4 +1,6 @@
 // Functions of the host as tasks and recipes, the calls that are made of them, and workers.
+#include <algorithm>
+#include <calyx/core/field.hpp>
 #include <calyx/worker.hpp>
 #include <cstdint>
 #include <limits>
@@ -203,6 +205,14 @@ Result<RecipeDefinition> recipe_from(const json::Value& value) {
   if (const json::Value* schema = fields.find("payload_schema")) out.payload_schema = json::Value(*schema);
   read_texts(fields, "operations", out.operations);
   read_texts(fields, "artifact_inputs", out.artifact_inputs);
+  std::string result_class(word(out.result_class));
+  fields.read_optional("class", result_class);
+  const auto& words = recipe_class_words;
+  const auto found = std::find(words.begin(), words.end(), result_class);
+  if (found == words.end())
+    fields.fault(core::field_fault(Reason::field_value, "/class", "must be " + core::listed(words)));
+  else
+    out.result_class = static_cast<RecipeClass>(found - words.begin());
   CALYX_CHECK(fields.done());
   return out;
 }

@@ -92,6 +92,9 @@ struct Job {
   Money hold{}, cost{};
   JobFailure failure = JobFailure::none;
   std::string error{};  ///< In words; empty for a job that went well.
+  /// Of what its tasks are made from: its payload, or all members that make payloads, without `device` and
+  /// with the hashes of artifacts for their ids.
+  core::Digest input_hash{};
   /// Of the canonical JSON of `JobResults::result`; where tasks left artifacts, of {`artifacts`: [{`name`,
   /// `sha256`, `task`}], in the order of tasks and names, `result`}.
   std::optional<core::Digest> output_hash{};

@@ -47,6 +47,22 @@ struct ConsistencyProof {
   std::vector<core::Digest> path{};
 };
 
+/// What a receipt's job came to when it was computed again.
+struct ReceiptAudit {
+  ReceiptId receipt{};
+  JobId job{};
+  core::Digest input_hash{};   ///< Of what its tasks were made from, as receipt and job have it.
+  core::Digest output_hash{};  ///< As it was signed.
+  core::Digest recomputed{};   ///< Of what came out now.
+  std::uint64_t tasks = 0;     ///< Computed again: those that had come to a result.
+  /// The first task that came to something else than what is stored of it, which is where to look; absent
+  /// also where the stored results are not what was signed.
+  std::optional<std::uint64_t> first_difference{};
+  std::string error{};  ///< What that task, or the merge, failed with now; empty for another result.
+
+  bool reproduced() const noexcept { return output_hash == recomputed; }
+};
+
 /// Judges a receipt, given as its JWS text or as the JSON document that `GET /v1/receipts/{id}` serves,
 /// against `jwks`, a JSON Web Key Set. Needs no engine, no file and no network. Threads: any.
 CALYX_EXPORT ReceiptVerdict verify_receipt(std::string_view receipt, std::string_view jwks);

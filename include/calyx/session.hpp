@@ -323,6 +323,14 @@ class CALYX_EXPORT Session {
   Result<std::string> checkpoint();
   /// Re-sums, re-chains and re-verifies everything (operator). Fails: `anchor_malformed`.
   Result<AuditReport> audit(const Anchor& anchor = {}, AuditDepth depth = AuditDepth::covered);
+  /// Computes the job of a receipt again, from its recorded payload, on this thread, and compares what comes
+  /// out with the `output_hash` that was signed (operator). It takes what the job took; `stopped` is asked
+  /// between tasks and by those that run. Nothing is charged or kept.
+  ///
+  /// Fails: `receipt_unknown`; `not_reproducible` with `why` (`spend`: it is of no job; `work`: of a task or
+  /// a command; `class`: its recipe promises no exact result; `no_result`: the job came to none);
+  /// `recipe_unknown`; `corrupt` (the signature, or what was recorded); `stopped`.
+  Result<ReceiptAudit> audit_receipt(ReceiptId id, const std::function<bool()>& stopped = {});
   /// What users told the operators, oldest first (operator). Fails: `field_value`.
   Result<Listed<Feedback>> feedback(const Page& page = {});
   /// The market in numbers (operator).

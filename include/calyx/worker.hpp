@@ -5,6 +5,7 @@
 /// Start at `Engine::register_task` and `Worker::start`. No thread is started but a worker's.
 #pragma once
 
+#include <array>
 #include <calyx/jobs.hpp>
 #include <calyx/version.hpp>
 #include <functional>
@@ -40,14 +41,29 @@ struct TaskCall {
 /// Threads: those of all workers at once. It may call the engine.
 using TaskFunction = std::function<Result<core::json::Value>(const TaskCall& call)>;
 
+/// What a recipe promises of a payload's result.
+enum class RecipeClass : std::uint8_t {
+  open,     ///< Nothing: it may come out differently.
+  bounded,  ///< It is near the truth, within what the result says; a measurement is.
+  exact,    ///< The same bytes on every machine and device, so that a receipt can be computed again.
+};
+inline constexpr std::array<std::string_view, 3> recipe_class_words = {"open", "bounded", "exact"};
+constexpr std::string_view word(RecipeClass of) noexcept {
+  return recipe_class_words[static_cast<std::size_t>(of)];
+}
+
 /// A recipe: work that anybody can name, with a payload that is checked before money is held.
 struct RecipeDefinition {
   std::string name{};  ///< 1 to 128 bytes of 0x21-0x7E.
   std::string summary{};
-  core::json::Value payload_schema{};  ///< JSON Schema 2020-12 of the payload, as users read it.
+  /// JSON Schema 2020-12 of the payload, as users read it and as each payload is judged before money is held:
+  /// the subset of `core/schema.hpp`. Null: none.
+  core::json::Value payload_schema{};
   std::vector<std::string> operations{};
   std::vector<std::string> artifact_inputs{};
-  /// Judges a payload. Fails: `field_…` with pointers into the payload.
+  RecipeClass result_class = RecipeClass::open;
+  /// Judges a payload beyond its schema, before money is held, and each task's of a job that fans out. Fails:
+  /// `field_…` with pointers into the payload, which begin with `/payload`. Empty: the schema alone does.
   std::function<Result<Done>(const core::json::Value& payload)> check{};
   TaskFunction run{};
 };

@@ -70,6 +70,11 @@ inline Result<FoundJob> find_job(Market& market, store::MarketStore& store, cons
   return FoundJob{std::move(known), *std::move(state)};
 }
 
+/// Checks, reads and spells a submit that has all of its members. Fails: as `Session::submit_job`, before the
+/// gate.
+Result<services::PreparedJob> prepare_whole(Market& market, const Principal& principal,
+                                            const JobSubmit& asked);
+
 inline Job shown(const Reading& by, const FoundJob& found) {
   return services::view(by.tag, *found.known, found.state, [&](core::AccountNumber account) {
     return by.wallets[static_cast<std::size_t>(account - core::wallet_first)];

@@ -1,6 +1,7 @@
 #include "services/jobs.hpp"
 
 #include <calyx/core/preset.hpp>
+#include <calyx/core/schema.hpp>
 #include <calyx/session.hpp>
 #include <chrono>
 #include <unordered_set>
@@ -126,9 +127,10 @@ Result<bool> is_of_commands(Market& market, MarketStore& store, JobNumber number
   return false;
 }
 
-/// Checks, reads and spells a submit that has all of its members.
-Result<services::PreparedJob> prepare_whole(Market& market, const Principal& principal,
-                                            const JobSubmit& asked) {
+}  // namespace
+
+Result<services::PreparedJob> engine::prepare_whole(Market& market, const Principal& principal,
+                                                    const JobSubmit& asked) {
   std::vector<std::string> inputs;
   if (!asked.recipe.empty()) {
     const auto recipe = market.workshop().recipe(asked.recipe);
@@ -163,11 +165,13 @@ Result<services::PreparedJob> prepare_whole(Market& market, const Principal& pri
   return job;
 }
 
+namespace {
+
 /// The same before the gate is asked for, of any submit: one that does a job again is completed from that
 /// job, and gets what it takes over.
 Result<services::PreparedJob> prepare(Market& market, const Principal& principal, const JobSubmit& asked) {
   CALYX_TRY(const services::EarlierName name, services::earlier_name(asked.job));
-  if (name.field.empty()) return prepare_whole(market, principal, asked);
+  if (name.field.empty()) return engine::prepare_whole(market, principal, asked);
   // What has ended does not change any more, so it may be read before the gate is asked for.
   CALYX_TRY(const engine::Reading by, reading(market, principal));
   Result<FoundJob> found =
@@ -182,7 +186,7 @@ Result<services::PreparedJob> prepare(Market& market, const Principal& principal
   CALYX_TRY(const JobSubmit whole, market.history([&](MarketStore& store) {
     return services::completed_from(store, earlier, asked);
   }));
-  CALYX_TRY(services::PreparedJob job, prepare_whole(market, principal, whole));
+  CALYX_TRY(services::PreparedJob job, engine::prepare_whole(market, principal, whole));
   CALYX_TRY(job.taken, market.history([&](MarketStore& store) {
     return services::take_over(store, earlier, whole, job);
   }));
@@ -556,6 +560,21 @@ Result<Done> Engine::register_task(const std::string& name, TaskFunction run) {
 Result<Done> Engine::register_recipe(RecipeDefinition recipe) {
   CALYX_CHECK(services::check_key_text("/name", recipe.name, services::Empty::refused));
   if (!recipe.run) return services::field_error(Reason::field_missing, "/run", "is no function");
+  if (!recipe.payload_schema.is_null()) {
+    CALYX_CHECK(core::check_schema(recipe.payload_schema, "/payload_schema"));
+    recipe.check = [schema = recipe.payload_schema,
+                    check = std::move(recipe.check)](const json::Value& payload) -> Result<Done> {
+      CALYX_CHECK(core::check_by_schema(schema, payload, "/payload"));
+      return check ? check(payload) : Result<Done>(Done{});
+    };
+  }
+  // Of a job that fans out each task's payload is seen when it is made, and not before.
+  if (recipe.check)
+    recipe.run = [check = recipe.check,
+                  run = std::move(recipe.run)](const TaskCall& call) -> Result<json::Value> {
+      CALYX_CHECK(check(call.payload));
+      return run(call);
+    };
   market_->workshop().put_recipe(std::move(recipe));
   market_->workshop().knock();
   return Done{};

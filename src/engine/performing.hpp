@@ -22,6 +22,9 @@ Result<Done> do_chores(Market& market, const std::vector<services::JobNumber>& t
 /// over. Writes only where there is something to do.
 Result<Done> tend(Market& market, services::JobNumber number);
 
+/// Runs one task. Nothing of it passes but its outcome: what it throws is its failure.
+TaskOutcome run_one(const TaskFunction& run, const TaskCall& call);
+
 class Commands;
 
 /// Does on this thread, one lease after the other, what this process can do of any job, until `over` says so;

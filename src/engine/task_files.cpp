@@ -8,6 +8,7 @@
 #include <memory>
 
 #include "engine/artifacts.hpp"
+#include "json/reader.hpp"
 #include "services/artifact_refs.hpp"
 #include "services/artifacts.hpp"
 
@@ -52,12 +53,23 @@ Result<std::string> task_artifact(Market& market, core::AccountNumber payer, std
   return blob.read_at(0, static_cast<std::size_t>(blob.size()));
 }
 
-Result<Done> leave_file(const Market& market, std::string_view name, std::string_view bytes,
-                        services::TaskFiles& files) {
+Result<json::Value> task_artifact_json(Market& market, core::AccountNumber payer, std::string_view id,
+                                       std::size_t bytes_max) {
+  CALYX_TRY(const std::string text, task_artifact(market, payer, id, bytes_max));
+  return read_json(text, {.bytes = bytes_max});
+}
+
+Result<Done> check_left(std::string_view name, const services::TaskFiles& files) {
   CALYX_CHECK(services::check_name("/name", name, artifact_name_bytes_max));
   for (const store::ArtifactRow& kept : files.kept)
     if (kept.name == name)
       return services::field_error(Reason::field_value, "/name", "is the name of a file that is there");
+  return Done{};
+}
+
+Result<Done> leave_file(const Market& market, std::string_view name, std::string_view bytes,
+                        services::TaskFiles& files) {
+  CALYX_CHECK(check_left(name, files));
   CALYX_TRY(const artifacts::Store blobs, writable_blobs(market));
   const ArtifactSource source = [bytes](std::span<char> out) mutable -> Result<std::size_t> {
     const std::size_t now = bytes.copy(out.data(), out.size());

@@ -17,8 +17,15 @@ Result<std::vector<runner::Input>> task_inputs(Market& market, core::AccountNumb
 Result<std::string> task_artifact(Market& market, core::AccountNumber payer, std::string_view id,
                                   std::size_t bytes_max);
 
-/// Stores `bytes` as a file named `name` that a task leaves. Fails: `field_value` for a name that no artifact
-/// may bear, or one that was taken; as storing a blob.
+/// The JSON that it holds. Fails also: as reading JSON.
+Result<core::json::Value> task_artifact_json(Market& market, core::AccountNumber payer, std::string_view id,
+                                             std::size_t bytes_max);
+
+/// Whether a task that left `files` may leave one more, named `name`. Fails: `field_value` for a name that no
+/// artifact may bear, or one that was taken.
+Result<Done> check_left(std::string_view name, const services::TaskFiles& files);
+
+/// Stores `bytes` as a file named `name` that a task leaves. Fails: as `check_left`, and storing a blob.
 Result<Done> leave_file(const Market& market, std::string_view name, std::string_view bytes,
                         services::TaskFiles& files);
 

@@ -207,35 +207,6 @@ class Holding {
   std::shared_ptr<Reporter> reporter_;
 };
 
-/// Runs one task. Nothing of it passes but its outcome.
-TaskOutcome run_one(const TaskFunction& run, const TaskCall& call) {
-  TaskOutcome out;
-  const auto begun = steady_clock::now();
-  try {
-    Result<json::Value> result = run(call);
-    if (!result.ok()) {
-      out.failure = JobFailure::task_failed;
-      out.error = result.error().message;
-    } else if (!services::is_result(*result)) {
-      out.failure = JobFailure::result_invalid;
-      out.error = "the result has a NaN, an infinity or an integer beyond 2^53 - 1";
-    } else {
-      out.result = *std::move(result);
-    }
-  } catch (const std::bad_alloc&) {
-    out.failure = JobFailure::out_of_memory;
-    out.error = "no memory left";
-  } catch (const std::exception& thrown) {
-    out.failure = JobFailure::task_failed;
-    out.error = thrown.what();
-  } catch (...) {
-    out.failure = JobFailure::task_failed;
-    out.error = "it threw something that is no exception";
-  }
-  out.ran_ms = ms_since(begun);
-  return out;
-}
-
 /// The function of this process that does the tasks of `lease`; empty for a command, or when it was taken
 /// away.
 TaskFunction function_of(const Workshop& workshop, const Lease& lease) {
@@ -346,10 +317,10 @@ Result<bool> perform(Market& market, const WorkerOptions& options, const Stopped
             [&](std::string_view id, std::size_t bytes_max) {
               return task_artifact(market, known->row.account, id, bytes_max);
             },
-        .artifact_json = [&](std::string_view id, std::size_t bytes_max) -> Result<json::Value> {
-          CALYX_TRY(const std::string text, task_artifact(market, known->row.account, id, bytes_max));
-          return read_json(text, {.bytes = bytes_max});
-        },
+        .artifact_json =
+            [&](std::string_view id, std::size_t bytes_max) {
+              return task_artifact_json(market, known->row.account, id, bytes_max);
+            },
         .leave = [&](std::string_view name,
                      std::string_view bytes) { return leave_file(market, name, bytes, files); }};
     if (is_command) {
@@ -379,6 +350,34 @@ Result<bool> perform(Market& market, const WorkerOptions& options, const Stopped
 }
 
 }  // namespace
+
+TaskOutcome run_one(const TaskFunction& run, const TaskCall& call) {
+  TaskOutcome out;
+  const auto begun = steady_clock::now();
+  try {
+    Result<json::Value> result = run(call);
+    if (!result.ok()) {
+      out.failure = JobFailure::task_failed;
+      out.error = result.error().message;
+    } else if (!services::is_result(*result)) {
+      out.failure = JobFailure::result_invalid;
+      out.error = "the result has a NaN, an infinity or an integer beyond 2^53 - 1";
+    } else {
+      out.result = *std::move(result);
+    }
+  } catch (const std::bad_alloc&) {
+    out.failure = JobFailure::out_of_memory;
+    out.error = "no memory left";
+  } catch (const std::exception& thrown) {
+    out.failure = JobFailure::task_failed;
+    out.error = thrown.what();
+  } catch (...) {
+    out.failure = JobFailure::task_failed;
+    out.error = "it threw something that is no exception";
+  }
+  out.ran_ms = ms_since(begun);
+  return out;
+}
 
 Result<Done> perform_until(Market& market, Commands* commands, bool heartbeats, const Stopped& stopped,
                            const Stopped& enough, const std::function<bool()>& over,

@@ -414,6 +414,7 @@ RecipeDefinition packing_recipe() {
           .payload_schema = payload_schema(),
           .operations = std::move(names),
           .artifact_inputs = {"candidate_ref", "candidates_ref"},
+          .result_class = RecipeClass::exact,
           .check = [](const json::Value& payload) -> Result<Done> {
             CALYX_CHECK(read_payload(payload));
             return Done{};

@@ -302,6 +302,7 @@ RecipeDefinition prop_amm_recipe() {
           .payload_schema = payload_schema(),
           .operations = std::move(names),
           .artifact_inputs = {"strategy_ref"},
+          .result_class = RecipeClass::exact,
           .check = check,
           .run = run};
 }

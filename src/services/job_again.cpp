@@ -19,13 +19,6 @@ Error wrong(const Earlier& earlier, std::string_view says) {
                      "names job " + earlier.name.id.text() + ", " + std::string(says));
 }
 
-/// The request of the earlier job: its row keeps it, the memo of it does not.
-Result<json::Value> spec_of(store::MarketStore& store, const KnownJob& known) {
-  CALYX_TRY(const std::optional<store::JobRow> row, store.jobs().job(known.row.number));
-  if (!row) return fail(Reason::corrupt, "job " + std::to_string(known.row.number) + " is gone");
-  return read_own_json(row->spec, "a job's request");
-}
-
 bool is_sweep(const KnownJob& known) { return known.shape.type() == core::JobType::sweep; }
 
 /// Collects results in the order of their tasks.

@@ -217,6 +217,20 @@ Result<std::int64_t> jobs_worked_on_for(store::MarketStore& store, AccountNumber
 }
 
 Result<Merged> merge_job(store::MarketStore& store, const KnownJob& job, core::Merged* result) {
+  std::vector<LeftFile> files;
+  CALYX_CHECK(store.artifacts().of_job(job.row.number, 0, [&](const store::ArtifactRow& row) -> Result<bool> {
+    files.push_back({row.task, row.name, row.sha256});
+    return true;
+  }));
+  return merge_results(
+      store, job,
+      [&](const JobStore::EachResults& each) { return store.jobs().results_from(job.row.number, 0, each); },
+      files, result);
+}
+
+Result<Merged> merge_results(store::MarketStore& store, const KnownJob& job,
+                             const std::function<Result<Done>(const JobStore::EachResults&)>& rows,
+                             std::span<const LeftFile> files, core::Merged* result) {
   const JobNumber number = job.row.number;
   Items items(store, number);
   core::Merger merger(job.shape, std::ref(items));
@@ -229,7 +243,7 @@ Result<Merged> merge_job(store::MarketStore& store, const KnownJob& job, core::M
     fault = added.error().message;  // the results' own
     return Done{};
   };
-  CALYX_CHECK(store.jobs().results_from(number, 0, [&](const store::ResultsRow& row) -> Result<bool> {
+  CALYX_CHECK(rows([&](const store::ResultsRow& row) -> Result<bool> {
     CALYX_TRY(const json::Value values, read_own_json(row.body, "results"));
     if (values.array() == nullptr || values.array()->size() != row.count || row.first < next)
       return fail(Reason::corrupt, "the results of job " + std::to_string(number) + " from task " +
@@ -245,15 +259,16 @@ Result<Merged> merge_job(store::MarketStore& store, const KnownJob& job, core::M
   }
   // What failed or never ran is missing from the results, and the merge says what that means.
   core::Merged merged = std::move(merger).finish();
-  json::Array files;
-  CALYX_CHECK(store.artifacts().of_job(number, 0, [&](const store::ArtifactRow& row) -> Result<bool> {
-    files.push_back(
-        json::object({{"name", row.name}, {"sha256", core::hex(row.sha256)}, {"task", row.task}}));
-    return true;
-  }));
   // A job that leaves no files is hashed as it is served; else the files are part of what came out.
   json::Value whole = merged.result;
-  if (!files.empty()) whole = json::object({{"artifacts", std::move(files)}, {"result", std::move(whole)}});
+  if (!files.empty()) {
+    json::Array left;
+    left.reserve(files.size());
+    for (const LeftFile& file : files)
+      left.push_back(
+          json::object({{"name", file.name}, {"sha256", core::hex(file.sha256)}, {"task", file.task}}));
+    whole = json::object({{"artifacts", std::move(left)}, {"result", std::move(whole)}});
+  }
   out.output = crypto::Sha256{}(json::canonical(whole));
   if (result != nullptr) *result = std::move(merged);
   return out;

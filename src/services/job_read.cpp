@@ -63,6 +63,7 @@ Job view(std::uint32_t tag, const KnownJob& known, const JobState& state,
           .cost = state.charged,
           .failure = state.failure,
           .error = state.error,
+          .input_hash = known.row.input,
           .output_hash = state.output,
           .created_at = known.row.at};
   if (state.account != 0) out.wallet = wallet_of(state.account);

@@ -74,6 +74,17 @@ struct Merged {
 };
 /// Merges the results that `store` has of `job`, one after the other; `result` gets them, unless it is null.
 Result<Merged> merge_job(store::MarketStore& store, const KnownJob& job, core::Merged* result);
+/// A file that a task left, as far as a job's `output_hash` covers it.
+struct LeftFile {
+  std::uint64_t task = 0;
+  std::string name;
+  core::Digest sha256;
+};
+/// The same of results from elsewhere: `rows` calls back with each range of them, in the order of tasks, and
+/// `files` are in the order of tasks and names.
+Result<Merged> merge_results(store::MarketStore& store, const KnownJob& job,
+                             const std::function<Result<Done>(const store::JobStore::EachResults&)>& rows,
+                             std::span<const LeftFile> files, core::Merged* result);
 /// Ends a job whose tasks have all ended: settles, and lets what depends on it go on. Nothing for one that
 /// was ended meanwhile.
 Result<Done> end_job(Transaction& tx, JobNumber number, const Merged& merged);

@@ -69,6 +69,12 @@ Result<json::Value> Items::operator()(std::uint64_t item) {
   return segment_[item - first_];
 }
 
+Result<json::Value> spec_of(store::MarketStore& store, const KnownJob& known) {
+  CALYX_TRY(const std::optional<store::JobRow> row, store.jobs().job(known.row.number));
+  if (!row) return fail(Reason::corrupt, "job " + std::to_string(known.row.number) + " is gone");
+  return read_own_json(row->spec, "a job's request");
+}
+
 Result<std::shared_ptr<const LongList>> items_of(store::MarketStore& store, const KnownJob& known) {
   auto items = std::make_shared<LongList>();
   items->pointer = known.shape.items_pointer();

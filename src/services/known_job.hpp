@@ -51,6 +51,9 @@ class Items {
   std::uint64_t first_ = 0;
 };
 
+/// The request of a job, {"job","recipe"}: its row keeps it, the memo of it does not. Fails: `corrupt`.
+Result<core::json::Value> spec_of(store::MarketStore& store, const KnownJob& known);
+
 /// The explicit items of a job as they lie in the file; of none, an empty list. Fails: `corrupt` when a
 /// segment is missing.
 Result<std::shared_ptr<const LongList>> items_of(store::MarketStore& store, const KnownJob& known);

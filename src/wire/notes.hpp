@@ -116,8 +116,8 @@ inline constexpr std::string_view submit_recipe =
 inline constexpr std::string_view submitted = "job_id id status hold:flops estimate:object";
 inline constexpr std::string_view job =
     "job_id id status type work:object project revision:int wallet_id priority tags:texts depends_on:texts "
-    "progress:object hold:flops cost:flops error:object recommended_action output_hash receipt_id "
-    "receipt_ids:texts retry_of resume_from created_at started_at ended_at";
+    "progress:object hold:flops cost:flops error:object recommended_action input_hash output_hash "
+    "receipt_id receipt_ids:texts retry_of resume_from created_at started_at ended_at";
 inline constexpr std::string_view project =
     "name wallet_id remote_dir description created_at active_revision:int";
 inline constexpr std::string_view readiness =
@@ -208,6 +208,11 @@ inline constexpr Note notes[] = {
      "ledger:object output_hash payer_wallet settlement type v:int receipt_id flops_spent verified:bool jws"},
     {get, "/v1/receipts/{id}/proof", receipts, "Proof that a receipt is in the log", "", "",
      "leaf_index:int tree_size:int leaf_hash root_hash path:texts checkpoint"},
+    {post, "/v1/receipts/{id}/audit", books,
+     "Compute a receipt's job again, and compare with what was signed", "", "",
+     "receipt_id job_id reproduced:bool tasks:int input_hash output_hash recomputed_hash "
+     "first_difference:int "
+     "error"},
     {get, "/v1/audit", books, "Re-sum, re-chain and re-verify everything", "depth", "", audited},
     {post, "/v1/audit", books, "The same, against a receipt or a checkpoint that somebody kept", "",
      "anchor:any depth", audited},
@@ -301,7 +306,7 @@ inline constexpr Note notes[] = {
      "kept:int removed:int removed_bytes:int uploads_ended:int"},
     {get, "/api/v1/recipes", recipes, "List the recipes and their operations", "", "", "recipes:array"},
     {get, "/api/v1/recipes/{id}", recipes, "Read a recipe, by its name: the schema of its payload", "", "",
-     "name summary payload_schema:object operations:texts artifact_inputs:texts"},
+     "name summary class payload_schema:object operations:texts artifact_inputs:texts"},
     {post, "/api/v1/recipes/{id}/jobs", recipes, "Submit a recipe's job: a payload is all it needs", once,
      submit_recipe, submitted, 201},
     {get, "/api/v1/account/balance", account, "Balance, what is held, what is available", "wallet_id", "",

@@ -50,6 +50,7 @@ constexpr Route route_table[] = {
     {Method::get, "/v1/receipts/consistency", Access::key, get_consistency},
     {Method::get, "/v1/receipts/{id}", Access::key, get_receipt},
     {Method::get, "/v1/receipts/{id}/proof", Access::key, get_proof},
+    {Method::post, "/v1/receipts/{id}/audit", Access::operator_, audit_receipt},
     {Method::get, "/v1/audit", Access::operator_, audit},
     {Method::post, "/v1/audit", Access::operator_, audit_with_anchor},
     {Method::get, "/v1/export", Access::operator_, export_ledger},

@@ -160,6 +160,7 @@ Result<Response> get_receipt_keys(Call& call);
 Result<Response> verify_receipt(Call& call);
 
 // routes_books.cpp
+Result<Response> audit_receipt(Call& call);
 Result<Response> audit(Call& call);
 Result<Response> audit_with_anchor(Call& call);
 Result<Response> export_ledger(Call& call);

@@ -1,3 +1,5 @@
+#include <calyx/core/digest.hpp>
+
 #include "wire/fields.hpp"
 #include "wire/router.hpp"
 #include "wire/writers.hpp"
@@ -22,6 +24,24 @@ Result<Response> audit(Call& call) {
   CALYX_CHECK(query.done());
   CALYX_TRY(const AuditReport report, call.session->audit({}, depth));
   return json_response(200, json_text(report));
+}
+
+Result<Response> audit_receipt(Call& call) {
+  CALYX_TRY(const ReceiptId id, receipt_id(call));
+  CALYX_TRY(const ReceiptAudit audit, call.session->audit_receipt(id));
+  std::string body;
+  Members members(body);
+  members.id("receipt_id", audit.receipt)
+      .id("job_id", audit.job)
+      .boolean("reproduced", audit.reproduced())
+      .count("tasks", audit.tasks)
+      .text("input_hash", std::string_view(core::output_hash_text(audit.input_hash)))
+      .text("output_hash", std::string_view(core::output_hash_text(audit.output_hash)))
+      .text("recomputed_hash", std::string_view(core::output_hash_text(audit.recomputed)));
+  audit.first_difference ? members.count("first_difference", *audit.first_difference)
+                         : members.null("first_difference");
+  members.text_or_null("error", std::string_view(audit.error)).close();
+  return json_response(200, std::move(body));
 }
 
 Result<Response> audit_with_anchor(Call& call) {

@@ -249,6 +249,7 @@ void append_json(std::string& out, const Job& job) {
   members.money("hold", job.hold).money("cost", job.cost);
   append_failure(members, out, job.failure, job.error);
   members.text_or_null("recommended_action", recommended_action(job.failure));
+  members.text("input_hash", std::string_view(core::output_hash_text(job.input_hash)));
   if (job.output_hash)
     members.text("output_hash", std::string_view(core::output_hash_text(*job.output_hash)));
   else
@@ -430,6 +431,7 @@ Result<Response> list_recipes(Call& call) {
     Members members(out);
     members.text("name", std::string_view(recipe->name))
         .text("summary", std::string_view(recipe->summary))
+        .text("class", word(recipe->result_class))
         .begin("operations");
     append_texts(out, recipe->operations);
     members.close();
@@ -443,7 +445,9 @@ Result<Response> get_recipe(Call& call) {
     if (recipe->name != call.id) continue;
     std::string out;
     Members members(out);
-    members.text("name", std::string_view(recipe->name)).text("summary", std::string_view(recipe->summary));
+    members.text("name", std::string_view(recipe->name))
+        .text("summary", std::string_view(recipe->summary))
+        .text("class", word(recipe->result_class));
     append_value(members, out, "payload_schema", recipe->payload_schema);
     members.begin("operations");
     append_texts(out, recipe->operations);

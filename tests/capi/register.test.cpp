@@ -422,16 +422,22 @@ TEST_CASE("a recipe is listed with what was said of it, and does jobs") {
   };
   REQUIRE(calyx_register(yard.engine, CALYX_KIND_RECIPE,
                          R"({"name":"mirror","summary":"Gives back what it is given.",)"
-                         R"("payload_schema":{"type":"object"},"operations":["echo"],"artifact_inputs":[]})",
+                         R"("payload_schema":{"type":"object","required":["x"]},"operations":["echo"],)"
+                         R"("artifact_inputs":[],"class":"exact"})",
                          run, &host, nullptr) == CALYX_OK);
   const std::string listed = yard.get("/api/v1/recipes/mirror");
   CHECK(listed.find("Gives back what it is given.") != std::string::npos);
-  CHECK(listed.find(R"({"type":"object"})") != std::string::npos);
+  CHECK(listed.find(R"({"type":"object","required":["x"]})") != std::string::npos);
+  CHECK(listed.find(R"("class":"exact")") != std::string::npos);
   CHECK(listed.find(R"(["echo"])") != std::string::npos);
   yard.work();
   const Said said =
       ask(yard.engine, "POST", "/api/v1/recipes/mirror/jobs", yard.op, R"({"payload":{"x":1}})");
   REQUIRE_MESSAGE(said.http == 201, said.body);
+  const Said refused =
+      ask(yard.engine, "POST", "/api/v1/recipes/mirror/jobs", yard.op, R"({"payload":{"y":1}})");
+  CHECK(refused.http == 422);
+  CHECK(refused.body.find(R"("field":"/payload/x")") != std::string::npos);
   const std::string job = member(said.body, "job_id");
   CHECK(yard.end_of(job) == "completed");
   CHECK(yard.results(job).find(R"("result":{"x":1})") != std::string::npos);
@@ -460,6 +466,10 @@ TEST_CASE("a registration says what is wrong with it, and where") {
        "field_missing: options_json/name "},
       {"operations that are no texts", CALYX_KIND_RECIPE, R"({"name":"a","operations":[1]})", CALYX_INVALID,
        "field_type: options_json/operations"},
+      {"a schema with a word that would judge and does not", CALYX_KIND_RECIPE,
+       R"({"name":"a","payload_schema":{"pattern":"a"}})", CALYX_INVALID, "field_unknown: "},
+      {"a class that is none", CALYX_KIND_RECIPE, R"({"name":"a","class":"perfect"})", CALYX_INVALID,
+       "field_value: "},
       {"a member that nobody knows", CALYX_KIND_RECIPE, R"({"name":"a","sumary":"b"})", CALYX_INVALID,
        "field_unknown: options_json/sumary "},
       {"settlement", CALYX_KIND_SETTLEMENT, "{}", CALYX_UNSUPPORTED, "unsupported: "},

@@ -12,8 +12,8 @@ namespace {
 
 constexpr const char* job_members =
     "job_id id status type work project revision wallet_id priority tags depends_on progress hold cost error "
-    "recommended_action output_hash receipt_id receipt_ids retry_of resume_from created_at started_at "
-    "ended_at";
+    "recommended_action input_hash output_hash receipt_id receipt_ids retry_of resume_from created_at "
+    "started_at ended_at";
 
 // A price of a FLOPS a second, and somebody who can pay it.
 struct Yard {
@@ -618,6 +618,54 @@ TEST_CASE("workers of two host wallets are each paid, and the job names a receip
   }
   CHECK(yard.get("/v1/wallets/" + yard.alice.id + "/receipts?limit=1").at("next").find('+') !=
         std::string::npos);
+}
+
+TEST_CASE("a worker that made its result up is found out by whoever computes the receipt's job again") {
+  Yard yard;
+  std::string numbers = "0";
+  for (int i = 1; i < 45; ++i) numbers += "," + std::to_string(i);
+  const Answer submitted = yard.market.post(
+      "/api/v1/recipes/packing/jobs", yard.alice.key,
+      R"({"timeout_s":10,"payload":{"operation":"eval","device":"cpu","candidate":[)" + numbers + "]}}");
+  REQUIRE_MESSAGE(submitted.status == 201, submitted.body);
+  const Answer lease = yard.market.post("/api/v1/workers/lease", yard.market.op,
+                                        R"({"worker":"w","recipes":["packing"],"tasks_max":1})");
+  yard.market.pass_s(1);
+  CHECK(yard.report(lease.at("lease.lease_id"),
+                    R"({"status":"completed","result":{"raw":{"valid":true,"score":2.9}},"ran_ms":1000})")
+            .status == 200);
+  const Answer job = yard.of(submitted.at("job_id"));
+  const std::string receipt = "/v1/receipts/" + job.at("receipt_id");
+  CHECK(yard.get(receipt).at("verified") == "true");  // the host did sign for it
+  const Answer audit = yard.market.post(receipt + "/audit", yard.market.op, "");
+  REQUIRE_MESSAGE(audit.status == 200, audit.body);
+  CHECK(audit.members() ==
+        "receipt_id job_id reproduced tasks input_hash output_hash recomputed_hash first_difference error");
+  CHECK(audit.at("reproduced") == "false");
+  CHECK(audit.at("output_hash") == job.at("output_hash"));
+  CHECK(audit.at("recomputed_hash") != job.at("output_hash"));
+  CHECK(audit.at("input_hash") == job.at("input_hash"));
+  CHECK(audit.at("first_difference") == "0");
+  CHECK(audit.at("tasks") == "1");
+  CHECK(yard.get("/api/v1/recipes/packing").at("class") == "exact");
+  CHECK(yard.get("/api/v1/recipes").at("recipes.0.class") == "exact");
+
+  // A receipt of a plain spend is of nothing that could be computed.
+  CHECK(yard.market
+            .post("/v1/wallets/" + yard.alice.id + "/spend", yard.alice.key,
+                  R"({"job_id":"plain","amount":1,"gpu_type":"A100"})")
+            .status == 200);
+  const Owner host = yard.market.human("host");
+  const Answer earned = yard.market.post(
+      "/v1/wallets/" + host.id + "/earn", yard.market.op,
+      R"({"job_id":"plain","gross_amount":1,"gpu_model":"A100","duration_seconds":1,"output_hash":")" +
+          std::string(64, 'a') + "\"}");
+  REQUIRE_MESSAGE(earned.status == 200, earned.body);
+  const Answer refused =
+      yard.market.post("/v1/receipts/" + earned.at("receipt_id") + "/audit", yard.market.op, "");
+  CHECK(refused.status == 409);
+  CHECK(refused.at("error.code") == "not_reproducible");
+  CHECK(refused.at("error.details.why") == "spend");
 }
 
 TEST_CASE("CP-95: a heartbeat tells how far the task is that runs, and every reader of the job sees it") {

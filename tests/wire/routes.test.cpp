@@ -181,6 +181,7 @@ TEST_CASE("who may do what: principals against routes") {
       {"POST", "/v1/bulk", R"({"operations":[]})", {200, 200, 200, 200, 200, 401}},
       {"GET", receipt, "", {200, 200, 200, 200, 404, 401}},
       {"GET", receipt + "/proof", "", {200, 200, 200, 200, 404, 401}},
+      {"POST", receipt + "/audit", "", {409, 403, 403, 403, 403, 401}},
       {"GET", "/v1/receipts/checkpoint", "", {200, 200, 200, 200, 200, 401}},
       {"GET", "/v1/receipts/consistency?old_size=0&new_size=1", "", {200, 200, 200, 200, 200, 401}},
       {"GET", "/v1/receipts/keys", "", {200, 200, 200, 200, 200, 200}},

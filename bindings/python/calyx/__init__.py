@@ -59,12 +59,14 @@ from .market import (
     Granted,
     InclusionProof,
     Market,
+    ReceiptAudit,
     Response,
     Session,
     Stats,
     WaitlistApproved,
     WaitlistEntry,
     open,
+    recompute_receipt,
 )
 from .money import Amount, Flops
 from .projects import KvEntry, Project, ProjectDetails, ProjectFile, ProjectNews, ProjectStatus, Revision
@@ -139,6 +141,7 @@ __all__ = [
     "ProjectNews",
     "ProjectStatus",
     "Receipt",
+    "ReceiptAudit",
     "Recipe",
     "Refused",
     "Release",
@@ -168,6 +171,7 @@ __all__ = [
     "open",
     "plot",
     "recipes",
+    "recompute_receipt",
     "verify_receipt",
     "verify_webhook",
 ]

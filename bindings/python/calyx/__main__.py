@@ -14,7 +14,7 @@ from dataclasses import fields
 from datetime import datetime
 from pathlib import Path
 
-from . import Error, __version__, open as open_market, verify_receipt
+from . import Error, Receipt, ReceiptAudit, __version__, open as open_market, recompute_receipt, verify_receipt
 
 
 def _read(path: str) -> str:
@@ -39,10 +39,26 @@ def verify(arguments: argparse.Namespace) -> int:
     if isinstance(amount, dict) and isinstance(amount.get("gross"), str):
         said.insert(1, f"{amount['gross']} FLOPS")
     print(f"valid: {', '.join(said)}")
-    return 0
+    if arguments.job is None:
+        return 0
+    receipt = Receipt.load(_read(arguments.receipt), _read(arguments.jwks))
+    return _say_recomputed(recompute_receipt(receipt, json.loads(_read(arguments.job))))
+
+
+def _say_recomputed(audit: ReceiptAudit) -> int:
+    if audit:
+        print(f"reproduced: {audit.tasks} tasks came to {audit.recomputed_hash}")
+        return 0
+    where = "" if audit.first_difference is None else f"; task {audit.first_difference} differs first"
+    why = "" if audit.error is None else f": {audit.error}"
+    print(f"not reproduced: signed {audit.output_hash}, now {audit.recomputed_hash or 'nothing'}{where}{why}")
+    return 1
 
 
 def audit(arguments: argparse.Namespace) -> int:
+    if arguments.receipt is not None:
+        with open_market(arguments.market, read_only=True) as market:
+            return _say_recomputed(market.audit_receipt(arguments.receipt))
     anchor = None if arguments.anchor is None else _read(arguments.anchor)
     with open_market(arguments.market, read_only=True) as market:
         report = market.audit(anchor, deep=arguments.deep)
@@ -149,6 +165,9 @@ def parser() -> argparse.ArgumentParser:
     )
     one.add_argument("receipt", help="a file with the receipt's JSON document or its bare JWS; - reads from stdin")
     one.add_argument("--jwks", required=True, metavar="FILE", help="the issuer's JSON Web Key Set")
+    one.add_argument(
+        "--job", metavar="FILE", help="the job as it was submitted: compute it again and compare what comes out"
+    )
     one.set_defaults(run=verify)
 
     one = commands.add_parser(
@@ -158,6 +177,9 @@ def parser() -> argparse.ArgumentParser:
     )
     one.add_argument("market", help="the market file")
     one.add_argument("--anchor", metavar="FILE", help="a receipt or checkpoint that the market must agree with")
+    one.add_argument(
+        "--receipt", metavar="ID", help="instead, compute this receipt's job again and compare (rcpt_...)"
+    )
     one.add_argument("--deep", action="store_true", help="check every receipt's signature by itself")
     one.set_defaults(run=audit)
 
@@ -209,7 +231,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except BrokenPipeError:  # whoever reads has seen enough
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 2
-    except (Error, OSError, UnicodeDecodeError) as error:
+    except (Error, OSError, UnicodeDecodeError, json.JSONDecodeError) as error:
         print(f"calyx: {error}", file=sys.stderr)
         return 2
 

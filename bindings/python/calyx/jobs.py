@@ -123,6 +123,8 @@ class JobState:
     failure: str | None
     error: str | None
     recommended_action: str | None
+    #: Of what its tasks are made from.
+    input_hash: str
     output_hash: str | None
     #: The first of ``receipt_ids``, which are one for each host that was paid.
     receipt_id: str | None
@@ -212,6 +214,8 @@ class Recipe:
     payload_schema: Any
     operations: list[str]
     artifact_inputs: list[str]
+    #: What it promises of a payload's result: ``exact`` (the same bytes everywhere), ``bounded`` or ``open``.
+    result_class: str
 
 
 @dataclass(frozen=True)

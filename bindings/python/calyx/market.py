@@ -24,8 +24,8 @@ from typing import IO, Any, NoReturn, TypeVar, Union
 from . import _native
 from .artifacts import ArtifactsOfSession
 from .commands import Commands
-from .errors import Error, Invalid, Refused
-from .jobs import _SLICE_MS, JobsOfSession, Worker, task_function
+from .errors import Conflict, Error, Invalid, Refused
+from .jobs import _SLICE_MS, JobFailed, JobsOfSession, Worker, task_function
 from .money import Amount, Flops
 from .projects import ProjectsOfSession
 from .receipt import AnyReceipt, Receipt, Verdict, _json_text, _text_of
@@ -63,12 +63,14 @@ __all__ = [
     "Granted",
     "InclusionProof",
     "Market",
+    "ReceiptAudit",
     "Response",
     "Session",
     "Stats",
     "WaitlistApproved",
     "WaitlistEntry",
     "open",
+    "recompute_receipt",
 ]
 
 
@@ -121,6 +123,28 @@ class AuditReport:
 
     def __bool__(self) -> bool:
         return self.ok
+
+
+@dataclass(frozen=True)
+class ReceiptAudit:
+    """What a receipt's job came to when it was computed again. True in a condition when it came to the same."""
+
+    receipt_id: str
+    job_id: str
+    #: Whether ``recomputed_hash`` is the ``output_hash`` that was signed.
+    reproduced: bool
+    #: How many tasks were computed again: those that had come to a result.
+    tasks: int
+    input_hash: str
+    output_hash: str
+    recomputed_hash: str
+    #: The first task that came to something else than what is stored of it.
+    first_difference: int | None
+    #: What that task failed with now.
+    error: str | None
+
+    def __bool__(self) -> bool:
+        return self.reproduced
 
 
 @dataclass(frozen=True)
@@ -463,6 +487,16 @@ class Session(JobsOfSession, ArtifactsOfSession, ProjectsOfSession):
         """
         return AuditReport(**self._native.audit("" if anchor is None else _text_of(anchor), bool(deep)))
 
+    def audit_receipt(self, receipt: Receipt | str) -> ReceiptAudit:
+        """Computes the job of a receipt again, from its recorded payload and on this thread, and compares what comes
+        out with the ``output_hash`` that was signed (operator). It takes what the job took; nothing is charged.
+
+        Raises ``NotFound`` (``receipt_unknown``, ``recipe_unknown``); ``Conflict`` (``not_reproducible``: it is of no
+        job, of a task or a command, of a recipe that promises no exact result, or of a job that came to nothing);
+        ``Corrupt`` when what is recorded is not what was signed.
+        """
+        return ReceiptAudit(**self._native.audit_receipt(_id_in(receipt, "receipt")))
+
     def export(
         self, format: str, file: IO[str] | IO[bytes] | str | os.PathLike[str] | None = None
     ) -> Iterator[str] | None:
@@ -576,6 +610,43 @@ class Market(Session):
         Raises ``Invalid`` (``field_value``): a name is 1 to 128 bytes of 0x21-0x7E.
         """
         self._engine.register_task(text_in(name, "/name"), task_function(function))
+
+    def register_recipe(
+        self,
+        name: str,
+        function: Callable[..., Any],
+        *,
+        summary: str = "",
+        payload_schema: Mapping[str, Any] | bool | None = None,
+        operations: Sequence[str] = (),
+        artifact_inputs: Sequence[str] = (),
+        result_class: str = "open",
+        check: Callable[[Any], object] | None = None,
+    ) -> None:
+        """Makes ``function`` a recipe of this process: work that anybody can name, with a payload that is judged
+        before money is held; a name that is taken is replaced. It is called as :meth:`register_task` says.
+
+        ``payload_schema`` is JSON Schema 2020-12, of which ``type``, ``enum``, ``const``, ``properties``,
+        ``required``, ``additionalProperties``, ``items`` and the bounds of numbers, texts, lists and members judge;
+        other keywords that would judge are refused. ``check`` looks at what a schema cannot say, and raises
+        ``ValueError`` with what is wrong. ``result_class`` is what is promised of a payload's result: ``exact`` (the
+        same bytes everywhere, so :meth:`audit_receipt` computes a receipt's job again), ``bounded`` or ``open``.
+        ``artifact_inputs`` names the members of a payload that are ids of artifacts.
+
+        Raises ``Invalid`` (``field_value``, ``field_type``, ``field_unknown``).
+        """
+        if check is not None and not callable(check):
+            raise Invalid("field_type", f"takes a function, not {type(check).__name__}", {"field": "/check"})
+        self._engine.register_recipe(
+            text_in(name, "/name"),
+            task_function(function),
+            text_in(summary, "/summary"),
+            payload_schema,
+            [text_in(one, "/operations") for one in operations],
+            [text_in(one, "/artifact_inputs") for one in artifact_inputs],
+            text_in(result_class, "/result_class"),
+            check,
+        )
 
     def task(self, function: _TaskT) -> _TaskT:
         """:meth:`register_task` as a decorator, by the function's own name.
@@ -819,3 +890,53 @@ def _writer(file: IO[Any]) -> Callable[[bytes], object]:
         file.write(decode(piece))
 
     return write
+
+
+#: What of a submit decides its result: not who pays, how much, where it runs and whom it tells.
+_TERMS_OF_NO_RESULT = frozenset(
+    ("wallet_id", "max_cost", "max_budget", "requirements", "callback_url", "depends_on", "priority", "tags",
+     "deadline_s", "queue_ttl_s", "retry_of", "resume_from")
+)  # fmt: skip
+
+
+def recompute_receipt(receipt: Receipt, job: Mapping[str, Any]) -> ReceiptAudit:
+    """Computes a receipt's job again with no market at hand, from what was submitted: anybody who has both can.
+
+    ``job`` is the body of the submit, such as ``{"payload": {…}}``. The recipe is one of those that calyx brings
+    along, and the payload names no artifacts. It takes what the job took, on this thread. Whether the receipt is
+    good is another question: :attr:`Receipt.verified`.
+
+    Raises ``Conflict`` (``not_reproducible``) for a receipt of no recipe; ``NotFound`` (``recipe_unknown``);
+    ``Invalid`` (``content_mismatch`` where the receipt was signed over another job's input; as ``Market.submit``).
+    """
+    work = receipt.payload.get("work")
+    if not isinstance(work, dict) or work.get("kind") != "recipe":
+        raise Conflict("not_reproducible", "the receipt is of no recipe", {"why": "work"})
+    with open() as market:
+        promised = next((one.result_class for one in market.recipes() if one.name == work.get("name")), "exact")
+        if promised != "exact":
+            raise Conflict("not_reproducible", f"the recipe {work['name']} is {promised}", {"why": "class"})
+        terms = {name: value for name, value in job.items() if name not in _TERMS_OF_NO_RESULT}
+        submitted = market.submit(recipe=work.get("name"), **terms)
+        state = submitted.state()
+        if state.input_hash != work.get("input_hash"):
+            raise Invalid(
+                "content_mismatch",
+                f"the job's input is {state.input_hash}, the receipt was signed over {work.get('input_hash')}",
+                {"input_hash": state.input_hash},
+            )
+        with suppress(JobFailed):  # then it comes to nothing
+            submitted.wait()
+        state = submitted.state()
+        recomputed = state.output_hash or ""
+        return ReceiptAudit(
+            receipt_id=receipt.id,
+            job_id=str(receipt.payload.get("job_id", "")),
+            reproduced=recomputed == receipt.output_hash,
+            tasks=state.progress.completed,
+            input_hash=state.input_hash,
+            output_hash=receipt.output_hash,
+            recomputed_hash=recomputed,
+            first_difference=None,
+            error=state.error,
+        )

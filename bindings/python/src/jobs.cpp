@@ -7,6 +7,7 @@
 ///
 /// Threads: a worker's threads take the GIL for as long as a function runs, and for nothing else.
 #include <algorithm>
+#include <calyx/core/field.hpp>
 #include <cmath>
 #include <condition_variable>
 #include <optional>
@@ -163,6 +164,7 @@ py::object job_of(const calyx::Job& job) {
        {"failure", failure_of(job.failure)},
        {"error", text_or_none(job.error)},
        {"recommended_action", text_or_none(std::string(recommended_action(job.failure)))},
+       {"input_hash", out(core::output_hash_text(job.input_hash))},
        {"output_hash", job.output_hash ? out(core::output_hash_text(*job.output_hash)) : py::none()},
        {"receipt_id", maybe(job.receipt)},
        {"receipt_ids", list_of(job.receipts, [](const calyx::ReceiptId& id) { return out(id); })},
@@ -389,6 +391,23 @@ calyx::TaskFunction function_of(const py::function& function) {
   return [held = kept(function)](const calyx::TaskCall& call) { return run_python(held.get(), call); };
 }
 
+/// Judges a payload by the Python function `held`, which raises what is wrong with it.
+Result<calyx::Done> check_python(PyObject* held, const json::Value& payload) {
+  if (!interpreter_alive()) return fail(Reason::closed, "the interpreter is shutting down");
+  const py::gil_scoped_acquire gil;
+  const auto refused = [](std::string says) {
+    return fail(Reason::field_value, std::move(says), json::object({{"field", "/payload"}}));
+  };
+  try {
+    py::reinterpret_borrow<py::object>(held)(plain(payload));
+    return calyx::Done{};
+  } catch (const py::error_already_set& error) {
+    return refused(line_of(error));
+  } catch (const std::exception& thrown) {
+    return refused(thrown.what());
+  }
+}
+
 // ── a job on the caller's thread ──
 
 /// Does tasks on this thread until the job has ended, `until` has come, or a signal's handler has raised.
@@ -501,6 +520,42 @@ void register_task(const OpenPtr& open, Text name, const py::function& function)
   if (!done.ok()) throw Failure(done.error());
 }
 
+void register_recipe(const OpenPtr& open, Text name, const py::function& function, Text summary,
+                     const py::object& payload_schema, std::vector<std::string> operations,
+                     std::vector<std::string> artifact_inputs, Text result_class, const py::object& check) {
+  calyx::RecipeDefinition recipe{
+      .name = name,
+      .summary = summary,
+      .payload_schema = value_from(payload_schema, Numbers::finite, "/payload_schema", 0),
+      .operations = std::move(operations),
+      .artifact_inputs = std::move(artifact_inputs),
+      .run = function_of(function)};
+  const auto& words = calyx::recipe_class_words;
+  const auto word = std::find(words.begin(), words.end(), result_class);
+  if (word == words.end())
+    throw Failure(core::field_fault(Reason::field_value, "/result_class", "must be " + core::listed(words)));
+  recipe.result_class = static_cast<calyx::RecipeClass>(word - words.begin());
+  if (!check.is_none())
+    recipe.check = [held = kept(check.cast<py::function>())](const json::Value& payload) {
+      return check_python(held.get(), payload);
+    };
+  const Result<calyx::Done> done =
+      outside(open, [&](calyx::Engine& engine) { return engine.register_recipe(std::move(recipe)); });
+  if (!done.ok()) throw Failure(done.error());
+}
+
+py::object receipt_audit_of(const calyx::ReceiptAudit& audit) {
+  return record({{"receipt_id", out(audit.receipt)},
+                 {"job_id", out(audit.job)},
+                 {"reproduced", out(audit.reproduced())},
+                 {"tasks", out(audit.tasks)},
+                 {"input_hash", out(core::output_hash_text(audit.input_hash))},
+                 {"output_hash", out(core::output_hash_text(audit.output_hash))},
+                 {"recomputed_hash", out(core::output_hash_text(audit.recomputed))},
+                 {"first_difference", audit.first_difference ? out(*audit.first_difference) : py::none()},
+                 {"error", text_or_none(audit.error)}});
+}
+
 // ── streams ──
 
 py::object news_of(const calyx::JobNews& news) {
@@ -578,6 +633,9 @@ void add_jobs(py::module_& module, py::class_<Open, OpenPtr>& engines, py::class
           [](const Open& self) { return !self.workers.empty() && worker_tasks == 0; },
           "Whether workers do what this thread waits for.")
       .def("register_task", &register_task, arg("name"), arg("function"))
+      .def("register_recipe", &register_recipe, arg("name"), arg("function"), arg("summary"),
+           arg("payload_schema"), arg("operations"), arg("artifact_inputs"), arg("result_class"),
+           arg("check"))
       .def("start_worker", &start_worker, arg("name"), arg("threads"), arg("tasks_max"), arg("host"),
            arg("has"), arg("gpu_types"), arg("commands"));
 
@@ -738,6 +796,16 @@ void add_jobs(py::module_& module, py::class_<Open, OpenPtr>& engines, py::class
           },
           arg("job"), arg("most_ms"))
       .def(
+          "audit_receipt",
+          [](PySession& self, Text receipt) {
+            const auto id = receipt_id(receipt);
+            return receipt_audit_of(asked(self, [&](Session& session) {
+              const Calling here;
+              return session.audit_receipt(id, signal_came);
+            }));
+          },
+          arg("receipt"))
+      .def(
           "lease_tasks",
           [](const PySession& self, Text worker, MaybeText host, std::vector<std::string> tasks,
              std::vector<std::string> recipes, bool commands, std::vector<std::string> images,
@@ -794,7 +862,8 @@ void add_jobs(py::module_& module, py::class_<Open, OpenPtr>& engines, py::class
                          {"summary", out(recipe->summary)},
                          {"payload_schema", plain(recipe->payload_schema)},
                          {"operations", texts_of(recipe->operations)},
-                         {"artifact_inputs", texts_of(recipe->artifact_inputs)}});
+                         {"artifact_inputs", texts_of(recipe->artifact_inputs)},
+                         {"result_class", out(word(recipe->result_class))}});
         });
       });
 }

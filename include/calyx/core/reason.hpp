@@ -117,6 +117,7 @@ enum class Status : std::int32_t {
   X(project_exists, conflict, 409)        \
   X(project_not_ready, conflict, 409)     \
   X(kv_changed, conflict, 409)            \
+  X(not_reproducible, conflict, 409)      \
   X(escrow_expired, conflict, 410)        \
   X(approval_expired, conflict, 410)      \
   /* What must wait. */                   \
