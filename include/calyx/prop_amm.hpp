@@ -10,6 +10,7 @@
 #pragma once
 
 #include <calyx/core/result.hpp>
+#include <calyx/enclosure.hpp>
 #include <calyx/version.hpp>
 #include <cstdint>
 #include <functional>
@@ -80,19 +81,28 @@ struct Evaluation {
 enum class Checks : std::uint8_t {
   concavity,  ///< The shape of the curve at ten sizes a side, alone.
   fast,       ///< The first quotes, the shape, and 32 states that no market has had.
-  full,       ///< And 12 simulations of 2,000 steps.
+  full,       ///< And 12 simulations of 2,000 steps, and the same answers from rustc's build of the source.
 };
 
 /// The first fault that was found.
 struct Verdict {
   bool valid = true;
-  /// `zero_output`, `monotonicity`, `concavity`, `runtime_shape`, `step_limit` or `panic`; empty when valid.
+  /// `zero_output`, `monotonicity`, `concavity`, `runtime_shape`, `step_limit`, `panic` or `parity`; empty
+  /// when valid.
   std::string reason{};
   std::string message{};
   std::string side{};                ///< `buy` or `sell`, where the fault has one,
   std::optional<double> size{};      ///< in Y for a purchase, in X for a sale.
   std::uint32_t line = 0;            ///< Of the source, where a call did not return.
   std::optional<Evaluation> runs{};  ///< What the simulations of `full` came to, when it came to them.
+  /// Of `full`: whether the source as rustc builds it gave the bytecode's answers to 10,000 quotes and 1,000
+  /// changes of the storage: `passed`, `failed`, which alone is a fault, or `skipped`. Else empty.
+  std::string parity{};
+  /// Why `skipped`: `not_reached` (an earlier fault), `no_enclosure`, `no_rustc`, `rustc_failed` (it builds
+  /// nothing here), `source_refused` (by rustc), `not_answered` (the program did not end well), `timed_out`,
+  /// `libm` (answers differ, and hang on the C library's `exp` and the like).
+  std::string parity_reason{};
+  std::string parity_message{};  ///< That in words, which differ from host to host.
 };
 
 /// A strategy that was compiled.
@@ -116,8 +126,11 @@ class CALYX_EXPORT Strategy {
 
   /// Fails: `field_value` for what `Asked` does not take; `stopped`.
   Result<Evaluation> evaluate(const Asked& asked = {}) const;
-  /// `stopped` as in `Asked`. Fails: `stopped`; `unsupported` for an object.
-  Result<Verdict> validate(Checks checks, const std::function<bool()>& stopped = {}) const;
+  /// `stopped` as in `Asked`. `enclosed` is where rustc and what it makes are run: nothing of the source ever
+  /// runs in this process but its bytecode. Without it, as on a host without rustc, parity is skipped. Fails:
+  /// `stopped`; `unsupported` for an object.
+  Result<Verdict> validate(Checks checks, const std::function<bool()>& stopped = {},
+                           const RunEnclosed& enclosed = {}) const;
 
  private:
   struct Made;

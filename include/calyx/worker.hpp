@@ -6,6 +6,7 @@
 #pragma once
 
 #include <array>
+#include <calyx/enclosure.hpp>
 #include <calyx/jobs.hpp>
 #include <calyx/version.hpp>
 #include <functional>
@@ -34,6 +35,9 @@ struct TaskCall {
   /// Keeps `bytes` as an artifact that the task left, as a command leaves files. Once a name. Fails:
   /// `field_value`; as storing one. Empty without a market.
   std::function<Result<Done>(std::string_view name, std::string_view bytes)> leave{};
+  /// Runs a program of this machine for the task. Where the host lets no commands run, it fails:
+  /// `bare_host_refused`. Empty without a market.
+  RunEnclosed enclosed{};
 };
 
 /// Gives the task's result, which must be JSON with no integer beyond 2^53 - 1 and no NaN; or an error, whose

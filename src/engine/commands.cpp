@@ -136,8 +136,17 @@ Result<std::unique_ptr<Commands>> Commands::open(const CommandOptions& options, 
   wanted.writable = options.writable;
   CALYX_TRY(std::unique_ptr<runner::Runner> runner, runner::Runner::open(std::move(wanted)));
   CALYX_TRY(std::unique_ptr<Places> places, Places::find(options, *runner));
-  return std::unique_ptr<Commands>(
-      new Commands(std::move(runner), std::move(places), options.network, gpu_count));
+  return std::unique_ptr<Commands>(new Commands(std::move(runner), std::move(places), options, gpu_count));
+}
+
+Result<EnclosedEnd> Commands::run_enclosed(const EnclosedTask& task, const std::function<bool()>& stopped) {
+  {
+    const std::lock_guard lock(mutex_);
+    if (!run_enclosed_) {
+      CALYX_TRY(run_enclosed_, open_enclosure(enclosure_));
+    }
+  }
+  return run_enclosed_(task, stopped);
 }
 
 std::optional<TaskOutcome> Commands::run(const services::KnownJob& job, const PreparedFolder& source,

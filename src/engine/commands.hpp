@@ -41,6 +41,10 @@ class Commands {
 
   const Places& places() const noexcept { return *places_; }
 
+  /// Runs a program for a recipe, by a runner of its own that is opened when it is first asked for: commands
+  /// may read more. Fails: as `open_enclosure`, as `RunEnclosed`.
+  Result<EnclosedEnd> run_enclosed(const EnclosedTask& task, const std::function<bool()>& stopped);
+
   /// What is done with what a task left, once it is known how it went; may change that.
   using Left = std::function<void(const runner::Ended& ended, TaskOutcome& outcome)>;
   /// Runs the command of `job` on `payload` in the folder `source`, or in one of its own, with `inputs` to
@@ -51,13 +55,23 @@ class Commands {
                                  const TaskCall& call, const Left& left);
 
  private:
-  Commands(std::unique_ptr<runner::Runner> runner, std::unique_ptr<Places> places, bool network,
-           std::int64_t gpu_count)
-      : runner_(std::move(runner)), places_(std::move(places)), network_(network), devices_(gpu_count) {}
+  Commands(std::unique_ptr<runner::Runner> runner, std::unique_ptr<Places> places,
+           const CommandOptions& options, std::int64_t gpu_count)
+      : runner_(std::move(runner)),
+        places_(std::move(places)),
+        network_(options.network),
+        devices_(gpu_count),
+        enclosure_{.scratch = options.scratch,
+                   .helper = options.helper,
+                   .bubblewrap = options.bubblewrap,
+                   .allow_bare_host = options.allow_bare_host} {}
   std::unique_ptr<runner::Runner> runner_;
   std::unique_ptr<Places> places_;
   bool network_;
   Devices devices_;
+  const EnclosureOptions enclosure_;
+  std::mutex mutex_;          ///< Of what follows.
+  RunEnclosed run_enclosed_;  ///< Empty before it is first asked for.
 };
 
 }  // namespace calyx::engine

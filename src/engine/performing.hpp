@@ -27,6 +27,10 @@ TaskOutcome run_one(const TaskFunction& run, const TaskCall& call);
 
 class Commands;
 
+/// What recipes on callers' threads run other programs by, as `Options::commands` lets them: opened when it is
+/// first called. Owns: nothing; the market outlives it.
+RunEnclosed callers_enclosed(Market& market);
+
 /// Does on this thread, one lease after the other, what this process can do of any job, until `over` says so;
 /// calls `idle` where there is nothing to do. Where `stopped` says so the lease ends early: a task that has
 /// begun is let to its end, but for a command and a function that fails as it is asked to stop, which are

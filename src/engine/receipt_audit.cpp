@@ -169,7 +169,8 @@ class Recomputation {
                  CALYX_CHECK(engine::check_left(name, files));
                  files.kept.push_back({.name = std::string(name), .sha256 = crypto::Sha256{}(bytes)});
                  return Done{};
-               }});
+               },
+               .enclosed = engine::callers_enclosed(market_)});
     if (outcome.failure == JobFailure::none)
       for (store::ArtifactRow& file : files.kept) files_.push_back({task, std::move(file.name), file.sha256});
     return outcome;

@@ -232,6 +232,16 @@ void keep(const Market& market, const runner::Ended& ended, TaskOutcome& outcome
   outcome.result = {};
 }
 
+/// What recipes run other programs by: `commands` gives what runs this machine's, or null where none may.
+RunEnclosed enclosed_by(std::function<Result<Commands*>()> commands) {
+  return [commands = std::move(commands)](const EnclosedTask& task,
+                                          const std::function<bool()>& stopped) -> Result<EnclosedEnd> {
+    CALYX_TRY(Commands* const found, commands());
+    if (found == nullptr) return fail(Reason::bare_host_refused, "no commands run here");
+    return found->run_enclosed(task, stopped);
+  };
+}
+
 /// Runs a command's task in its project's folder, with what it reads, and its checkpoint where the job keeps
 /// any; `files` gets what it left.
 std::optional<TaskOutcome> run_command(Market& market, Commands& commands, const services::KnownJob& job,
@@ -263,7 +273,7 @@ std::optional<TaskOutcome> run_command(Market& market, Commands& commands, const
 }
 
 Result<bool> perform(Market& market, const WorkerOptions& options, const Stopped& stopped,
-                     const Stopped& enough, Commands* commands, Heart* heart) {
+                     const Stopped& enough, Commands* commands, const RunEnclosed& enclosed, Heart* heart) {
   const LeaseAsked asked{
       .worker = options.name,
       .host_wallet = options.host_wallet,
@@ -322,7 +332,8 @@ Result<bool> perform(Market& market, const WorkerOptions& options, const Stopped
               return task_artifact_json(market, known->row.account, id, bytes_max);
             },
         .leave = [&](std::string_view name,
-                     std::string_view bytes) { return leave_file(market, name, bytes, files); }};
+                     std::string_view bytes) { return leave_file(market, name, bytes, files); },
+        .enclosed = enclosed};
     if (is_command) {
       std::optional<TaskOutcome> outcome = run_command(market, *commands, *known, call, files);
       if (!outcome) break;  // it is given back, or nobody's any more
@@ -379,14 +390,20 @@ TaskOutcome run_one(const TaskFunction& run, const TaskCall& call) {
   return out;
 }
 
+RunEnclosed callers_enclosed(Market& market) {
+  return enclosed_by([&market] { return market.commands(); });
+}
+
 Result<Done> perform_until(Market& market, Commands* commands, bool heartbeats, const Stopped& stopped,
                            const Stopped& enough, const std::function<bool()>& over,
                            const std::function<Result<Done>()>& idle) {
   std::optional<Heart> heart;
   if (heartbeats) heart.emplace();
+  // A recipe may want a program of the host's where the job has no command.
+  const RunEnclosed enclosed = callers_enclosed(market);
   while (!over()) {
-    CALYX_TRY(const bool worked,
-              perform(market, {.name = "caller"}, stopped, enough, commands, heart ? &*heart : nullptr));
+    CALYX_TRY(const bool worked, perform(market, {.name = "caller"}, stopped, enough, commands, enclosed,
+                                         heart ? &*heart : nullptr));
     if (!worked) CALYX_CHECK(idle());
   }
   return Done{};
@@ -416,13 +433,14 @@ class Crew {
 
  private:
   void work() {
+    const RunEnclosed enclosed = engine::enclosed_by([this] { return Result(commands_.get()); });
     while (!stop_.load()) {
       const std::uint64_t heard = market_.workshop().heard();
       bool worked = false;
       try {
         const Result<bool> done = engine::perform(
             market_, options_, [this] { return stop_.load(); }, [] { return false; }, commands_.get(),
-            &*heart_);
+            enclosed, &*heart_);
         worked = done.ok() && *done;
       } catch (const std::bad_alloc&) {  // the next round may find some
       }

@@ -12,6 +12,7 @@
 
 #include "calyx_kernels/prop_amm_program.hpp"
 #include "calyx_kernels/prop_amm_sbpf.hpp"
+#include "recipes/prop_amm_parity.hpp"
 #include "strategy/curve.hpp"
 #include "strategy/elf.hpp"
 #include "strategy/native.hpp"
@@ -227,10 +228,20 @@ Verdict told(const strategy::CurveVerdict& found) {
   return out;
 }
 
+/// A verdict that comes before the comparison with rustc's build.
+Verdict not_compared(Checks checks, Verdict verdict) {
+  if (checks == Checks::full) {
+    verdict.parity = "skipped";
+    verdict.parity_reason = "not_reached";
+  }
+  return verdict;
+}
+
 }  // namespace
 
 struct Strategy::Made {
   Runnable runnable;
+  std::string source;  ///< Of an object none.
 };
 
 Strategy::Strategy(std::shared_ptr<const Made> made) : made_(std::move(made)) {}
@@ -245,6 +256,7 @@ Result<Strategy> Strategy::compile(std::string_view source) {
   }
   auto made = std::make_shared<Made>();
   made->runnable.compiled = std::get<strategy::Compiled>(std::move(compiled));
+  made->source = source;
   return Strategy(std::move(made));
 }
 
@@ -288,7 +300,8 @@ Result<Evaluation> Strategy::evaluate(const Asked& asked) const {
   return seeds.evaluation();
 }
 
-Result<Verdict> Strategy::validate(Checks checks, const std::function<bool()>& stopped) const {
+Result<Verdict> Strategy::validate(Checks checks, const std::function<bool()>& stopped,
+                                   const RunEnclosed& enclosed) const {
   const Runnable& runnable = made_->runnable;
   if (runnable.object) return fail(Reason::unsupported, "an object is not validated, a source is");
   std::vector<std::uint64_t> stack(runnable.compiled.stack_slots);
@@ -303,10 +316,10 @@ Result<Verdict> Strategy::validate(Checks checks, const std::function<bool()>& s
     out.reason = kind_of(program.outcome().ending);
     out.message = say(program.outcome().ending);
     out.line = runnable.compiled.line_at(program.outcome().at);
-    return out;
+    return not_compared(checks, std::move(out));
   }
   Verdict out = told(curve);
-  if (!out.valid || checks != Checks::full) return out;
+  if (!out.valid || checks != Checks::full) return not_compared(checks, std::move(out));
 
   Evaluation runs;
   double total = 0.0;
@@ -340,6 +353,20 @@ Result<Verdict> Strategy::validate(Checks checks, const std::function<bool()>& s
     runs.avg_edge = total / static_cast<double>(parity_count);
   }
   out.runs = std::move(runs);
+  if (!out.valid) return not_compared(checks, std::move(out));
+
+  CALYX_TRY(Parity parity,
+            compare_with_rustc(runnable.compiled, runnable.native(), made_->source, enclosed, stopped));
+  out.parity = parity.word;
+  out.parity_reason = parity.reason;
+  if (parity.word == "failed") {
+    out.valid = false;
+    out.reason = "parity";
+    out.message = std::move(parity.message);
+    out.line = parity.line;
+  } else {
+    out.parity_message = std::move(parity.message);
+  }
   return out;
 }
 

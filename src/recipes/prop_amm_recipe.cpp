@@ -28,6 +28,10 @@ constexpr std::array<std::string_view, 8> operations = {"eval",          "eval_c
                                                         "validate_full", "bpf_eval",       "bpf_eval_chunk",
                                                         "build",         "concavity_check"};
 
+/// The values of the member `parity`: what becomes of the comparison with rustc's build.
+enum class ParityWish : std::uint8_t { skip, automatic, require };
+constexpr std::array<std::string_view, 3> parity_wishes = {"skip", "auto", "require"};
+
 constexpr std::size_t source_bytes_max = 256 * 1024;
 constexpr std::size_t object_bytes_max = 10 * 1024 * 1024;  // an ELF file; a longer source is refused as one
 constexpr std::uint64_t per_seed_max = 100'000;
@@ -58,6 +62,13 @@ json::Value payload_schema() {
        {"steps", schema::integer(1, prop_amm::steps_max, "of each simulation; 10000 if left out")},
        {"strict_curves", schema::flag("whether quotes without a proper shape end a simulation; true")},
        {"per_seed", schema::flag("whether the result lists each seed's edge; false")},
+       {"parity",
+        json::object(
+            {{"enum", json::array({"skip", "auto", "require"})},
+             {"description",
+              "validate_full: whether rustc's build of the source is asked for the same answers. skip, "
+              "which holds if left out: it is not; auto: where the worker's host has rustc and runs "
+              "commands, so that hosts may differ in the result; require: it is, or the task fails"}})},
        {"device", schema::one_of(schema::devices)}}));
 }
 
@@ -69,6 +80,7 @@ struct Payload {
   prop_amm::Asked asked;
   bool per_seed = false;
   bool needs_cuda = false;
+  ParityWish parity = ParityWish::skip;
 };
 
 Result<bool> flag(const Members& members, std::string_view name, bool otherwise) {
@@ -100,7 +112,7 @@ Result<Payload> read_payload(const json::Value& payload) {
   CALYX_TRY(const Members members, Members::of(payload, "/payload", "this recipe's payload"));
   CALYX_CHECK(members.only({"operation", "rs_source_b64", "strategy_ref", "seed_base", "start", "count",
                             "chunk_index", "chunk_count", "total_count", "steps", "strict_curves", "per_seed",
-                            "device"}));
+                            "parity", "device"}));
   Payload out;
   CALYX_CHECK(members.need("operation"));
   CALYX_TRY(const std::size_t operation, members.word("operation", operations));
@@ -125,6 +137,10 @@ Result<Payload> read_payload(const json::Value& payload) {
       if (members.has(name))
         return field_fault(Reason::field_unknown, members.at(name), "is not a field of this operation");
   }
+  if (out.operation != Operation::validate_full && members.has("parity"))
+    return field_fault(Reason::field_unknown, members.at("parity"), "is a field of validate_full alone");
+  CALYX_TRY(const std::size_t parity, members.word("parity", parity_wishes));
+  out.parity = static_cast<ParityWish>(parity);
   if (!is_chunk(out.operation)) {
     for (const std::string_view name : {"start", "chunk_index", "chunk_count", "total_count"})
       if (members.has(name))
@@ -202,9 +218,30 @@ json::Value refused(const Error& error) {
                        {"column", *error.details.find("column")}});
 }
 
-Result<json::Value> validated(const prop_amm::Strategy& strategy, prop_amm::Checks checks,
+/// What `require` makes of a comparison that was skipped: a source that rustc refuses is not valid, and what
+/// this host cannot do another one may.
+Result<Done> require_parity(prop_amm::Verdict& verdict) {
+  if (verdict.parity != "skipped" || verdict.parity_reason == "not_reached") return Done{};
+  if (verdict.parity_reason != "source_refused")
+    return fail(Reason::unsupported, "parity is required, and was skipped: " + verdict.parity_message,
+                json::object({{"field", "/payload/parity"}, {"parity_reason", verdict.parity_reason}}));
+  verdict.valid = false;
+  verdict.reason = "parity";
+  verdict.message = std::move(verdict.parity_message);
+  return Done{};
+}
+
+Result<json::Value> validated(const prop_amm::Strategy& strategy, prop_amm::Checks checks, ParityWish wish,
                               const TaskCall& call) {
-  CALYX_TRY(const prop_amm::Verdict verdict, strategy.validate(checks, call.stopped));
+  CALYX_TRY(
+      prop_amm::Verdict verdict,
+      strategy.validate(checks, call.stopped, wish == ParityWish::skip ? RunEnclosed() : call.enclosed));
+  if (wish == ParityWish::skip && verdict.parity_reason == "no_enclosure")
+    verdict.parity_reason = "not_asked";
+  if (wish == ParityWish::require) CALYX_CHECK(require_parity(verdict));
+  // In words for a person, and no part of the result: it differs from host to host.
+  if (call.progress && !verdict.parity_message.empty())
+    call.progress(json::object({{"parity", verdict.parity}, {"message", verdict.parity_message}}));
   json::Object out;
   out.set("valid", verdict.valid);
   if (!verdict.valid) {
@@ -217,9 +254,8 @@ Result<json::Value> validated(const prop_amm::Strategy& strategy, prop_amm::Chec
   out.set("name", strategy.name());
   out.set("model_used", strategy.model_used());
   if (checks == prop_amm::Checks::full) {
-    // Two runtimes are compared there; here one bytecode is all there is, unless a second compiler is at
-    // hand.
-    out.set("parity", "skipped");
+    out.set("parity", verdict.parity);
+    if (!verdict.parity_reason.empty()) out.set("parity_reason", verdict.parity_reason);
     if (verdict.runs) {
       json::Array edges;
       for (const prop_amm::SeedEdge& edge : verdict.runs->edges) edges.push_back(shown(edge));
@@ -270,9 +306,10 @@ Result<json::Value> run(const TaskCall& call) {
                       payload.operation == Operation::concavity_check;
   if (!strategy.ok()) return judges ? Result<json::Value>(refused(strategy.error())) : strategy.error();
   switch (payload.operation) {
-    case Operation::validate: return validated(*strategy, prop_amm::Checks::fast, call);
-    case Operation::validate_full: return validated(*strategy, prop_amm::Checks::full, call);
-    case Operation::concavity_check: return validated(*strategy, prop_amm::Checks::concavity, call);
+    case Operation::validate: return validated(*strategy, prop_amm::Checks::fast, payload.parity, call);
+    case Operation::validate_full: return validated(*strategy, prop_amm::Checks::full, payload.parity, call);
+    case Operation::concavity_check:
+      return validated(*strategy, prop_amm::Checks::concavity, payload.parity, call);
     case Operation::build: return built(*strategy, call);
     default: return evaluated(*strategy, std::move(payload), call);
   }

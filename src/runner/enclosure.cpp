@@ -107,6 +107,7 @@ Words in_root(const Enclosure& enclosure, const Enclosed& enclosed) {
   if (task.gpus)
     for (const std::string& name : entries_of("/dev"))
       if (name.substr(0, 6) == "nvidia") add(words, {"--dev-bind", "/dev/" + name, "/dev/" + name});
+  for (const std::string& place : task.readable) add(words, {"--ro-bind", place, place});
   if (!task.source.empty()) add(words, {"--ro-bind", task.source, inside_project});
   if (!task.checkpoint_dir.empty()) add(words, {"--bind", task.checkpoint_dir, inside_checkpoint});
   add(words, {"--remount-ro", "/", "--chdir", task.source.empty() ? inside_task : begins_in(task), "--"});

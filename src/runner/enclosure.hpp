@@ -21,11 +21,13 @@ inline constexpr std::string_view inside_checkpoint = "/calyx/checkpoint";
 /// A container tool ends with this code where it could not do its own part.
 inline constexpr int container_tool_failed = 125;
 
-/// What of the host's environment container tools find their store and their daemon by.
+/// What of the host's environment its tools find what is theirs by: containers their store and their daemon,
+/// rustup its toolchains.
 inline constexpr const char* tool_variables[] = {
     "HOME",           "XDG_RUNTIME_DIR", "XDG_CONFIG_HOME",
     "DOCKER_HOST",    "DOCKER_CONFIG",   "DOCKER_CONTEXT",
-    "CONTAINER_HOST", "CONTAINERS_CONF", "CONTAINERS_STORAGE_CONF"};
+    "CONTAINER_HOST", "CONTAINERS_CONF", "CONTAINERS_STORAGE_CONF",
+    "RUSTUP_HOME",    "CARGO_HOME",      "RUSTUP_TOOLCHAIN"};
 
 /// A task with its folders, as the enclosed command is to find them.
 struct Enclosed {

@@ -69,6 +69,7 @@ Result<Done> check(const Task& task, const Options& options) {
     bytes += word.size() + 1;
   }
   for (const auto& [name, value] : task.environment) bytes += name.size() + value.size() + 2;
+  for (const std::string& place : task.readable) bytes += 3 * place.size() + 16;
   bytes += task.source.size() + task.checkpoint_dir.size() + 8 * (options.scratch.size() + 80);
   if (bytes > protocol::request_bytes_max)
     return fail(Reason::too_large, "command and environment have " + std::to_string(bytes) +
@@ -76,6 +77,8 @@ Result<Done> check(const Task& task, const Options& options) {
   for (const auto* folder : {&task.source, &task.checkpoint_dir})
     if (!folder->empty() && !absolute(*folder))
       return fail(Reason::field_value, "a task's folder is not absolute");
+  for (const std::string& place : task.readable)
+    if (!absolute(place)) return fail(Reason::field_value, "what a task reads is not absolute");
   if (task.gpus && task.gpus->find('\0') != std::string::npos)
     return fail(Reason::field_value, "the list of GPUs has a NUL");
   if (task.enclosure) CALYX_CHECK(check_enclosure(task, options.scratch));
@@ -446,6 +449,10 @@ std::string Runner::Inside::packet(const Task& task, const TaskFolder& folder) c
   if (!task.source.empty()) {
     words.add(task.source);
     request.readable = 1;
+  }
+  if (!request.trusted) {
+    for (const std::string& place : task.readable) words.add(place);
+    request.readable += static_cast<std::uint32_t>(task.readable.size());
   }
   for (const std::string& word : argv) words.add(word);
   request.arguments = static_cast<std::uint32_t>(argv.size());

@@ -71,7 +71,9 @@ struct Enclosure {
   Kind kind = Kind::docker;
   std::string program;  ///< Its command line tool, absolute.
   std::string image;    ///< With docker and podman: the image's name.
-  std::string root;     ///< With bubblewrap: a folder with a system's files, absolute.
+  /// With bubblewrap: a folder with a system's files, absolute; or empty, for what `Task::readable` names
+  /// alone.
+  std::string root;
 };
 
 struct Task {
@@ -80,6 +82,9 @@ struct Task {
   std::string payload = "{}";  ///< JSON text, which is written as it is.
   std::string source;          ///< A folder, absolute, to start in and read; or empty: one of its own.
   std::vector<Input> inputs;   ///< Copied into its folder before it starts, within `disk_mb`.
+  /// What it may read besides `Options::readable`, absolute and there: in a root of bubblewrap's, too, at the
+  /// same place. Not in containers.
+  std::vector<std::string> readable;
   std::string checkpoint_dir;  ///< A folder, absolute, to write as its user may; or empty.
   /// Variables beyond PATH, HOME, TMPDIR, LANG, TZ and the runner's own. PATH, LANG and TZ may be among them.
   std::vector<std::pair<std::string, std::string>> environment;

@@ -67,6 +67,26 @@ def test_a_verdict_says_what_is_wrong_and_where() -> None:
     assert refused.value.reason == "field_value"
 
 
+def test_a_second_compiler_agrees_or_is_said_to_be_missing(tmp_path: Path) -> None:
+    strategy = prop_amm.compile(source("cp66"))
+    assert strategy.validate().parity == ""
+    without = strategy.validate("full")
+    assert (without.parity, without.parity_reason) == ("skipped", "no_enclosure")
+    try:
+        found = strategy.validate("full", commands=calyx.Commands(allow_bare_host=True, scratch=str(tmp_path)))
+    except calyx.Error as refused:
+        pytest.skip(f"programs cannot be enclosed here: {refused}")
+    if found.parity_reason in ("no_rustc", "no_enclosure"):
+        pytest.skip(found.parity_message)
+    assert found.valid
+    assert (found.parity, found.parity_reason, found.parity_message) == ("passed", "", "")
+    assert found.runs == without.runs
+    nowhere = calyx.Commands(bubblewrap="none", scratch=str(tmp_path))
+    with pytest.raises(calyx.Refused) as refused_place:
+        strategy.validate("full", commands=nowhere)
+    assert refused_place.value.reason == "bare_host_refused"
+
+
 def test_a_call_that_fails_ends_all_and_is_told() -> None:
     strategy = prop_amm.compile(HEAD + "pub fn compute_swap(data: &[u8]) -> u64 {\n  data[2000] as u64\n}\n")
     found = strategy.evaluate(count=3, steps=10)

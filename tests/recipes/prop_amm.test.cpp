@@ -1,6 +1,7 @@
 // Strategies without a market: what the challenge's validation says of them, and evaluations on several
 // threads.
 #include <atomic>
+#include <calyx/enclosure.hpp>
 #include <calyx/prop_amm.hpp>
 
 #include "prop_amm_vectors.hpp"
@@ -275,4 +276,85 @@ TEST_CASE("prop_amm: an eBPF object earns what the challenge's own runtime said,
   CHECK(refused.reason() == Reason::strategy_refused);
   CHECK(*refused.error().details.find("code")->string() == "elf_malformed");
   CHECK(refused.error().details.find("at")->integer() != nullptr);
+}
+
+TEST_CASE("prop_amm: parity is skipped for a reason of its own, and failed by two answers alone") {
+  const Strategy made = strategy("cp30");
+  std::size_t asked = 0;
+  const auto judged = [&](Result<EnclosedEnd> ended) {
+    const RunEnclosed run = [&](const EnclosedTask& task, const std::function<bool()>&) {
+      ++asked;
+      CHECK(task.tool == "rustc");
+      CHECK(task.files.back().name == "asked");
+      // 25 bytes of each quote and its letter, and the storages that they see.
+      CHECK(task.files.back().bytes.size() > 10'000 * 26 + 100 * 1'025);
+      return ended;
+    };
+    return made.validate(Checks::full, {}, run).value();
+  };
+  struct Row {
+    const char* says;
+    Result<EnclosedEnd> ended;
+    std::string_view reason;
+  };
+  const auto exited = [](int code) { return EnclosedEnd{.how = "exited", .code = code, .err = "error: no"}; };
+  const Row rows[] = {
+      {"no compiler", fail(Reason::file_missing, "none", core::json::object({{"tool", "rustc"}})),
+       "no_rustc"},
+      {"no helper", fail(Reason::file_missing, "none"), "no_enclosure"},
+      {"no place", fail(Reason::bare_host_refused, "none"), "no_enclosure"},
+      {"no linker", exited(93), "rustc_failed"},
+      {"a compiler that cannot", exited(91), "rustc_failed"},
+      {"a source that it refuses", exited(92), "source_refused"},
+      {"a program that crashed", exited(94), "not_answered"},
+      {"a program that said nothing", exited(0), "not_answered"},
+      {"too slow", EnclosedEnd{.how = "timed_out"}, "timed_out"},
+      {"too large", EnclosedEnd{.how = "out_of_memory"}, "not_answered"},
+  };
+  for (const Row& row : rows) {
+    CAPTURE(row.says);
+    const prop_amm::Verdict verdict = judged(row.ended);
+    CHECK(verdict.valid);
+    CHECK(verdict.parity == "skipped");
+    CHECK(verdict.parity_reason == row.reason);
+    CHECK_FALSE(verdict.parity_message.empty());
+  }
+  EnclosedEnd zeros = exited(0);
+  zeros.out.assign(10'000 * 9, '\0');
+  const prop_amm::Verdict failed = judged(zeros);
+  CHECK_FALSE(failed.valid);
+  CHECK(failed.reason == "parity");
+  CHECK(failed.parity == "failed");
+  CHECK_MESSAGE(failed.message.starts_with("question "), failed.message);
+  CHECK_MESSAGE(failed.message.ends_with(" and by rustc 0"), failed.message);
+  CHECK(asked == std::size(rows) + 1);
+
+  const RunEnclosed stops = [](const EnclosedTask&, const std::function<bool()>&) -> Result<EnclosedEnd> {
+    return fail(Reason::stopped, "stopped");
+  };
+  CHECK(made.validate(Checks::full, {}, stops).reason() == Reason::stopped);
+  CHECK(made.validate(Checks::full).value().parity_reason == "no_enclosure");
+  CHECK(made.validate(Checks::fast).value().parity == "");
+  CHECK(strategy("bad_concave").validate(Checks::full, {}, stops).value().parity_reason == "not_reached");
+}
+
+TEST_CASE("prop_amm: answers that hang on the C library are no fault where they differ") {
+  const std::string head =
+      "let input = u64::from_le_bytes(data[1..9].try_into().unwrap());\n"
+      "let side = data[0] as usize;\n"
+      "let from = u64::from_le_bytes(data[17 - 8 * side..25 - 8 * side].try_into().unwrap());\n"
+      "let to = u64::from_le_bytes(data[9 + 8 * side..17 + 8 * side].try_into().unwrap());\n"
+      "let paid = (to as u128 * input as u128 / (from as u128 + input as u128 + 1)) as u64;\n";
+  const RunEnclosed zeros = [](const EnclosedTask&, const std::function<bool()>&) -> Result<EnclosedEnd> {
+    return EnclosedEnd{.how = "exited", .out = std::string(10'000 * 9, '\0')};
+  };
+  const auto verdict =
+      of_body(head + "let _ = (input as f64).ln();\npaid").validate(Checks::full, {}, zeros).value();
+  REQUIRE_MESSAGE(verdict.runs, verdict.message);
+  CHECK(verdict.valid);
+  CHECK(verdict.parity_reason == "libm");
+  CHECK(of_body(head + "let _ = (input as f64).sqrt();\npaid")
+            .validate(Checks::full, {}, zeros)
+            .value()
+            .reason == "parity");
 }

@@ -1,5 +1,6 @@
 /// \file
 /// Recipes for Python without a market: verdicts on packings, strategies of the Prop AMM challenge.
+#include <calyx/enclosure.hpp>
 #include <calyx/packing.hpp>
 #include <calyx/prop_amm.hpp>
 #include <cstring>
@@ -72,7 +73,10 @@ py::object verdict_of(const prop_amm::Verdict& verdict) {
                  {"side", out(verdict.side)},
                  {"size", number_or_none(verdict.size)},
                  {"line", out(std::uint64_t{verdict.line})},
-                 {"runs", verdict.runs ? evaluation_of(*verdict.runs) : py::object(py::none())}});
+                 {"runs", verdict.runs ? evaluation_of(*verdict.runs) : py::object(py::none())},
+                 {"parity", out(verdict.parity)},
+                 {"parity_reason", out(verdict.parity_reason)},
+                 {"parity_message", out(verdict.parity_message)}});
 }
 
 /// The numbers of `candidates`, where they lie: any buffer of doubles in C's order, of one axis or two.
@@ -161,11 +165,21 @@ void add_recipes(py::module_& module) {
           arg("threads"))
       .def(
           "validate",
-          [](const Strategy& self, Text checks) {
+          [](const Strategy& self, Text checks, const std::optional<py::dict>& commands) {
             const prop_amm::Checks asked = checks_of(checks);
-            return verdict_of(computed([&] { return self.validate(asked, until_a_signal()); }));
+            calyx::RunEnclosed enclosed;
+            if (commands) {
+              const calyx::CommandOptions given = commands_from(*commands);
+              enclosed = computed([&] {
+                return calyx::open_enclosure({.scratch = given.scratch,
+                                              .helper = given.helper,
+                                              .bubblewrap = given.bubblewrap,
+                                              .allow_bare_host = given.allow_bare_host});
+              });
+            }
+            return verdict_of(computed([&] { return self.validate(asked, until_a_signal(), enclosed); }));
           },
-          arg("checks"));
+          arg("checks"), arg("commands"));
 }
 
 }  // namespace calyx_python

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from .. import _native
+from ..commands import Commands
 
 __all__ = ["CallFailure", "Evaluation", "SeedEdge", "Strategy", "Verdict", "Violation", "compile"]
 
@@ -63,9 +64,11 @@ class Evaluation:
 class Verdict:
     """The first fault found, if ``valid`` is false: its ``reason``, and where it is.
 
-    ``reason`` is ``zero_output``, ``monotonicity``, ``concavity``, ``runtime_shape``, ``step_limit`` or ``panic``.
-    ``size`` is in Y for a purchase (``side`` is ``buy``) and in X for a sale. ``runs`` are the simulations of
-    ``full``, when it came to them.
+    ``reason`` is ``zero_output``, ``monotonicity``, ``concavity``, ``runtime_shape``, ``step_limit``, ``panic`` or
+    ``parity``. ``size`` is in Y for a purchase (``side`` is ``buy``) and in X for a sale. ``runs`` are the
+    simulations of ``full``, when it came to them. ``parity`` is of ``full``, too: whether the source as rustc builds
+    it gave the same answers, ``passed``, ``failed`` or ``skipped``, for ``parity_reason`` (``no_enclosure``,
+    ``no_rustc``, ``not_reached`` and so on); ``parity_message`` says that in words.
     """
 
     valid: bool
@@ -75,6 +78,9 @@ class Verdict:
     size: float | None
     line: int
     runs: Evaluation | None
+    parity: str
+    parity_reason: str
+    parity_message: str
 
 
 def _evaluation(found: dict[str, Any]) -> Evaluation:
@@ -137,12 +143,15 @@ class Strategy:
             )
         )
 
-    def validate(self, checks: str = "fast") -> Verdict:
+    def validate(self, checks: str = "fast", *, commands: Commands | None = None) -> Verdict:
         """Is it a pricing curve? ``checks`` is ``concavity``, ``fast`` or ``full``, each with all before it.
 
-        Raises :class:`calyx.Invalid` for another word.
+        ``commands`` says how programs of this machine may run: with it ``full`` has rustc build the source, where
+        there is one, and compares answers. What rustc gets and makes runs under bubblewrap, or with
+        ``allow_bare_host`` under Landlock alone, and never in this process. Raises :class:`calyx.Invalid` for
+        another word, and what :func:`calyx.open` raises for ``commands`` that cannot be had.
         """
-        found = self._native.validate(checks)
+        found = self._native.validate(checks, commands and commands._native())
         runs = found.pop("runs")
         return Verdict(runs=runs and _evaluation(runs), **found)
 
