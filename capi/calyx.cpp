@@ -186,30 +186,6 @@ Result<Done> answer(const std::shared_ptr<Engine>& engine, const Request& reques
   }
 }
 
-/// Letters on the way to a `calyx_text`, from malloc, with room found before there is anything to lose.
-class Letters {
- public:
-  explicit Letters(std::size_t room) : room_(room), data_(static_cast<char*>(std::malloc(room + 1))) {
-    if (data_ == nullptr) throw std::bad_alloc();
-  }
-  Letters(const Letters&) = delete;
-  Letters& operator=(const Letters&) = delete;
-  ~Letters() { std::free(data_); }
-
-  /// Whether `text` fits and was given to `out`.
-  bool give(std::string_view text, calyx_text& out) noexcept {
-    if (text.size() > room_) return false;
-    std::memcpy(data_, text.data(), text.size());
-    data_[text.size()] = '\0';
-    out = {std::exchange(data_, nullptr), text.size()};
-    return true;
-  }
-
- private:
-  std::size_t room_;
-  char* data_;
-};
-
 /// Wipes in a way that the compiler may not leave out for being followed by a free.
 void wipe(void* bytes, std::size_t size) noexcept {
   auto* at = static_cast<volatile unsigned char*>(bytes);

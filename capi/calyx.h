@@ -211,6 +211,16 @@ CALYX_API CALYX_CHECKED calyx_status calyx_call_progress(calyx_call* call, const
  * heard of within ten seconds, and sooner where progress is told. */
 CALYX_API CALYX_CHECKED calyx_status calyx_call_cancelled(calyx_call* call) CALYX_NOEXCEPT;
 
+/* The bytes that an attempt of this task kept last, this one or one before it; none where none did. Owns:
+ * *out, given back with calyx_text_free. CALYX_UNSUPPORTED: the market is in memory, and has no place. */
+CALYX_API CALYX_CHECKED calyx_status calyx_call_checkpoint(calyx_call* call, calyx_text* out) CALYX_NOEXCEPT;
+
+/* Keeps `size` bytes, at most 67108864, in the place of those kept before: durable, and whole or not at all.
+ * They go when the job has ended, and are no part of its result. `bytes` may be NULL when `size` is 0.
+ * CALYX_STOPPED: the job is over, or the task somebody else's. */
+CALYX_API CALYX_CHECKED calyx_status calyx_call_keep_checkpoint(calyx_call* call, const void* bytes,
+                                                                size_t size) CALYX_NOEXCEPT;
+
 /* Says the result or the error, of which the function's return value decides: at most 67108864 bytes, without
  * a NUL. A later reply replaces it. A result that is no JSON fails its task. */
 CALYX_API CALYX_CHECKED calyx_status calyx_call_reply(calyx_call* call, const char* text,

@@ -6,6 +6,7 @@
 #include <algorithm>
 #include <calyx/core/result.hpp>
 #include <cstddef>
+#include <cstdlib>
 #include <cstring>
 #include <exception>
 #include <new>
@@ -143,5 +144,29 @@ inline Result<std::string_view> text_at(const char* name, const char* letters, s
   if (!core::json::valid_utf8(text)) return fail(Reason::not_utf8, std::string(name) + " is no UTF-8");
   return text;
 }
+
+/// Letters on the way to a `calyx_text`, from malloc, with room found before there is anything to lose.
+class Letters {
+ public:
+  explicit Letters(std::size_t room) : room_(room), data_(static_cast<char*>(std::malloc(room + 1))) {
+    if (data_ == nullptr) throw std::bad_alloc();
+  }
+  Letters(const Letters&) = delete;
+  Letters& operator=(const Letters&) = delete;
+  ~Letters() { std::free(data_); }
+
+  /// Whether `text` fits and was given to `out`.
+  bool give(std::string_view text, calyx_text& out) noexcept {
+    if (text.size() > room_) return false;
+    std::memcpy(data_, text.data(), text.size());
+    data_[text.size()] = '\0';
+    out = {std::exchange(data_, nullptr), text.size()};
+    return true;
+  }
+
+ private:
+  std::size_t room_;
+  char* data_;
+};
 
 }  // namespace calyx::capi

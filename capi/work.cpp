@@ -26,7 +26,7 @@ using wire::Fields;
 constexpr std::size_t options_bytes_max = 65536;
 constexpr std::size_t progress_bytes_max = 65536;
 constexpr std::size_t reply_bytes_max = job_text_bytes_max;
-static_assert(reply_bytes_max == 67108864, "calyx.h says this number");
+static_assert(reply_bytes_max == 67108864 && checkpoint_bytes_max == 67108864, "calyx.h says this number");
 
 /// One call of a host's function. The function may hand its handle to threads, which may use it until it is
 /// over and are waited for then.
@@ -46,6 +46,18 @@ class HostCall {
     if (call_->stopped()) return fail(Reason::stopped, "it was cancelled, is late, or its worker stops");
     return Done{};
   }
+  Result<std::string> checkpoint() {
+    const std::shared_lock lock(mutex_);
+    CALYX_CHECK(stands());
+    if (!call_->checkpoint) return no_place();
+    return call_->checkpoint();
+  }
+  Result<Done> keep_checkpoint(std::string_view bytes) {
+    const std::shared_lock lock(mutex_);
+    CALYX_CHECK(stands());
+    if (!call_->keep_checkpoint) return no_place();
+    return call_->keep_checkpoint(bytes);
+  }
   Result<Done> reply(std::string_view text) {
     std::string kept(text);
     const std::lock_guard lock(mutex_);
@@ -61,6 +73,9 @@ class HostCall {
   }
 
  private:
+  static Error no_place() {
+    return fail(Reason::unsupported, "a receipt's job that is computed again keeps nothing");
+  }
   Result<Done> stands() const {
     if (call_ == nullptr) return fail(Reason::handle_invalid, "the call is over");
     return Done{};
@@ -282,6 +297,25 @@ Result<Done> progress(const calyx_call* handle, const char* text, std::size_t si
   });
 }
 
+Result<Done> checkpoint(const calyx_call* handle, calyx_text& out) {
+  return with_call(handle, [&](HostCall& call) -> Result<Done> {
+    CALYX_TRY(const std::string bytes, call.checkpoint());
+    Letters(bytes.size()).give(bytes, out);
+    return Done{};
+  });
+}
+
+Result<Done> keep_checkpoint(const calyx_call* handle, const void* bytes, std::size_t size) {
+  return with_call(handle, [&](HostCall& call) -> Result<Done> {
+    if (bytes == nullptr && size != 0) return fail(Reason::field_missing, "bytes is NULL");
+    if (size > checkpoint_bytes_max)
+      return fail(Reason::too_large, "bytes has " + std::to_string(size) + " bytes, at most " +
+                                         std::to_string(checkpoint_bytes_max));
+    return call.keep_checkpoint(size == 0 ? std::string_view()
+                                          : std::string_view(static_cast<const char*>(bytes), size));
+  });
+}
+
 Result<Done> reply(const calyx_call* handle, const char* text, std::size_t size) {
   return with_call(handle, [&](HostCall& call) -> Result<Done> {
     CALYX_TRY(const std::string_view said, text_at("reply", text, size, reply_bytes_max));
@@ -321,6 +355,14 @@ calyx_status calyx_call_progress(calyx_call* call, const char* json, size_t size
 
 calyx_status calyx_call_cancelled(calyx_call* call) noexcept {
   return guarded([&] { return with_call(call, [](HostCall& held) { return held.cancelled(); }); });
+}
+
+calyx_status calyx_call_checkpoint(calyx_call* call, calyx_text* out) noexcept {
+  return guarded([&] { return capi::checkpoint(call, *out); }, out);
+}
+
+calyx_status calyx_call_keep_checkpoint(calyx_call* call, const void* bytes, size_t size) noexcept {
+  return guarded([&] { return capi::keep_checkpoint(call, bytes, size); });
 }
 
 calyx_status calyx_call_reply(calyx_call* call, const char* text, size_t size) noexcept {

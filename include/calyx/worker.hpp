@@ -38,7 +38,16 @@ struct TaskCall {
   /// Runs a program of this machine for the task. Where the host lets no commands run, it fails:
   /// `bare_host_refused`. Empty without a market.
   RunEnclosed enclosed{};
+  /// The bytes that an attempt of this task kept last, this one or one before it; empty where none did.
+  /// Fails: `unsupported`: a market in memory has no place for them; `io_error`. Empty without a market.
+  std::function<Result<std::string>()> checkpoint{};
+  /// Keeps `bytes`, at most `checkpoint_bytes_max`, in the place of those kept before: durable, and whole or
+  /// not at all. They go when the job has ended, and are no part of what it came to. Fails: `too_large`;
+  /// `stopped`: the job is over, or the task somebody else's; `unsupported`; `disk_full`, `io_error`. Empty
+  /// without a market.
+  std::function<Result<Done>(std::string_view bytes)> keep_checkpoint{};
 };
+inline constexpr std::size_t checkpoint_bytes_max = std::size_t{64} << 20;
 
 /// Gives the task's result, which must be JSON with no integer beyond 2^53 - 1 and no NaN; or an error, whose
 /// message becomes the task's. What it throws is its task's failure, and nobody else's.

@@ -60,6 +60,52 @@ double wrapped(double angle) {
   return angle - 2.0 * math::pi * std::floor((angle + math::pi) / (2.0 * math::pi));
 }
 
+/// Two numbers that are worked on at once, to the bits that each would have alone. Descents work on rows of
+/// numbers that end in zeros, up to a multiple of four.
+using Two = double __attribute__((vector_size(16)));
+constexpr std::uint32_t row_max = (numbers_max + 1 + 3) / 4 * 4;
+
+Two two_at(const double* from) {
+  Two out;
+  std::memcpy(&out, from, sizeof out);
+  return out;
+}
+
+void put(Two two, double* to) { std::memcpy(to, &two, sizeof two); }
+
+/// Four sums side by side, always the same four: one alone would wait for itself.
+double product(const double* a, const double* b, std::uint32_t row) {
+  Two low{0.0, 0.0};
+  Two high{0.0, 0.0};
+  for (std::uint32_t i = 0; i < row; i += 4) {
+    low += two_at(a + i) * two_at(b + i);
+    high += two_at(a + i + 2) * two_at(b + i + 2);
+  }
+  const Two sums = low + high;
+  return sums[0] + sums[1];
+}
+
+/// Adds `factor * b` to `a`.
+void add(double* a, double factor, const double* b, std::uint32_t row) {
+  const Two both{factor, factor};
+  for (std::uint32_t i = 0; i < row; i += 2) put(two_at(a + i) + both * two_at(b + i), a + i);
+}
+
+/// Writes `a + factor * b`.
+void sum_of(const double* a, double factor, const double* b, double* out, std::uint32_t row) {
+  const Two both{factor, factor};
+  for (std::uint32_t i = 0; i < row; i += 2) put(two_at(a + i) + both * two_at(b + i), out + i);
+}
+
+/// The largest size of a number.
+double largest(const double* a, std::uint32_t row) {
+  double sizes[4] = {0.0, 0.0, 0.0, 0.0};
+  for (std::uint32_t i = 0; i < row; i += 4)
+    for (std::uint32_t lane = 0; lane < 4; ++lane)
+      sizes[lane] = std::max(sizes[lane], math::absolute(a[i + lane]));
+  return std::max(std::max(sizes[0], sizes[1]), std::max(sizes[2], sizes[3]));
+}
+
 double clipped(double value, double bound) { return std::min(std::max(value, -bound), bound); }
 
 /// The radius of a layout that is valid, or an infinity.
@@ -94,11 +140,15 @@ class Steps {
   SearchEnd run() {
     if (state_.phase == over) return static_cast<SearchEnd>(state_.ended);
     if (!evolves() || state_.phase == settles) settled_.set(state_.settled, count_);
+    std::uint64_t rested = state_.evaluations;
     while (state_.phase != over) {
       limit_ = settings_.evaluations_max;
       if (limit_ != 0 && state_.phase < closes) limit_ -= reserve_of(limit_);
       used_up_ = false;
       if (!step()) return SearchEnd::stopped;
+      if (watch_.rests == nullptr || state_.evaluations - rested < watch_.rest_every) continue;
+      rested = state_.evaluations;
+      watch_.rests(watch_.context);
     }
     return static_cast<SearchEnd>(state_.ended);
   }
@@ -174,62 +224,52 @@ class Steps {
     constexpr std::uint32_t memory = 5;
     constexpr double longest = 0.3;  // that any number goes in a step
     const std::uint32_t n = numbers_ + 1;
-    double steps[memory][numbers_max + 1], bends[memory][numbers_max + 1], scale[memory], part[memory];
-    double gradient[numbers_max + 1], next_gradient[numbers_max + 1], next[numbers_max + 1],
-        way[numbers_max + 1];
-    // Four sums side by side, always the same four: one alone would wait for itself.
-    const auto product = [n](const double* a, const double* b) {
-      double sum[4] = {0.0, 0.0, 0.0, 0.0};
-      std::uint32_t i = 0;
-      for (; i + 4 <= n; i += 4)
-        for (std::uint32_t lane = 0; lane < 4; ++lane) sum[lane] += a[i + lane] * b[i + lane];
-      for (; i < n; ++i) sum[i % 4] += a[i] * b[i];
-      return (sum[0] + sum[2]) + (sum[1] + sum[3]);
-    };
-    const auto largest = [n](const double* a) {
-      double size = 0.0;
-      for (std::uint32_t i = 0; i < n; ++i) size = std::max(size, math::absolute(a[i]));
-      return size;
-    };
+    const std::uint32_t row = (n + 3) / 4 * 4;
+    double steps[memory][row_max], bends[memory][row_max], scale[memory], bend[memory], part[memory];
+    double gradient[row_max] = {}, next_gradient[row_max] = {}, next[row_max] = {}, way[row_max];
+    double here[row_max] = {};  // x, and zeros
+    std::copy(x, x + n, here);
+    for (std::uint32_t at = 0; at < memory; ++at)
+      for (std::uint32_t i = n; i < row; ++i) steps[at][i] = bends[at][i] = 0.0;
     if (!spend()) return infinity;
     double value = energy(x, count_, stiffness, gradient, allowed);
     std::uint32_t held = 0;
     std::uint32_t head = 0;  // where the next pair goes
-    while (largest(gradient) >= end) {
-      std::copy(gradient, gradient + n, way);
+    while (largest(gradient, row) >= end) {
+      std::copy(gradient, gradient + row, way);
       for (std::uint32_t back = 1; back <= held; ++back) {
         const std::uint32_t at = (head + memory - back) % memory;
-        part[at] = product(steps[at], way) * scale[at];
-        for (std::uint32_t i = 0; i < n; ++i) way[i] -= part[at] * bends[at][i];
+        part[at] = product(steps[at], way, row) * scale[at];
+        add(way, -part[at], bends[at], row);
       }
       double first = 0.0;
       if (held == 0) {
-        first = std::min(0.1 / math::square_root(product(gradient, gradient)), 0.5 / stiffness);
+        first = std::min(0.1 / math::square_root(product(gradient, gradient, row)), 0.5 / stiffness);
       } else {
         const std::uint32_t at = (head + memory - 1) % memory;
-        first = 1.0 / (scale[at] * product(bends[at], bends[at]));
+        first = 1.0 / (scale[at] * bend[at]);
       }
-      for (std::uint32_t i = 0; i < n; ++i) way[i] *= first;
+      for (std::uint32_t i = 0; i < row; ++i) way[i] *= first;
       for (std::uint32_t back = held; back > 0; --back) {
         const std::uint32_t at = (head + memory - back) % memory;
-        const double rest = part[at] - product(bends[at], way) * scale[at];
-        for (std::uint32_t i = 0; i < n; ++i) way[i] += rest * steps[at][i];
+        const double rest = part[at] - product(bends[at], way, row) * scale[at];
+        add(way, rest, steps[at], row);
       }
-      if (!(product(gradient, way) > 0.0)) {
+      if (!(product(gradient, way, row) > 0.0)) {
         if (held == 0) break;
         held = 0;
         continue;
       }
-      const double size = largest(way);
+      const double size = largest(way, row);
       double length = size > longest ? longest / size : 1.0;
       bool taken = false;
       double next_value = 0.0;
       for (std::uint32_t trial = 0; trial < 20 && !taken; ++trial) {
         if (trial > 0) length *= 0.5;
-        for (std::uint32_t i = 0; i < n; ++i) next[i] = x[i] - length * way[i];
+        sum_of(here, -length, way, next, row);
         project(next, numbers_, outer_);
         double expected = 0.0;
-        for (std::uint32_t i = 0; i < n; ++i) expected += gradient[i] * (x[i] - next[i]);
+        for (std::uint32_t i = 0; i < n; ++i) expected += gradient[i] * (here[i] - next[i]);
         if (evaluations-- == 0 || !spend()) return value;
         next_value = energy(next, count_, stiffness, next_gradient, allowed);
         taken = expected > 0.0 && next_value <= value - 1e-4 * expected;
@@ -239,16 +279,16 @@ class Steps {
         held = 0;
         continue;
       }
-      for (std::uint32_t i = 0; i < n; ++i) {
-        steps[head][i] = next[i] - x[i];
-        bends[head][i] = next_gradient[i] - gradient[i];
-      }
-      const double curvature = product(steps[head], bends[head]);
+      sum_of(next, -1.0, here, steps[head], row);
+      sum_of(next_gradient, -1.0, gradient, bends[head], row);
+      const double curvature = product(steps[head], bends[head], row);
+      std::copy(next, next + row, here);
       std::copy(next, next + n, x);
-      std::copy(next_gradient, next_gradient + n, gradient);
+      std::copy(next_gradient, next_gradient + row, gradient);
       value = next_value;
       if (curvature > 1e-14) {
         scale[head] = 1.0 / curvature;
+        bend[head] = product(bends[head], bends[head], row);
         head = (head + 1) % memory;
         held = std::min(held + 1, memory);
       }

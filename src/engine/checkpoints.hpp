@@ -1,12 +1,15 @@
 /// \file
-/// What a command keeps between the attempts of its task: beside the market lies
-/// `<market>-checkpoints/<job>/<task>`, a folder that goes when the job has ended.
+/// What is kept between the attempts of a task: beside the market lies `<market>-checkpoints/<job>/<task>`, a
+/// folder that goes when the job has ended.
 ///
-/// A command writes a checkpoint under another name and renames it, as one may be killed at any time.
+/// A command has it for its own. It writes a checkpoint under another name and renames it, as one may be
+/// killed at any time. What a function or a recipe keeps is one file in it, written likewise.
 #pragma once
 
+#include <calyx/worker.hpp>
 #include <functional>
 #include <string>
+#include <string_view>
 
 #include "services/jobs.hpp"
 
@@ -37,6 +40,22 @@ class Checkpoint {
   std::string path_;
   int folder_;  ///< Whose lock says that the attempt runs; the system gives it up where a process ends.
 };
+
+/// The task that a function does, and which attempt of it.
+struct Attempt {
+  JobId job{};
+  std::uint64_t task = 0;
+  std::int64_t number = 1;
+};
+
+/// What a function kept of this task last; empty where there is nothing. Fails: `unsupported` of a market in
+/// memory; `io_error`; `too_large` of a file that `keep_state` did not write.
+Result<std::string> kept_state(const Market& market, const Attempt& attempt);
+
+/// Keeps `bytes` in its place, durably: whoever breaks this off leaves the old or the new. Attempts side by
+/// side, of which one was given up, do not mix theirs. Fails: `too_large`, `unsupported`, `disk_full`,
+/// `io_error`.
+Result<Done> keep_state(const Market& market, const Attempt& attempt, std::string_view bytes);
 
 /// Removes what the tasks of a job kept, if it has ended. What cannot be removed, or read, stays for the next
 /// time.

@@ -6,6 +6,7 @@
 #include <memory>
 #include <mutex>
 #include <thread>
+#include <utility>
 
 #include "engine/checkpoints.hpp"
 #include "engine/commands.hpp"
@@ -63,6 +64,9 @@ class Reporter {
   }
   void add(TaskOutcome outcome, services::TaskFiles files = {}) {
     const std::lock_guard lock(mutex_);
+    // How far one came that failed is all that there is of it.
+    if (outcome.failure != JobFailure::none && waiting_) tell(*std::exchange(waiting_, std::nullopt));
+    waiting_.reset();
     pending_.outcomes.push_back(std::move(outcome));
     files_.push_back(std::move(files));
     if (steady_clock::now() - reported_at_ >= report_every) send();
@@ -70,11 +74,13 @@ class Reporter {
   void progress(const json::Value& value) {
     constexpr std::chrono::milliseconds told_every(500);
     const std::lock_guard lock(mutex_);
-    if (value.object() == nullptr || steady_clock::now() - told_at_ < told_every) return;
-    told_at_ = steady_clock::now();
-    send();  // so that the task that it is about is the lease's first
-    if (done_.ok() && !lost_ && pending_.outcomes.empty())
-      take(report(market_, {.token = pending_.token, .progress = value}));
+    if (value.object() == nullptr) return;
+    if (steady_clock::now() - told_at_ < told_every) {
+      waiting_ = value;
+      return;
+    }
+    waiting_.reset();
+    tell(value);
   }
   /// Reports what has waited long enough, or that the worker lives, however long its task takes.
   void tend() {
@@ -105,6 +111,12 @@ class Reporter {
   }
 
  private:
+  void tell(const json::Value& progress) {
+    told_at_ = steady_clock::now();
+    send();  // so that the task that it is about is the lease's first
+    if (done_.ok() && !lost_ && pending_.outcomes.empty())
+      take(report(market_, {.token = pending_.token, .progress = progress}));
+  }
   void send() {
     if ((pending_.outcomes.empty() && !pending_.gives_back) || lost_) return;
     const Result<Reported> reported = report(market_, pending_, files_);
@@ -133,8 +145,9 @@ class Reporter {
   Report pending_;
   std::vector<services::TaskFiles> files_;  ///< Of its outcomes, one for one.
   steady_clock::time_point reported_at_ = steady_clock::now(), told_at_;
-  std::atomic<bool> lost_{false};  ///< Read by running tasks without the lock, which a report may hold.
-  std::optional<Error> unheard_;   ///< What a store that was busy said to the last report.
+  std::optional<json::Value> waiting_;  ///< The last progress of the task that runs, if it was not told yet.
+  std::atomic<bool> lost_{false};       ///< Read by running tasks without the lock, which a report may hold.
+  std::optional<Error> unheard_;        ///< What a store that was busy said to the last report.
   Result<Done> done_ = Done{};
 };
 
@@ -309,6 +322,7 @@ Result<bool> perform(Market& market, const WorkerOptions& options, const Stopped
   const TaskFunction run = function_of(market.workshop(), lease);
   const bool is_command = lease.work == word(services::WorkKind::command) && commands != nullptr;
   const std::int64_t timeout_ms = lease.timeout_s * 1'000;
+  bool kept_checkpoints = false;
   for (std::uint64_t i = 0; i < lease.count && holding->stands() && !stopped() && !enough(); ++i) {
     const auto begun = steady_clock::now();
     // A process has its timeout from the runner; a function is asked to stop, and cannot be made to.
@@ -316,6 +330,7 @@ Result<bool> perform(Market& market, const WorkerOptions& options, const Stopped
       return stopped() || holding.lost() || (!is_command && ms_since(begun) > timeout_ms);
     };
     services::TaskFiles files;
+    const Attempt attempt{.job = lease.job, .task = lease.first + i, .number = lease.attempt};
     const TaskCall call{
         .job = lease.job,
         .index = lease.first + i,
@@ -333,7 +348,13 @@ Result<bool> perform(Market& market, const WorkerOptions& options, const Stopped
             },
         .leave = [&](std::string_view name,
                      std::string_view bytes) { return leave_file(market, name, bytes, files); },
-        .enclosed = enclosed};
+        .enclosed = enclosed,
+        .checkpoint = [&] { return kept_state(market, attempt); },
+        .keep_checkpoint = [&](std::string_view bytes) -> Result<Done> {
+          if (holding.lost()) return fail(Reason::stopped, "the job is over, or the task is somebody else's");
+          kept_checkpoints = true;
+          return keep_state(market, attempt, bytes);
+        }};
     if (is_command) {
       std::optional<TaskOutcome> outcome = run_command(market, *commands, *known, call, files);
       if (!outcome) break;  // it is given back, or nobody's any more
@@ -355,7 +376,9 @@ Result<bool> perform(Market& market, const WorkerOptions& options, const Stopped
     holding->add(std::move(outcome), std::move(files));
   }
   const Result<Done> finished = holding->finish();
-  if (is_command && known->terms.checkpoints) drop_checkpoints(market, known->row.number);
+  // The job may have ended meanwhile, and what it kept been removed before the last was.
+  if (kept_checkpoints || (is_command && known->terms.checkpoints))
+    drop_checkpoints(market, known->row.number);
   CALYX_CHECK(finished);
   return true;
 }
@@ -483,8 +506,8 @@ Result<Worker> Worker::start(Engine& engine, WorkerOptions options) {
   std::unique_ptr<engine::Commands> commands;
   if (options.commands) {
     CALYX_TRY(commands, engine::Commands::open(*options.commands, options.has.gpu_count));
-    engine::sweep_checkpoints(market);  // of jobs that ended while nobody was there to see to it
   }
+  engine::sweep_checkpoints(market);  // of jobs that ended while nobody was there to see to it
   auto crew = std::make_unique<Crew>(market, std::move(options), std::move(commands));
   crew->start();
   return Worker(std::move(crew));

@@ -1,9 +1,11 @@
 #include <algorithm>
 #include <array>
 #include <calyx/core/field.hpp>
+#include <calyx/packing.hpp>
 #include <cmath>
 
 #include "calyx_kernels/backend.hpp"
+#include "calyx_kernels/packing_polygon.hpp"
 #include "calyx_kernels/packing_search.hpp"
 #include "recipes/recipes.hpp"
 #include "recipes/schema.hpp"
@@ -29,8 +31,7 @@ constexpr std::array<std::string_view, 5> operations = {"eval", "eval_batch", "f
 
 constexpr std::size_t candidates_max = 10'000;
 constexpr std::uint64_t evaluations_limit = 1'000'000'000'000;
-/// Evaluations between two reports of a search's progress: some hundredths of a second.
-constexpr std::uint64_t progress_every = 8'192;
+constexpr std::array<std::string_view, 2> areas_words = {"exact", "polygon"};
 
 using Numbers = std::vector<double>;
 
@@ -38,10 +39,11 @@ bool searches(Operation operation) {
   return operation != Operation::eval && operation != Operation::eval_batch;
 }
 
-packing::Method method_of(Operation operation) {
-  return operation == Operation::basin_hopping            ? packing::Method::basin_hopping
-         : operation == Operation::differential_evolution ? packing::Method::differential_evolution
-                                                          : packing::Method::feasible_optimize;
+calyx::packing::Method method_of(Operation operation) {
+  using calyx::packing::Method;
+  return operation == Operation::basin_hopping            ? Method::basin_hopping
+         : operation == Operation::differential_evolution ? Method::differential_evolution
+                                                          : Method::feasible_optimize;
 }
 
 json::Value payload_schema() {
@@ -63,6 +65,10 @@ json::Value payload_schema() {
        {"candidate_ref", schema::text("an artifact that holds candidate, as JSON")},
        {"candidates_ref", schema::text("an artifact that holds candidates, as JSON")},
        {"pieces", schema::integer(1, packing::pieces_max, "how many; 15 if left out")},
+       {"areas", json::object({{"enum", json::array({"exact", "polygon"})},
+                               {"description",
+                                "eval, eval_batch: which areas decide; polygon is the scorer's own way, "
+                                "4096 points an arc, on the CPU alone; exact"}})},
        {"seed", schema::seed("of a search; 0 if left out,")},
        {"penalty", schema::number(packing::penalty_min, packing::penalty_max,
                                   "of a search: what a unit of shared area costs; 100")},
@@ -129,7 +135,8 @@ struct Payload {
   std::uint32_t pieces = packing::pieces;
   bool refers = false;              ///< The candidates are in an artifact, and not here yet.
   std::vector<Numbers> candidates;  ///< Of a search at most one: its start.
-  packing::SearchSettings search;
+  calyx::packing::Areas areas = calyx::packing::Areas::exact;
+  calyx::packing::SearchOptions search;
 };
 
 /// An artifact may hold what a member would: its numbers as JSON.
@@ -141,8 +148,8 @@ std::string reference_to(std::string_view member) { return std::string(member) +
 /// The members that are an operation's own.
 Result<Done> check_members(const Members& members, Operation operation) {
   CALYX_CHECK(members.only({"operation", "candidate", "candidate_ref", "candidates", "candidates_ref",
-                            "pieces", "seed", "penalty", "max_iters", "max_evaluations", "n_restarts",
-                            "hop_scale", "temperature", "population_size", "device"}));
+                            "pieces", "areas", "seed", "penalty", "max_iters", "max_evaluations",
+                            "n_restarts", "hop_scale", "temperature", "population_size", "device"}));
   const auto only_with = [&](bool fits, std::string_view name, std::string_view whose) -> Result<Done> {
     if (fits || !members.has(name)) return Done{};
     return field_fault(Reason::field_unknown, members.at(name),
@@ -159,6 +166,7 @@ Result<Done> check_members(const Members& members, Operation operation) {
                          "does not go with " + std::string(name));
   for (const std::string_view name : {"seed", "penalty", "max_iters", "max_evaluations"})
     CALYX_CHECK(only_with(searches(operation), name, "searches"));
+  CALYX_CHECK(only_with(!searches(operation), "areas", "verdicts"));
   CALYX_CHECK(only_with(operation == Operation::feasible_optimize, "n_restarts", "feasible_optimize"));
   CALYX_CHECK(only_with(operation == Operation::basin_hopping, "hop_scale", "basin_hopping"));
   CALYX_CHECK(only_with(operation == Operation::basin_hopping, "temperature", "basin_hopping"));
@@ -166,24 +174,23 @@ Result<Done> check_members(const Members& members, Operation operation) {
                    "differential_evolution");
 }
 
-Result<packing::SearchSettings> read_search(const Members& members, Operation operation,
-                                            std::uint32_t pieces) {
-  packing::SearchSettings out;
+Result<calyx::packing::SearchOptions> read_search(const Members& members, Operation operation,
+                                                  std::uint32_t pieces) {
+  calyx::packing::SearchOptions out;
   out.method = method_of(operation);
-  out.count = pieces;
+  out.pieces = pieces;
   CALYX_TRY(out.seed, members.seed("seed"));
   CALYX_TRY(out.penalty,
             number_or(members, "penalty", packing::penalty_min, packing::penalty_max, out.penalty));
-  CALYX_TRY(out.iterations, members.count_or("max_iters", {1, packing::iterations_max},
-                                             packing::iterations_default(out.method)));
-  CALYX_TRY(out.evaluations_max, members.count_or("max_evaluations", {1, evaluations_limit}, 0));
+  CALYX_TRY(out.max_iters, members.count_or("max_iters", {1, packing::iterations_max}, 0));
+  CALYX_TRY(out.max_evaluations, members.count_or("max_evaluations", {1, evaluations_limit}, 0));
   CALYX_TRY(const std::uint64_t restarts,
-            members.count_or("n_restarts", {1, packing::restarts_max}, out.restarts));
-  out.restarts = static_cast<std::uint32_t>(restarts);
+            members.count_or("n_restarts", {1, packing::restarts_max}, out.n_restarts));
+  out.n_restarts = static_cast<std::uint32_t>(restarts);
   CALYX_TRY(const std::uint64_t population,
             members.count_or("population_size", {packing::population_min, packing::population_max},
-                             out.population));
-  out.population = static_cast<std::uint32_t>(population);
+                             out.population_size));
+  out.population_size = static_cast<std::uint32_t>(population);
   CALYX_TRY(out.hop_scale, number_or(members, "hop_scale", 0, packing::hop_scale_max, out.hop_scale));
   if (out.hop_scale == 0) return field_fault(Reason::field_value, members.at("hop_scale"), "must be above 0");
   CALYX_TRY(out.temperature, number_or(members, "temperature", 0, packing::temperature_max, out.temperature));
@@ -204,6 +211,8 @@ Result<Payload> read_payload(const json::Value& payload) {
   CALYX_TRY(const std::uint64_t pieces,
             members.count_or("pieces", {1, packing::pieces_max}, packing::pieces));
   out.pieces = static_cast<std::uint32_t>(pieces);
+  CALYX_TRY(const std::size_t areas, members.word("areas", areas_words));
+  if (areas == 1) out.areas = calyx::packing::Areas::polygon;
   for (const std::string_view name : by_reference)
     if (members.has(reference_to(name))) {
       CALYX_CHECK(members.text(reference_to(name)));
@@ -248,7 +257,7 @@ Judged judged(const packing::Verdict& verdict) {
   return out;
 }
 
-Judged judged(const double* numbers, std::uint32_t pieces) {
+Judged judged(const double* numbers, std::uint32_t pieces, calyx::packing::Areas areas) {
   packing::Layout layout;
   layout.set(numbers, pieces);
   Judged out{packing::valid(numbers, pieces),
@@ -256,10 +265,22 @@ Judged judged(const double* numbers, std::uint32_t pieces) {
              layout.overlap_total(),
              layout.overlap_max(),
              {}};
+  std::array<double, packing::pairs_max> shared{};
+  const bool polygons = areas == calyx::packing::Areas::polygon;
+  if (polygons) {
+    packing::polygon_areas(layout.all(), pieces, shared.data());
+    out.overlap_total = out.overlap_max = 0;
+  }
   for (std::uint32_t i = 0; i < pieces; ++i)
-    for (std::uint32_t j = i + 1; j < pieces; ++j)
-      if (layout.pair_area(i, j) > packing::overlap_area_max)
-        out.overlapping_pairs.push_back(json::array({i, j}));
+    for (std::uint32_t j = i + 1; j < pieces; ++j) {
+      const double area = polygons ? shared[packing::pair_index(i, j, pieces)] : layout.pair_area(i, j);
+      if (area > packing::overlap_area_max) out.overlapping_pairs.push_back(json::array({i, j}));
+      if (!polygons) continue;
+      out.overlap_total += area;
+      out.overlap_max = std::max(out.overlap_max, area);
+    }
+  if (polygons)
+    out.valid = out.overlapping_pairs.empty() && packing::contains(out.circle, layout.all(), pieces);
   return out;
 }
 
@@ -276,7 +297,7 @@ json::Value shown(Judged judged) {
 
 /// The verdicts on each candidate's numbers as they are and with the six decimals that are scored, in turn.
 Result<std::vector<Judged>> judge(const std::vector<Numbers>& candidates, std::uint32_t pieces,
-                                  const kernels::Backend& backend) {
+                                  calyx::packing::Areas areas, const kernels::Backend& backend) {
   std::vector<double> numbers;
   for (const Numbers& raw : candidates) {
     numbers.insert(numbers.end(), raw.begin(), raw.end());
@@ -284,8 +305,10 @@ Result<std::vector<Judged>> judge(const std::vector<Numbers>& candidates, std::u
   }
   const std::size_t count = 2 * candidates.size();
   std::vector<Judged> out;
-  if (pieces != packing::pieces) {
-    for (std::size_t i = 0; i < count; ++i) out.push_back(judged(numbers.data() + i * 3 * pieces, pieces));
+  out.reserve(count);
+  if (pieces != packing::pieces || areas == calyx::packing::Areas::polygon) {
+    for (std::size_t i = 0; i < count; ++i)
+      out.push_back(judged(numbers.data() + i * 3 * pieces, pieces, areas));
     return out;
   }
   std::vector<packing::Verdict> verdicts(count);
@@ -296,7 +319,7 @@ Result<std::vector<Judged>> judge(const std::vector<Numbers>& candidates, std::u
 }
 
 Result<json::Value> evaluated(const Payload& payload, const kernels::Backend& backend) {
-  CALYX_TRY(std::vector<Judged> verdicts, judge(payload.candidates, payload.pieces, backend));
+  CALYX_TRY(std::vector<Judged> verdicts, judge(payload.candidates, payload.pieces, payload.areas, backend));
   json::Array all;
   json::Value best;
   double best_score = 0;
@@ -317,54 +340,66 @@ json::Value finite_or_null(double number) {
   return std::isfinite(number) ? json::Value(number) : json::Value();
 }
 
-/// Tells the caller how far a search is, and the search whether to stop.
-struct Reporter {
-  const TaskCall* call;
-  std::uint64_t reported = 0;
+std::string_view word_of(calyx::packing::SearchEnd end) {
+  using calyx::packing::SearchEnd;
+  return end == SearchEnd::budget ? "budget" : end == SearchEnd::converged ? "converged" : "iterations";
+}
 
-  packing::Watch watch() { return {&Reporter::asked, this}; }
-  static bool asked(void* context, const packing::SearchProgress& progress) {
-    Reporter& self = *static_cast<Reporter*>(context);
-    if (self.call->progress && progress.evaluations - self.reported >= progress_every) {
-      self.reported = progress.evaluations;
-      self.call->progress(json::object({{"evaluations", progress.evaluations},
-                                        {"iterations", progress.iterations},
-                                        {"score", finite_or_null(progress.radius)}}));
+json::Value listed(std::span<const double> numbers) {
+  json::Array out;
+  out.reserve(numbers.size());
+  for (const double number : numbers) out.emplace_back(number);
+  return json::Value(std::move(out));
+}
+
+/// How far a search is, with the best that it has: it stays with the task, also where that is cancelled or
+/// runs out of time.
+json::Value shown(const calyx::packing::SearchProgress& progress) {
+  const bool any = std::isfinite(progress.objective);
+  return json::object({{"evaluations", progress.evaluations},
+                       {"iterations", progress.iterations},
+                       {"objective", finite_or_null(progress.objective)},
+                       {"score", finite_or_null(progress.score)},
+                       {"candidate", any ? listed(progress.candidate) : json::Value()}});
+}
+
+/// The search, from where an earlier attempt of the task left it.
+Result<calyx::packing::SearchResult> found_by(const Payload& payload, const TaskCall& call) {
+  calyx::packing::SearchCalls calls{.stopped = call.stopped};
+  if (call.progress)
+    calls.progress = [&](const calyx::packing::SearchProgress& progress) { call.progress(shown(progress)); };
+  // Without a place for checkpoints, or room there, a search is as good, until it is broken off.
+  if (call.keep_checkpoint)
+    calls.checkpoint = [&](std::string_view bytes) { static_cast<void>(call.keep_checkpoint(bytes)); };
+  std::span<const double> start;
+  if (!payload.candidates.empty()) start = payload.candidates[0];
+  if (call.checkpoint) {
+    const Result<std::string> kept = call.checkpoint();
+    if (kept.ok() && !kept->empty()) {
+      Result<calyx::packing::SearchResult> found =
+          calyx::packing::search(payload.search, start, calls, *kept);
+      if (found.ok()) return found;  // else it is damaged, or another version's
     }
-    return self.call->stopped && self.call->stopped();
   }
-};
-
-std::string_view word_of(packing::SearchEnd end) {
-  return end == packing::SearchEnd::budget      ? "budget"
-         : end == packing::SearchEnd::converged ? "converged"
-                                                : "iterations";
+  return calyx::packing::search(payload.search, start, calls);
 }
 
 /// A search's result says nothing that two runs of it would say differently.
 Result<json::Value> searched(const Payload& payload, const kernels::Backend& backend, const TaskCall& call) {
-  packing::Search search(payload.search, payload.candidates.empty() ? nullptr : payload.candidates[0].data());
-  Reporter reporter{&call};
-  const packing::SearchEnd end = search.run(reporter.watch());
-  if (end == packing::SearchEnd::stopped) return fail(Reason::stopped, "was asked to stop");
-  const packing::Found& found = search.found();
-  const bool valid = std::isfinite(found.radius);
-  Numbers candidate;
-  for (std::uint32_t i = 0; i < 3 * payload.pieces; ++i)
-    candidate.push_back(valid ? found.rounded[i] : packing::round6(found.numbers[i]));
-  CALYX_TRY(std::vector<Judged> verdicts, judge({candidate}, payload.pieces, backend));
-  json::Array numbers;
-  for (const double number : candidate) numbers.emplace_back(number);
+  CALYX_TRY(const calyx::packing::SearchResult found, found_by(payload, call));
+  if (found.end == calyx::packing::SearchEnd::stopped)
+    return fail(Reason::stopped, "was asked to stop; the task's progress has the best so far");
+  CALYX_TRY(std::vector<Judged> verdicts, judge({found.candidate}, payload.pieces, payload.areas, backend));
   return json::object({{"operation", operations[static_cast<std::size_t>(payload.operation)]},
                        {"pieces", payload.pieces},
                        {"seed", core::seed_value(payload.search.seed)},
                        {"penalty", payload.search.penalty},
-                       {"evaluations", search.progress().evaluations},
-                       {"iterations", search.progress().iterations},
-                       {"ended", word_of(end)},
+                       {"evaluations", found.evaluations},
+                       {"iterations", found.iterations},
+                       {"ended", word_of(found.end)},
                        {"objective", finite_or_null(found.objective)},
-                       {"score", finite_or_null(found.radius)},
-                       {"candidate", std::move(numbers)},
+                       {"score", finite_or_null(found.score)},
+                       {"candidate", listed(found.candidate)},
                        {"raw", shown(std::move(verdicts[0]))},
                        {"rounded", shown(std::move(verdicts[1]))}});
 }
@@ -394,7 +429,8 @@ Result<json::Value> run(const TaskCall& call) {
     CALYX_TRY(const json::Value whole, resolved(call));
     CALYX_TRY(payload, read_payload(whole));
   }
-  const bool on_cpu = searches(payload.operation) || payload.pieces != packing::pieces;
+  const bool on_cpu = searches(payload.operation) || payload.pieces != packing::pieces ||
+                      payload.areas == calyx::packing::Areas::polygon;
   const kernels::Backend* backend = kernels::choose_backend(payload.device);
   if (backend == nullptr || (on_cpu && payload.device == kernels::Preference::cuda))
     return fail(Reason::unsupported, "no such device answers here; device may be auto",

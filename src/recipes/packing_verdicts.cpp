@@ -4,6 +4,7 @@
 #include <calyx/packing.hpp>
 
 #include "calyx_kernels/backend.hpp"
+#include "calyx_kernels/packing_polygon.hpp"
 
 namespace calyx::packing {
 
@@ -32,16 +33,19 @@ constexpr const char* wrong_number = "has a number that is not finite, or a coor
 
 }  // namespace
 
-Result<Verdict> evaluate(std::span<const double> candidate) {
+Result<Verdict> evaluate(std::span<const double> candidate, Areas areas) {
   switch (kernel::check_candidate(candidate.data(), candidate.size())) {
-    case kernels::Code::ok: return told(kernel::evaluate(candidate.data()));
+    case kernels::Code::ok:
+      return told(areas == Areas::polygon ? kernel::evaluate_polygons(candidate.data())
+                                          : kernel::evaluate(candidate.data()));
     case kernels::Code::wrong_length:
       return core::field_fault(Reason::field_value, "/candidate", wrong_length(candidate.size()));
     default: return core::field_fault(Reason::field_value, "/candidate", wrong_number);
   }
 }
 
-Result<Done> evaluate_batch(std::span<const double> candidates, std::span<Verdict> out, Device device) {
+Result<Done> evaluate_batch(std::span<const double> candidates, std::span<Verdict> out, Device device,
+                            Areas areas) {
   if (candidates.size() % candidate_numbers != 0)
     return core::field_fault(Reason::field_value, "/candidates", wrong_length(candidates.size()));
   const std::size_t count = candidates.size() / candidate_numbers;
@@ -53,12 +57,18 @@ Result<Done> evaluate_batch(std::span<const double> candidates, std::span<Verdic
       kernels::choose_backend(device == Device::cpu    ? kernels::Preference::cpu
                               : device == Device::cuda ? kernels::Preference::cuda
                                                        : kernels::Preference::none);
-  if (backend == nullptr)
+  const bool polygons = areas == Areas::polygon;
+  if (backend == nullptr || (polygons && device == Device::cuda))
     return fail(Reason::unsupported, "no such device answers here", json::object({{"field", "/device"}}));
   for (std::size_t i = 0; i < count; ++i)
     if (kernel::check_candidate(candidates.data() + i * candidate_numbers, candidate_numbers) !=
         kernels::Code::ok)
       return fail(Reason::field_value, wrong_number, json::object({{"field", "/candidates"}, {"index", i}}));
+  if (polygons) {
+    for (std::size_t i = 0; i < count; ++i)
+      out[i] = told(kernel::evaluate_polygons(candidates.data() + i * candidate_numbers));
+    return Done{};
+  }
   // In pieces, so that nothing is as large as the batch but the batch; a device has enough to do with each.
   std::vector<kernel::Verdict> verdicts(std::min<std::size_t>(count, 65'536));
   for (std::size_t done = 0; done < count; done += verdicts.size()) {

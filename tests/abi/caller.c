@@ -18,6 +18,9 @@ static int mirror(void* ctx, calyx_call* call, const calyx_input* input) {
   if (strncmp(input->job_id, "job_", 4) != 0) return 1;
   if (calyx_call_progress(call, "{\"half\":true}", 13) != CALYX_OK) return 1;
   if (calyx_call_cancelled(call) != CALYX_OK) return 1;
+  calyx_text kept = {NULL, 0}; /* a market in memory has no place for it */
+  if (calyx_call_checkpoint(call, &kept) != CALYX_UNSUPPORTED || kept.data != NULL) return 1;
+  if (calyx_call_keep_checkpoint(call, "half", 4) != CALYX_UNSUPPORTED) return 1;
   return calyx_call_reply(call, input->payload, input->payload_size) != CALYX_OK;
 }
 static void count(void* ctx) { ++*(int*)ctx; }

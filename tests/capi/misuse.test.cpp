@@ -111,6 +111,12 @@ const std::vector<Call>& calls() {
        [](const Outs&) { return true; }},
       {"calyx_call_cancelled", Takes::call, [](const Args& a, Outs&) { return calyx_call_cancelled(a.call); },
        [](const Outs&) { return true; }},
+      {"calyx_call_checkpoint", Takes::call,
+       [](const Args& a, Outs& o) { return calyx_call_checkpoint(a.call, &o.text); },
+       [](const Outs& o) { return o.text.data == nullptr && o.text.size == 0; }},
+      {"calyx_call_keep_checkpoint", Takes::call,
+       [](const Args& a, Outs&) { return calyx_call_keep_checkpoint(a.call, "7", 1); },
+       [](const Outs&) { return true; }},
       {"calyx_call_reply", Takes::call, [](const Args& a, Outs&) { return calyx_call_reply(a.call, "7", 1); },
        [](const Outs&) { return true; }},
   };

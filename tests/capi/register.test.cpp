@@ -12,6 +12,7 @@
 #include <vector>
 
 #include "market.hpp"
+#include "store/scratch.hpp"
 
 using namespace calyx_tests;
 
@@ -50,8 +51,10 @@ bool waits_for(const std::function<bool()>& come) {
 /// as long as it does.
 class Yard {
  public:
-  Yard() {
-    const calyx_status opened = calyx_open(nullptr, &engine);
+  explicit Yard(const char* path = nullptr) {
+    calyx_options options = CALYX_OPTIONS_INIT;
+    options.path = path;
+    const calyx_status opened = calyx_open(&options, &engine);
     REQUIRE_MESSAGE(opened == CALYX_OK, calyx_last_error());
     op = operator_key(engine);
   }
@@ -215,6 +218,36 @@ TEST_CASE("progress is seen while the task runs, and a cancelled task is told so
   CHECK(refused == 5);
   CHECK(yard.status(job) == "cancelled");
   CHECK(yard.results(job).find("too late") == std::string::npos);
+}
+
+TEST_CASE("what an attempt keeps, the next one of its task finds") {
+  const calyx::store::Scratch scratch;
+  Yard yard((scratch / "m.db").c_str());
+  std::vector<std::string> found;
+  int wrong = 0;
+  yard.does("tries", [&](calyx_call* call, const calyx_input& input) {
+    calyx_text kept{};
+    if (calyx_call_checkpoint(call, &kept) != CALYX_OK) ++wrong;
+    found.emplace_back(kept.data, kept.size);
+    if (kept.data == nullptr || kept.data[kept.size] != '\0') ++wrong;
+    calyx_text_free(&kept);
+    if (input.attempt == 1) {
+      if (calyx_call_keep_checkpoint(call, "\0first\xFF", 7) != CALYX_OK) ++wrong;
+    } else if (calyx_call_keep_checkpoint(call, nullptr, 0) != CALYX_OK) {
+      ++wrong;
+    }
+    if (calyx_call_keep_checkpoint(call, nullptr, 1) != CALYX_INVALID || last_reason() != "field_missing")
+      ++wrong;
+    if (calyx_call_keep_checkpoint(call, "x", 67'108'865) != CALYX_INVALID || last_reason() != "too_large")
+      ++wrong;
+    return input.attempt < 3 ? 1 : 0;
+  });
+  yard.work();
+  const std::string job = yard.submit(R"({"task":"tries","max_retries":2})");
+  CHECK(yard.end_of(job) == "completed");
+  yard.stop();
+  CHECK(wrong == 0);
+  CHECK(found == std::vector<std::string>{"", std::string("\0first\xFF", 7), ""});
 }
 
 TEST_CASE("a reply that could be neither a result nor an error is refused, and the one before stands") {

@@ -1,4 +1,6 @@
+#include <algorithm>
 #include <atomic>
+#include <filesystem>
 #include <set>
 #include <thread>
 
@@ -620,6 +622,104 @@ TEST_CASE("a host's function does tasks on the caller's thread, and its faults a
   CHECK(results.tasks[3].failure == JobFailure::result_invalid);
   CHECK(results.tasks[4].failure == JobFailure::task_failed);
   CHECK(*results.tasks[5].result.integer() == 50);
+}
+
+TEST_CASE("what a function keeps, the next attempt of its task finds, until the job has ended") {
+  store::Scratch folder;
+  Options options;
+  options.path = folder / "m.db";
+  JobMarket market(options);
+  const std::string kept = folder / "m.db-checkpoints";
+  std::vector<std::string> found;
+  CHECK(market.engine
+            .register_task(
+                "work",
+                [&](const TaskCall& call) -> Result<json::Value> {
+                  found.push_back(call.checkpoint().value());
+                  CHECK(call.keep_checkpoint("lost").ok());
+                  const std::string bytes = "task " + std::to_string(call.index) + std::string(1, '\0');
+                  CHECK(call.keep_checkpoint(bytes).ok());
+                  CHECK(call.keep_checkpoint(std::string(checkpoint_bytes_max + 1, 'x')).reason() ==
+                        Reason::too_large);
+                  if (call.attempt == 1) return fail(Reason::internal, "the first try");
+                  return json::Value(true);
+                })
+            .ok());
+  const JobId id = market.submit(JobMarket::job(2, {{"max_retries", 1}}));
+  CHECK(market.all.run_job(id, {.enough = [&] { return found.size() == 2; }}).ok());
+  // One file a task, and nothing half written.
+  for (const char* task : {"/0", "/1"}) {
+    std::vector<std::string> names;
+    for (const auto& each : std::filesystem::directory_iterator(kept + '/' + id.text() + task))
+      names.push_back(each.path().filename().string());
+    CHECK(names == std::vector<std::string>{"state"});
+  }
+  market.pass(1'000);
+  CHECK(market.all.run_job(id).ok());
+  CHECK(market.now(id).status == JobStatus::completed);
+  // Which is tried again first is left to chance.
+  REQUIRE(found.size() == 4);
+  std::sort(found.begin(), found.end());
+  CHECK(found == std::vector<std::string>{"", "", std::string("task 0\0", 7), std::string("task 1\0", 7)});
+  CHECK(std::filesystem::is_empty(kept));
+}
+
+TEST_CASE("a function keeps nothing of a job that is over, nor in a market in memory, nor through a link") {
+  store::Scratch folder;
+  Options options;
+  options.path = folder / "m.db";
+  JobMarket market(options);
+  JobId id{};
+  Result<Done> kept = Done{};
+  CHECK(market.engine
+            .register_task("work",
+                           [&](const TaskCall& call) -> Result<json::Value> {
+                             CHECK(market.all.cancel_job(id).ok());
+                             // It is heard of with the next word of its lease.
+                             call.progress(json::object({}));
+                             kept = call.keep_checkpoint("late");
+                             return json::Value(true);
+                           })
+            .ok());
+  id = market.submit(JobMarket::job(1));
+  CHECK(market.all.run_job(id).value().status == JobStatus::cancelled);
+  CHECK(kept.reason() == Reason::stopped);
+  CHECK_FALSE(std::filesystem::exists(folder / "m.db-checkpoints"));
+
+  JobMarket memory;
+  Reason reading = Reason::none;
+  Reason keeping = Reason::none;
+  CHECK(memory.engine
+            .register_task("work",
+                           [&](const TaskCall& call) -> Result<json::Value> {
+                             reading = call.checkpoint().reason();
+                             keeping = call.keep_checkpoint("x").reason();
+                             return json::Value(true);
+                           })
+            .ok());
+  const JobId other = memory.submit(JobMarket::job(1));
+  CHECK(memory.all.run_job(other).value().status == JobStatus::completed);
+  CHECK(reading == Reason::unsupported);
+  CHECK(keeping == Reason::unsupported);
+
+  std::filesystem::create_directory(folder / "elsewhere");
+  std::filesystem::create_directory(folder / "m.db-checkpoints");
+  Result<std::string> read = std::string();
+  CHECK(market.engine
+            .register_task("work",
+                           [&](const TaskCall& call) -> Result<json::Value> {
+                             kept = call.keep_checkpoint("x");
+                             read = call.checkpoint();
+                             return json::Value(true);
+                           })
+            .ok());
+  const JobId linked = market.submit(JobMarket::job(1));
+  std::filesystem::create_directory_symlink(folder / "elsewhere",
+                                            folder / "m.db-checkpoints/" + linked.text());
+  CHECK(market.all.run_job(linked).value().status == JobStatus::completed);
+  CHECK(kept.reason() == Reason::io_error);
+  CHECK(read.reason() == Reason::io_error);
+  CHECK(std::filesystem::is_empty(folder / "elsewhere"));
 }
 
 TEST_CASE("workers on many threads do each task once, across engines of one file") {

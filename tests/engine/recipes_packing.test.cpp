@@ -1,6 +1,9 @@
+#include <unistd.h>
+
 #include <algorithm>
 #include <calyx_kernels/packing_sample.hpp>
 #include <calyx_kernels/packing_search.hpp>
+#include <filesystem>
 
 #include "engine/job_market.hpp"
 #include "recipes/recipes.hpp"
@@ -101,6 +104,124 @@ TEST_CASE(
   CHECK(number(*together.find("raw")->find("overlap_total")) == doctest::Approx(1.5707963267948966));
 }
 
+TEST_CASE("packing: polygons decide where they are asked for, of any count of pieces and on the CPU alone") {
+  const json::Value eval = json::object({{"operation", "eval"}, {"candidate", candidate()}});
+  CHECK(json::canonical(run(with(eval, "areas", "exact")).value()) == json::canonical(run(eval).value()));
+  // Two on each other: what their polygons lack is to be seen.
+  const json::Value two = json::object({{"operation", "eval"},
+                                        {"pieces", 2},
+                                        {"candidate", json::array({0, 0, 0.3, 0, 0, 0.3})},
+                                        {"areas", "polygon"}});
+  const json::Value judged = run(two).value();
+  CHECK(number(*judged.find("raw")->find("overlap_total")) ==
+        doctest::Approx(1.5707961727098354).epsilon(1e-13));
+  CHECK(json::canonical(*judged.find("raw")->find("overlapping_pairs")) == "[[0,1]]");
+  CHECK_FALSE(*judged.find("raw")->find("valid")->boolean());
+  const json::Value batch = json::object({{"operation", "eval_batch"},
+                                          {"candidates", json::array({candidate(), candidate()})},
+                                          {"areas", "polygon"}});
+  const json::Value both = run(batch).value();
+  CHECK(json::canonical((*both.find("results")->array())[1]) ==
+        json::canonical(run(with(eval, "areas", "polygon")).value()));
+  CHECK(run(with(with(eval, "areas", "polygon"), "device", "cuda")).reason() == Reason::unsupported);
+}
+
+TEST_CASE("packing: a search whose process dies goes on from what it kept, to the same bytes") {
+  // Long enough that it keeps something by itself, in the middle.
+  json::Value payload = short_search("feasible_optimize");
+  payload.object()->set("max_evaluations", 270'000);
+  const RecipeDefinition recipe = recipes::packing_recipe();
+  const std::string whole = json::canonical(recipe.run({.payload = payload}).value());
+  std::string kept;
+  struct Died {};
+  const auto dies = [&](std::string_view bytes) -> Result<Done> {
+    kept = bytes;
+    throw Died();
+  };
+  CHECK_THROWS_AS(static_cast<void>(recipe.run({.payload = payload, .keep_checkpoint = dies})), Died);
+  REQUIRE_FALSE(kept.empty());
+  std::int64_t first = 0;
+  const auto told = [&](const json::Value& value) {
+    if (first == 0) first = *value.find("evaluations")->integer();
+  };
+  std::uint64_t asked = 0;
+  const Result<json::Value> rest = recipe.run({.payload = payload,
+                                               .stopped =
+                                                   [&] {
+                                                     ++asked;
+                                                     return false;
+                                                   },
+                                               .progress = told,
+                                               .checkpoint = [&]() -> Result<std::string> { return kept; }});
+  CHECK(json::canonical(rest.value()) == whole);
+  CHECK(asked < 8'000 / 32 + 2);  // it was asked of the rest alone
+  // What is damaged, or another search's, is as if there was nothing.
+  for (const std::string& bad : {kept.substr(1), std::string("x")}) {
+    json::Value brief = short_search("feasible_optimize");
+    const Result<json::Value> anew =
+        recipe.run({.payload = brief, .checkpoint = [&]() -> Result<std::string> { return bad; }});
+    CHECK(json::canonical(anew.value()) == json::canonical(run(brief).value()));
+  }
+}
+
+TEST_CASE("packing: a job whose worker is stopped goes on elsewhere, and leaves nothing beside the market") {
+  store::Scratch folder;
+  Options options;
+  options.path = folder / "m.db";
+  JobMarket market(options);
+  json::Value payload = short_search("basin_hopping");
+  payload.object()->set("max_evaluations", 40'000);
+  json::Object asked;
+  asked.set("payload", payload);
+  const JobId id =
+      market.all.submit_job({.job = std::move(asked), .wallet = market.payer, .recipe = "packing"})
+          .value()
+          .id;
+  const std::string state = folder / "m.db-checkpoints/" + id.text() + "/0/state";
+  std::uint64_t looks = 0;
+  const auto in_the_middle = [&] { return ++looks > 600; };
+  CHECK(market.all.run_job(id, {.stopped = in_the_middle}).value().status != JobStatus::completed);
+  REQUIRE(std::filesystem::exists(state));
+  CHECK(std::filesystem::file_size(state) > 1'000);
+  const Job job = market.all.run_job(id).value();
+  REQUIRE_MESSAGE(job.status == JobStatus::completed, job.error);
+  CHECK(json::canonical(market.all.job_results(id).value().result) == json::canonical(run(payload).value()));
+  CHECK_FALSE(std::filesystem::exists(folder / "m.db-checkpoints/" + id.text()));
+}
+
+TEST_CASE(
+    "packing: the best so far of a search that ran out of time, or was cancelled, stays with its task") {
+  JobMarket market;
+  for (const bool cancelled : {false, true}) {
+    CAPTURE(cancelled);
+    json::Object asked;
+    asked.set("payload", json::object({{"operation", "basin_hopping"}, {"max_iters", 1'000'000'000}}));
+    asked.set("timeout_s", cancelled ? 600 : 1);
+    const JobId id =
+        market.all.submit_job({.job = std::move(asked), .wallet = market.payer, .recipe = "packing"})
+            .value()
+            .id;
+    const auto best = [&] { return market.all.job_tasks(id).value().items.at(0).progress; };
+    if (cancelled) {
+      Worker worker = Worker::start(market.engine).value();
+      while (best().find("score") == nullptr || best().find("score")->is_null()) ::usleep(10'000);
+      CHECK(market.all.cancel_job(id).value().status == JobStatus::cancelled);
+    } else {
+      CHECK(market.all.run_job(id).value().status == JobStatus::failed);
+    }
+    const json::Value kept = best();
+    REQUIRE(kept.find("candidate") != nullptr);
+    std::vector<double> numbers;
+    for (const json::Value& each : *kept.find("candidate")->array()) numbers.push_back(number(each));
+    REQUIRE(packing::check_candidate(numbers.data(), numbers.size()) == kernels::Code::ok);
+    const packing::Verdict verdict = packing::evaluate(numbers.data());
+    CHECK(verdict.valid == 1);
+    CHECK(verdict.circle.radius == number(*kept.find("score")));
+    // It is no result, and nothing that a hash covers.
+    CHECK(market.all.job_results(id).value().result.is_null());
+  }
+}
+
 TEST_CASE("packing: a search is a job like others, and its receipt covers what it found") {
   JobMarket market;
   market.price(1'000);
@@ -191,6 +312,8 @@ TEST_CASE("packing: a search's payload that does not fit is refused before anyth
       {"hops of a population", with(evolves, "hop_scale", 0.1), Reason::field_unknown, "/payload/hop_scale"},
       {"four individuals", with(evolves, "population_size", 4), Reason::field_value,
        "/payload/population_size"},
+      {"areas of a search", with(hops, "areas", "polygon"), Reason::field_unknown, "/payload/areas"},
+      {"areas of nobody's", with(eval, "areas", "round"), Reason::field_value, "/payload/areas"},
       {"a seed of a verdict", with(eval, "seed", 1), Reason::field_unknown, "/payload/seed"},
       {"a member of nobody's", with(hops, "colour", 1), Reason::field_unknown, "/payload/colour"},
   };
@@ -274,5 +397,5 @@ TEST_CASE("packing: the schema names every member that the check knows, and no o
     }
     CHECK(known);
   }
-  CHECK(recipe.payload_schema.find("properties")->object()->size() == 15);
+  CHECK(recipe.payload_schema.find("properties")->object()->size() == 16);
 }

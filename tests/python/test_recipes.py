@@ -162,3 +162,100 @@ def test_packings_are_judged_where_they_lie() -> None:
             packing.evaluate([0.0] * length)
     with pytest.raises(calyx.Invalid):
         packing.eval_batch(numbers, device="tpu")
+
+
+def test_polygons_judge_as_the_scorer_does() -> None:
+    cases = json.loads((VECTORS.parent / "packing/eval.json").read_text())["candidates"]
+    decided = {case["name"]: case for case in cases if len(case["candidate"]) == 45}
+    case = decided["best_known_8_decimals"]
+    assert packing.evaluate(case["candidate"], areas="polygon").valid == case["raw"]["valid"]
+    assert packing.evaluate(case["candidate"]).valid == case["raw"]["exact_valid"]
+    with pytest.raises(calyx.Invalid) as refused:
+        packing.evaluate(case["candidate"], areas="round")
+    assert refused.value.details["field"] == "/areas"
+
+
+def test_searches_have_scipys_names_and_go_on_from_where_they_were_stopped() -> None:
+    whole = packing.feasible_optimize(seed=5, max_evaluations=20_000)
+    assert (whole.message, whole.nfev, whole.success, whole.checkpoint) == ("budget", 20_000, True, None)
+    assert packing.evaluate(whole.x).valid
+    assert packing.evaluate(whole.x).score == whole.fun
+    heard: list[packing.Progress] = []
+
+    def enough(progress: packing.Progress) -> bool:
+        heard.append(progress)
+        return True
+
+    part = packing.feasible_optimize(seed=5, max_evaluations=20_000, callback=enough)
+    assert part.message == "stopped"
+    assert part.checkpoint is not None
+    assert len(heard) == 1
+    assert len(heard[0].candidate) == 45
+    assert packing.feasible_optimize(seed=5, max_evaluations=20_000, checkpoint=part.checkpoint) == whole
+    with pytest.raises(calyx.Invalid) as refused:
+        packing.feasible_optimize(seed=6, max_evaluations=20_000, checkpoint=part.checkpoint)
+    assert refused.value.details["field"] == "/checkpoint"
+
+    hops = packing.basin_hopping(whole.x, niter=20, T=0.5, stepsize=0.2, seed=1)
+    assert hops.nit == 20
+    assert hops.fun is not None
+    assert whole.fun is not None
+    assert hops.fun <= whole.fun
+    evolved = packing.differential_evolution(popsize=1, maxiter=3, seed=1, pieces=4)
+    assert evolved.nit == 3
+    assert len(evolved.x) == 12
+    for wrong in ({"niter": -1}, {"seed": 2**64}, {"stepsize": 0.0}, {"pieces": 33}):
+        with pytest.raises(calyx.Invalid):
+            packing.basin_hopping(**wrong)  # type: ignore[arg-type]
+
+
+def test_a_callbacks_exception_passes_and_a_signal_ends_a_search() -> None:
+    class Enough(Exception):
+        pass
+
+    def raises(_: packing.Progress) -> None:
+        raise Enough
+
+    with pytest.raises(Enough):
+        packing.basin_hopping(niter=10**9, callback=raises)
+
+    def handler(number: int, frame: object) -> None:
+        raise Enough
+
+    before = signal.signal(signal.SIGALRM, handler)
+    signal.setitimer(signal.ITIMER_REAL, 0.2)
+    try:
+        with pytest.raises(Enough):
+            packing.basin_hopping(niter=10**9)
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, before)
+
+
+def test_a_task_reads_artifacts_leaves_some_and_keeps_what_its_next_try_needs(tmp_path: Path) -> None:
+    with calyx.open(tmp_path / "m.db") as market:
+        seen: list[bytes | None] = []
+        late: list[calyx.TaskCall] = []
+
+        @market.task
+        def count(payload: dict[str, str], call: calyx.TaskCall) -> int:
+            late.append(call)
+            seen.append(call.checkpoint())
+            call.keep_checkpoint(b"half\0way")
+            if call.attempt == 1:
+                raise ValueError("the first try")
+            numbers = call.artifact_json(payload["numbers"])
+            call.leave("copy.json", call.artifact(payload["numbers"]))
+            return sum(numbers)
+
+        payer = market.create_wallet(owner_type="human", owner_id="payer")
+        mine = market.session(payer.api_key)
+        artifact = mine.put_artifact(b"[1, 2, 3]", "numbers.json")
+        job = mine.submit(task="count", payload={"numbers": artifact.id}, max_retries=1)
+        with market.worker():
+            job.wait(timeout=60)
+        assert job.result == 6
+        assert seen == [None, b"half\0way"]
+        assert [file.name for file in next(job.tasks()).artifacts] == ["copy.json"]
+        with pytest.raises(calyx.Stopped):
+            late[0].keep_checkpoint(b"late")

@@ -2,8 +2,10 @@
 #include <doctest/doctest.h>
 #include <simdjson.h>
 
+#include <algorithm>
 #include <bit>
 #include <calyx/packing.hpp>
+#include <cmath>
 #include <limits>
 #include <vector>
 
@@ -40,6 +42,136 @@ TEST_CASE("packing: verdicts without a market are the vectors', and a batch give
           std::bit_cast<std::uint64_t>(single[i].overlap_total));
     CHECK(batch[i].valid == single[i].valid);
   }
+}
+
+TEST_CASE("packing: polygons judge as the scorer does, one by one and in a batch") {
+  simdjson::dom::parser parser;
+  simdjson::dom::element root;
+  REQUIRE(parser.load(std::string(CALYX_TEST_VECTORS) + "/packing/eval.json").get(root) == simdjson::SUCCESS);
+  std::size_t seen = 0;
+  for (const auto entry : simdjson::dom::array(root["candidates"])) {
+    if (testing::test_scale() == testing::Scale::small && ++seen > 12) break;
+    const std::string_view name(entry["name"]);
+    CAPTURE(name);
+    std::vector<double> numbers;
+    for (const auto number : simdjson::dom::array(entry["candidate"])) numbers.push_back(double(number));
+    double largest = 1.0;
+    for (std::size_t i = 0; i < numbers.size(); ++i)
+      if (i % 3 != 2) largest = std::max(largest, std::fabs(numbers[i]));
+    const auto told = entry["raw"];
+    const packing::Verdict verdict = packing::evaluate(numbers, packing::Areas::polygon).value();
+    CHECK(verdict.valid == bool(told["valid"]));
+    CHECK(verdict.overlapping_pairs == simdjson::dom::array(told["overlapping_pairs"]).size());
+    // The scorer's corners are rounded where the pieces lie, which tells far from the origin.
+    const double slack = 1e-13 + 1e-15 * largest;
+    CHECK(std::fabs(verdict.overlap_max - double(told["overlap_max"])) <= slack);
+    CHECK(std::fabs(verdict.overlap_total - double(told["overlap_total"])) <= 105 * slack);
+    std::vector<packing::Verdict> batch(1);
+    REQUIRE(
+        packing::evaluate_batch(numbers, batch, packing::Device::automatic, packing::Areas::polygon).ok());
+    CHECK(std::bit_cast<std::uint64_t>(batch[0].overlap_total) ==
+          std::bit_cast<std::uint64_t>(verdict.overlap_total));
+    CHECK(packing::evaluate_batch(numbers, batch, packing::Device::cuda, packing::Areas::polygon).reason() ==
+          Reason::unsupported);
+  }
+}
+
+namespace {
+
+/// A search that takes some milliseconds.
+packing::SearchOptions short_search(packing::Method method) {
+  return {.method = method, .seed = 5, .max_evaluations = 6'000, .population_size = 30};
+}
+constexpr packing::Method methods[] = {packing::Method::feasible_optimize, packing::Method::basin_hopping,
+                                       packing::Method::differential_evolution};
+
+bool same(const packing::SearchResult& a, const packing::SearchResult& b) {
+  return a.end == b.end && a.evaluations == b.evaluations && a.iterations == b.iterations &&
+         std::bit_cast<std::uint64_t>(a.score) == std::bit_cast<std::uint64_t>(b.score) &&
+         std::bit_cast<std::uint64_t>(a.objective) == std::bit_cast<std::uint64_t>(b.objective) &&
+         a.candidate == b.candidate;
+}
+
+}  // namespace
+
+TEST_CASE("packing: a search without a market finds something valid, and from each checkpoint the same") {
+  for (const packing::Method method : methods) {
+    CAPTURE(static_cast<int>(method));
+    const packing::SearchOptions options = short_search(method);
+    std::vector<std::string> kept;
+    const packing::SearchCalls calls{.checkpoint = [&](std::string_view bytes) { kept.emplace_back(bytes); },
+                                     .checkpoint_every = 1'000};
+    const packing::SearchResult whole = packing::search(options, {}, calls).value();
+    CHECK(whole.end == packing::SearchEnd::budget);
+    CHECK(whole.evaluations == 6'000);
+    CHECK(whole.checkpoint.empty());
+    const packing::Verdict verdict = packing::evaluate(whole.candidate).value();
+    CHECK(verdict.valid);
+    CHECK(verdict.score == whole.score);
+    REQUIRE(kept.size() >= 2);
+    for (const std::string& checkpoint : kept)
+      CHECK(same(packing::search(options, {}, {}, checkpoint).value(), whole));
+    // Another search, or half of a checkpoint, is refused.
+    packing::SearchOptions other = options;
+    other.seed = 6;
+    for (const Result<packing::SearchResult>& refused :
+         {packing::search(other, {}, {}, kept[0]), packing::search(options, whole.candidate, {}, kept[0]),
+          packing::search(options, {}, {}, kept[0].substr(0, 100))}) {
+      REQUIRE_FALSE(refused.ok());
+      CHECK(*refused.error().details.find("field")->string() == "/checkpoint");
+    }
+  }
+}
+
+TEST_CASE("packing: a search that is stopped says where it was, and goes on from there") {
+  for (const packing::Method method : methods) {
+    CAPTURE(static_cast<int>(method));
+    packing::SearchOptions options = short_search(method);
+    options.max_evaluations = 30'000;
+    std::uint64_t told = 0;
+    double last = 0;
+    std::string kept;
+    const packing::SearchResult part =
+        packing::search(options, {},
+                        {.stopped = [&] { return told > 1; },
+                         .progress =
+                             [&](const packing::SearchProgress& progress) {
+                               ++told;
+                               last = progress.objective;
+                               CHECK(progress.candidate.size() == 45);
+                             },
+                         .checkpoint = [&](std::string_view bytes) { kept = bytes; }})
+            .value();
+    CHECK(part.end == packing::SearchEnd::stopped);
+    CHECK(told == 2);
+    CHECK(part.objective >= last);
+    CHECK(part.checkpoint == kept);
+    CHECK(part.evaluations > 8'192);
+    CHECK(same(packing::search(options, {}, {}, part.checkpoint).value(), packing::search(options).value()));
+  }
+}
+
+TEST_CASE("packing: an option beyond its limits is refused by its name") {
+  const auto field = [](const packing::SearchOptions& options, std::span<const double> start = {}) {
+    const Result<packing::SearchResult> refused = packing::search(options, start);
+    REQUIRE_FALSE(refused.ok());
+    CHECK(refused.reason() == Reason::field_value);
+    return *refused.error().details.find("field")->string();
+  };
+  CHECK(field({.pieces = 0}) == "/pieces");
+  CHECK(field({.pieces = 33}) == "/pieces");
+  CHECK(field({.penalty = 0.5}) == "/penalty");
+  CHECK(field({.max_iters = 1'000'000'001}) == "/max_iters");
+  CHECK(field({.max_evaluations = 1'000'000'000'001}) == "/max_evaluations");
+  CHECK(field({.n_restarts = 0}) == "/n_restarts");
+  CHECK(field({.hop_scale = 0}) == "/hop_scale");
+  CHECK(field({.temperature = -1}) == "/temperature");
+  CHECK(field({.population_size = 4}) == "/population_size");
+  std::vector<double> start(45);
+  CHECK(field({}, std::span(start).first(44)) == "/start");
+  start[7] = std::numeric_limits<double>::infinity();
+  CHECK(field({}, start) == "/start");
+  CHECK(packing::search({.pieces = 32, .max_evaluations = 1}).value().evaluations == 1);
 }
 
 TEST_CASE("packing: a candidate that is none is refused, and a batch with one writes nothing") {

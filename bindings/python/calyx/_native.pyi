@@ -118,6 +118,11 @@ class TaskCall:
     def attempt(self) -> int: ...
     def stopped(self) -> bool: ...
     def progress(self, progress: dict[str, Any]) -> None: ...
+    def artifact(self, artifact: str) -> bytes: ...
+    def artifact_json(self, artifact: str) -> Any: ...
+    def leave(self, name: str, content: bytes) -> None: ...
+    def checkpoint(self) -> bytes | None: ...
+    def keep_checkpoint(self, content: bytes) -> None: ...
 
 class Worker:
     """A worker that was started."""
@@ -251,8 +256,17 @@ class Session:
         self, name: str, wallet: str | None, key: str, value: Any, version: int | None
     ) -> dict[str, Any]: ...
 
-def judge_packings(candidates: Any, device: str) -> dict[str, Any]:
+def judge_packings(candidates: Any, device: str, areas: str) -> dict[str, Any]:
     """Verdicts on packings that lie in a buffer of doubles, as columns of bytes."""
+
+def search_packings(
+    method: str,
+    options: dict[str, Any],
+    start: Any,
+    callback: Callable[[dict[str, Any]], Any] | None,
+    checkpoint: bytes | None,
+) -> dict[str, Any]:
+    """A search for a small packing, with a look at signals and the callback now and then."""
 
 def compile_strategy(source: str) -> Strategy:
     """Compiles a strategy of the Prop AMM challenge from its Rust source."""

@@ -298,9 +298,32 @@ calyx::TaskOutcome outcome_from(const py::dict& outcome) {
 
 // ── tasks ──
 
+/// What an artifact that a function reads whole may have: as much as a checkpoint.
+constexpr std::size_t artifact_bytes_max = calyx::checkpoint_bytes_max;
+
 /// A task as its function sees it. The function may keep it, and hand it to threads: once the task is over it
 /// asks to stop and tells nothing.
 class Call {
+  /// What `part` of a call says, which one that is computed again may lack.
+  template <class Part, class... Arguments>
+  static auto asked_of(const Part& part, Arguments... arguments) -> decltype(part(arguments...)) {
+    if (!part) return fail(Reason::unsupported, "there is no market here that it could ask");
+    return part(arguments...);
+  }
+  /// Asks `use` of the call without the GIL, and gives what it says or raises its error.
+  template <class Use>
+  auto asked(Use use) {
+    std::optional<std::invoke_result_t<Use, const calyx::TaskCall&>> answer;
+    {
+      const Outside none;
+      const std::lock_guard lock(telling_);
+      if (call_ != nullptr) answer.emplace(use(*call_));
+    }
+    if (!answer) throw Failure(fail(Reason::stopped, "the task is over"));
+    if (!answer->ok()) throw Failure(answer->error());
+    return **std::move(answer);
+  }
+
  public:
   explicit Call(const calyx::TaskCall& call)
       : job_(call.job.text()), index_(call.index), attempt_(call.attempt), call_(&call) {}
@@ -315,6 +338,27 @@ class Call {
     const Outside none;  // the engine may write it, and wait for others
     const std::lock_guard lock(telling_);
     if (call_ != nullptr && call_->progress) call_->progress(told);
+  }
+  /// The bytes of an artifact that the job's payer may read.
+  py::bytes artifact(Text id) {
+    return py::bytes(
+        asked([&](const calyx::TaskCall& call) { return asked_of(call.artifact, id, artifact_bytes_max); }));
+  }
+  py::object artifact_json(Text id) {
+    return plain(asked(
+        [&](const calyx::TaskCall& call) { return asked_of(call.artifact_json, id, artifact_bytes_max); }));
+  }
+  void leave(Text name, const py::bytes& content) {
+    const std::string_view bytes = content;
+    asked([&](const calyx::TaskCall& call) { return asked_of(call.leave, name, bytes); });
+  }
+  py::object checkpoint() {
+    const std::string kept = asked([](const calyx::TaskCall& call) { return asked_of(call.checkpoint); });
+    return kept.empty() ? py::object(py::none()) : py::object(py::bytes(kept));
+  }
+  void keep_checkpoint(const py::bytes& content) {
+    const std::string_view bytes = content;
+    asked([&](const calyx::TaskCall& call) { return asked_of(call.keep_checkpoint, bytes); });
   }
   /// The task is over. With the GIL; lets go of it for those that still tell.
   void end() {
@@ -617,7 +661,15 @@ void add_jobs(py::module_& module, py::class_<Open, OpenPtr>& engines, py::class
       .def_property_readonly("index", &Call::index, "Which of the job's tasks it is, from 0.")
       .def_property_readonly("attempt", &Call::attempt, "Which try of it this is, from 1.")
       .def("stopped", &Call::stopped, "Whether to end: cancelled, out of time, or the worker stops.")
-      .def("progress", &Call::progress, arg("progress"), "Tells how far it is, as a dictionary.");
+      .def("progress", &Call::progress, arg("progress"), "Tells how far it is, as a dictionary.")
+      .def("artifact", &Call::artifact, arg("artifact"),
+           "The bytes of an artifact that the job's payer may read.")
+      .def("artifact_json", &Call::artifact_json, arg("artifact"), "The JSON that such an artifact holds.")
+      .def("leave", &Call::leave, arg("name"), arg("content"),
+           "Keeps bytes as an artifact that the task leaves, once a name.")
+      .def("checkpoint", &Call::checkpoint, "What an attempt of this task kept last, or None.")
+      .def("keep_checkpoint", &Call::keep_checkpoint, arg("content"),
+           "Keeps bytes for a later attempt of this task, in the place of those before.");
   py::class_<PyWorker>(module, "Worker", "A worker that was started.")
       .def_property_readonly("running", &PyWorker::is_running)
       .def("stop", &PyWorker::stop);

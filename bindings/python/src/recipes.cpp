@@ -1,9 +1,12 @@
 /// \file
 /// Recipes for Python without a market: verdicts on packings, strategies of the Prop AMM challenge.
+#include <array>
 #include <calyx/enclosure.hpp>
 #include <calyx/packing.hpp>
 #include <calyx/prop_amm.hpp>
+#include <cmath>
 #include <cstring>
+#include <type_traits>
 
 #include "native.hpp"
 
@@ -109,20 +112,27 @@ py::bytes column(const std::vector<calyx::packing::Verdict>& verdicts, Member me
   return out;
 }
 
-py::object judge_packings(const py::object& candidates, Text device) {
+calyx::packing::Areas areas_of(Text word) {
+  if (word == "exact") return calyx::packing::Areas::exact;
+  if (word == "polygon") return calyx::packing::Areas::polygon;
+  throw Failure(fail(Reason::field_value, "must be exact or polygon", json::object({{"field", "/areas"}})));
+}
+
+py::object judge_packings(const py::object& candidates, Text device, Text areas_word) {
   using calyx::packing::Device;
   using calyx::packing::Verdict;
   const Device asked = device == "auto" ? Device::automatic : device == "cpu" ? Device::cpu : Device::cuda;
   if (asked == Device::cuda && device != "cuda")
     throw Failure(
         fail(Reason::field_value, "must be auto, cpu or cuda", json::object({{"field", "/device"}})));
+  const calyx::packing::Areas areas = areas_of(areas_word);
   if (PyObject_CheckBuffer(candidates.ptr()) == 0)
     throw Failure(fail(Reason::field_type, "must be a buffer of doubles, such as a numpy array",
                        json::object({{"field", "/candidates"}})));
   const py::buffer_info buffer = py::reinterpret_borrow<py::buffer>(candidates).request();
   const std::span<const double> numbers = numbers_of(buffer);
   std::vector<Verdict> verdicts(numbers.size() / calyx::packing::candidate_numbers);
-  computed([&] { return calyx::packing::evaluate_batch(numbers, verdicts, asked); });
+  computed([&] { return calyx::packing::evaluate_batch(numbers, verdicts, asked, areas); });
   return record(
       {{"valid", column(verdicts, [](const Verdict& one) { return std::uint8_t{one.valid}; })},
        {"score", column(verdicts, [](const Verdict& one) { return one.score; })},
@@ -133,12 +143,99 @@ py::object judge_packings(const py::object& candidates, Text device) {
        {"overlapping_pairs", column(verdicts, [](const Verdict& one) { return one.overlapping_pairs; })}});
 }
 
+// ── searches ──
+
+namespace packing = calyx::packing;
+
+packing::SearchOptions options_of(Text method, const py::dict& given) {
+  packing::SearchOptions out;
+  out.method = method == "basin_hopping"            ? packing::Method::basin_hopping
+               : method == "differential_evolution" ? packing::Method::differential_evolution
+                                                    : packing::Method::feasible_optimize;
+  for (const auto& [key, value] : given) {
+    const std::string name = key.cast<std::string>();
+    const auto read = [&](auto& member) {
+      using Member = std::remove_reference_t<decltype(member)>;
+      try {
+        member = value.cast<Member>();
+      } catch (const py::cast_error&) {
+        throw Failure(
+            fail(Reason::field_value,
+                 std::is_floating_point_v<Member> ? "is no number" : "is no number from 0 on, or too large",
+                 json::object({{"field", "/" + name}})));
+      }
+    };
+    if (name == "pieces") read(out.pieces);
+    if (name == "seed") read(out.seed);
+    if (name == "penalty") read(out.penalty);
+    if (name == "max_iters") read(out.max_iters);
+    if (name == "max_evaluations") read(out.max_evaluations);
+    if (name == "n_restarts") read(out.n_restarts);
+    if (name == "hop_scale") read(out.hop_scale);
+    if (name == "temperature") read(out.temperature);
+    if (name == "population_size") read(out.population_size);
+  }
+  return out;
+}
+
+py::object finite_or_none(double number) {
+  return std::isfinite(number) ? py::object(py::float_(number)) : py::object(py::none());
+}
+
+py::list floats_of(std::span<const double> numbers) {
+  py::list out;
+  for (const double number : numbers) out.append(number);
+  return out;
+}
+
+py::object search_packings(Text method, const py::dict& given, const py::object& start,
+                           const py::object& callback, const py::object& checkpoint) {
+  const packing::SearchOptions options = options_of(method, given);
+  std::vector<double> from;
+  if (!start.is_none()) from = start.cast<std::vector<double>>();
+  std::string goes_on;
+  if (!checkpoint.is_none()) goes_on = checkpoint.cast<py::bytes>();
+  bool enough = false;
+  packing::SearchCalls calls;
+  calls.stopped = [&, signal = until_a_signal()] { return enough || signal(); };
+  if (!callback.is_none())
+    calls.progress = [&](const packing::SearchProgress& progress) {
+      if (enough || interrupted) return;  // it was told, or is not to be asked any more
+      const py::gil_scoped_acquire gil;
+      try {
+        const py::object said = callback(record({{"evaluations", out(progress.evaluations)},
+                                                 {"iterations", out(progress.iterations)},
+                                                 {"objective", finite_or_none(progress.objective)},
+                                                 {"score", finite_or_none(progress.score)},
+                                                 {"candidate", floats_of(progress.candidate)}}));
+        enough = said.cast<bool>();
+      } catch (const py::error_already_set&) {
+        interrupted = std::current_exception();
+        enough = true;
+      }
+    };
+  const packing::SearchResult found =
+      computed([&] { return packing::search(options, from, calls, goes_on); });
+  constexpr std::array<std::string_view, 4> ends = {"stopped", "iterations", "budget", "converged"};
+  return record({{"ended", out(std::string(ends[static_cast<std::size_t>(found.end)]))},
+                 {"evaluations", out(found.evaluations)},
+                 {"iterations", out(found.iterations)},
+                 {"objective", finite_or_none(found.objective)},
+                 {"score", finite_or_none(found.score)},
+                 {"candidate", floats_of(found.candidate)},
+                 {"checkpoint", found.checkpoint.empty() ? py::object(py::none())
+                                                         : py::object(py::bytes(found.checkpoint))}});
+}
+
 }  // namespace
 
 void add_recipes(py::module_& module) {
   using py::arg;
-  module.def("judge_packings", &judge_packings, arg("candidates"), arg("device"),
+  module.def("judge_packings", &judge_packings, arg("candidates"), arg("device"), arg("areas"),
              "Verdicts on packings that lie in a buffer of doubles, as columns of bytes.");
+  module.def("search_packings", &search_packings, arg("method"), arg("options"), arg("start"),
+             arg("callback"), arg("checkpoint"),
+             "A search for a small packing, with a look at signals and the callback now and then.");
   module.def(
       "compile_strategy", [](Text source) { return computed([&] { return Strategy::compile(source); }); },
       arg("source"), "Compiles a strategy of the Prop AMM challenge from its Rust source.");

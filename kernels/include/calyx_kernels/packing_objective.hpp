@@ -99,31 +99,39 @@ CALYX_HD inline Gap gap(const Piece& a, const Piece& b, Depth depth = Depth::any
   const double along_a = dot(away, left_a);
   const double along_b = dot(away, left_b);
   const double likeness = dot(a.facing, b.facing);
-  constexpr double places[3] = {0.0, 1.0, -1.0};
   // An arc goes over into a corner without a kink, so trying too much there costs the square of it.
   constexpr double slack = 1e-9;
   double corner_a = 0.0;
   double corner_b = 0.0;
-  for (std::uint32_t i = 0; i < 3; ++i) {
-    for (std::uint32_t j = 0; j < 3; ++j) {
-      if (depth == Depth::only && best.distance > 0.0) return best;
-      const double p = places[i];
-      const double q = places[j];
-      const double ahead = away_a - q * turn;   // v . a.facing
-      const double behind = p * turn - away_b;  // -v . b.facing
-      if (i == 0 ? ahead < -slack : (ahead > slack || p * (along_a + q * likeness) < 1.0)) continue;
-      if (j == 0 ? behind < -slack : (behind > slack || q * (p * likeness - along_b) < 1.0)) continue;
-      const Vector v = (away + q * left_b) - p * left_a;
-      const double size = length(v);
-      if (!(size > 0.0)) continue;
-      const double distance = size - (i == 0 ? 1.0 : 0.0) - (j == 0 ? 1.0 : 0.0);
-      if (!(distance > best.distance)) continue;
-      flat = 0;
-      corner_a = p;
-      corner_b = q;
-      best.distance = distance;
-      best.way = (1.0 / size) * v;
-    }
+  // From the place p of the first, 0 its centre, 1 or -1 a corner, to the place q of the second.
+  const auto tries = [&](double p, double q) {
+    if (depth == Depth::only && best.distance > 0.0) return;
+    const Vector v = (away + q * left_b) - p * left_a;
+    const double size = length(v);
+    if (!(size > 0.0)) return;
+    const double distance = size - (p == 0.0 ? 1.0 : 0.0) - (q == 0.0 ? 1.0 : 0.0);
+    if (!(distance > best.distance)) return;
+    flat = 0;
+    corner_a = p;
+    corner_b = q;
+    best.distance = distance;
+    best.way = (1.0 / size) * v;
+  };
+  // Its left or its right corner is the second's nearest point to the first's centre; never both.
+  const double near_b = along_b < 0.0 ? 1.0 : -1.0;
+  const bool side_b = !(math::absolute(along_b) < 1.0) && !(-away_b > slack);
+  if (!(away_a < -slack) && !(-away_b < -slack)) tries(0.0, 0.0);
+  if (side_b && !(away_a - near_b * turn < -slack)) tries(0.0, near_b);
+  for (std::uint32_t i = 0; i < 2; ++i) {
+    const double p = i == 0 ? 1.0 : -1.0;
+    const double behind = p * turn - away_b;  // -v . b.facing
+    const double beside = p * along_a;
+    if (!(away_a > slack) && !(beside < 1.0) && !(behind < -slack)) tries(p, 0.0);
+    if (behind > slack) continue;
+    const double likely = p * likeness;
+    // Each of the two corners sees the other as its piece's nearest point.
+    if (!(away_a - turn > slack) && !(beside + likely < 1.0) && !(likely - along_b < 1.0)) tries(p, 1.0);
+    if (!(away_a + turn > slack) && !(beside - likely < 1.0) && !(along_b - likely < 1.0)) tries(p, -1.0);
   }
   // Where they touch: on a flat side it is the other's point, and elsewhere either's own.
   if (flat == 0) {

@@ -87,6 +87,10 @@ struct SearchProgress {
 struct Watch {
   bool (*stops)(void* context, const SearchProgress& progress) = nullptr;
   void* context = nullptr;
+  /// Called between two steps, where the search can be saved, once `rest_every` evaluations were made since
+  /// the last time. May be null.
+  void (*rests)(void* context) = nullptr;
+  std::uint64_t rest_every = 0;
 };
 
 /// Whether a layout is valid as the challenge says, for any count of pieces; `evaluate` says the same of 15.
