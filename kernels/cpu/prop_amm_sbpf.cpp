@@ -7,14 +7,7 @@ std::uint64_t prop_amm_sbpf_range(const sbpf::Program& program, unsigned char* s
                                   const Settings& settings, std::uint64_t limit, Result* results,
                                   SbpfFaults* faults, const Stop& stop) {
   SbpfStrategy strategy(program, stack, heap, limit);
-  GuardedStrategy<SbpfStrategy> guarded(strategy, {}, stop);
-  for (std::uint64_t i = first; i < last; ++i) {
-    if (stop.wanted != nullptr && stop.wanted(stop.context)) return i;
-    results[i] = simulate(seed_base + i, settings, guarded);
-    if (guarded.stopped()) return i;
-    faults[i] = strategy.faults();
-  }
-  return last;
+  return sbpf_range(strategy, seed_base, first, last, settings, results, faults, stop);
 }
 
 }  // namespace calyx::kernels::prop_amm

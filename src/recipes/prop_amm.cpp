@@ -16,6 +16,7 @@
 #include "strategy/curve.hpp"
 #include "strategy/elf.hpp"
 #include "strategy/native.hpp"
+#include "strategy/sbpf_native.hpp"
 #include "strategy/strategy.hpp"
 
 namespace calyx::prop_amm {
@@ -85,7 +86,7 @@ Result<Done> check(const Asked& asked) {
   return Done{};
 }
 
-/// A strategy as it runs: a program, with native code where that can be made; or an object.
+/// A strategy as it runs: a program or an object, with native code where that can be made.
 struct Runnable {
   strategy::Compiled compiled;
   std::optional<strategy::SbpfObject> object;
@@ -95,10 +96,16 @@ struct Runnable {
     std::call_once(once_, [this] { native_ = strategy::make_native(compiled); });
     return native_.get();
   }
+  /// The same of `object`, which there is.
+  const strategy::SbpfNative* object_native() const {
+    std::call_once(once_, [this] { object_native_ = strategy::make_sbpf_native(object->view()); });
+    return object_native_.get();
+  }
 
  private:
   mutable std::once_flag once_;
   mutable std::unique_ptr<strategy::NativeCode> native_;
+  mutable std::unique_ptr<strategy::SbpfNative> object_native_;
 };
 
 /// The seeds of one evaluation, which its threads take one by one.
@@ -123,9 +130,9 @@ class Seeds {
       std::vector<unsigned char> stack(runnable_.object->stack_bytes());
       std::vector<unsigned char> heap(runnable_.object->heap_bytes);
       take(tells, [&](std::uint64_t i) {
-        return kernel::prop_amm_sbpf_range(runnable_.object->view(), stack.data(), heap.data(), first_seed(),
-                                           i, i + 1, settings(), bpf_fuel, results_.data(),
-                                           object_faults_.data(), stop);
+        return strategy::native_sbpf_range(runnable_.object->view(), runnable_.object_native(), stack.data(),
+                                           heap.data(), first_seed(), i, i + 1, settings(), bpf_fuel,
+                                           results_.data(), object_faults_.data(), stop);
       });
       return;
     }

@@ -1,8 +1,5 @@
 #include "strategy/native.hpp"
 
-#include <sys/mman.h>
-#include <unistd.h>
-
 #include <algorithm>
 #include <cstring>
 #include <map>
@@ -465,10 +462,6 @@ std::string native_fault(const Compiled& made) {
   return walk.fault();
 }
 
-NativeCode::~NativeCode() {
-  if (pages_ != nullptr) munmap(pages_, mapped_);
-}
-
 std::unique_ptr<NativeCode> make_native(const Compiled& made, std::string* why,
                                         const NativeLengths& lengths) {
   const auto none = [&](std::string reason) -> std::unique_ptr<NativeCode> {
@@ -487,21 +480,9 @@ std::unique_ptr<NativeCode> make_native(const Compiled& made, std::string* why,
   if (!emit_native(made, code->instructions_.data(), &help, code->lengths_, emitted, fault))
     return none(std::move(fault));
 
-  // The pages are written first and executable afterwards, never both at once. A host may refuse either.
-  const auto page = static_cast<std::size_t>(sysconf(_SC_PAGESIZE));
-  const std::size_t mapped = (emitted.bytes.size() + page - 1) / page * page;
-  void* const pages = mmap(nullptr, mapped, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-  if (pages == MAP_FAILED) return none("no memory for code");
-  code->pages_ = pages;
-  code->mapped_ = mapped;
-  code->size_ = emitted.bytes.size();
-  std::memcpy(pages, emitted.bytes.data(), emitted.bytes.size());
-  if (mprotect(pages, mapped, PROT_READ | PROT_EXEC) != 0)
-    return none("the system allows no executable memory");
+  if (std::string reason = code->pages_.make(emitted.bytes); !reason.empty()) return none(std::move(reason));
   const auto entry = [&](std::size_t at) {
-    return at == Emitted::no_entry
-               ? nullptr
-               : reinterpret_cast<NativeCode::Entry>(static_cast<unsigned char*>(pages) + at);
+    return at == Emitted::no_entry ? nullptr : reinterpret_cast<NativeCode::Entry>(code->pages_.place(at));
   };
   code->swap_ = entry(emitted.compute_swap);
   code->after_ = entry(emitted.after_swap);

@@ -27,6 +27,7 @@
 #include "calyx_kernels/prop_amm.hpp"
 #include "calyx_kernels/prop_amm_payload.hpp"
 #include "calyx_kernels/prop_amm_program.hpp"
+#include "strategy/code_pages.hpp"
 #include "strategy/strategy.hpp"
 
 namespace calyx::strategy {
@@ -54,7 +55,6 @@ class NativeCode {
  public:
   NativeCode(const NativeCode&) = delete;
   NativeCode& operator=(const NativeCode&) = delete;
-  ~NativeCode();
 
   /// As `kernels::bytecode::compute_swap` of the program that this was made of, which `program` is.
   kernels::bytecode::Outcome compute_swap(const kernels::bytecode::Program& program,
@@ -85,7 +85,7 @@ class NativeCode {
                                         const kernels::bytecode::Memory& memory, std::uint64_t fuel) const;
 
   /// Units: bytes of machine code.
-  std::size_t size() const noexcept { return size_; }
+  std::size_t size() const noexcept { return pages_.size(); }
 
  private:
   friend std::unique_ptr<NativeCode> make_native(const Compiled&, std::string*, const NativeLengths&);
@@ -102,9 +102,7 @@ class NativeCode {
 
   NativeLengths lengths_;
   std::vector<kernels::bytecode::Instruction> instructions_;  ///< The code hands them to its helpers.
-  void* pages_ = nullptr;
-  std::size_t mapped_ = 0;
-  std::size_t size_ = 0;
+  CodePages pages_;
   Entry swap_ = nullptr;
   Entry after_ = nullptr;
 };

@@ -4,9 +4,11 @@
 
 #include <doctest/doctest.h>
 
+#include <algorithm>
 #include <cstdint>
 #include <cstring>
 #include <initializer_list>
+#include <memory>
 #include <string>
 #include <variant>
 #include <vector>
@@ -14,6 +16,7 @@
 #include "calyx_kernels/prop_amm_sbpf.hpp"
 #include "prop_amm_vectors.hpp"
 #include "strategy/elf.hpp"
+#include "strategy/sbpf_native.hpp"
 
 namespace calyx::testing {
 
@@ -191,35 +194,92 @@ struct DynamicFile {
   }
 };
 
-/// A program, its stack, its heap and an input.
+/// How an object is run.
+enum class Machine : std::uint8_t { interpreter, code };
+
+/// Machine code of `made`, or nothing in a build without an assembler. Every object has some.
+inline std::unique_ptr<strategy::SbpfNative> native_of(const strategy::SbpfObject& made) {
+  std::string why;
+  auto native = strategy::make_sbpf_native(made.view(), &why);
+  if (native == nullptr) {
+    REQUIRE(why == "this build has no assembler");
+  }
+  return native;
+}
+
+inline bool same(const kernels::sbpf::Outcome& x, const kernels::sbpf::Outcome& y) {
+  return x.ending == y.ending && x.at == y.at && x.value == y.value && x.instructions == y.instructions &&
+         x.return_data == y.return_data && x.return_bytes == y.return_bytes &&
+         x.storage_set == y.storage_set && x.input_written == y.input_written && x.address == y.address &&
+         x.bytes == y.bytes && x.write == y.write;
+}
+
+/// A program, its stack, its heap and an input. What is asked of the interpreter is asked of machine code
+/// too, where there is some: both do the same.
 struct Bench {
-  explicit Bench(strategy::SbpfObject object, std::size_t input_bytes = 64)
-      : made(std::move(object)), stack(made.stack_bytes()), heap(made.heap_bytes), input(input_bytes) {}
+  /// `code` was made of `object`, or is null: then it is made here.
+  explicit Bench(strategy::SbpfObject object, std::size_t input_bytes = 64,
+                 const strategy::SbpfNative* code = nullptr)
+      : made(std::move(object)),
+        stack(made.stack_bytes()),
+        heap(made.heap_bytes),
+        input(input_bytes),
+        own(code == nullptr ? native_of(made) : nullptr),
+        native(code == nullptr ? own.get() : code) {}
   kernels::sbpf::Outcome run(std::uint64_t limit = kernels::sbpf::instructions_default) {
-    kernels::sbpf::Memory memory;
-    memory.stack = stack.data();
-    memory.heap = heap.data();
-    memory.input = input.data();
-    memory.input_bytes = static_cast<std::uint32_t>(input.size());
-    memory.storage = storage;
-    return kernels::sbpf::run(made.view(), memory, limit);
+    std::vector<std::vector<unsigned char>> others = {
+        stack, heap, input, {storage, storage + kernels::sbpf::storage_bytes_max}};
+    const auto outcome = kernels::sbpf::run(made.view(), memory(stack, heap, input, storage), limit);
+    if (native == nullptr) return outcome;
+    strategy::SbpfCall call;
+    native->run(call, made.view(), memory(others[0], others[1], others[2], others[3].data()), limit);
+    REQUIRE(same(call.outcome, outcome));
+    const bool same_bytes = others[0] == stack && others[1] == heap && others[2] == input &&
+                            std::equal(others[3].begin(), others[3].end(), storage);
+    REQUIRE(same_bytes);
+    return outcome;
   }
   strategy::SbpfObject made;
   std::vector<unsigned char> stack;
   std::vector<unsigned char> heap;
   std::vector<unsigned char> input;
   unsigned char storage[kernels::sbpf::storage_bytes_max] = {};
+
+ private:
+  static kernels::sbpf::Memory memory(std::vector<unsigned char>& of_stack,
+                                      std::vector<unsigned char>& of_heap,
+                                      std::vector<unsigned char>& of_input, unsigned char* of_storage) {
+    return {of_stack.data(), of_heap.data(), of_input.data(), static_cast<std::uint32_t>(of_input.size()),
+            of_storage};
+  }
+  std::unique_ptr<strategy::SbpfNative> own;
+  const strategy::SbpfNative* native;
 };
 
-/// A strategy with the memory that it works on, old bytes in it.
+/// Whether this build makes machine code of objects; says so where it does not.
+inline bool native_here(const char* test) {
+  if (native_of(loaded_text({{0x95}})) != nullptr) return true;
+#if defined(__x86_64__)
+  REQUIRE(may_lack(test, "libxbyak-dev"));
+#else
+  skipped(test, "native code is for x86-64");
+#endif
+  return false;
+}
+
+/// A strategy with the memory that it works on, old bytes in it. `Machine::code` is interpreted in a build
+/// without an assembler.
 struct SbpfRunning {
-  explicit SbpfRunning(const strategy::SbpfObject& made)
-      : stack(made.stack_bytes(), 0xa5),
+  explicit SbpfRunning(const strategy::SbpfObject& made, Machine machine = Machine::interpreter)
+      : native(machine == Machine::code ? native_of(made) : nullptr),
+        stack(made.stack_bytes(), 0xa5),
         heap(made.heap_bytes, 0xa5),
-        strategy(made.view(), stack.data(), heap.data()) {}
+        strategy(made.view(), stack.data(), heap.data(), kernels::sbpf::instructions_default,
+                 strategy::SbpfMachine(native.get())) {}
+  std::unique_ptr<strategy::SbpfNative> native;
   std::vector<unsigned char> stack;
   std::vector<unsigned char> heap;
-  kernels::prop_amm::SbpfStrategy strategy;
+  strategy::NativeSbpfStrategy strategy;
 };
 
 }  // namespace calyx::testing

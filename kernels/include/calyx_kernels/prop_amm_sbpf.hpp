@@ -1,7 +1,8 @@
 /// \file
 /// An eBPF object as a strategy of the Prop AMM simulation, and the CPU's loop over seeds.
 ///
-/// Start at `prop_amm_sbpf_range`.
+/// Start at `prop_amm_sbpf_range`. A host may have a machine of its own (`strategy/sbpf_native.hpp`), which
+/// the strategy and the loop then ask in the interpreter's place.
 ///
 /// A plain object (a relocatable one) answers a quote in r0, and after a trade rewrites the storage where it
 /// lies in the input. All others answer by `sol_set_return_data` and `sol_set_storage`, and r0 means nothing.
@@ -28,8 +29,23 @@ struct SbpfFaults {
   std::uint64_t address = 0;                    ///< If it was a `memory_access`.
 };
 
-/// Asks an object. Owns: nothing; the program's arrays, the stack and the heap outlive it.
-class SbpfStrategy {
+/// What runs a program for a strategy, and keeps how the last call ended.
+class SbpfInterpreter {
+ public:
+  CALYX_HD void run(const sbpf::Program& program, const sbpf::Memory& memory, std::uint64_t limit) {
+    outcome_ = sbpf::run(program, memory, limit);
+  }
+  CALYX_HD const sbpf::Outcome& outcome() const { return outcome_; }
+  CALYX_HD void clear() { outcome_ = {}; }
+
+ private:
+  sbpf::Outcome outcome_;
+};
+
+/// Asks an object. `Machine` is `SbpfInterpreter`, or one with the same outcomes. Owns: nothing; the
+/// program's arrays, the stack and the heap outlive it.
+template <class Machine>
+class SbpfStrategyOn {
  public:
   static constexpr bool remembers = true;  ///< In its stack and heap, which nobody clears between calls.
 
@@ -38,9 +54,10 @@ class SbpfStrategy {
 
   /// `stack` has `program.frames` frames and `heap` has `program.heap_bytes`, for this strategy alone; what
   /// is in them does not matter. `limit` is what one call may execute.
-  CALYX_HD SbpfStrategy(const sbpf::Program& program, unsigned char* stack, unsigned char* heap,
-                        std::uint64_t limit = sbpf::instructions_default)
-      : program_(program), stack_(stack), heap_(heap), limit_(limit) {
+  CALYX_HD SbpfStrategyOn(const sbpf::Program& program, unsigned char* stack, unsigned char* heap,
+                          std::uint64_t limit = sbpf::instructions_default,
+                          const Machine& machine = Machine())
+      : program_(program), stack_(stack), heap_(heap), limit_(limit), machine_(machine) {
     begin();
   }
 
@@ -49,7 +66,7 @@ class SbpfStrategy {
     if (program_.heap_bytes != 0) std::memset(heap_, 0, program_.heap_bytes);
     std::memset(quote_, 0, sizeof quote_);
     put_word(quote_ + 8, quote_bytes + storage_bytes);
-    outcome_ = {};
+    machine_.clear();
     faults_ = {};
   }
 
@@ -64,13 +81,13 @@ class SbpfStrategy {
     unsigned char* payload = quote_ + payload_at;
     put_quote(payload, side, input_nano, reserve_x_nano, reserve_y_nano);
     // Behind the numbers lies the storage as the last trade left it, so no quote copies it.
-    outcome_ = sbpf::run(program_, {stack_, heap_, quote_, input_bytes, nullptr}, limit_);
-    if (outcome_.input_written) {
+    machine_.run(program_, {stack_, heap_, quote_, input_bytes, nullptr}, limit_);
+    if (outcome().input_written) {
       std::memset(quote_, 0, sizeof quote_);
       put_word(quote_ + 8, quote_bytes + storage_bytes);
       std::memcpy(quote_ + payload_at + quote_bytes, storage, storage_bytes);
     }
-    output_nano = returned() ? program_.plain ? outcome_.value : outcome_.return_data : 0;
+    output_nano = returned() ? program_.plain ? outcome().value : outcome().return_data : 0;
     return true;
   }
 
@@ -81,16 +98,16 @@ class SbpfStrategy {
     unsigned char* payload = input + payload_at;
     put_trade(payload, trade, storage);
     unsigned char written[storage_bytes];
-    outcome_ = sbpf::run(program_, {stack_, heap_, input, input_bytes, written}, limit_);
-    if (!returned() || !(program_.plain ? outcome_.input_written : outcome_.storage_set)) return true;
+    machine_.run(program_, {stack_, heap_, input, input_bytes, written}, limit_);
+    if (!returned() || !(program_.plain ? outcome().input_written : outcome().storage_set)) return true;
     std::memcpy(storage, program_.plain ? payload + trade_bytes : written, storage_bytes);
     set_storage(storage);
     return true;
   }
 
   /// How the last call ended, and how many instructions it had.
-  CALYX_HD const sbpf::Outcome& outcome() const { return outcome_; }
-  CALYX_HD std::uint64_t executed() const { return outcome_.instructions; }
+  CALYX_HD const sbpf::Outcome& outcome() const { return machine_.outcome(); }
+  CALYX_HD std::uint64_t executed() const { return outcome().instructions; }
   /// Since the simulation began.
   CALYX_HD const SbpfFaults& faults() const { return faults_; }
 
@@ -98,11 +115,11 @@ class SbpfStrategy {
   static constexpr std::uint32_t payload_at = 16;
 
   CALYX_HD bool returned() {
-    if (outcome_.ending == sbpf::Ending::returned) return true;
+    if (outcome().ending == sbpf::Ending::returned) return true;
     if (faults_.count++ == 0) {
-      faults_.first = outcome_.ending;
-      faults_.at = outcome_.at;
-      faults_.address = outcome_.address;
+      faults_.first = outcome().ending;
+      faults_.at = outcome().at;
+      faults_.address = outcome().address;
     }
     return false;
   }
@@ -111,10 +128,26 @@ class SbpfStrategy {
   unsigned char* stack_;
   unsigned char* heap_;
   std::uint64_t limit_;
-  sbpf::Outcome outcome_;
+  Machine machine_;
   SbpfFaults faults_;
   unsigned char quote_[input_bytes];
 };
+
+using SbpfStrategy = SbpfStrategyOn<SbpfInterpreter>;
+
+/// `prop_amm_sbpf_range` for any strategy of an object.
+template <class Strategy>
+std::uint64_t sbpf_range(Strategy& strategy, std::uint64_t seed_base, std::uint64_t first, std::uint64_t last,
+                         const Settings& settings, Result* results, SbpfFaults* faults, const Stop& stop) {
+  GuardedStrategy<Strategy> guarded(strategy, {}, stop);
+  for (std::uint64_t i = first; i < last; ++i) {
+    if (stop.wanted != nullptr && stop.wanted(stop.context)) return i;
+    results[i] = simulate(seed_base + i, settings, guarded);
+    if (guarded.stopped()) return i;
+    faults[i] = strategy.faults();
+  }
+  return last;
+}
 
 /// Runs an object on the CPU for the seeds `seed_base + i`, modulo 2^64, i from `first` to before `last`, and
 /// gives the i before which it was stopped, or `last`.
