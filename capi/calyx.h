@@ -191,12 +191,11 @@ typedef void (*calyx_drop)(void* ctx);
  * calls under way end as they began. `options_json` (at most 65536 bytes) is a JSON object: of a task
  * {"name"}; of a recipe {"name", "summary", "payload_schema", "operations": [...], "artifact_inputs": [...],
  * "class"}, of which all but the name may be left out. The schema is JSON Schema 2020-12 in the subset that
- * calyx/core/schema.hpp lists: payloads are judged by it before money is held. The class is what is promised of
- * a payload's result: "exact" (the same bytes everywhere), "bounded" or, if left out, "open".
- * A member that is wrong or that nobody knows is CALYX_INVALID, and calyx_last_error says where.
- * `ctx` or NULL. Owns: ctx is calyx's from CALYX_OK on: `drop`, or NULL, gets it back when the name was
- * replaced or the engine has gone, and no call is left. On anything but CALYX_OK it stays the caller's, and
- * `drop` is not called. */
+ * calyx/core/schema.hpp lists: payloads are judged by it before money is held. The class is what is promised
+ * of a payload's result: "exact" (the same bytes everywhere), "bounded" or, if left out, "open". A member
+ * that is wrong or that nobody knows is CALYX_INVALID, and calyx_last_error says where. `ctx` or NULL. Owns:
+ * ctx is calyx's from CALYX_OK on: `drop`, or NULL, gets it back when the name was replaced or the engine has
+ * gone, and no call is left. On anything but CALYX_OK it stays the caller's, and `drop` is not called. */
 CALYX_API CALYX_CHECKED calyx_status calyx_register(calyx_engine* engine, uint32_t kind,
                                                     const char* options_json, calyx_function function,
                                                     void* ctx, calyx_drop drop) CALYX_NOEXCEPT;

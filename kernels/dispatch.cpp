@@ -2,10 +2,6 @@
 
 namespace calyx::kernels {
 
-#ifndef CALYX_HAVE_CUDA
-const Backend* cuda_backend() noexcept { return nullptr; }
-#endif
-
 const Backend* choose_backend(Preference preference) noexcept {
   const Backend* const cuda = cuda_backend();
   const bool cuda_usable = cuda != nullptr && cuda->usable();

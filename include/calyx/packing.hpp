@@ -6,10 +6,11 @@
 /// the curved side), one piece after the other. A verdict rounds no number, as the scorer's library has it
 /// (its command line rounds to 6 decimals first, and so does the recipe's `rounded`).
 ///
-/// Threads: any, at any time; nothing is shared and none is started.
+/// Threads: any, at any time; nothing is shared and none is started, but that a device's driver has its own.
 #pragma once
 
 #include <calyx/core/result.hpp>
+#include <calyx/device.hpp>
 #include <calyx/version.hpp>
 #include <cstdint>
 #include <functional>
@@ -34,12 +35,7 @@ struct Verdict {
   std::uint32_t overlapping_pairs = 0;  ///< Those that share more than 1e-6.
 };
 
-/// What computes; the results are the same bytes.
-enum class Device : std::uint8_t {
-  automatic,  ///< CUDA where a device answers, else the CPU.
-  cpu,
-  cuda,
-};
+using calyx::Device;
 
 /// Which areas decide whether two pieces overlap, and are added.
 enum class Areas : std::uint8_t {
@@ -54,7 +50,7 @@ CALYX_EXPORT Result<Verdict> evaluate(std::span<const double> candidate, Areas a
 /// Judges candidates that lie one after the other, into as many verdicts. Fails, having written nothing:
 /// `field_value`, as `evaluate`, with the `index` of the candidate in the details, or where `out` is not as
 /// long as there are candidates; `unsupported`: no such device answers, or not for polygons, which the CPU
-/// alone has.
+/// alone has; on a device also `io_error` and `no_memory`, and then what was written means nothing.
 CALYX_EXPORT Result<Done> evaluate_batch(std::span<const double> candidates, std::span<Verdict> out,
                                          Device device = Device::automatic, Areas areas = Areas::exact);
 

@@ -10,6 +10,7 @@
 #pragma once
 
 #include <calyx/core/result.hpp>
+#include <calyx/device.hpp>
 #include <calyx/enclosure.hpp>
 #include <calyx/version.hpp>
 #include <cstdint>
@@ -45,6 +46,9 @@ struct Asked {
   std::function<bool()> stopped{};
   /// Told, on the calling thread, how many seeds are done.
   std::function<void(std::uint64_t done)> progress{};
+  /// A device simulates a source's seeds side by side, and `threads` then means nothing. It is worth it from
+  /// thousands of seeds on. An eBPF object runs on the CPU alone.
+  Device device = Device::automatic;
 };
 
 /// What quotes had no proper shape, and in which search.
@@ -124,7 +128,8 @@ class CALYX_EXPORT Strategy {
   std::string bytecode() const;
   std::uint64_t instructions() const noexcept;  ///< Of the bytecode.
 
-  /// Fails: `field_value` for what `Asked` does not take; `stopped`.
+  /// Fails: `field_value` for what `Asked` does not take; `stopped`; where a device was asked for also
+  /// `unsupported` (none answers, or not for this), `io_error`, `no_memory`.
   Result<Evaluation> evaluate(const Asked& asked = {}) const;
   /// `stopped` as in `Asked`. `enclosed` is where rustc and what it makes are run: nothing of the source ever
   /// runs in this process but its bytecode. Without it, as on a host without rustc, parity is skipped. Fails:

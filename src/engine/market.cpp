@@ -188,6 +188,7 @@ Result<Done> Market::start() {
   seams_.known_jobs = &known_jobs_;
   workshop_.put_recipe(recipes::packing_recipe());
   workshop_.put_recipe(recipes::prop_amm_recipe());
+  workshop_.put_recipe(recipes::gpu_probe_recipe());
 
   const bool plain_file = !options_.path.empty() && options_.vfs.empty();
   if (plain_file) {

@@ -7,6 +7,7 @@
 #include "calyx_kernels/backend.hpp"
 #include "calyx_kernels/packing_polygon.hpp"
 #include "calyx_kernels/packing_search.hpp"
+#include "recipes/device.hpp"
 #include "recipes/recipes.hpp"
 #include "recipes/schema.hpp"
 
@@ -131,7 +132,7 @@ Result<double> number_or(const Members& members, std::string_view name, double l
 /// What a payload asks for, checked.
 struct Payload {
   Operation operation = Operation::eval;
-  kernels::Preference device = kernels::Preference::none;
+  Device device = Device::automatic;
   std::uint32_t pieces = packing::pieces;
   bool refers = false;              ///< The candidates are in an artifact, and not here yet.
   std::vector<Numbers> candidates;  ///< Of a search at most one: its start.
@@ -205,9 +206,7 @@ Result<Payload> read_payload(const json::Value& payload) {
   out.operation = static_cast<Operation>(operation);
   CALYX_CHECK(check_members(members, out.operation));
   CALYX_TRY(const std::size_t device, members.word("device", schema::devices));
-  out.device = device == 1   ? kernels::Preference::cpu
-               : device == 2 ? kernels::Preference::cuda
-                             : kernels::Preference::none;
+  out.device = device_of(device);
   CALYX_TRY(const std::uint64_t pieces,
             members.count_or("pieces", {1, packing::pieces_max}, packing::pieces));
   out.pieces = static_cast<std::uint32_t>(pieces);
@@ -297,7 +296,7 @@ json::Value shown(Judged judged) {
 
 /// The verdicts on each candidate's numbers as they are and with the six decimals that are scored, in turn.
 Result<std::vector<Judged>> judge(const std::vector<Numbers>& candidates, std::uint32_t pieces,
-                                  calyx::packing::Areas areas, const kernels::Backend& backend) {
+                                  calyx::packing::Areas areas, Device device) {
   std::vector<double> numbers;
   for (const Numbers& raw : candidates) {
     numbers.insert(numbers.end(), raw.begin(), raw.end());
@@ -312,14 +311,25 @@ Result<std::vector<Judged>> judge(const std::vector<Numbers>& candidates, std::u
     return out;
   }
   std::vector<packing::Verdict> verdicts(count);
-  if (backend.packing_eval(numbers.data(), count, verdicts.data()) != kernels::Code::ok)
+  const bool may_choose = device == Device::automatic && count >= kernels::packing_device_min;
+  const kernels::Backend* const backend =
+      kernels::choose_backend(device == Device::cuda ? kernels::Preference::cuda
+                              : may_choose           ? kernels::Preference::none
+                                                     : kernels::Preference::cpu);
+  kernels::Code code = backend->packing_eval(numbers.data(), count, verdicts.data());
+  // The bytes are the same, wherever they come from.
+  if (code == kernels::Code::no_device && device == Device::automatic)
+    code = kernels::cpu_backend().packing_eval(numbers.data(), count, verdicts.data());
+  if (code == kernels::Code::no_device) return device_failed();
+  if (code != kernels::Code::ok)
     return fail(Reason::internal, "a candidate passed its check, and the kernel refused it");
   for (const packing::Verdict& verdict : verdicts) out.push_back(judged(verdict));
   return out;
 }
 
-Result<json::Value> evaluated(const Payload& payload, const kernels::Backend& backend) {
-  CALYX_TRY(std::vector<Judged> verdicts, judge(payload.candidates, payload.pieces, payload.areas, backend));
+Result<json::Value> evaluated(const Payload& payload) {
+  CALYX_TRY(std::vector<Judged> verdicts,
+            judge(payload.candidates, payload.pieces, payload.areas, payload.device));
   json::Array all;
   json::Value best;
   double best_score = 0;
@@ -385,11 +395,12 @@ Result<calyx::packing::SearchResult> found_by(const Payload& payload, const Task
 }
 
 /// A search's result says nothing that two runs of it would say differently.
-Result<json::Value> searched(const Payload& payload, const kernels::Backend& backend, const TaskCall& call) {
+Result<json::Value> searched(const Payload& payload, const TaskCall& call) {
   CALYX_TRY(const calyx::packing::SearchResult found, found_by(payload, call));
   if (found.end == calyx::packing::SearchEnd::stopped)
     return fail(Reason::stopped, "was asked to stop; the task's progress has the best so far");
-  CALYX_TRY(std::vector<Judged> verdicts, judge({found.candidate}, payload.pieces, payload.areas, backend));
+  CALYX_TRY(std::vector<Judged> verdicts,
+            judge({found.candidate}, payload.pieces, payload.areas, Device::cpu));
   return json::object({{"operation", operations[static_cast<std::size_t>(payload.operation)]},
                        {"pieces", payload.pieces},
                        {"seed", core::seed_value(payload.search.seed)},
@@ -429,14 +440,16 @@ Result<json::Value> run(const TaskCall& call) {
     CALYX_TRY(const json::Value whole, resolved(call));
     CALYX_TRY(payload, read_payload(whole));
   }
-  const bool on_cpu = searches(payload.operation) || payload.pieces != packing::pieces ||
-                      payload.areas == calyx::packing::Areas::polygon;
-  const kernels::Backend* backend = kernels::choose_backend(payload.device);
-  if (backend == nullptr || (on_cpu && payload.device == kernels::Preference::cuda))
-    return fail(Reason::unsupported, "no such device answers here; device may be auto",
-                json::object({{"field", "/payload/device"}}));
-  if (searches(payload.operation)) return searched(payload, *backend, call);
-  return evaluated(payload, *backend);
+  if (payload.device == Device::cuda) {
+    CALYX_CHECK(device_for("/payload/device"));
+    if (searches(payload.operation)) return only_on_cpu("/payload/device", "a search");
+    if (payload.pieces != packing::pieces)
+      return only_on_cpu("/payload/device", "another count of pieces than 15");
+    if (payload.areas == calyx::packing::Areas::polygon)
+      return only_on_cpu("/payload/device", "a verdict by polygons");
+  }
+  if (searches(payload.operation)) return searched(payload, call);
+  return evaluated(payload);
 }
 
 }  // namespace

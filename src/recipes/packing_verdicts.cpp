@@ -5,6 +5,7 @@
 
 #include "calyx_kernels/backend.hpp"
 #include "calyx_kernels/packing_polygon.hpp"
+#include "recipes/device.hpp"
 
 namespace calyx::packing {
 
@@ -53,13 +54,15 @@ Result<Done> evaluate_batch(std::span<const double> candidates, std::span<Verdic
     return core::field_fault(
         Reason::field_value, "/out",
         "has room for " + std::to_string(out.size()) + " verdicts, needs " + std::to_string(count));
-  const kernels::Backend* backend =
-      kernels::choose_backend(device == Device::cpu    ? kernels::Preference::cpu
-                              : device == Device::cuda ? kernels::Preference::cuda
-                                                       : kernels::Preference::none);
   const bool polygons = areas == Areas::polygon;
-  if (backend == nullptr || (polygons && device == Device::cuda))
-    return fail(Reason::unsupported, "no such device answers here", json::object({{"field", "/device"}}));
+  if (device == Device::cuda) {
+    CALYX_CHECK(recipes::device_for("/device"));
+    if (polygons) return recipes::only_on_cpu("/device", "a verdict by polygons");
+  }
+  const bool may_choose = device == Device::automatic && count >= kernels::packing_device_min && !polygons;
+  const kernels::Backend* backend = kernels::choose_backend(device == Device::cuda ? kernels::Preference::cuda
+                                                            : may_choose           ? kernels::Preference::none
+                                                                         : kernels::Preference::cpu);
   for (std::size_t i = 0; i < count; ++i)
     if (kernel::check_candidate(candidates.data() + i * candidate_numbers, candidate_numbers) !=
         kernels::Code::ok)
@@ -73,8 +76,15 @@ Result<Done> evaluate_batch(std::span<const double> candidates, std::span<Verdic
   std::vector<kernel::Verdict> verdicts(std::min<std::size_t>(count, 65'536));
   for (std::size_t done = 0; done < count; done += verdicts.size()) {
     const std::size_t now = std::min(verdicts.size(), count - done);
-    if (backend->packing_eval(candidates.data() + done * candidate_numbers, now, verdicts.data()) !=
-        kernels::Code::ok)
+    const double* const from = candidates.data() + done * candidate_numbers;
+    kernels::Code code = backend->packing_eval(from, now, verdicts.data());
+    if (code == kernels::Code::no_device && device == Device::automatic) {
+      // The bytes are the same, wherever they come from.
+      backend = &kernels::cpu_backend();
+      code = backend->packing_eval(from, now, verdicts.data());
+    }
+    if (code == kernels::Code::no_device) return recipes::device_failed();
+    if (code != kernels::Code::ok)
       return fail(Reason::internal, "a candidate passed its check, and the kernel refused it");
     std::transform(verdicts.begin(), verdicts.begin() + static_cast<std::ptrdiff_t>(now),
                    out.begin() + static_cast<std::ptrdiff_t>(done), told);

@@ -10,8 +10,10 @@
 #include <thread>
 #include <utility>
 
+#include "calyx_kernels/cuda_module.hpp"
 #include "calyx_kernels/prop_amm_program.hpp"
 #include "calyx_kernels/prop_amm_sbpf.hpp"
+#include "recipes/device.hpp"
 #include "recipes/prop_amm_parity.hpp"
 #include "strategy/curve.hpp"
 #include "strategy/elf.hpp"
@@ -22,6 +24,7 @@
 namespace calyx::prop_amm {
 
 namespace bytecode = kernels::bytecode;
+namespace cuda = kernels::cuda;
 namespace json = core::json;
 namespace kernel = kernels::prop_amm;
 using core::field_fault;
@@ -29,6 +32,10 @@ using core::field_fault;
 namespace {
 
 constexpr std::uint64_t bpf_fuel = 100'000;
+
+/// Seeds from which a device is worth it unasked. A lane there is hundreds of times slower than native code
+/// here.
+constexpr std::uint64_t device_seeds_min = 16'384;
 
 /// The challenge's parity runs: where `validate_full` looks.
 constexpr std::uint64_t parity_seed = 9'001;
@@ -136,12 +143,57 @@ class Seeds {
       });
       return;
     }
-    const kernel::CallRules rules{asked_.bpf_rules ? bpf_fuel : bytecode::fuel_default, asked_.bpf_rules};
     std::vector<std::uint64_t> stack(runnable_.compiled.stack_slots);
     take(tells, [&](std::uint64_t i) {
       return strategy::native_range(runnable_.compiled.view(), runnable_.native(), stack.data(), first_seed(),
-                                    i, i + 1, settings(), rules, results_.data(), faults_.data(), stop);
+                                    i, i + 1, settings(), rules(), results_.data(), faults_.data(), stop);
     });
+  }
+
+  /// Simulates on the device, where that was asked for or is worth it. True when all is done.
+  Result<bool> on_device() {
+    const bool asked = asked_.device == Device::cuda;
+    if (asked_.device == Device::cpu || (!asked && asked_.count < device_seeds_min)) return false;
+    if (asked) CALYX_CHECK(recipes::device_for("/device"));
+    if (runnable_.object) {
+      if (asked) return recipes::only_on_cpu("/device", "an eBPF object");
+      return false;
+    }
+    if (!cuda::load().answers) return false;
+    const cuda::Module& module = *cuda::load().module;
+    const strategy::Compiled& compiled = runnable_.compiled;
+    const cuda::SizedProgram program{compiled.view(), compiled.code.size(), compiled.pool.size()};
+    cuda::PropAmmCall call{};
+    call.programs = &program;
+    call.program_count = 1;
+    call.seed_first = first_seed();
+    call.count = asked_.count;
+    call.settings = settings();
+    call.rules = rules();
+    call.results = results_.data();
+    call.faults = faults_.data();
+    call.stop = stop_of(asked_.stopped);
+    if (asked_.progress) {
+      call.progress = [](void* context, std::uint64_t done) {
+        static_cast<const Asked*>(context)->progress(done);
+      };
+      call.progress_context = const_cast<Asked*>(&asked_);
+    }
+    const cuda::Status status = module.prop_amm(&call);
+    if (status == cuda::Status::stopped) {
+      stopped_.store(true);
+      return true;
+    }
+    if (status != cuda::Status::ok) {
+      if (asked) return recipes::device_failed(module, status);
+      return false;
+    }
+    const auto failed = [](const kernel::Result& result) {
+      return result.end == kernel::End::strategy_failed;
+    };
+    const auto first = std::find_if(results_.begin(), results_.end(), failed);
+    if (first != results_.end()) lower_last(static_cast<std::uint64_t>(first - results_.begin()) + 1);
+    return true;
   }
 
   bool stopped() const { return stopped_.load(); }
@@ -174,6 +226,9 @@ class Seeds {
  private:
   std::uint64_t first_seed() const { return asked_.seed_base + asked_.start; }
   kernel::Settings settings() const { return {asked_.steps, asked_.strict_curves}; }
+  kernel::CallRules rules() const {
+    return {asked_.bpf_rules ? bpf_fuel : bytecode::fuel_default, asked_.bpf_rules};
+  }
 
   /// Takes seeds until none are left, or `run`, which gives the index that it was given, was stopped.
   template <class Run>
@@ -285,7 +340,8 @@ std::string Strategy::bytecode() const { return strategy::bytes_of(made_->runnab
 Result<Evaluation> Strategy::evaluate(const Asked& asked) const {
   CALYX_CHECK(check(asked));
   Seeds seeds(made_->runnable, asked);
-  {
+  CALYX_TRY(const bool done, seeds.on_device());
+  if (!done) {
     std::vector<std::jthread> threads;  // which are joined at the end of this scope, however it ends
     const std::uint64_t useful = std::min<std::uint64_t>(asked.threads, asked.count);
     threads.reserve(useful);

@@ -3,6 +3,7 @@
 #include <calyx/core/field.hpp>
 #include <calyx/prop_amm.hpp>
 
+#include "recipes/device.hpp"
 #include "recipes/recipes.hpp"
 #include "recipes/schema.hpp"
 
@@ -79,7 +80,6 @@ struct Payload {
   std::string strategy_ref;
   prop_amm::Asked asked;
   bool per_seed = false;
-  bool needs_cuda = false;
   ParityWish parity = ParityWish::skip;
 };
 
@@ -130,7 +130,7 @@ Result<Payload> read_payload(const json::Value& payload) {
     CALYX_TRY(out.strategy_ref, members.text("strategy_ref"));
   }
   CALYX_TRY(const std::size_t device, members.word("device", schema::devices));
-  out.needs_cuda = schema::devices[device] == "cuda";
+  out.asked.device = device_of(device);
 
   if (!runs_seeds(out.operation)) {
     for (const std::string_view name : {"seed_base", "count", "steps", "strict_curves", "per_seed"})
@@ -282,9 +282,10 @@ Result<json::Value> built(const prop_amm::Strategy& strategy, const TaskCall& ca
 
 Result<json::Value> run(const TaskCall& call) {
   CALYX_TRY(Payload payload, read_payload(call.payload));
-  if (payload.needs_cuda)
-    return fail(Reason::unsupported, "no such device answers here; device may be auto",
-                json::object({{"field", "/payload/device"}}));
+  if (payload.asked.device == Device::cuda) {
+    CALYX_CHECK(device_for("/payload/device"));
+    if (!runs_seeds(payload.operation)) return only_on_cpu("/payload/device", "this operation");
+  }
   if (!payload.source) {
     if (!call.artifact)
       return fail(Reason::unsupported, "there is no market whose artifacts strategy_ref could name",
@@ -297,6 +298,8 @@ Result<json::Value> run(const TaskCall& call) {
   if (is_object && !payload.asked.bpf_rules)
     return field_fault(Reason::field_value, "/payload/strategy_ref",
                        "is an ELF file, which bpf_eval and bpf_eval_chunk take");
+  if (is_object && payload.asked.device == Device::cuda)
+    return only_on_cpu("/payload/device", "an eBPF object");
   const Result<prop_amm::Strategy> strategy =
       is_object ? prop_amm::Strategy::load({reinterpret_cast<const unsigned char*>(payload.source->data()),
                                             payload.source->size()})

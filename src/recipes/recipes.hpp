@@ -12,4 +12,7 @@ CALYX_EXPORT RecipeDefinition packing_recipe();
 /// `prop_amm`: strategies of the Prop AMM challenge, validated and simulated.
 CALYX_EXPORT RecipeDefinition prop_amm_recipe();
 
+/// `gpu_probe`: what a host's device does in a second, with its products of matrices checked.
+CALYX_EXPORT RecipeDefinition gpu_probe_recipe();
+
 }  // namespace calyx::recipes

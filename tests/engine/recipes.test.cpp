@@ -139,5 +139,5 @@ TEST_CASE("a host's recipe is sealed: named by anybody, judged by its check") {
   const JobId id = submitted(json::object({{"n", 21}})).value().id;
   CHECK(market.all.run_job(id).value().work == "recipe");
   CHECK(*market.all.job_results(id).value().result.integer() == 42);
-  CHECK(market.all.recipes().size() == 3);
+  CHECK(market.all.recipes().size() == 4);
 }

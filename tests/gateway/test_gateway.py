@@ -430,7 +430,7 @@ def test_the_documents_commands_of_projects_and_recipes_run_as_they_stand(tmp_pa
             201,
         )
         said = run('curl -sS -H "Authorization: Bearer $TOKEN" https://dev.computalot.com/api/v1/recipes', 200)
-        assert [recipe["name"] for recipe in json.loads(said)["recipes"]] == ["packing", "prop_amm"]
+        assert [recipe["name"] for recipe in json.loads(said)["recipes"]] == ["gpu_probe", "packing", "prop_amm"]
         # Three numbers are no 45: the sample of the document is refused, with the place.
         said = run(
             """curl -sS -X POST -H "Authorization: Bearer $TOKEN" \\

@@ -29,11 +29,15 @@ struct Backend {
   /// `count` verdicts.
   ///
   /// Fails: what `packing::check_candidate` says of the first candidate it refuses; then nothing is written.
+  /// On a device also `no_device`, when it fails in the middle of its work.
   Code (*packing_eval)(const double* candidates, std::size_t count, packing::Verdict* out) noexcept;
 };
 
 CALYX_KERNELS_API const Backend& cpu_backend() noexcept;
-CALYX_KERNELS_API const Backend* cuda_backend() noexcept;  ///< Null in a build without CUDA.
+CALYX_KERNELS_API const Backend* cuda_backend() noexcept;  ///< Null where its module is not.
+
+/// Verdicts at once from which a device is worth the way to it: some ten milliseconds of a core.
+inline constexpr std::size_t packing_device_min = 1'000;
 
 /// What the caller asks for.
 enum class Preference { none, cpu, cuda };

@@ -422,8 +422,8 @@ CALYX_HD inline Wide quotient(Wide x, Wide y, bool is_signed) {
 }
 
 /// One rare operation. Gives `returned`, or how it ends the call.
-CALYX_HD inline Ending integer_operation(const Instruction& it, const Instruction& how,
-                                         std::uint64_t* frame) {
+CALYX_HD_APART inline Ending integer_operation(const Instruction& it, const Instruction& how,
+                                               std::uint64_t* frame) {
   const std::uint32_t type = how.a;
   const bool is_signed = type_is_signed(type);
   const std::uint32_t bits = bits_of_type(type);
@@ -624,7 +624,7 @@ CALYX_HD inline std::uint64_t bits_put(double value) {
   return value != value ? 0x7ff8000000000000ULL : math::bits_of(value);
 }
 
-CALYX_HD inline double function_of(RealFunction function, double x, double y) {
+CALYX_HD_APART inline double function_of(RealFunction function, double x, double y) {
   switch (function) {
     case RealFunction::square_root: return math::square_root(x);
     case RealFunction::exp: return math::exponential(x);
@@ -671,6 +671,34 @@ CALYX_HD inline double whole_power(double base, std::int32_t power) {
     base *= base;
   }
   return inverse ? 1.0 / result : result;
+}
+
+/// As `std::memmove`, which a device does not have.
+CALYX_HD inline void move_bytes(void* to, const void* from, std::size_t size) {
+#ifdef __CUDA_ARCH__
+  auto* const out = static_cast<unsigned char*>(to);
+  const auto* const in = static_cast<const unsigned char*>(from);
+  if (out <= in) {
+    for (std::size_t i = 0; i < size; ++i) out[i] = in[i];
+  } else {
+    for (std::size_t i = size; i > 0; --i) out[i - 1] = in[i - 1];
+  }
+#else
+  std::memmove(to, from, size);
+#endif
+}
+
+/// As `move_bytes`, of whole slots.
+CALYX_HD inline void move_slots(std::uint64_t* to, const std::uint64_t* from, std::size_t count) {
+#ifdef __CUDA_ARCH__
+  if (to <= from) {
+    for (std::size_t i = 0; i < count; ++i) to[i] = from[i];
+  } else {
+    for (std::size_t i = count; i > 0; --i) to[i - 1] = from[i - 1];
+  }
+#else
+  std::memmove(to, from, count * 8);
+#endif
 }
 
 /// From an unsigned number of 128 bits, rounded once to nearest, ties to even.
@@ -721,8 +749,8 @@ struct Segments {
 }  // namespace detail
 
 /// Calls the function at `entry`. Its arguments, addresses and lengths, lie in the first slots of the stack.
-CALYX_HD inline Outcome run_at(const Program& program, std::uint32_t entry, const Memory& memory,
-                               std::uint64_t fuel) {
+CALYX_HD_APART inline Outcome run_at(const Program& program, std::uint32_t entry, const Memory& memory,
+                                     std::uint64_t fuel) {
   using namespace detail;
   // The constness of the payload and of the constants is kept by `Segments::find`.
   const Segments segments{
@@ -762,7 +790,7 @@ CALYX_HD inline Outcome run_at(const Program& program, std::uint32_t entry, cons
         fp[it.a + 1] = high;
         break;
       }
-      case Op::move_many: std::memmove(fp + it.a, fp + it.b, std::size_t{it.c} * 8); break;
+      case Op::move_many: move_slots(fp + it.a, fp + it.b, it.c); break;
       case Op::load:
         CALYX_A = static_cast<std::uint64_t>(std::int64_t{static_cast<std::int32_t>(long_operand(it))});
         break;
@@ -1080,13 +1108,13 @@ CALYX_HD inline Outcome run_at(const Program& program, std::uint32_t entry, cons
       case Op::load_many: {
         const auto* from = segments.find(CALYX_B, std::uint64_t{it.c} * 8, false);
         if (from == nullptr) CALYX_STOP(panic_memory)
-        std::memmove(fp + it.a, from, std::size_t{it.c} * 8);
+        move_bytes(fp + it.a, from, std::size_t{it.c} * 8);
         break;
       }
       case Op::store_many: {
         auto* to = segments.find(CALYX_A, std::uint64_t{it.c} * 8, true);
         if (to == nullptr) CALYX_STOP(panic_memory)
-        std::memmove(to, fp + it.b, std::size_t{it.c} * 8);
+        move_bytes(to, fp + it.b, std::size_t{it.c} * 8);
         break;
       }
       // Copying and filling cost fuel by their length.
@@ -1097,7 +1125,7 @@ CALYX_HD inline Outcome run_at(const Program& program, std::uint32_t entry, cons
         if (to == nullptr || from == nullptr) CALYX_STOP(panic_memory)
         if (left < size / 64) CALYX_STOP(step_limit)
         left -= size / 64;
-        if (size != 0) std::memmove(to, from, size);
+        if (size != 0) move_bytes(to, from, size);
         break;
       }
       case Op::fill_8: {
@@ -1118,7 +1146,7 @@ CALYX_HD inline Outcome run_at(const Program& program, std::uint32_t entry, cons
         if (to == nullptr) CALYX_STOP(panic_memory)
         if (left < count) CALYX_STOP(step_limit)
         left -= count;
-        for (std::uint64_t i = 0; i < count; ++i) std::memmove(to + i * size * 8, fp + it.b, size * 8);
+        for (std::uint64_t i = 0; i < count; ++i) move_bytes(to + i * size * 8, fp + it.b, size * 8);
         break;
       }
       case Op::bound:

@@ -488,6 +488,13 @@ CALYX_HD inline bool contains(const Circle& circle, const Piece* piece, std::uin
   return distance_to(touch, circle.centre) <= circle.radius + (containment_slack + rounding);
 }
 
+/// Writes to `verdict`, whose overlaps are known, what the circle around the pieces says.
+CALYX_HD inline void judge_circle(const Piece* piece, Verdict& verdict) {
+  verdict.circle = enclosing_circle(piece);
+  verdict.contained = contains(verdict.circle, piece) ? 1 : 0;
+  verdict.valid = verdict.contained == 1 && verdict.overlapping_count == 0 ? 1 : 0;
+}
+
 /// The verdict on the `candidate_numbers` numbers at `candidate`, for which `check_candidate` said `ok`.
 CALYX_HD inline Verdict evaluate(const double* candidate) {
   Piece piece[pieces];
@@ -517,9 +524,7 @@ CALYX_HD inline Verdict evaluate(const double* candidate) {
     for (std::uint32_t i = 0; i < half; ++i) area[i] += area[i + half];
   verdict.overlap_total = area[0];
 
-  verdict.circle = enclosing_circle(piece);
-  verdict.contained = contains(verdict.circle, piece) ? 1 : 0;
-  verdict.valid = verdict.contained == 1 && verdict.overlapping_count == 0 ? 1 : 0;
+  judge_circle(piece, verdict);
   return verdict;
 }
 

@@ -148,8 +148,8 @@ CALYX_HD inline std::uint64_t to_nano(double value) {
 CALYX_HD inline double from_nano(std::uint64_t nanos) { return static_cast<double>(nanos) / 1e9; }
 
 /// What the fixed pool pays: a constant product, its fee taken from the input.
-CALYX_HD inline std::uint64_t constant_product(Side side, std::uint64_t input, std::uint64_t reserve_x,
-                                               std::uint64_t reserve_y, std::uint32_t fee) {
+CALYX_HD_APART inline std::uint64_t constant_product(Side side, std::uint64_t input, std::uint64_t reserve_x,
+                                                     std::uint64_t reserve_y, std::uint32_t fee) {
   if (reserve_x == 0 || reserve_y == 0) return 0;
   const std::uint64_t from = side == Side::buy ? reserve_y : reserve_x;
   const std::uint64_t to = side == Side::buy ? reserve_x : reserve_y;
@@ -183,7 +183,7 @@ class Curve {
     y_[high_] = to_nano(output);
   }
   /// `End::done` for a proper shape.
-  CALYX_HD End judge() {
+  CALYX_HD_APART End judge() {
     const std::uint32_t count = sort();
     if (count == 0) return End::done;
     // Inputs that lie closer than the slack are one point, which pays the most of what they paid.
@@ -281,34 +281,65 @@ struct Reserves {
   std::uint64_t y_nano;
 };
 
-/// One simulation in progress. Use `simulate`.
-template <class Strategy>
-class Simulation {
+/// What one retail order wants.
+struct Order {
+  Side side;
+  double size;  ///< In Y.
+};
+
+/// What a seed draws as its simulation goes on, none of which depends on the strategy. A step asks for its
+/// price, its guess, its count of orders, and each of these.
+class SeedDraws {
  public:
-  CALYX_HD Simulation(std::uint64_t seed, const Settings& settings, Strategy& strategy)
-      : settings_(settings),
-        strategy_(strategy),
-        drawn_(parameters_of(seed)),
-        prices_(seed, drawn_.sigma),
-        sizes_(drawn_.mean_size),
+  CALYX_HD SeedDraws(std::uint64_t seed, const Parameters& drawn)
+      : prices_(seed, drawn.sigma),
+        sizes_(drawn.mean_size),
         retail_(seed + 1),
         arbitrageur_(seed + 2),
-        exp_minus_lambda_(msun_exp(-drawn_.lambda)),
+        exp_minus_lambda_(msun_exp(-drawn.lambda)) {}
+
+  CALYX_HD double price() { return prices_.next(); }
+  /// The arbitrageur's first guess at a size, in Y.
+  CALYX_HD double guess() { return sizes_.draw(arbitrageur_); }
+  CALYX_HD std::uint32_t orders() { return poisson(retail_, exp_minus_lambda_); }
+  CALYX_HD Order order() {
+    const double size = sizes_.draw(retail_);
+    return {uniform(retail_) < 0.5 ? Side::buy : Side::sell, size};
+  }
+
+ private:
+  Prices prices_;
+  Sizes sizes_;
+  Pcg64 retail_;
+  Pcg64 arbitrageur_;
+  double exp_minus_lambda_;
+};
+
+/// One simulation in progress. Use `simulate`. `Source` gives what a seed draws, as `SeedDraws` does.
+template <class Strategy, class Source = SeedDraws>
+class Simulation {
+ public:
+  CALYX_HD Simulation(const Parameters& drawn, const Source& source, const Settings& settings,
+                      Strategy& strategy)
+      : settings_(settings),
+        strategy_(strategy),
+        drawn_(drawn),
+        source_(source),
         submission_{100.0, 10'000.0},
-        fixed_{100.0 * drawn_.liquidity, 10'000.0 * drawn_.liquidity} {
+        fixed_{100.0 * drawn.liquidity, 10'000.0 * drawn.liquidity} {
     for (std::uint32_t i = 0; i < storage_bytes; ++i) storage_[i] = 0;
   }
 
   CALYX_HD Result run() {
     strategy_.begin();
     for (step_ = 0; step_ < settings_.steps; ++step_) {
-      price_ = prices_.next();
+      price_ = source_.price();
       arbitrage_submission();
       if (ended()) break;
       arbitrage_fixed();
-      for (std::uint32_t orders = poisson(retail_, exp_minus_lambda_); orders > 0; --orders) {
-        const double size = sizes_.draw(retail_);
-        route(uniform(retail_) < 0.5 ? Side::buy : Side::sell, size);
+      for (std::uint32_t orders = source_.orders(); orders > 0; --orders) {
+        const Order order = source_.order();
+        route(order.side, order.size);
         if (ended()) break;
       }
       if (ended()) break;
@@ -354,7 +385,7 @@ class Simulation {
     return output > (side == Side::buy ? pool.x : pool.y) ? 0.0 : output;
   }
 
-  CALYX_HD double quote_submission(Side side, double input, std::uint64_t input_nano) {
+  CALYX_HD_APART double quote_submission(Side side, double input, std::uint64_t input_nano) {
     if (ended() || !quotable(input, submission_)) return 0.0;
     std::uint64_t output = 0;
     if (!strategy_.compute_swap(side, input_nano, submission_.x_nano, submission_.y_nano,
@@ -365,7 +396,7 @@ class Simulation {
     return within(side, output, submission_);
   }
 
-  CALYX_HD double quote_fixed(Side side, double input) const {
+  CALYX_HD_APART double quote_fixed(Side side, double input) const {
     if (!quotable(input, fixed_)) return 0.0;
     return within(side, constant_product(side, to_nano(input), fixed_.x_nano, fixed_.y_nano, drawn_.fee),
                   fixed_);
@@ -383,7 +414,7 @@ class Simulation {
 
   /// Trades with the submission, and counts what that is worth to it. `output` is what it was quoted since
   /// its last trade.
-  CALYX_HD void execute_submission(Side side, double input, double output) {
+  CALYX_HD_APART void execute_submission(Side side, double input, double output) {
     if constexpr (remembers<Strategy>) output = quote_submission(side, input, to_nano(input));
     if (ended() || !move(side, input, output, submission_)) return;
     const Trade trade{side, to_nano(input), to_nano(output), submission_.x_nano, submission_.y_nano, step_};
@@ -394,14 +425,14 @@ class Simulation {
     edge_ += side == Side::buy ? input - output * price_ : input * price_ - output;
   }
 
-  CALYX_HD void judge_curve(Search search) {
+  CALYX_HD_APART void judge_curve(Search search) {
     if (ended() || !settings_.strict_curves) return;
     end_ = curve_.judge();
     if (ended()) search_ = search;
   }
 
   /// What the arbitrageur gains by `input`.
-  CALYX_HD Point gain(Side side, double input) {
+  CALYX_HD_APART Point gain(Side side, double input) {
     const std::uint64_t input_nano = to_nano(input);
     const double output = quote_submission(side, input, input_nano);
     const double value = side == Side::buy ? output * price_ - input : output - input * price_;
@@ -425,7 +456,7 @@ class Simulation {
     }
   }
 
-  CALYX_HD Point plan(Side side, double start, double input_min) {
+  CALYX_HD_APART Point plan(Side side, double start, double input_min) {
     curve_.clear();
     const double low = larger(input_min, amount_min);
     const double first = clamp(start, low, input_max);
@@ -464,7 +495,7 @@ class Simulation {
   }
 
   /// The best of the ends and of those in between that are looked at.
-  CALYX_HD Point best_between(Side side, const Point& low, const Point& high, double input_min) {
+  CALYX_HD_APART Point best_between(Side side, const Point& low, const Point& high, double input_min) {
     Point best = low;
     const auto keep = [&best](const Point& point) {
       if (point.value > best.value) best = point;
@@ -501,7 +532,7 @@ class Simulation {
 
   CALYX_HD void arbitrage_submission() {
     const double x_min = larger(amount_min, profit_min / price_);
-    const double start_y = clamp(larger(sizes_.draw(arbitrageur_), 0.001), 0.01, input_max);
+    const double start_y = clamp(larger(source_.guess(), 0.001), 0.01, input_max);
     const double start_x = clamp(start_y / price_, x_min, input_max);
     const Point buy = plan(Side::buy, start_y, 0.01);
     judge_curve(Search::arbitrage_buy);
@@ -517,7 +548,7 @@ class Simulation {
       execute_submission(Side::buy, buy.input, buy.output);
   }
 
-  CALYX_HD void arbitrage_fixed() {
+  CALYX_HD_APART void arbitrage_fixed() {
     const double kept = static_cast<double>(10'000U - drawn_.fee) / 10'000.0;
     const double y_after = math::square_root(price_ * fixed_.x * kept * fixed_.y);
     if (y_after > fixed_.y) {
@@ -536,7 +567,7 @@ class Simulation {
   }
 
   /// What an order gets when the submission is given `share` of it.
-  CALYX_HD Split split(Side side, double total, double share) {
+  CALYX_HD_APART Split split(Side side, double total, double share) {
     const double to_submission = total * share;
     const double to_fixed = total * (1.0 - share);
     Split parts{share, 0.0, 0.0, 0.0, 0, to_submission > amount_min};
@@ -558,7 +589,7 @@ class Simulation {
     if (settings_.strict_curves && parts.asked) curve_.add_above(parts.input_nano, parts.output);
   }
 
-  CALYX_HD void route(Side side, double size) {
+  CALYX_HD_APART void route(Side side, double size) {
     const double total = side == Side::buy ? size : size / price_;
     curve_.clear();
     double left = 0.0;
@@ -611,11 +642,7 @@ class Simulation {
   Settings settings_;
   Strategy& strategy_;
   Parameters drawn_;
-  Prices prices_;
-  Sizes sizes_;
-  Pcg64 retail_;
-  Pcg64 arbitrageur_;
-  double exp_minus_lambda_;
+  Source source_;
   Reserves submission_;
   Reserves fixed_;
   double price_ = 100.0;
@@ -630,7 +657,8 @@ class Simulation {
 /// Runs `seed` against `strategy`, whose concept is described above.
 template <class Strategy>
 CALYX_HD Result simulate(std::uint64_t seed, const Settings& settings, Strategy& strategy) {
-  return Simulation<Strategy>(seed, settings, strategy).run();
+  const Parameters drawn = parameters_of(seed);
+  return Simulation<Strategy>(drawn, SeedDraws(seed, drawn), settings, strategy).run();
 }
 
 /// Runs the seeds `seed_base + i`, modulo 2^64, for every i from `first` to before `last`, and puts each

@@ -83,23 +83,27 @@ struct CallRules {
 struct Stop {
   bool (*wanted)(void* context) = nullptr;  ///< Null: nobody does.
   void* context = nullptr;
+
+  bool asked() const { return wanted != nullptr && wanted(context); }
 };
 
 /// A program's strategy under rules: `simulate` runs it in its place. `Strategy` is what asks the program:
-/// `ProgramStrategy`, or one that gives the same answers sooner.
-template <class Strategy>
+/// `ProgramStrategy`, or one that gives the same answers sooner. `Asks` is what to ask whether to stop:
+/// `Stop`, or what a device can ask.
+template <class Strategy, class Asks = Stop>
 class GuardedStrategy {
  public:
   static constexpr bool remembers = prop_amm::remembers<Strategy>;
 
-  GuardedStrategy(Strategy& strategy, const CallRules& rules, const Stop& stop)
+  CALYX_HD GuardedStrategy(Strategy& strategy, const CallRules& rules, const Asks& stop)
       : strategy_(strategy), rules_(rules), stop_(stop) {}
 
-  void begin() { strategy_.begin(); }
-  void set_storage(const unsigned char* storage) { strategy_.set_storage(storage); }
+  CALYX_HD void begin() { strategy_.begin(); }
+  CALYX_HD void set_storage(const unsigned char* storage) { strategy_.set_storage(storage); }
 
-  bool compute_swap(Side side, std::uint64_t input_nano, std::uint64_t reserve_x_nano,
-                    std::uint64_t reserve_y_nano, const unsigned char* storage, std::uint64_t& output_nano) {
+  CALYX_HD bool compute_swap(Side side, std::uint64_t input_nano, std::uint64_t reserve_x_nano,
+                             std::uint64_t reserve_y_nano, const unsigned char* storage,
+                             std::uint64_t& output_nano) {
     if (!strategy_.compute_swap(side, input_nano, reserve_x_nano, reserve_y_nano, storage, output_nano)) {
       if (!rules_.failures_pay_nothing) return false;
       output_nano = 0;
@@ -107,7 +111,7 @@ class GuardedStrategy {
     return goes_on();
   }
 
-  bool after_swap(const Trade& trade, unsigned char* storage) {
+  CALYX_HD bool after_swap(const Trade& trade, unsigned char* storage) {
     if (!rules_.failures_pay_nothing) return strategy_.after_swap(trade, storage) && goes_on();
     unsigned char before[storage_bytes];
     std::memcpy(before, storage, sizeof before);
@@ -118,21 +122,21 @@ class GuardedStrategy {
     return goes_on();
   }
 
-  bool stopped() const { return stopped_; }
+  CALYX_HD bool stopped() const { return stopped_; }
 
  private:
-  bool goes_on() {
+  CALYX_HD bool goes_on() {
     used_ += strategy_.executed();
     if (used_ < ask_after) return true;
     used_ = 0;
-    stopped_ = stop_.wanted != nullptr && stop_.wanted(stop_.context);
+    stopped_ = stop_.asked();
     return !stopped_;
   }
 
   static constexpr std::uint64_t ask_after = std::uint64_t{1} << 20;
   Strategy& strategy_;
   const CallRules rules_;
-  const Stop stop_;
+  const Asks stop_;
   std::uint64_t used_ = 0;
   bool stopped_ = false;
 };
@@ -144,7 +148,7 @@ std::uint64_t guarded_range(Strategy& strategy, std::uint64_t seed_base, std::ui
                             Result* results, Fault* faults, const Stop& stop) {
   GuardedStrategy<Strategy> guarded(strategy, rules, stop);
   for (std::uint64_t i = first; i < last; ++i) {
-    if (stop.wanted != nullptr && stop.wanted(stop.context)) return i;
+    if (stop.asked()) return i;
     results[i] = simulate(seed_base + i, settings, guarded);
     if (guarded.stopped()) return i;
     faults[i] = {};

@@ -13,6 +13,7 @@ enum class Code : std::int32_t {
   wrong_length = 1,  ///< Not the count of numbers that the operation takes.
   not_finite = 2,    ///< A NaN or an infinity.
   out_of_range = 3,  ///< Finite, but beyond the limit that the operation names.
+  no_device = 4,     ///< The device failed in the middle of it; what was written means nothing.
 };
 
 /// How alike two runs of one operation are.
@@ -30,5 +31,6 @@ struct Recipe {
 };
 
 inline constexpr Recipe packing_eval_recipe{"packing", "eval", Exactness::exact};
+inline constexpr Recipe gpu_probe_recipe{"gpu_probe", "measure", Exactness::bounded};
 
 }  // namespace calyx::kernels

@@ -1,0 +1,122 @@
+// The table that the library asks for, and what its calls have in common.
+#include <cstdio>
+#include <cstring>
+
+#include "device.cuh"
+
+namespace calyx::kernels::cuda {
+namespace {
+
+constexpr std::size_t error_bytes = 256;
+
+std::mutex& error_lock() {
+  static std::mutex lock;
+  return lock;
+}
+char error_text[error_bytes] = "";
+
+Status device(Device* out) noexcept {
+  *out = {};
+  int count = 0;
+  const cudaError_t error = cudaGetDeviceCount(&count);
+  if (error == cudaErrorNoDevice || (error == cudaSuccess && count == 0)) return Status::no_device;
+  if (error == cudaErrorInsufficientDriver || error == cudaErrorInitializationError) return Status::no_driver;
+  CALYX_CUDA(error);
+  CALYX_CUDA(cudaSetDevice(0));
+  cudaDeviceProp told{};
+  CALYX_CUDA(cudaGetDeviceProperties(&told, 0));
+  std::snprintf(out->name, sizeof out->name, "%s", told.name);
+  out->memory_bytes = told.totalGlobalMem;
+  out->multiprocessors = static_cast<std::uint32_t>(told.multiProcessorCount);
+  out->capability_major = static_cast<std::uint32_t>(told.major);
+  out->capability_minor = static_cast<std::uint32_t>(told.minor);
+  int version = 0;
+  CALYX_CUDA(cudaDriverGetVersion(&version));
+  out->driver_version = static_cast<std::uint32_t>(version);
+  CALYX_CUDA(cudaRuntimeGetVersion(&version));
+  out->runtime_version = static_cast<std::uint32_t>(version);
+  return Status::ok;
+}
+
+/// Runs one call of the table: alone, on the device, and letting nothing be thrown out of the module.
+template <class F>
+Status alone(F call) noexcept {
+  try {
+    const std::lock_guard<std::mutex> hold(module_lock());
+    CALYX_CUDA(cudaSetDevice(0));
+    const Status status = call();
+    // An error that a launch left behind is not the next call's.
+    static_cast<void>(cudaGetLastError());
+    return status;
+  } catch (...) {
+    remember("the host has no memory left");
+    return Status::no_memory;
+  }
+}
+
+Status packing_eval_alone(const double* candidates, std::size_t count, packing::Verdict* out) noexcept {
+  return alone([=] { return packing_eval(candidates, count, out); });
+}
+Status prop_amm_alone(const PropAmmCall* call) noexcept {
+  return alone([=] { return prop_amm(*call); });
+}
+Status probe_alone(const ProbeAsked* asked, ProbeFound* out) noexcept {
+  return alone([=] { return probe(*asked, *out); });
+}
+
+void* take_pinned(std::size_t bytes) noexcept {
+  void* memory = nullptr;
+  const cudaError_t error = cudaHostAlloc(&memory, bytes, cudaHostAllocPortable);
+  if (error == cudaSuccess) return memory;
+  remember(error, "cudaHostAlloc");
+  static_cast<void>(cudaGetLastError());
+  return nullptr;
+}
+void give_pinned(void* memory) noexcept {
+  if (memory != nullptr) static_cast<void>(cudaFreeHost(memory));
+}
+
+const char* last_error() noexcept {
+  // A copy for each thread, so that nobody reads what another one writes.
+  static thread_local char text[error_bytes];
+  const std::lock_guard<std::mutex> hold(error_lock());
+  std::memcpy(text, error_text, sizeof text);
+  return text;
+}
+
+constexpr Module module{module_version, sizeof(Module), device,      packing_eval_alone, prop_amm_alone,
+                        probe_alone,    take_pinned,    give_pinned, last_error};
+
+}  // namespace
+
+void remember(const char* what) noexcept {
+  const std::lock_guard<std::mutex> hold(error_lock());
+  std::snprintf(error_text, sizeof error_text, "%s", what);
+}
+
+void remember(cudaError_t error, const char* what) noexcept {
+  const std::lock_guard<std::mutex> hold(error_lock());
+  std::snprintf(error_text, sizeof error_text, "%s: %.100s", cudaGetErrorString(error), what);
+}
+
+Status status_of(cudaError_t error) noexcept {
+  switch (error) {
+    case cudaSuccess: return Status::ok;
+    case cudaErrorMemoryAllocation: return Status::no_memory;
+    case cudaErrorNoDevice: return Status::no_device;
+    case cudaErrorInsufficientDriver: return Status::no_driver;
+    default: return Status::failed;
+  }
+}
+
+std::mutex& module_lock() noexcept {
+  // Never destroyed, as all that it guards: a driver may be gone before a program's last destructors run.
+  static auto* const lock = new std::mutex;
+  return *lock;
+}
+
+}  // namespace calyx::kernels::cuda
+
+extern "C" __attribute__((visibility("default"))) const calyx::kernels::cuda::Module* calyx_cuda_module() {
+  return &calyx::kernels::cuda::module;
+}

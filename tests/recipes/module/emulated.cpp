@@ -1,0 +1,111 @@
+// The module's table with the host in the device's place: the bodies of its kernels, lane by lane. The
+// environment's CALYX_TEST_DEVICE_FAILS makes every call but the first question fail, as a device does that
+// was lost.
+#include <cstdio>
+#include <cstdlib>
+#include <new>
+#include <vector>
+
+#include "calyx_kernels/cuda_module.hpp"
+#include "calyx_kernels/freivalds.hpp"
+#include "calyx_kernels/packing_warp.hpp"
+#include "calyx_kernels/prop_amm_tape.hpp"
+
+namespace {
+
+namespace amm = calyx::kernels::prop_amm;
+namespace bytecode = calyx::kernels::bytecode;
+namespace cuda = calyx::kernels::cuda;
+namespace packing = calyx::kernels::packing;
+using cuda::Status;
+
+constexpr std::uint64_t lanes_max = 8;  // of a tape, so that a test has several
+
+bool fails() { return std::getenv("CALYX_TEST_DEVICE_FAILS") != nullptr; }
+
+Status device(cuda::Device* out) noexcept {
+  *out = {};
+  std::snprintf(out->name, sizeof out->name, "emulated");
+  out->memory_bytes = 1;
+  out->multiprocessors = 1;
+  out->capability_major = 9;
+  out->driver_version = 13'000;
+  out->runtime_version = 12'040;
+  return Status::ok;
+}
+
+Status packing_eval(const double* candidates, std::size_t count, packing::Verdict* out) noexcept {
+  if (fails()) return Status::failed;
+  packing::WarpScratch scratch;
+  for (std::size_t i = 0; i < count; ++i) {
+    const double* const candidate = candidates + i * packing::candidate_numbers;
+    packing::judge_areas(packing::LoopWarp{static_cast<std::uint32_t>(i % packing::warp_lanes)}, candidate,
+                         scratch, out[i]);
+    packing::judge_circles(candidate, out[i]);
+  }
+  return Status::ok;
+}
+
+void simulate(const cuda::PropAmmCall& call, std::uint64_t first, std::uint64_t lanes, bool& stopped) {
+  const std::uint64_t seed_first = call.seed_first + first;
+  const std::uint32_t steps = call.settings.steps;
+  std::vector<double> price(steps * lanes);
+  std::vector<double> guess(steps * lanes);
+  std::vector<std::uint16_t> count(steps * lanes);
+  amm::Tape tape{price.data(), guess.data(), count.data(), nullptr, lanes};
+  std::uint64_t most = 0;
+  for (std::uint64_t lane = 0; lane < lanes; ++lane) {
+    amm::record_steps(tape, lane, seed_first + lane, steps);
+    const std::uint64_t orders = amm::count_orders(tape, lane, seed_first + lane, steps);
+    if (orders > most) most = orders;
+  }
+  std::vector<double> order(most * lanes);
+  tape.order = order.data();
+  for (std::uint64_t lane = 0; lane < lanes; ++lane) amm::record_orders(tape, lane, seed_first + lane, steps);
+  for (std::uint64_t p = 0; p < call.program_count; ++p) {
+    const bytecode::Program& program = call.programs[p].view;
+    std::vector<std::uint64_t> stack(program.stack_slots);
+    for (std::uint64_t lane = 0; lane < lanes && !stopped; ++lane) {
+      const std::uint64_t at = p * call.count + first + lane;
+      stopped = !amm::play(program, stack.data(), tape, lane, seed_first + lane, call.settings, call.rules,
+                           call.stop, call.results[at], call.faults[at]);
+    }
+  }
+}
+
+Status prop_amm(const cuda::PropAmmCall* call) noexcept {
+  if (fails()) return Status::failed;
+  try {
+    bool stopped = false;
+    for (std::uint64_t first = 0; first < call->count; first += lanes_max) {
+      const std::uint64_t lanes = call->count - first < lanes_max ? call->count - first : lanes_max;
+      if (call->stop.asked()) return Status::stopped;
+      simulate(*call, first, lanes, stopped);
+      if (stopped) return Status::stopped;
+      if (call->progress != nullptr) call->progress(call->progress_context, first + lanes);
+    }
+    return Status::ok;
+  } catch (const std::bad_alloc&) {
+    return Status::no_memory;
+  }
+}
+
+Status probe(const cuda::ProbeAsked* asked, cuda::ProbeFound* out) noexcept {
+  if (fails()) return Status::failed;
+  if (asked->stop.asked()) return Status::stopped;
+  *out = {1e12, 2e12, 0.0, 3e12, 4e9, 5e9, 2, 0};
+  return Status::ok;
+}
+
+void* take_pinned(std::size_t bytes) noexcept { return std::malloc(bytes); }
+void give_pinned(void* memory) noexcept { std::free(memory); }
+const char* last_error() noexcept { return "it was told to"; }
+
+}  // namespace
+
+extern "C" __attribute__((visibility("default"))) const cuda::Module* calyx_cuda_module() {
+  static const cuda::Module module{
+      cuda::module_version, sizeof(cuda::Module), device,    packing_eval, prop_amm, probe,
+      take_pinned,          give_pinned,          last_error};
+  return &module;
+}
