@@ -523,7 +523,7 @@ Outcome NativeCode::after_swap(const Program& program, const Memory& memory, std
 }
 
 bool NativeStrategy::interpret(std::uint64_t& output_nano) {
-  outcome_ = kb::compute_swap(program_, memory_, fuel_);
+  keep(kb::compute_swap(program_, memory_, fuel_));
   output_nano = outcome_.value;
   return outcome_.ending == kb::Ending::returned;
 }
@@ -533,8 +533,8 @@ bool NativeStrategy::after_swap(const kernels::prop_amm::Trade& trade, unsigned 
   unsigned char payload[kernels::prop_amm::trade_bytes + kernels::prop_amm::storage_bytes];
   kernels::prop_amm::put_trade(payload, trade, storage);
   const Memory memory{memory_.stack, payload, sizeof payload, storage, kernels::prop_amm::storage_bytes};
-  outcome_ = native_ != nullptr ? native_->after_swap(program_, memory, fuel_)
-                                : kb::after_swap(program_, memory, fuel_);
+  keep(native_ != nullptr ? native_->after_swap(program_, memory, fuel_)
+                          : kb::after_swap(program_, memory, fuel_));
   set_storage(storage);
   return outcome_.ending == kb::Ending::returned;
 }

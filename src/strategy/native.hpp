@@ -133,7 +133,7 @@ class NativeStrategy {
 
   void begin() {
     std::memset(quote_, 0, sizeof quote_);
-    outcome_ = {};
+    keep({});
   }
 
   /// What the quotes to come see, as if a trade had left it.
@@ -145,27 +145,29 @@ class NativeStrategy {
                     std::uint64_t reserve_y_nano, const unsigned char*, std::uint64_t& output_nano) {
     kernels::prop_amm::put_quote(quote_, side, input_nano, reserve_x_nano, reserve_y_nano);
     call_.fuel = fuel_;
-    std::uint64_t value = 0;
-    if (native_ == nullptr ||
-        !native_->quote(call_, quote_, input_nano, reserve_x_nano, reserve_y_nano, value, outcome_.at))
-      return interpret(output_nano);
-    // Field by field: an outcome that was put together elsewhere would have to be read in other pieces than
-    // it was written, which takes as long as the quote.
-    outcome_.ending = kernels::bytecode::Ending::returned;
-    outcome_.value = value;
-    outcome_.fuel_used = fuel_ - call_.fuel;
-    output_nano = value;
-    return true;
+    native_returned_ = native_ != nullptr && native_->quote(call_, quote_, input_nano, reserve_x_nano,
+                                                            reserve_y_nano, output_nano, native_at_);
+    return CALYX_USUALLY(native_returned_) || interpret(output_nano);
   }
 
   bool after_swap(const kernels::prop_amm::Trade& trade, unsigned char* storage);
 
-  /// How the last call ended, and how many instructions it had.
-  const kernels::bytecode::Outcome& outcome() const { return outcome_; }
-  std::uint64_t executed() const { return outcome_.fuel_used; }
+  /// How the last call ended, but for what it paid.
+  kernels::bytecode::Outcome outcome() const {
+    if (!native_returned_) return outcome_;
+    return {kernels::bytecode::Ending::returned, native_at_, 0, executed()};
+  }
+  /// How many instructions it had.
+  std::uint64_t executed() const { return fuel_ - call_.fuel; }
 
  private:
   bool interpret(std::uint64_t& output_nano);
+  /// Of any call but a quote that returned natively, which leaves its instructions in `call_` and no more.
+  void keep(const kernels::bytecode::Outcome& outcome) {
+    native_returned_ = false;
+    outcome_ = outcome;
+    call_.fuel = fuel_ - outcome.fuel_used;
+  }
 
   static constexpr std::uint32_t quote_bytes = kernels::prop_amm::quote_bytes;
 
@@ -174,6 +176,8 @@ class NativeStrategy {
   kernels::bytecode::Memory memory_;  ///< Of a quote.
   NativeCall call_;
   std::uint64_t fuel_;
+  bool native_returned_ = false;
+  std::uint32_t native_at_ = 0;
   kernels::bytecode::Outcome outcome_;
   alignas(64) unsigned char quote_[quote_bytes + kernels::prop_amm::storage_bytes] = {};
 };

@@ -277,9 +277,25 @@ class Emitter : public Xbyak::CodeGenerator {
     } while (pc != ended && !((leader_[pc] || (cold_ && resumed_[pc])) && arrive(pc)));
   }
 
+  /// Whether a few moves from `pc` on the call is over. Those are had again from wherever they are reached:
+  /// to bring the registers into one order first would cost more, and keep what nobody will read.
+  bool ends_soon(std::uint32_t pc) const {
+    for (unsigned i = 0; in_root_ && i < 4; ++i) {
+      switch (code_[pc].op) {
+        case Op::leave: return true;
+        case Op::move:
+        case Op::load: ++pc; break;
+        case Op::jump: pc = target_of(pc); break;
+        default: return false;
+      }
+    }
+    return false;
+  }
+
   /// At an instruction that others reach too. True if the code for it is elsewhere and a jump leads there;
   /// else it is to be emitted here.
   bool arrive(std::uint32_t pc) {
+    if (ends_soon(pc)) return false;
     auto& versions = versions_[pc];
     Version* best = nullptr;
     std::uint32_t best_cost = 0;

@@ -34,7 +34,8 @@ CALYX_HD inline double scaled(double value, int exponent) {
   return value * 0x1p-1000 * double_of(static_cast<std::uint64_t>(1023 + exponent + 1000) << 52);
 }
 
-/// The exponential of `high + low`, `low` being small beside `high`, within 0.6 units.
+/// The exponential of `high + low`, `low` being small beside `high`, within 0.7 units, or 0.8 where the
+/// result is subnormal.
 CALYX_HD inline double exponential(Sum power) {
   if (power.high != power.high) return not_a_number();
   if (power.high > 709.8) return infinity;
@@ -67,7 +68,7 @@ CALYX_HD inline double exponential(Sum power) {
 
 CALYX_HD inline double exponential(double power) { return exponential(Sum{power, 0.0}); }
 
-/// The natural logarithm of a finite `value` above 0, as an unevaluated sum good to 2^-59 of itself.
+/// The natural logarithm of a finite `value` above 0, as an unevaluated sum good to 2^-56 of itself.
 CALYX_HD inline Sum logarithm_sum(double value) {
   int exponent = 0;
   if (value < 0x1p-1022) {
@@ -117,8 +118,8 @@ CALYX_HD inline bool is_whole(double value) {
   return static_cast<double>(static_cast<std::uint64_t>(size)) == size;
 }
 
-/// `base` to the power of `power`, with the special cases of C's `pow`. Where the power's logarithm is below
-/// 8 in magnitude within 0.6 units; the error grows in proportion beyond.
+/// `base` to the power of `power`, with the special cases of C's `pow`, within 0.7 units and a twelfth of
+/// what the logarithm of the result is in magnitude.
 CALYX_HD inline double power_of(double base, double power) {
   if (power == 0.0 || base == 1.0) return 1.0;
   if (base != base || power != power) return not_a_number();

@@ -222,8 +222,8 @@ CALYX_HD inline Unit direction(double angle) {
 CALYX_HD inline double cosine(double angle) { return direction(angle).x; }
 CALYX_HD inline double sine(double angle) { return direction(angle).y; }
 
-/// The angle of the vector (x, y), within (-pi, pi] and 1.5 units of the last place; 0 for the zero vector.
-/// For magnitudes below 1e300, and quotients above 1e-290.
+/// The angle of the vector (x, y), within (-pi, pi] and 1.6 units of the last place; 0 for the zero vector.
+/// For magnitudes below 1e300 of which the larger is above 1e-300, and quotients above 1e-290.
 CALYX_HD inline double angle_of(double x, double y) {
   // atan(i / 8), and what its rounding lost (from integer arithmetic).
   static constexpr double atan_high[9] = {0.0,

@@ -23,6 +23,9 @@ namespace calyx::kernels::prop_amm {
 
 __extension__ typedef unsigned __int128 Wide;
 
+/// A condition that nearly always holds.
+#define CALYX_USUALLY(condition) (__builtin_expect((condition) ? 1 : 0, 1) != 0)
+
 inline constexpr std::uint32_t storage_bytes = 1024;
 inline constexpr std::uint32_t steps_default = 10'000;
 
@@ -140,7 +143,8 @@ class Sizes {
 CALYX_HD inline std::uint64_t to_nano(double value) {
   const double nanos = value * 1e9;
   // All but the largest fit a signed integer, which a processor converts at once.
-  if (value > 0.0 && nanos < 0x1p63) return static_cast<std::uint64_t>(static_cast<std::int64_t>(nanos));
+  if (CALYX_USUALLY(value > 0.0 && nanos < 0x1p63))
+    return static_cast<std::uint64_t>(static_cast<std::int64_t>(nanos));
   if (!(value > 0.0)) return 0;
   return nanos >= 0x1p64 ? ~std::uint64_t{0} : static_cast<std::uint64_t>(nanos);
 }
@@ -184,58 +188,68 @@ class Curve {
   }
   /// `End::done` for a proper shape.
   CALYX_HD_APART End judge() {
-    const std::uint32_t count = sort();
-    if (count == 0) return End::done;
-    // Inputs that lie closer than the slack are one point, which pays the most of what they paid.
-    std::uint64_t x = x_[0];
-    std::uint64_t y = y_[0];
-    std::uint64_t x_before = 0;
-    std::uint64_t y_before = 0;
-    bool has_before = false;
-    Slope slope;
-    for (std::uint32_t i = 1; i < count; ++i) {
-      if (x_[i] - x <= slack) {
-        if (y_[i] > y) y = y_[i];
-        continue;
-      }
-      if (has_before) {
-        const End end = slope.follow(x - x_before, y_before, y);
-        if (end != End::done) return end;
-      }
-      has_before = true;
-      x_before = x;
-      y_before = y;
-      x = x_[i];
-      y = y_[i];
+    // A proper shape is nearly always found so without sorting; whatever else is, in order.
+    if (walk() == Walked::proper) return End::done;
+    sort();
+    switch (walk()) {
+      case Walked::not_monotone: return End::not_monotone;
+      case Walked::not_concave: return End::not_concave;
+      default: return End::done;
     }
-    return has_before ? slope.follow(x - x_before, y_before, y) : End::done;
   }
 
  private:
   static constexpr std::uint64_t slack = 4;
 
-  /// The last segment that was wide enough to have a slope.
-  struct Slope {
+  enum class Walked : std::uint8_t { proper, not_monotone, not_concave, out_of_order };
+
+  /// Goes over the points as far as they are in order and of a proper shape.
+  CALYX_HD Walked walk() const {
+    constexpr std::uint64_t width_min = 1'000'000;
+    std::uint32_t i = low_ != 0 ? 0 : high_;
+    if (i == points_max) return Walked::proper;
+    // The point that is looked at, and how far from the one before it and what that paid: as yet there is
+    // none, and nothing is too little to be at fault.
+    std::uint64_t x = x_[i];
+    std::uint64_t y = y_[i];
+    std::uint64_t step = 0;
+    std::uint64_t y_before = 0;
+    // The last segment that was wide enough to have a slope.
     std::uint64_t width = 0;
     std::uint64_t rise = 0;
-
-    CALYX_HD End follow(std::uint64_t next_width, std::uint64_t from, std::uint64_t to) {
-      constexpr std::uint64_t width_min = 1'000'000;
-      if (to < from && from - to > slack) return End::not_monotone;
-      if (next_width < width_min) return End::done;
-      const std::uint64_t next_rise = to > from ? to - from : 0;
-      const std::uint64_t rise_least = next_rise > slack ? next_rise - slack : 0;
-      if (width != 0 &&
-          static_cast<Wide>(rise_least) * width > (static_cast<Wide>(rise) + slack) * next_width)
-        return End::not_concave;
-      width = next_width;
-      rise = next_rise;
-      return End::done;
+    for (bool more = true; more;) {
+      if (++i == low_) i = high_;
+      std::uint64_t next = 0;
+      more = i < points_max;
+      if (more) {
+        next = x_[i];
+        // Inputs that lie closer than the slack are one point, which pays the most of what they paid.
+        if (next - x <= slack) {
+          if (y_[i] > y) y = y_[i];
+          continue;
+        }
+        if (next < x) return Walked::out_of_order;
+      }
+      if (y < y_before && y_before - y > slack) return Walked::not_monotone;
+      if (step >= width_min) {
+        const std::uint64_t next_rise = y > y_before ? y - y_before : 0;
+        const std::uint64_t rise_least = next_rise > slack ? next_rise - slack : 0;
+        if (static_cast<Wide>(rise_least) * width > (static_cast<Wide>(rise) + slack) * step)
+          return Walked::not_concave;
+        width = step;
+        rise = next_rise;
+      }
+      if (!more) break;
+      step = next - x;
+      y_before = y;
+      x = next;
+      y = y_[i];
     }
-  };
+    return Walked::proper;
+  }
 
-  /// Puts the points in order and gives their count.
-  CALYX_HD std::uint32_t sort() {
+  /// Puts the points in order, all of them in front.
+  CALYX_HD void sort() {
     std::uint32_t count = low_;
     for (std::uint32_t from = high_; from < points_max; ++from, ++count) {
       x_[count] = x_[from];
@@ -255,7 +269,6 @@ class Curve {
     }
     low_ = count;
     high_ = points_max;
-    return count;
   }
 
   // A bracket of 26, 16 of the section, with room.
@@ -274,11 +287,13 @@ struct Reserves {
     y = with_y;
     x_nano = to_nano(x);
     y_nano = to_nano(y);
+    quotes = x > 1e-12 && y > 1e-12;
   }
   double x;
   double y;
   std::uint64_t x_nano;
   std::uint64_t y_nano;
+  bool quotes;  ///< Whether there is enough to be asked for any.
 };
 
 /// What one retail order wants.
@@ -378,15 +393,17 @@ class Simulation {
   CALYX_HD static double larger(double left, double right) { return left > right ? left : right; }
 
   CALYX_HD static bool quotable(double input, const Reserves& pool) {
-    return input > 0.0 && math::is_finite(input) && pool.x > 1e-12 && pool.y > 1e-12;
+    return input > 0.0 && math::is_finite(input) && pool.quotes;
   }
   CALYX_HD static double within(Side side, std::uint64_t nanos, const Reserves& pool) {
     const double output = from_nano(nanos);
     return output > (side == Side::buy ? pool.x : pool.y) ? 0.0 : output;
   }
 
-  CALYX_HD_APART double quote_submission(Side side, double input, std::uint64_t input_nano) {
-    if (ended() || !quotable(input, submission_)) return 0.0;
+  CALYX_HD_HOT double quote_submission(Side side, double input, std::uint64_t input_nano) {
+    // What has few nanos is finite.
+    const bool asks = input > 0.0 && (input_nano >> 63 == 0 || math::is_finite(input)) && submission_.quotes;
+    if (!CALYX_USUALLY(asks && !ended())) return 0.0;
     std::uint64_t output = 0;
     if (!strategy_.compute_swap(side, input_nano, submission_.x_nano, submission_.y_nano,
                                 static_cast<const unsigned char*>(storage_), output)) {
@@ -431,12 +448,30 @@ class Simulation {
     if (ended()) search_ = search;
   }
 
+  /// One side of the arbitrageur's search. A trade gains `output * output_price - input * input_price`, of
+  /// which one price is 1.
+  struct Hunt {
+    Side side;
+    double input_price;
+    double output_price;
+    double input_min;
+  };
+  CALYX_HD Hunt hunt_of(Side side, double input_min) const {
+    return side == Side::buy ? Hunt{side, 1.0, price_, input_min} : Hunt{side, price_, 1.0, input_min};
+  }
+
   /// What the arbitrageur gains by `input`.
-  CALYX_HD_APART Point gain(Side side, double input) {
-    const std::uint64_t input_nano = to_nano(input);
-    const double output = quote_submission(side, input, input_nano);
-    const double value = side == Side::buy ? output * price_ - input : output - input * price_;
-    return {input, output, math::is_finite(value) ? value : -infinity(), input_nano};
+  CALYX_HD_HOT void ask(const Hunt& hunt, double input, Point& point) {
+    point.input = input;
+    point.input_nano = to_nano(input);
+    point.output = quote_submission(hunt.side, input, point.input_nano);
+    const double value = point.output * hunt.output_price - input * hunt.input_price;
+    point.value = CALYX_USUALLY(math::is_finite(value)) ? value : -infinity();
+  }
+  CALYX_HD_APART Point gain(const Hunt& hunt, double input) {
+    Point point;
+    ask(hunt, input, point);
+    return point;
   }
   CALYX_HD static double infinity() { return math::double_of(0x7ff0000000000000ULL); }
 
@@ -449,22 +484,23 @@ class Simulation {
   }
 
   /// Where the original asks for a point once more.
-  CALYX_HD void ask_again(Side side, Point& point, double input_min) {
+  CALYX_HD void ask_again(const Hunt& hunt, Point& point) {
     if constexpr (remembers<Strategy>) {
-      note_below(point, input_min);  // both answers are judged
-      point = gain(side, point.input);
+      note_below(point, hunt.input_min);  // both answers are judged
+      point = gain(hunt, point.input);
     }
   }
 
   CALYX_HD_APART Point plan(Side side, double start, double input_min) {
+    const Hunt hunt = hunt_of(side, input_min);
     curve_.clear();
     const double low = larger(input_min, amount_min);
     const double first = clamp(start, low, input_max);
-    Point middle = gain(side, first);
+    Point middle = gain(hunt, first);
     if (middle.value > 0.0) {
       double right = 2.0 * first < input_max ? 2.0 * first : input_max;
       if (right > first) {
-        Point next = gain(side, right);
+        Point next = gain(hunt, right);
         Point left{};
         bool left_known = false;
         for (std::uint32_t i = 0; i < 24; ++i) {
@@ -474,60 +510,68 @@ class Simulation {
           left_known = true;
           middle = next;
           right = 2.0 * right < input_max ? 2.0 * right : input_max;
-          next = gain(side, right);
+          next = gain(hunt, right);
         }
         if (left_known)
-          ask_again(side, left, input_min);
+          ask_again(hunt, left);
         else
-          left = gain(side, low);
-        ask_again(side, next, input_min);
+          left = gain(hunt, low);
+        ask_again(hunt, next);
         note_below(left, input_min);
         note_below(middle, input_min);
         note_above(next, input_min);
-        return best_between(side, left, next, input_min);
+        return best_between(hunt, left, next);
       }
     }
-    const Point left = gain(side, low);
-    ask_again(side, middle, input_min);
+    const Point left = gain(hunt, low);
+    ask_again(hunt, middle);
     note_below(left, input_min);
     note_above(middle, input_min);
-    return best_between(side, left, middle, input_min);
+    return best_between(hunt, left, middle);
   }
 
   /// The best of the ends and of those in between that are looked at.
-  CALYX_HD_APART Point best_between(Side side, const Point& low, const Point& high, double input_min) {
-    Point best = low;
-    const auto keep = [&best](const Point& point) {
-      if (point.value > best.value) best = point;
-    };
-    keep(high);
+  CALYX_HD_APART Point best_between(const Hunt& hunt, const Point& low, const Point& high) {
+    const double input_min = hunt.input_min;
     double left = low.input;
     double right = high.input;
     const double width = right - left;
-    Point one = gain(side, right - golden * width);
-    keep(one);
-    Point two = gain(side, left + golden * width);
-    keep(two);
-    for (std::uint32_t i = 0; i < 12; ++i) {
-      const double middle = 0.5 * (left + right);
-      if (right - left <= 0.01 * larger(math::absolute(middle), 0.001)) break;
-      if (one.value < two.value) {
-        note_below(one, input_min);
-        left = one.input;
+    // Points stay where they are put, and change their roles.
+    constexpr std::uint32_t looks_max = 12;
+    Point seen[2 + looks_max];
+    seen[0] = gain(hunt, right - golden * width);
+    seen[1] = gain(hunt, left + golden * width);
+    const Point* best = &low;
+    const auto keep = [&best](const Point& point) {
+      if (point.value > best->value) best = &point;
+    };
+    keep(high);
+    const Point* one = &seen[0];
+    const Point* two = &seen[1];
+    keep(*one);
+    keep(*two);
+    for (Point* next = &seen[2]; next != seen + 2 + looks_max; ++next) {
+      if (right - left <= 0.01 * larger(0.5 * (left + right), 0.001)) break;
+      double input = 0.0;
+      if (one->value < two->value) {
+        note_below(*one, input_min);
+        left = one->input;
         one = two;
-        two = gain(side, left + golden * (right - left));
-        keep(two);
+        two = next;
+        input = left + golden * (right - left);
       } else {
-        note_above(two, input_min);
-        right = two.input;
+        note_above(*two, input_min);
+        right = two->input;
         two = one;
-        one = gain(side, right - golden * (right - left));
-        keep(one);
+        one = next;
+        input = right - golden * (right - left);
       }
+      ask(hunt, input, *next);
+      keep(*next);
     }
-    note_below(one, input_min);
-    note_below(two, input_min);
-    return best;
+    note_below(*one, input_min);
+    note_below(*two, input_min);
+    return *best;
   }
 
   CALYX_HD void arbitrage_submission() {
