@@ -177,7 +177,7 @@ TEST_CASE("damaged objects that load come to the same as machine code and interp
   const std::uint64_t chosen = seed_for("damaged eBPF machine code");
   CAPTURE(chosen);
   Dice dice(chosen);
-  const auto rounds = calyx::testing::by_scale<std::uint64_t>(400, 2'000, 100'000);
+  const auto rounds = calyx::testing::by_scale<std::uint64_t>(400, 2'000, 50'000);
   const DamagedFiles files;
   std::uint64_t compared = 0;
   std::uint64_t endings[11] = {};
