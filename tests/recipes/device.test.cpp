@@ -307,10 +307,14 @@ TEST_CASE("device: what runs on the CPU alone says so") {
   json::Object few;
   json::Array three{json::Value(0), json::Value(0), json::Value(0)};
   few.set("operation", "eval").set("pieces", 1).set("candidate", std::move(three));
+  testing::Dice dice(1);
+  json::Object polygons;
+  polygons.set("operation", "eval").set("areas", "polygon").set("candidate", random_candidate(dice, 0.0));
   const std::string source = prop_amm_text("strategies/cp500.rs");
   const std::pair<RecipeDefinition, json::Object> rows[] = {
       {recipes::packing_recipe(), search},
       {recipes::packing_recipe(), few},
+      {recipes::packing_recipe(), polygons},
       {recipes::prop_amm_recipe(), strategy_payload("validate", source)},
       {recipes::prop_amm_recipe(), strategy_payload("build", source)},
   };
