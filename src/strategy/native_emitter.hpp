@@ -126,6 +126,7 @@ constexpr bool fits_32(std::uint64_t value) {
 ///
 /// At the target of a jump the code is emitted again for another state of the registers, a few times at most;
 /// further arrivals bring theirs into one of those. So a straight run keeps its numbers in registers, and
+/// what a payload of a known length makes certain costs nothing.
 class Emitter : public Xbyak::CodeGenerator {
  public:
   Emitter(const Compiled& made, const Instruction* instructions, NativeHelper helper, unsigned char* buffer,
