@@ -21,7 +21,7 @@ struct Bend {
   std::atomic<std::uint64_t> task{0};      ///< Which.
   std::atomic<bool> fails{false};          ///< That task, with an error.
   std::atomic<std::uint64_t> missing{99};  ///< A task that fails the first time, and so has no result.
-  std::atomic<int> file{0};                ///< What that task's file says.
+  std::atomic<std::uint64_t> file{0};      ///< What that task's file says.
 };
 
 /// A recipe that doubles `n`, leaves its task's number as a file where `leaves` says so, and takes the 5 ms
@@ -38,7 +38,7 @@ RecipeDefinition count_recipe(JobMarket& market, Bend& bend, RecipeClass result_
             const json::Value* n = call.payload.find("n");
             const json::Value* leaves = call.payload.find("leaves");
             if (leaves != nullptr && *leaves->boolean())
-              CALYX_CHECK(call.leave("out.txt", std::to_string(call.index + (bent ? bend.file.load() : 0))));
+              CALYX_CHECK(call.leave("out.txt", std::to_string(call.index + (bent ? bend.file.load() : 0U))));
             return json::object({{"n", 2 * *n->integer() + (bent ? bend.adds.load() : 0)}, {"half", 0.5}});
           }};
 }
