@@ -104,6 +104,7 @@ RecipeDefinition gpu_probe_recipe() {
           .payload_schema = payload_schema(),
           .operations = {operations.begin(), operations.end()},
           .artifact_inputs = {},
+          .result_class = RecipeClass::bounded,
           .check = [](const json::Value& payload) -> Result<Done> {
             CALYX_CHECK(read_payload(payload));
             return Done{};

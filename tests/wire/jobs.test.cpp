@@ -648,7 +648,10 @@ TEST_CASE("a worker that made its result up is found out by whoever computes the
   CHECK(audit.at("first_difference") == "0");
   CHECK(audit.at("tasks") == "1");
   CHECK(yard.get("/api/v1/recipes/packing").at("class") == "exact");
-  CHECK(yard.get("/api/v1/recipes").at("recipes.0.class") == "exact");
+  const Answer recipes = yard.get("/api/v1/recipes");
+  CHECK(recipes.at("recipes.0.name") == "gpu_probe");
+  CHECK(recipes.at("recipes.0.class") == "bounded");
+  CHECK(recipes.at("recipes.1.class") == "exact");
 
   // A receipt of a plain spend is of nothing that could be computed.
   CHECK(yard.market
