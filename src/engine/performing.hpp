@@ -27,8 +27,8 @@ TaskOutcome run_one(const TaskFunction& run, const TaskCall& call);
 
 class Commands;
 
-/// What recipes on callers' threads run other programs by, as `Options::commands` lets them: opened when it is
-/// first called. Owns: nothing; the market outlives it.
+/// What recipes on callers' threads run other programs by, as `Options::commands` lets them: opened when it
+/// is first called. Owns: nothing; the market outlives it.
 RunEnclosed callers_enclosed(Market& market);
 
 /// Does on this thread, one lease after the other, what this process can do of any job, until `over` says so;

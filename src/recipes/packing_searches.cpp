@@ -6,7 +6,6 @@
 
 namespace calyx::packing {
 
-namespace json = core::json;
 namespace kernel = kernels::packing;
 
 namespace {

@@ -264,7 +264,7 @@ def search_packings(
     options: dict[str, Any],
     start: Any,
     callback: Callable[[dict[str, Any]], Any] | None,
-    checkpoint: bytes | None,
+    checkpoint: Any,
 ) -> dict[str, Any]:
     """A search for a small packing, with a look at signals and the callback now and then."""
 
