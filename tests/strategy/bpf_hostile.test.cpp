@@ -1,8 +1,5 @@
 // eBPF from strangers: files with bytes changed are refused or run, and random instructions that pass the
 // verifier end. Nothing outside of a program's memory is touched. Built by `./dev asan`, this says most.
-#include <iostream>
-#include <random>
-
 #include "bpf.hpp"
 #include "bpf_random.hpp"
 
@@ -11,15 +8,10 @@ using calyx::testing::DamagedFiles;
 using calyx::testing::Dice;
 using calyx::testing::DynamicFile;
 using calyx::testing::RandomPrograms;
+using calyx::testing::seed_for;
 using sbpf::Ending;
 
 namespace {
-
-std::uint64_t seed_for(const char* what) {
-  const std::uint64_t chosen = std::random_device{}();
-  std::cout << what << ": seed " << chosen << '\n';
-  return chosen;
-}
 
 /// A program's memory between guards that nothing may change.
 class Guarded {

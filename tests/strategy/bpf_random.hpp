@@ -6,13 +6,22 @@
 #include <algorithm>
 #include <cstdint>
 #include <cstring>
+#include <iostream>
 #include <iterator>
+#include <random>
 #include <utility>
 #include <vector>
 
 #include "bpf.hpp"
 
 namespace calyx::testing {
+
+/// A fresh seed, printed so that what it led to can be had again.
+inline std::uint64_t seed_for(const char* what) {
+  const std::uint64_t chosen = std::random_device{}();
+  std::cout << what << ": seed " << chosen << '\n';
+  return chosen;
+}
 
 /// The last one is none.
 inline constexpr const char* system_names[] = {

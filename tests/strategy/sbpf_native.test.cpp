@@ -2,9 +2,6 @@
 // memory, whatever the program, the input and the limit.
 #include "strategy/sbpf_native.hpp"
 
-#include <iostream>
-#include <random>
-
 #include "bpf.hpp"
 #include "bpf_random.hpp"
 
@@ -23,18 +20,13 @@ using calyx::testing::loaded_text;
 using calyx::testing::native_here;
 using calyx::testing::RandomPrograms;
 using calyx::testing::same;
+using calyx::testing::seed_for;
 using calyx::testing::Slot;
 using calyx::testing::SoundPrograms;
 using calyx::testing::wide;
 using sbpf::Ending;
 
 namespace {
-
-std::uint64_t seed_for(const char* what) {
-  const std::uint64_t chosen = std::random_device{}();
-  std::cout << what << ": seed " << chosen << '\n';
-  return chosen;
-}
 
 /// One side's memory: guards around all of it, which nothing may change.
 class Side {
