@@ -111,7 +111,8 @@ class CALYX_EXPORT Engine {
   /// Makes `run` what jobs with `"task": name` do, in workers of this process; a name that is taken is
   /// replaced. `name`: 1 to 128 bytes of 0x21-0x7E. Fails: `field_value`, `field_missing`.
   Result<Done> register_task(const std::string& name, TaskFunction run);
-  /// The same for a recipe. Fails: `field_value`, `field_missing`.
+  /// The same for a recipe. Fails: `field_value`, `field_missing`; for a `payload_schema` beyond the subset
+  /// of `core/schema.hpp` also `field_unknown` and `field_type`, with the place below `/payload_schema`.
   Result<Done> register_recipe(RecipeDefinition recipe);
 
   /// Takes what somebody has to tell the operators; no key is asked for. Fails: `field_value`;
