@@ -1,9 +1,10 @@
 # Builds subdirectory/, a host that adds the checkout as a folder, runs it, and looks that no flag of calyx's own came
 # along: the host's files are compiled by what the host asked for.
 cmake_minimum_required(VERSION 3.25)
+set(ENV{CCACHE_BASEDIR} ${SOURCE})
 execute_process(COMMAND ${CMAKE_COMMAND} -S ${CMAKE_CURRENT_LIST_DIR}/subdirectory -B ${WORK} -G ${GENERATOR}
   -DCMAKE_C_COMPILER=${CC} -DCMAKE_CXX_COMPILER=${CXX} -DCMAKE_CXX_COMPILER_LAUNCHER=${LAUNCHER}
-  -DCMAKE_BUILD_TYPE=RelWithDebInfo -DCMAKE_CXX_FLAGS_RELWITHDEBINFO=-O0 -DCALYX_WERROR=ON -DCALYX_UNITY=ON -DCALYX_CUDA=OFF
+  -DCMAKE_BUILD_TYPE=RelWithDebInfo -DCMAKE_CXX_FLAGS_RELWITHDEBINFO=-O0 -DCALYX_WERROR=ON -DCALYX_UNITY=ON -DCALYX_TUNED=OFF -DCALYX_CUDA=OFF
   -DCALYX_CHECKOUT=${SOURCE} -DCALYX_CONSUMER=${CMAKE_CURRENT_LIST_DIR}/consumer
   COMMAND_ERROR_IS_FATAL ANY OUTPUT_QUIET)
 file(READ ${WORK}/compile_commands.json commands)
