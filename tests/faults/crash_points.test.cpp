@@ -60,7 +60,7 @@ TEST_CASE("the power may go at any write, sync, truncate and delete, and nothing
       {"where a torn write takes its whole sector with it", Start::log_restarts, false},
   };
   std::vector<Damage> damages(all_damages.begin(), all_damages.end());
-  for (std::uint64_t seed = 5; seed < by_scale<std::uint64_t>(5, 9, 300); ++seed) {
+  for (std::uint64_t seed = 5; seed < by_scale<std::uint64_t>(5, 6, 300); ++seed) {
     damages.push_back({DamageKind::mixed, seed});
     damages.push_back({DamageKind::torn, seed});
     damages.push_back({DamageKind::reordered, seed});

@@ -209,8 +209,8 @@ TEST_CASE("memory may run out as a market is read, opened or closed") {
 
   // Openings allocate by the ten thousand, for every statement is prepared then: not each allocation is tried
   // unless there is time.
-  const std::uint64_t stride_alone = by_scale<std::uint64_t>(53, 17, 1);
-  const std::uint64_t stride_for_good = by_scale<std::uint64_t>(97, 31, 1);
+  const std::uint64_t stride_alone = by_scale<std::uint64_t>(97, 53, 1);
+  const std::uint64_t stride_for_good = by_scale<std::uint64_t>(193, 97, 1);
   for (const bool birth : {true, false})
     for (const bool persistent : {false, true})
       for (std::uint64_t n = 1; fault.empty(); n += persistent ? stride_for_good : stride_alone) {
@@ -271,7 +271,7 @@ TEST_CASE("memory may run out as a market is read, opened or closed") {
 TEST_CASE("memory may run out under callers who share commits, and each gets an answer that is true") {
   const auto begun = std::chrono::steady_clock::now();
   constexpr std::size_t callers = 6;
-  const std::uint64_t rounds = by_scale<std::uint64_t>(20, 150, 3000);
+  const std::uint64_t rounds = by_scale<std::uint64_t>(20, 60, 3000);
   Disk disk;
   Stage stage(disk, {.busy_timeout_ms = 2000});
   REQUIRE(stage.open(50).ok());
