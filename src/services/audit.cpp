@@ -1005,18 +1005,22 @@ class Audit {
     CALYX_TRY(bool good, compare_entries(INT64_MAX));
     if (!good) return false;
     Fingerprint locks(key_), resolutions(key_), parts(key_), requests(key_);
+    core::Wide in_escrow = 0, fees = 0;
     CALYX_CHECK(store_.all_locks([&](std::string_view job_id, const store::LockRow& row) -> Result<bool> {
       locks.add(job_id, {row.payer, row.seq, row.amount.micro});
+      in_escrow += row.amount.micro;
       return true;
     }));
-    CALYX_CHECK(store_.all_resolutions([&](const store::ResolutionRow& row) -> Result<bool> {
-      add(resolutions, row);
+    const auto end = [&](Fingerprint& of, const store::ResolutionRow& row) {
+      add(of, row);
+      in_escrow -= row.amount.micro;
+      fees += row.fee.micro;
       return true;
-    }));
-    CALYX_CHECK(store_.all_parts([&](const store::ResolutionRow& row) -> Result<bool> {
-      add(parts, row);
-      return true;
-    }));
+    };
+    CALYX_CHECK(store_.all_resolutions(
+        [&](const store::ResolutionRow& row) -> Result<bool> { return end(resolutions, row); }));
+    CALYX_CHECK(
+        store_.all_parts([&](const store::ResolutionRow& row) -> Result<bool> { return end(parts, row); }));
     CALYX_CHECK(store_.all_requests(
         [&](AccountNumber scope, store::RequestKind kind, std::string_view key, Seq seq) -> Result<bool> {
           requests.add(key, {scope, static_cast<int>(kind), seq});
@@ -1024,6 +1028,10 @@ class Audit {
         }));
     if (locks != locks_ || resolutions != resolutions_ || requests != requests_) return name_row();
     if (parts != parts_) return fault("parts: they are not what the events say");
+    // What these rows are compared with is made as they were made themselves; the sums come from the legs.
+    if (fees != book_.fees.micro) return fault("fees: the rows' sum is not what the events moved");
+    for (const WalletState& wallet : book_.wallets) in_escrow -= wallet.held.micro;
+    if (in_escrow != 0) return fault("escrow: the rows' sum is not what the events left in it");
     std::sort(zero_earnings_.begin(), zero_earnings_.end());
     CALYX_TRY(good, compare_pairs("zero_earnings", "event", zero_earnings_,
                                   &store::MarketStore::all_zero_earnings));
