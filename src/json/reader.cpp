@@ -298,7 +298,7 @@ class Walk {
     for (auto read : from) {
       ondemand::field field;
       if (const auto error = std::move(read).get(field)) return syntax(error);
-      const std::string_view raw = raw_key(field.key());
+      const std::string_view raw = raw_key(field.key()).letters;
       CALYX_TRY(const std::string_view key, string(field.unescaped_key(), raw, place));
       const Place inner{&place, key, 0, false};
       CALYX_TRY(json::Value member, value(field.value(), inner, depth));
@@ -400,22 +400,25 @@ class Walk {
       if (const auto error = std::move(read).get(field)) return syntax(error);
       // Unescaped, a key lies in the text or in the parser's own buffer, which is not used again before the
       // next text.
-      const std::string_view raw = raw_key(field.key());
+      const auto [raw, escaped] = raw_key(field.key());
       std::string_view key = raw;
-      const bool escaped = raw.find('\\') != std::string_view::npos;
       if (escaped) {
         CALYX_TRY(key, string(field.unescaped_key(), raw, place));
       }
-      if (pieces_.size() != first) {
-        out.push_back(',');
-        in_order = in_order && json::before_in_utf16(pieces_.back().key, key);
+      const std::size_t comma = pieces_.size() == first ? 0 : 1;
+      if (comma != 0) in_order = in_order && json::before_in_utf16(pieces_.back().key, key);
+      const std::size_t begin = out.size() + comma;
+      const char* const quote = raw.data() - 1;
+      if (!escaped && raw.data()[raw.size() + 1] == ':' && (comma == 0 || quote[-1] == ',')) {
+        out.append(quote - comma, comma + raw.size() + 3);  // the comma, the key in its quotes, the colon
+      } else {
+        if (comma != 0) out.push_back(',');
+        if (escaped)
+          json::append_string(out, key);
+        else
+          out.append(quote, raw.size() + 2);
+        out.push_back(':');
       }
-      const std::size_t begin = out.size();
-      if (escaped)
-        json::append_string(out, key);
-      else
-        out.append(raw.data() - 1, raw.size() + 2);  // with its quotes
-      out.push_back(':');
       const Place inner{&place, key, 0, false};
       CALYX_CHECK(spell(field.value(), inner, depth, out));
       pieces_.push_back({key, begin, out.size()});
@@ -444,13 +447,22 @@ class Walk {
     return fail_at(Reason::too_deep, "deeper than " + std::to_string(limits_.depth) + " levels", place);
   }
 
-  /// The key's letters as they stand in the text, up to its closing quote.
-  std::string_view raw_key(ondemand::raw_json_string key) const noexcept {
+  /// A key's letters as they stand in the text, up to its closing quote.
+  struct RawKey {
+    std::string_view letters;
+    bool escaped = false;  ///< Whether a backslash is among them.
+  };
+  RawKey raw_key(ondemand::raw_json_string key) const noexcept {
     const char* const from = key.raw();
     const char* const end = desk_.padded.data() + text_.size();
+    bool escaped = false;
     const char* at = from;
-    while (at < end && *at != '"') at += *at == '\\' ? 2 : 1;
-    return {from, static_cast<std::size_t>(std::min(at, end) - from)};
+    while (at < end && *at != '"') {
+      const bool escape = *at == '\\';
+      escaped |= escape;
+      at += escape ? 2 : 1;
+    }
+    return {{from, static_cast<std::size_t>(std::min(at, end) - from)}, escaped};
   }
 
   static std::optional<std::string_view> key_twice(const std::vector<json::Member>& members) {
