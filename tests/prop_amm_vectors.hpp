@@ -16,7 +16,7 @@
 namespace calyx::testing {
 
 inline std::string prop_amm_file(const std::string& name) {
-  return std::string(CALYX_TEST_VECTORS) + "/prop_amm/" + name;
+  return calyx::testing::vectors + "/prop_amm/" + name;
 }
 
 inline std::string prop_amm_text(const std::string& name) {

@@ -16,6 +16,13 @@
 
 namespace calyx::testing {
 
+/// Where this checkout and this build are, told by main.cpp alone: the other objects are the same in each
+/// checkout, and ccache knows them again.
+extern const std::string vectors;          ///< The folder tests/vectors.
+extern const std::string runner_helper;    ///< The program that starts tasks.
+extern const std::string hostile_program;  ///< runner/hostile, built; empty where it is not.
+extern const std::string docker_program;   ///< runner/docker, which stands in for a container runtime.
+
 /// How much of a loop a run can pay for.
 enum class Scale : std::uint8_t { small, usual, soak };
 

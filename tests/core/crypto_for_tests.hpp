@@ -20,6 +20,8 @@
 #include <utility>
 #include <vector>
 
+#include "testing.hpp"
+
 namespace calyx::core::for_tests {
 
 struct Hash {
@@ -109,7 +111,7 @@ struct ReadJson {
 };
 
 inline std::string vector_text(std::string_view name) {
-  const std::string path = std::string(CALYX_TEST_VECTORS "/payments/") + std::string(name);
+  const std::string path = calyx::testing::vectors + "/payments/" + std::string(name);
   std::ifstream file(path, std::ios::binary);
   REQUIRE_MESSAGE(file.good(), "no such file: " << path);
   std::ostringstream out;

@@ -88,7 +88,7 @@ struct Shop : FileMarket {
     const JobId id = market.submit(std::move(job));
     WorkerOptions options;
     options.commands = CommandOptions{.scratch = scratch / "tasks",
-                                      .helper = CALYX_TEST_RUNNER_HELPER,
+                                      .helper = calyx::testing::runner_helper,
                                       .allow_bare_host = true,
                                       .containers = "none"};
     Worker worker = Worker::start(market.engine, options).value();

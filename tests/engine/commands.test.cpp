@@ -48,7 +48,7 @@ struct Shop {
   WorkerOptions options(bool allowed = true) const {
     WorkerOptions out;
     out.commands = CommandOptions{.scratch = scratch / "tasks",
-                                  .helper = CALYX_TEST_RUNNER_HELPER,
+                                  .helper = calyx::testing::runner_helper,
                                   .allow_bare_host = allowed,
                                   .containers = "none"};
     return out;
@@ -137,7 +137,7 @@ TEST_CASE("commands run on the bare host only where the host said so, and only t
   store::Scratch scratch;
   WorkerOptions options;
   options.commands =
-      CommandOptions{.scratch = scratch / "", .helper = CALYX_TEST_RUNNER_HELPER, .containers = "none"};
+      CommandOptions{.scratch = scratch / "", .helper = calyx::testing::runner_helper, .containers = "none"};
   CHECK(Worker::start(market.engine, options).reason() == Reason::bare_host_refused);
   options.commands->allow_bare_host = true;
   options.commands->helper = scratch / "nothing";
@@ -294,14 +294,14 @@ struct Yard {
     std::filesystem::create_directory(folder / "tool");
     ::setenv("DOCKER_CONFIG", (folder / "tool").c_str(), 1);
     how.scratch = folder / "tasks";
-    how.helper = CALYX_TEST_RUNNER_HELPER;
+    how.helper = calyx::testing::runner_helper;
     how.bubblewrap = how.bubblewrap == "auto" ? "none" : how.bubblewrap;
     Options options;
     options.path = folder / "m.db";
     options.commands = std::move(how);
     return options;
   }
-  static CommandOptions docker() { return {.containers = CALYX_TEST_DOCKER}; }
+  static CommandOptions docker() { return {.containers = calyx::testing::docker_program}; }
   static CommandOptions bare() { return {.allow_bare_host = true, .containers = "none"}; }
   JobId submit(const char* image, const json::Value& command, std::vector<json::Member> more = {}) {
     json::Object job;

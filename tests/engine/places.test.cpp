@@ -34,9 +34,10 @@ struct Site {
     ::setenv("DOCKER_CONFIG", (scratch / "tool").c_str(), 1);
     runner::Options options;
     options.scratch = scratch / "tasks";
-    options.helper = CALYX_TEST_RUNNER_HELPER;
+    options.helper = calyx::testing::runner_helper;
     runner = runner::Runner::open(options).value();
-    places = Places::find({.containers = CALYX_TEST_DOCKER, .bubblewrap = "none"}, *runner).value();
+    places =
+        Places::find({.containers = calyx::testing::docker_program, .bubblewrap = "none"}, *runner).value();
   }
   ~Site() { ::unsetenv("DOCKER_CONFIG"); }
 
@@ -100,7 +101,9 @@ TEST_CASE("what was built once is remembered, and the tool is not asked again") 
   CHECK(site.calls("") == calls);
   CHECK(site.builds(1) == 1);
   // Other places of the machine share the tool's store, and not the memory.
-  auto others = Places::find({.containers = CALYX_TEST_DOCKER, .bubblewrap = "none"}, *site.runner).value();
+  auto others =
+      Places::find({.containers = calyx::testing::docker_program, .bubblewrap = "none"}, *site.runner)
+          .value();
   CHECK(others->of_project(site.scratch / "projects/1", Site::digest(1), 60'000, [] { return false; })
             .value()
             ->image == Site::image(1));

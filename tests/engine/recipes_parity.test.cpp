@@ -50,7 +50,7 @@ struct Yard {
   }
   EnclosureOptions options(Held held) const {
     return {.scratch = scratch / "tasks",
-            .helper = CALYX_TEST_RUNNER_HELPER,
+            .helper = calyx::testing::runner_helper,
             .bubblewrap = held == Held::by_landlock ? "none" : "auto",
             .allow_bare_host = held == Held::by_landlock};
   }
@@ -254,7 +254,7 @@ TEST_CASE("parity: a job has it where its worker runs commands, and says so wher
   Options options;
   options.path = yard.scratch / "m.db";
   options.commands = CommandOptions{.scratch = yard.scratch / "tasks",
-                                    .helper = CALYX_TEST_RUNNER_HELPER,
+                                    .helper = calyx::testing::runner_helper,
                                     .allow_bare_host = true,
                                     .containers = "none",
                                     .bubblewrap = "none"};

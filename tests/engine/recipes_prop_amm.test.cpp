@@ -7,6 +7,7 @@
 
 #include "engine/job_market.hpp"
 #include "store/scratch.hpp"
+#include "testing.hpp"
 
 using namespace calyx;
 using testing::JobMarket;
@@ -15,8 +16,7 @@ namespace json = core::json;
 namespace {
 
 std::string source(const std::string& name) {
-  std::ifstream file(std::string(CALYX_TEST_VECTORS) + "/prop_amm/strategies/" + name + ".rs",
-                     std::ios::binary);
+  std::ifstream file(calyx::testing::vectors + "/prop_amm/strategies/" + name + ".rs", std::ios::binary);
   std::ostringstream text;
   text << file.rdbuf();
   return text.str();
@@ -270,7 +270,7 @@ TEST_CASE("prop_amm: a strategy lies in an artifact, and what is built of it bec
   CHECK(market.all.run_job(submit(market, asked).value().id).value().status == JobStatus::failed);
 
   // An object runs by the rules of the BPF runtime alone.
-  std::ifstream file(std::string(CALYX_TEST_VECTORS) + "/prop_amm/strategies/cp30.sbf.so", std::ios::binary);
+  std::ifstream file(calyx::testing::vectors + "/prop_amm/strategies/cp30.sbf.so", std::ios::binary);
   const std::string object{std::istreambuf_iterator<char>(file), {}};
   json::Object as_object;
   as_object.set("operation", "bpf_eval").set("count", 2).set("steps", 50);

@@ -28,7 +28,7 @@ using packing::Vector;
 using packing::Verdict;
 using simdjson::dom::element;
 
-std::string vectors(const char* name) { return std::string(CALYX_TEST_VECTORS) + "/packing/" + name; }
+std::string vectors(const char* name) { return calyx::testing::vectors + "/packing/" + name; }
 
 /// Reads a candidate as a JSON layer would. False when it is malformed: no array of numbers. The vectors
 /// spell what JSON cannot as "nan", "inf" and "-inf".

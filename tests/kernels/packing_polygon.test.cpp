@@ -37,8 +37,7 @@ double lacking() {
 TEST_CASE("two pieces' polygons share what the scorer's do") {
   simdjson::dom::parser parser;
   element root;
-  REQUIRE(parser.load(std::string(CALYX_TEST_VECTORS) + "/packing/pair_area.json").get(root) ==
-          simdjson::SUCCESS);
+  REQUIRE(parser.load(calyx::testing::vectors + "/packing/pair_area.json").get(root) == simdjson::SUCCESS);
   double worst = 0.0;
   std::size_t seen = 0;
   for (const element pair : simdjson::dom::array(root["pairs"])) {

@@ -19,7 +19,7 @@ namespace {
 
 simdjson::dom::element load(simdjson::dom::parser& parser, const std::string& name) {
   simdjson::dom::element root;
-  REQUIRE(parser.load(std::string(CALYX_TEST_VECTORS) + "/prop_amm/" + name).get(root) == simdjson::SUCCESS);
+  REQUIRE(parser.load(calyx::testing::vectors + "/prop_amm/" + name).get(root) == simdjson::SUCCESS);
   return root;
 }
 

@@ -16,7 +16,7 @@ using namespace calyx;
 TEST_CASE("packing: verdicts without a market are the vectors', and a batch gives the same bytes") {
   simdjson::dom::parser parser;
   simdjson::dom::element root;
-  REQUIRE(parser.load(std::string(CALYX_TEST_VECTORS) + "/packing/eval.json").get(root) == simdjson::SUCCESS);
+  REQUIRE(parser.load(calyx::testing::vectors + "/packing/eval.json").get(root) == simdjson::SUCCESS);
   std::vector<double> all;
   std::vector<packing::Verdict> single;
   for (const auto entry : simdjson::dom::array(root["candidates"])) {
@@ -47,7 +47,7 @@ TEST_CASE("packing: verdicts without a market are the vectors', and a batch give
 TEST_CASE("packing: polygons judge as the scorer does, one by one and in a batch") {
   simdjson::dom::parser parser;
   simdjson::dom::element root;
-  REQUIRE(parser.load(std::string(CALYX_TEST_VECTORS) + "/packing/eval.json").get(root) == simdjson::SUCCESS);
+  REQUIRE(parser.load(calyx::testing::vectors + "/packing/eval.json").get(root) == simdjson::SUCCESS);
   std::size_t seen = 0;
   for (const auto entry : simdjson::dom::array(root["candidates"])) {
     if (testing::test_scale() == testing::Scale::small && ++seen > 12) break;

@@ -46,8 +46,9 @@ struct FakeDocker {
     return Runner::open(options).value();
   }
   static void enclose(Task& task, std::string image) {
-    task.enclosure =
-        Enclosure{.kind = Enclosure::Kind::docker, .program = CALYX_TEST_DOCKER, .image = std::move(image)};
+    task.enclosure = Enclosure{.kind = Enclosure::Kind::docker,
+                               .program = calyx::testing::docker_program,
+                               .image = std::move(image)};
   }
   std::string calls() const {
     std::ifstream file(scratch / "tool/calls");

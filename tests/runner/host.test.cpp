@@ -48,7 +48,7 @@ TEST_CASE("a host can name the helper in its environment") {
   const auto missing = Runner::open(options);
   REQUIRE(missing.reason() == calyx::Reason::file_missing);
   CHECK(missing.error().details.find("looked_at")->array()->size() >= 3);
-  ::setenv("CALYX_RUNNER", CALYX_TEST_RUNNER_HELPER, 1);
+  ::setenv("CALYX_RUNNER", calyx::testing::runner_helper.c_str(), 1);
   CHECK(Runner::open(options).ok());
   ::unsetenv("CALYX_RUNNER");
 }

@@ -16,6 +16,7 @@
 #include <vector>
 
 #include "runner/runner.hpp"
+#include "testing.hpp"
 
 namespace calyx::runner {
 
@@ -47,7 +48,7 @@ class Scratch {
 inline Options options_in(const Scratch& scratch) {
   Options options;
   options.scratch = scratch.folder();
-  options.helper = CALYX_TEST_RUNNER_HELPER;
+  options.helper = calyx::testing::runner_helper;
   return options;
 }
 
@@ -72,7 +73,7 @@ inline std::string mark(const std::string& word) {
 /// A task that is the hostile program, copied to where tasks may read it: a folder `project`.
 inline Task hostile(const Scratch& scratch, const std::vector<std::string>& words) {
   std::filesystem::create_directory(scratch / "project");
-  std::filesystem::copy_file(CALYX_TEST_HOSTILE, scratch / ("project/" + mark("hostile")),
+  std::filesystem::copy_file(calyx::testing::hostile_program, scratch / ("project/" + mark("hostile")),
                              std::filesystem::copy_options::skip_existing);
   Task task;
   task.argv = {"./" + mark("hostile")};

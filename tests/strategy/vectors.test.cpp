@@ -16,7 +16,7 @@ using calyx::strategy::Diagnostic;
 
 namespace {
 
-std::string vectors(const std::string& name) { return std::string(CALYX_TEST_VECTORS) + "/prop_amm/" + name; }
+std::string vectors(const std::string& name) { return calyx::testing::vectors + "/prop_amm/" + name; }
 
 std::string read(const std::string& path) {
   std::ifstream file(path, std::ios::binary);

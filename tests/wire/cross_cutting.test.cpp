@@ -8,6 +8,7 @@
 #include <iterator>
 #include <set>
 
+#include "testing.hpp"
 #include "wire/client.hpp"
 
 using namespace wire_test;
@@ -234,7 +235,7 @@ TEST_CASE("every row of the list has a test that bears its number") {
   for (int i = 1; i <= 52; ++i) rows.insert("CX-" + number(i));
   std::set<std::string> tested = elsewhere;
   for (const char* file : {"capabilities", "cross_cutting"}) {
-    const std::string text = text_of_file(std::string(CALYX_TEST_VECTORS) + "/../wire/" + file + ".test.cpp");
+    const std::string text = text_of_file(calyx::testing::vectors + "/../wire/" + file + ".test.cpp");
     for (std::size_t at = 0; (at = text.find("TEST_CASE(", at)) != std::string::npos;) {
       const std::size_t open = text.find('"', at);
       std::string name = text.substr(open + 1, text.find('"', open + 1) - open - 1);
