@@ -14,6 +14,7 @@
 #include <span>
 #include <string>
 #include <string_view>
+#include <utility>
 #include <vector>
 
 namespace calyx::core {
@@ -188,28 +189,29 @@ inline std::optional<std::string> read_base64(std::string_view text, const Base6
   }
   const std::size_t rest = text.size() % 4;
   if (rest == 1) return std::nullopt;
-  std::string out;
-  out.reserve(text.size() / 4 * 3 + 2);
-  std::uint32_t bits = 0;
-  for (std::size_t i = 0; i < text.size(); ++i) {
-    const int value = form.values[static_cast<unsigned char>(text[i])];
-    if (value < 0) return std::nullopt;
-    bits = bits << 6 | static_cast<std::uint32_t>(value);
-    if (i % 4 != 3) continue;
-    out.push_back(static_cast<char>(bits >> 16 & 255));
-    out.push_back(static_cast<char>(bits >> 8 & 255));
-    out.push_back(static_cast<char>(bits & 255));
-    bits = 0;
+  // Written where it belongs, since each payment is read so: pushed back octet by octet it took three times
+  // as long.
+  std::string out(text.size() / 4 * 3 + (rest == 0 ? 0 : rest - 1), '\0');
+  char* to = out.data();
+  const auto* in = reinterpret_cast<const unsigned char*>(text.data());
+  int all = 0;  // of the values, so that what is no letter shows in the end as the sign
+  for (std::size_t groups = text.size() / 4; groups > 0; --groups, in += 4, to += 3) {
+    const int first = form.values[in[0]] << 6 | form.values[in[1]];
+    const int last = form.values[in[2]] << 6 | form.values[in[3]];
+    all |= first | last;
+    to[0] = static_cast<char>(first >> 4);
+    to[1] = static_cast<char>(first << 4 | (last >> 8 & 15));
+    to[2] = static_cast<char>(last);
   }
-  if (rest == 2) {
-    if ((bits & 15) != 0) return std::nullopt;
-    out.push_back(static_cast<char>(bits >> 4));
-  } else if (rest == 3) {
-    if ((bits & 3) != 0) return std::nullopt;
-    out.push_back(static_cast<char>(bits >> 10));
-    out.push_back(static_cast<char>(bits >> 2 & 255));
+  if (rest != 0) {
+    const int first = form.values[in[0]] << 6 | form.values[in[1]];
+    const int last = rest == 3 ? form.values[in[2]] : 0;
+    all |= first | last;
+    if (rest == 2 ? (first & 15) != 0 : (last & 3) != 0) return std::nullopt;
+    to[0] = static_cast<char>(first >> 4);
+    if (rest == 3) to[1] = static_cast<char>(first << 4 | last >> 2);
   }
-  return out;
+  return all < 0 ? std::nullopt : std::optional<std::string>(std::move(out));
 }
 
 /// Standard base 64, padded.

@@ -1,0 +1,30 @@
+/// \file
+/// Whose key made a signature on an EVM chain.
+#pragma once
+
+#include <calyx/core/evm.hpp>
+#include <string_view>
+
+namespace calyx::crypto {
+
+/// Whether this build has libsecp256k1; without it `recover_evm_address` answers `not_built`.
+bool secp256k1_built() noexcept;
+
+/// The address whose key made `signature`, the 65 octets of r, s and v, over `digest`.
+///
+/// v is 27 or 28 and s is in the lower half of the group's order: tokens refuse the rest on chain, so here
+/// it would be a payment that is never paid.
+///
+/// Fails: `not_built`; `unauthorized` for a signature of another form, or one that no key can have made.
+/// Threads: any.
+Result<core::EvmAddress> recover_evm_address(const core::Digest& digest, std::string_view signature);
+
+/// The same as core's rules take it.
+struct EvmSignatures {
+  Result<core::EvmAddress> operator()(const core::Digest& digest, std::string_view signature) const {
+    return recover_evm_address(digest, signature);
+  }
+};
+static_assert(core::EvmRecovery<EvmSignatures>);
+
+}  // namespace calyx::crypto
