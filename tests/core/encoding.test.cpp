@@ -2,7 +2,7 @@
 #include <random>
 #include <string>
 
-#include "crypto_for_tests.hpp"
+#include "payments_for_tests.hpp"
 
 using namespace calyx::core;
 
@@ -101,18 +101,68 @@ TEST_CASE("hex is lower case and even, unless its reader says otherwise") {
   }
 }
 
-TEST_CASE("base 58 is Bitcoin's") {
+TEST_CASE("base 58 is Bitcoin's, both ways") {
   int rows = 0;
   for (const json::Value& row : for_tests::vectors("base58.json")) {
-    if (row.find("hex") == nullptr) continue;  // a reject, and calyx does not decode
+    const std::string text = for_tests::text_of(row, "base58");
+    CAPTURE(text);
+    ++rows;
+    if (row.find("error") != nullptr) {
+      CHECK_FALSE(unbase58(text));
+      continue;
+    }
     const auto bytes = unhex(for_tests::text_of(row, "hex"));
     REQUIRE(bytes);
-    CHECK(base58(*bytes) == for_tests::text_of(row, "base58"));
-    ++rows;
+    CHECK(base58(*bytes) == text);
+    CHECK(unbase58(text) == bytes);
+    CHECK(unbase58_octets<32>(text).has_value() == (bytes->size() == 32));
+    CHECK(unbase58_octets<64>(text).has_value() == (bytes->size() == 64));
   }
-  CHECK(rows >= 6);
+  CHECK(rows == 10);
   CHECK(base58(std::string(32, '\xFF')) == "JEKNVnkbo3jma5nREBBJCDoXFVeKkD56V3xKrvRmWxFG");
   CHECK(base58(std::string(3, '\0')) == "111");
+}
+
+TEST_CASE("base 58 gives back what it was given, and no text but one spells a value") {
+  const std::uint64_t seed = for_tests::seed_for("base 58");
+  CAPTURE(seed);
+  std::mt19937_64 random(seed);
+  for (std::size_t size = 0; size < 66; ++size) {
+    std::string bytes = random_bytes(random, size);
+    for (std::size_t zeros = random() % 3; zeros-- > 0 && zeros < size;) bytes[zeros] = '\0';
+    CAPTURE(hex(bytes));
+    const std::string text = base58(bytes);
+    CHECK(unbase58(text) == bytes);
+    CHECK(unbase58('1' + text) == std::string(1, '\0') + bytes);
+    for (int changes = 0; changes < 20 && !text.empty(); ++changes) {
+      std::string other = text;
+      other[random() % other.size()] = static_cast<char>(random() & 255);
+      const auto read = unbase58(other);
+      if (read) CHECK(base58(*read) == other);
+      if (other != text) CHECK(read != bytes);
+    }
+  }
+}
+
+TEST_CASE("base 58 that no encoder wrote is not read") {
+  for (const char* text : {"0", "O", "I", "l", "1 ", " 1", "abc\n", "abc+def", "\xC3\xA4"}) {
+    CAPTURE(std::string(text));
+    CHECK_FALSE(unbase58(text));
+  }
+  CHECK_FALSE(unbase58(std::string_view("12\0", 3)));
+  CHECK_FALSE(unbase58(std::string(base58_chars_max + 1, '1')));
+  CHECK(unbase58(std::string(base58_chars_max, '1')) == std::string(base58_chars_max, '\0'));
+  // One octet fewer and one more than an address: 31 ones and 33, and the largest number of 32 octets plus
+  // one.
+  CHECK_FALSE(unbase58_octets<32>(std::string(31, '1')));
+  CHECK(unbase58_octets<32>(std::string(32, '1')) == std::array<std::uint8_t, 32>{});
+  CHECK_FALSE(unbase58_octets<32>(std::string(33, '1')));
+  CHECK(unbase58_octets<32>("JEKNVnkbo3jma5nREBBJCDoXFVeKkD56V3xKrvRmWxFG"));
+  CHECK_FALSE(unbase58_octets<32>("JEKNVnkbo3jma5nREBBJCDoXFVeKkD56V3xKrvRmWxFH"));
+  CHECK_FALSE(unbase58_octets<32>("1JEKNVnkbo3jma5nREBBJCDoXFVeKkD56V3xKrvRmWxFG"));
+  CHECK_FALSE(unbase58_octets<32>(""));
+  static_assert(unbase58_octets<1>("1") == std::array<std::uint8_t, 1>{0});
+  static_assert(!unbase58_octets<1>("5R"));
 }
 
 TEST_CASE("octets are as many as were asked for") {

@@ -33,6 +33,22 @@ std::optional<std::array<std::uint8_t, N>> octets(std::string_view bytes) noexce
   return out;
 }
 
+/// What lies in `text` from `at` on, for a caller who knows that it does: `substr` would look again, and
+/// throw.
+constexpr std::string_view part(std::string_view text, std::size_t at, std::size_t size) noexcept {
+  return {text.data() + at, size};
+}
+constexpr std::string_view part(std::string_view text, std::size_t at) noexcept {
+  return part(text, at, text.size() - at);
+}
+
+/// The line at a place of a text whose lines all end in a newline. A table of words as one text needs no
+/// pointers, which a loader would have to set one by one.
+constexpr std::string_view line_of(std::string_view lines, std::size_t place) noexcept {
+  for (; place > 0; --place) lines.remove_prefix(lines.find('\n') + 1);
+  return part(lines, 0, lines.find('\n'));
+}
+
 // `put_…` writes a text where `to` points and gives its end, as `std::to_chars` does; the caller has made the
 // room. A text of many pieces is written so: each growth of a `std::string` costs more than a short piece.
 
@@ -238,10 +254,21 @@ inline std::string base64url(std::string_view bytes) {
 }
 inline std::optional<std::string> unbase64url(std::string_view text) { return read_base64(text, base64_url); }
 
-/// Base 58 in Bitcoin's alphabet (no 0, O, I, l). For keys and addresses: the time grows with the square
-/// of the size.
+/// Bitcoin's alphabet: no 0, O, I, l.
+inline constexpr std::string_view base58_letters =
+    "123456789ABCDEFGHJKLMNPQRSTUVWXYZabcdefghijkmnopqrstuvwxyz";
+
+/// What each character is worth as a digit of base 58; -1 for one that is none.
+inline constexpr auto base58_values = [] {
+  std::array<std::int8_t, 256> values{};
+  for (std::int8_t& value : values) value = -1;
+  for (std::size_t i = 0; i < base58_letters.size(); ++i)
+    values[static_cast<unsigned char>(base58_letters[i])] = static_cast<std::int8_t>(i);
+  return values;
+}();
+
+/// Base 58 in Bitcoin's alphabet. For keys and addresses: the time grows with the square of the size.
 inline std::string base58(std::string_view bytes) {
-  constexpr std::string_view letters = "123456789ABCDEFGHJKLMNPQRSTUVWXYZabcdefghijkmnopqrstuvwxyz";
   std::size_t zeros = 0;
   while (zeros < bytes.size() && bytes[zeros] == '\0') ++zeros;
   std::vector<std::uint8_t> digits;  // base 58, the lowest first
@@ -255,9 +282,57 @@ inline std::string base58(std::string_view bytes) {
     }
     for (; carry != 0; carry /= 58) digits.push_back(static_cast<std::uint8_t>(carry % 58));
   }
-  std::string out(zeros, letters[0]);
-  for (std::size_t i = digits.size(); i-- > 0;) out.push_back(letters[digits[i]]);
+  std::string out(zeros, base58_letters[0]);
+  for (std::size_t i = digits.size(); i-- > 0;) out.push_back(base58_letters[digits[i]]);
   return out;
+}
+
+/// Writes the octets that `text` spells at the end of `out` and gives their number, or nothing when one of
+/// its characters is no digit or `out` is too short. The time grows with the square of the size.
+constexpr std::optional<std::size_t> unbase58_at_end(std::span<std::uint8_t> out,
+                                                     std::string_view text) noexcept {
+  for (std::uint8_t& octet : out) octet = 0;
+  std::size_t zeros = 0;
+  while (zeros < text.size() && text[zeros] == base58_letters[0]) ++zeros;
+  std::size_t used = 0;  // octets of the number, which stands at the end
+  for (const char c : part(text, zeros)) {
+    const int value = base58_values[static_cast<unsigned char>(c)];
+    if (value < 0) return std::nullopt;
+    auto carry = static_cast<unsigned>(value);
+    for (std::size_t i = 0; i < used || carry != 0; ++i) {
+      if (i == out.size()) return std::nullopt;
+      std::uint8_t& octet = out[out.size() - 1 - i];
+      carry += unsigned{octet} * 58;
+      octet = static_cast<std::uint8_t>(carry);
+      carry >>= 8;
+      if (i == used) ++used;
+    }
+  }
+  return zeros + used <= out.size() ? std::optional<std::size_t>(zeros + used) : std::nullopt;
+}
+
+/// Reads the octets that `text` spells in base 58 into `out`; false, with `out` written, when they are not as
+/// many.
+constexpr bool unbase58_into(std::span<std::uint8_t> out, std::string_view text) noexcept {
+  return text.size() <= 2 * out.size() && unbase58_at_end(out, text) == out.size();
+}
+/// The `N` octets that `text` spells in base 58, or nothing when they are not as many.
+template <std::size_t N>
+constexpr std::optional<std::array<std::uint8_t, N>> unbase58_octets(std::string_view text) noexcept {
+  std::array<std::uint8_t, N> out{};
+  return unbase58_into(out, text) ? std::optional(out) : std::nullopt;
+}
+
+/// The longest text that `unbase58` reads: twice a signature's.
+inline constexpr std::size_t base58_chars_max = 176;
+
+/// The bytes that `text` spells in base 58, or nothing; also nothing beyond `base58_chars_max`.
+inline std::optional<std::string> unbase58(std::string_view text) {
+  if (text.size() > base58_chars_max) return std::nullopt;
+  std::string out(text.size(), '\0');  // a digit is worth less than an octet
+  const auto size = unbase58_at_end({reinterpret_cast<std::uint8_t*>(out.data()), out.size()}, text);
+  if (!size) return std::nullopt;
+  return out.substr(out.size() - *size);
 }
 
 }  // namespace calyx::core
