@@ -3,10 +3,8 @@
 #include <doctest/doctest.h>
 
 #include <algorithm>
-#include <fstream>
 #include <iostream>
 #include <random>
-#include <sstream>
 #include <string>
 #include <utility>
 #include <vector>
@@ -14,6 +12,7 @@
 #include "crypto/secp256k1.hpp"
 #include "json/reader.hpp"
 #include "payments/solana.hpp"
+#include "payments_for_tests.hpp"
 #include "testing.hpp"
 
 using namespace calyx;
@@ -23,25 +22,10 @@ namespace mpp = calyx::payments::mpp;
 
 namespace {
 
-const json::Value& at(const json::Value& value, std::string_view key) {
-  const json::Value* member = value.find(key);
-  REQUIRE_MESSAGE(member != nullptr, "no member " << std::string(key));
-  return *member;
-}
-std::string text_of(const json::Value& value, std::string_view key) {
-  const json::Value& member = at(value, key);
-  REQUIRE_MESSAGE(member.string() != nullptr, "no text " << std::string(key));
-  return *member.string();
-}
-json::Array vectors(std::string_view name) {
-  std::ifstream file(calyx::testing::vectors + "/payments/" + std::string(name), std::ios::binary);
-  REQUIRE(file.good());
-  std::ostringstream text;
-  text << file.rdbuf();
-  const auto document = read_json(text.str());
-  REQUIRE(document.ok());
-  return *at(*document, "vectors").array();
-}
+using payments::for_tests::at;
+using payments::for_tests::text_of;
+using payments::for_tests::vectors;
+
 json::Value vector_named(std::string_view name) {
   for (const json::Value& row : vectors("mpp_evm_charge_rounds.json"))
     if (text_of(row, "name") == name) return row;
