@@ -7,6 +7,7 @@
 #include <numeric>
 
 #include "calyx_kernels/elementary.hpp"
+#include "calyx_kernels/packing_lanes.hpp"
 #include "calyx_kernels/philox.hpp"
 
 namespace calyx::kernels::packing {
@@ -60,52 +61,6 @@ double wrapped(double angle) {
   return angle - 2.0 * math::pi * std::floor((angle + math::pi) / (2.0 * math::pi));
 }
 
-/// Two numbers that are worked on at once, to the bits that each would have alone. Descents work on rows of
-/// numbers that end in zeros, up to a multiple of four.
-using Two = double __attribute__((vector_size(16)));
-constexpr std::uint32_t row_max = (numbers_max + 1 + 3) / 4 * 4;
-
-Two two_at(const double* from) {
-  Two out;
-  std::memcpy(&out, from, sizeof out);
-  return out;
-}
-
-void put(Two two, double* to) { std::memcpy(to, &two, sizeof two); }
-
-/// Four sums side by side, always the same four: one alone would wait for itself.
-double product(const double* a, const double* b, std::uint32_t row) {
-  Two low{0.0, 0.0};
-  Two high{0.0, 0.0};
-  for (std::uint32_t i = 0; i < row; i += 4) {
-    low += two_at(a + i) * two_at(b + i);
-    high += two_at(a + i + 2) * two_at(b + i + 2);
-  }
-  const Two sums = low + high;
-  return sums[0] + sums[1];
-}
-
-/// Adds `factor * b` to `a`.
-void add(double* a, double factor, const double* b, std::uint32_t row) {
-  const Two both{factor, factor};
-  for (std::uint32_t i = 0; i < row; i += 2) put(two_at(a + i) + both * two_at(b + i), a + i);
-}
-
-/// Writes `a + factor * b`.
-void sum_of(const double* a, double factor, const double* b, double* out, std::uint32_t row) {
-  const Two both{factor, factor};
-  for (std::uint32_t i = 0; i < row; i += 2) put(two_at(a + i) + both * two_at(b + i), out + i);
-}
-
-/// The largest size of a number.
-double largest(const double* a, std::uint32_t row) {
-  double sizes[4] = {0.0, 0.0, 0.0, 0.0};
-  for (std::uint32_t i = 0; i < row; i += 4)
-    for (std::uint32_t lane = 0; lane < 4; ++lane)
-      sizes[lane] = std::max(sizes[lane], math::absolute(a[i + lane]));
-  return std::max(std::max(sizes[0], sizes[1]), std::max(sizes[2], sizes[3]));
-}
-
 double clipped(double value, double bound) { return std::min(std::max(value, -bound), bound); }
 
 /// The radius of a layout that is valid, or an infinity.
@@ -135,7 +90,9 @@ class Steps {
         bound_(coordinate_bound(search.settings_.count)),
         outer_(outer_part * bound_),
         iterations_(settings_.iterations == 0 ? iterations_default(settings_.method) : settings_.iterations),
-        stiffness_(softness * settings_.penalty) {}
+        stiffness_(softness * settings_.penalty) {
+    for (std::uint32_t i = 0; i < row_max; ++i) limits_[i] = i < numbers_ && i % 3 != 2 ? outer_ : infinity;
+  }
 
   SearchEnd run() {
     if (state_.phase == over) return static_cast<SearchEnd>(state_.ended);
@@ -220,78 +177,59 @@ class Steps {
     return value;
   }
 
+  /// A place of a descent, and the gradient there: rows of lanes.
+  struct Place {
+    alignas(row_alignment) double numbers[row_max];
+    alignas(row_alignment) double gradient[row_max];
+  };
+
   double follow(double* x, double stiffness, std::uint32_t evaluations, double end, const double* allowed) {
-    constexpr std::uint32_t memory = 5;
+    const std::uint32_t n = numbers_ + 1;
+    Place places[2] = {};
+    Place* here = places;
+    std::copy(x, x + n, here->numbers);
+    if (!spend()) return infinity;
+    const double value = go_down(here, places + 1, stiffness, evaluations, end, allowed);
+    std::copy(here->numbers, here->numbers + n, x);
+    return value;
+  }
+
+  /// Leaves `here` at the place of the value that it returns.
+  double go_down(Place*& here, Place* next, double stiffness, std::uint32_t evaluations, double end,
+                 const double* allowed) {
     constexpr double longest = 0.3;  // that any number goes in a step
     const std::uint32_t n = numbers_ + 1;
-    const std::uint32_t row = (n + 3) / 4 * 4;
-    double steps[memory][row_max], bends[memory][row_max], scale[memory], bend[memory], part[memory];
-    double gradient[row_max] = {}, next_gradient[row_max] = {}, next[row_max] = {}, way[row_max];
-    double here[row_max] = {};  // x, and zeros
-    std::copy(x, x + n, here);
-    for (std::uint32_t at = 0; at < memory; ++at)
-      for (std::uint32_t i = n; i < row; ++i) steps[at][i] = bends[at][i] = 0.0;
-    if (!spend()) return infinity;
-    double value = energy(x, count_, stiffness, gradient, allowed);
-    std::uint32_t held = 0;
-    std::uint32_t head = 0;  // where the next pair goes
-    while (largest(gradient, row) >= end) {
-      std::copy(gradient, gradient + row, way);
-      for (std::uint32_t back = 1; back <= held; ++back) {
-        const std::uint32_t at = (head + memory - back) % memory;
-        part[at] = product(steps[at], way, row) * scale[at];
-        add(way, -part[at], bends[at], row);
-      }
-      double first = 0.0;
-      if (held == 0) {
-        first = std::min(0.1 / math::square_root(product(gradient, gradient, row)), 0.5 / stiffness);
-      } else {
-        const std::uint32_t at = (head + memory - 1) % memory;
-        first = 1.0 / (scale[at] * bend[at]);
-      }
-      for (std::uint32_t i = 0; i < row; ++i) way[i] *= first;
-      for (std::uint32_t back = held; back > 0; --back) {
-        const std::uint32_t at = (head + memory - back) % memory;
-        const double rest = part[at] - product(bends[at], way, row) * scale[at];
-        add(way, rest, steps[at], row);
-      }
-      if (!(product(gradient, way, row) > 0.0)) {
-        if (held == 0) break;
-        held = 0;
+    const std::uint32_t row = row_of(n);
+    Memory memory;
+    Nearby nearby;
+    alignas(row_alignment) double way[row_max];
+    double value = lanes_.energy(here->numbers, count_, stiffness, here->gradient, allowed, nearby);
+    while (lanes_.largest(here->gradient, row) >= end) {
+      const Heading heading = lanes_.heading(memory, here->gradient, stiffness, row, way);
+      if (!(heading.slope > 0.0)) {
+        if (memory.held == 0) break;
+        memory.held = 0;
         continue;
       }
-      const double size = largest(way, row);
-      double length = size > longest ? longest / size : 1.0;
+      double length = heading.largest > longest ? longest / heading.largest : 1.0;
       bool taken = false;
       double next_value = 0.0;
       for (std::uint32_t trial = 0; trial < 20 && !taken; ++trial) {
         if (trial > 0) length *= 0.5;
-        sum_of(here, -length, way, next, row);
-        project(next, numbers_, outer_);
-        double expected = 0.0;
-        for (std::uint32_t i = 0; i < n; ++i) expected += gradient[i] * (here[i] - next[i]);
         if (evaluations-- == 0 || !spend()) return value;
-        next_value = energy(next, count_, stiffness, next_gradient, allowed);
+        const double expected =
+            lanes_.step(here->numbers, length, way, limits_, here->gradient, n, row, next->numbers);
+        next_value = lanes_.energy(next->numbers, count_, stiffness, next->gradient, allowed, nearby);
         taken = expected > 0.0 && next_value <= value - 1e-4 * expected;
       }
       if (!taken) {
-        if (held == 0) break;
-        held = 0;
+        if (memory.held == 0) break;
+        memory.held = 0;
         continue;
       }
-      sum_of(next, -1.0, here, steps[head], row);
-      sum_of(next_gradient, -1.0, gradient, bends[head], row);
-      const double curvature = product(steps[head], bends[head], row);
-      std::copy(next, next + row, here);
-      std::copy(next, next + n, x);
-      std::copy(next_gradient, next_gradient + row, gradient);
+      lanes_.remember(memory, here->numbers, next->numbers, here->gradient, next->gradient, row);
+      std::swap(here, next);
       value = next_value;
-      if (curvature > 1e-14) {
-        scale[head] = 1.0 / curvature;
-        bend[head] = product(bends[head], bends[head], row);
-        head = (head + 1) % memory;
-        held = std::min(held + 1, memory);
-      }
     }
     return value;
   }
@@ -830,6 +768,9 @@ class Steps {
   const double outer_;  // where descents and moves end: a hop's bounds would cut off corners of the circle
   const std::uint64_t iterations_;
   const double stiffness_;
+
+  const Lanes& lanes_ = best_lanes();
+  alignas(row_alignment) double limits_[row_max];  // of each number's size, in a descent
 
   std::uint64_t limit_ = 0;
   std::uint32_t unasked_ = 0;

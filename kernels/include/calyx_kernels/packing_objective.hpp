@@ -429,6 +429,7 @@ CALYX_HD inline Vector quick_direction(double angle) {
 /// What a descent follows: unlike the objective it has no kink where pieces touch or where the circle changes
 /// hands, and all contacts are equally stiff. `allowed`, if it is there, says for each pair how deep it may
 /// be without that counting.
+/// `Lanes` has it for several numbers at once, with these bits.
 CALYX_HD inline double energy(const double* numbers, std::uint32_t count, double stiffness, double* gradient,
                               const double* allowed = nullptr) {
   Piece piece[pieces_max];
