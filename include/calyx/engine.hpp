@@ -12,6 +12,7 @@
 #pragma once
 
 #include <calyx/core/result.hpp>
+#include <calyx/payments.hpp>
 #include <calyx/session.hpp>
 #include <calyx/version.hpp>
 #include <calyx/webhooks.hpp>
@@ -55,6 +56,8 @@ struct Options {
   /// come about), also on two threads at once: answer by `Payout::id` and pay once. What throws says
   /// `pending`. Empty: payouts wait for `confirm_payout` or `fail_payout`.
   std::function<PayoutOutcome(const Payout&)> pay_out{};
+  /// Settles payments (payments.hpp). Called outside every lock. Null: none is taken.
+  std::shared_ptr<SettlementBackend> settlement{};
   /// Who presents this in place of an API key may read `GET /metrics`, and nothing else. 16 to 128 bytes of
   /// 0x21-0x7E, kept in memory alone. Empty: there is none.
   std::string metrics_token{};

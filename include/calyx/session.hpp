@@ -23,6 +23,7 @@
 #include <calyx/keys.hpp>
 #include <calyx/ledger.hpp>
 #include <calyx/metrics.hpp>
+#include <calyx/payments.hpp>
 #include <calyx/payouts.hpp>
 #include <calyx/projects.hpp>
 #include <calyx/receipts.hpp>
@@ -75,8 +76,8 @@ class CALYX_EXPORT Session {
 
   // ── money ──
 
-  /// Credits FLOPS bought outside (operator). The same `reference` for the same wallet counts once.
-  /// Fails: `amount_zero`, `amount_out_of_range`, `key_reused`, `wallet_not_active`, `balance_out_of_range`,
+  /// Credits FLOPS bought outside (operator). The same `reference` for the same wallet counts once; the id of a
+  /// quote or of a payment is none. Fails: `field_value`, `amount_zero`, `amount_out_of_range`, `key_reused`, `wallet_not_active`, `balance_out_of_range`,
   /// `supply_out_of_range`.
   Result<Moved> topup(const TopUp& asked);
   /// Moves credits between wallets, free. With an agent's key it passes the caps, the approval and the
@@ -171,6 +172,30 @@ class CALYX_EXPORT Session {
   /// (operator) Opens a human wallet for the entry.
   /// Fails: `field_value`, `waitlist_unknown`, `key_reused`, `waitlist_decided`.
   Result<WaitlistApproved> approve_waitlist(WaitlistId id, const IdempotencyKey& once = {});
+
+  // ── payments ──
+
+  /// A price for credits, which a payment may meet until it expires. The same key again gives the first
+  /// quote, as it stands. Fails: `field_value`, `amount_zero`, `amount_out_of_range`; `key_reused`;
+  /// `wallet_not_active` of one that is closed, `balance_out_of_range`, `supply_out_of_range`.
+  Result<Quote> quote_topup(const QuoteTopup& asked);
+  /// Fails: `quote_unknown`, also for somebody else's.
+  Result<Quote> quote(QuoteId id);
+  /// Of one wallet, oldest first. Fails: `field_value`.
+  Result<Listed<Quote>> quotes(WalletId wallet, const Page& page = {});
+  /// Takes a payment for a quote, has it settled, and credits the quote's wallet, once: the answer is the
+  /// payment as it then stands, also when it `failed`, or is still `authorized` or `settling` because the
+  /// backend could not say. Present it again to ask again. One that was taken completes also when its quote
+  /// expires meanwhile; one that is `on_chain` is credited also where its quote needs it no more.
+  ///
+  /// Fails, in this order: `unsupported` without `Options::settlement`; `field_value`, `amount_…`;
+  /// `quote_unknown`; `payment_reused`, when the nonce came with another quote or with other contents;
+  /// `quote_paid`; `quote_failed`; `quote_expired`; `payment_insufficient`. Then as a top-up of its wallet:
+  /// of a payment that has settled this leaves it `settling`, to be credited once the wallet takes it.
+  Result<Payment> present_payment(QuoteId id, const VerifiedPayment& payment);
+  /// Asks the backend about every payment under way, and goes on with it, as after a crash (operator). Of one
+  /// that has settled and that its wallet cannot take it says `waiting`. Fails: `unsupported`.
+  Result<PaymentRound> settle_payments();
 
   // ── jobs ──
 

@@ -4,6 +4,7 @@
 #include <array>
 #include <calyx/core/note.hpp>
 #include <calyx/core/receipt.hpp>
+#include <map>
 
 #include "crypto/random.hpp"
 #include "crypto/sha256.hpp"
@@ -13,6 +14,7 @@
 #include "services/access.hpp"
 #include "services/artifact_refs.hpp"
 #include "services/jobs.hpp"
+#include "services/payments.hpp"
 #include "services/receipts.hpp"
 #include "services/webhooks.hpp"
 
@@ -441,6 +443,13 @@ class Audit {
     to.add({row.lock, row.seq, row.amount.micro, row.fee.micro});
   }
 
+  struct Credit {
+    Seq seq = 0;
+    Instant at;
+    AccountNumber account = 0;
+    Money amount;
+  };
+
   using Pair = std::pair<std::int64_t, std::int64_t>;
   using Pairs = std::vector<Pair>;
 
@@ -455,7 +464,7 @@ class Audit {
                               &Audit::end_receipts,      &Audit::compare_tables,   &Audit::compare_tiles,
                               &Audit::look_up_each,      &Audit::judge_anchor,     &Audit::compare_jobs,
                               &Audit::compare_projects,  &Audit::compare_feedback, &Audit::compare_webhooks,
-                              &Audit::compare_artifacts, &Audit::compare_schema};
+                              &Audit::compare_artifacts, &Audit::compare_payments, &Audit::compare_schema};
     for (const Step step : steps) {
       CALYX_TRY(const bool good, (this->*step)());
       if (!good) return false;
@@ -666,6 +675,68 @@ class Audit {
                                            ", and " + std::to_string(uploads) + " are there");
   }
 
+  /// A payment that is paid has its top-up, and such a top-up its payment.
+  Result<bool> compare_payments() {
+    store::PaymentStore& payments = store_.payments();
+    CALYX_TRY(const std::string index, payments.index_fault());
+    if (!index.empty()) return fault(index + ": lists other rows than its table has");
+    std::vector<store::QuoteRow> quotes;
+    CALYX_CHECK(payments.all_quotes([&](const store::QuoteRow& row) -> Result<bool> {
+      quotes.push_back(row);
+      return true;
+    }));
+    for (std::size_t i = 0; i < quotes.size(); ++i) {
+      const store::QuoteRow& row = quotes[i];
+      const auto quote_fault = [&](const char* what) {
+        return fault("quote " + std::to_string(i + 1).append(": ").append(what));
+      };
+      if (row.number != static_cast<std::int64_t>(i) + 1) return quote_fault("is missing");
+      if (book_.wallet(row.account) == nullptr || row.amount.micro < 1 || row.amount > core::amount_max ||
+          row.kind < 0 || row.kind > 1 || row.expires <= row.at)
+        return quote_fault("is none that calyx gives");
+    }
+    std::int64_t count = 0;
+    std::string first;
+    CALYX_CHECK(payments.all_payments([&](const store::PaymentRow& row) -> Result<bool> {
+      ++count;
+      CALYX_TRY(first, payment_fault(row, count, quotes));
+      if (!first.empty()) first.insert(0, "payment " + std::to_string(count).append(": "));
+      return first.empty();
+    }));
+    if (!first.empty()) return fault(std::move(first));
+    CALYX_TRY(const std::int64_t states, payments.count_states());
+    if (states != count)
+      return fault("payments: " + std::to_string(count).append(" are there, and ") + std::to_string(states) +
+                   " states");
+    if (credits_.empty()) return true;
+    return fault(event_name(credits_.begin()->second.seq) + ": credits " + credits_.begin()->first +
+                 ", which was not paid");
+  }
+
+  Result<std::string> payment_fault(const store::PaymentRow& row, std::int64_t number,
+                                    const std::vector<store::QuoteRow>& quotes) {
+    if (row.number != number) return std::string("is missing");
+    if (row.quote < 1 || static_cast<std::size_t>(row.quote) > quotes.size())
+      return std::string("is for no quote");
+    const store::QuoteRow& quote = quotes[static_cast<std::size_t>(row.quote) - 1];
+    if (!row.surplus && (row.credit < quote.amount || row.at >= quote.expires))
+      return std::string("is none that its quote takes");
+    CALYX_TRY(const std::optional<store::PaymentState> state, store_.payments().state(number));
+    if (!state || state->status < 0 || state->status > static_cast<std::int64_t>(PaymentStatus::failed))
+      return std::string("has no state");
+    const auto status = static_cast<PaymentStatus>(state->status);
+    if (is_terminal(status) != (state->ended.us != 0)) return std::string("its end is at no time");
+    if (status != PaymentStatus::paid)
+      return std::string(state->seq == 0 && state->credited.micro == 0 ? "" : "is credited, and not paid");
+    const auto credit = credits_.find(credit_reference(book_.tag, quote, row));
+    if (credit == credits_.end()) return std::string("is paid, and was not credited");
+    const Credit is = credit->second;
+    credits_.erase(credit);
+    const bool same = is.seq == state->seq && is.at == state->ended && is.account == quote.account &&
+                      is.amount == state->credited;
+    return std::string(same ? "" : "was credited other than its state says");
+  }
+
   /// A trigger that is gone lets rows change, and one that was added may do anything at the next write.
   Result<bool> compare_schema() {
     CALYX_TRY(const std::string difference, store_.schema_fault());
@@ -807,6 +878,9 @@ class Audit {
     }
     if (const auto* earn = std::get_if<EarnEvent>(&event.fields); earn != nullptr && earn->net.micro == 0)
       if (book_.locks.at(earn->lock).payer != earn->host) zero_earnings_.emplace_back(earn->host, event.seq);
+    if (const auto* topup = std::get_if<TopUpEvent>(&event.fields);
+        topup != nullptr && is_credit_reference(topup->reference))
+      credits_[topup->reference] = {event.seq, event.at, topup->wallet, topup->amount};
     if (Result<Done> applied = book_.apply(event, row.hash); !applied.ok())
       return fault(applied.error().message);
 
@@ -1288,7 +1362,8 @@ class Audit {
   std::unordered_map<Seq, Budget> budgets_;  ///< By their locks, as the next.
   std::unordered_map<Seq, Settlement> settlements_;
   JobCache known_jobs_;
-  std::int64_t messages_ = 0;  ///< Of jobs that have ended and want one.
+  std::map<std::string, Credit> credits_;  ///< Top-ups of payments, by reference, until their payment is met.
+  std::int64_t messages_ = 0;              ///< Of jobs that have ended and want one.
   Book book_;
 
   std::string origin_;  ///< Of the market's checkpoints.

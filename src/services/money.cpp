@@ -1,3 +1,4 @@
+#include "services/payments.hpp"
 #include "services/services.hpp"
 
 namespace calyx::services {
@@ -218,6 +219,9 @@ Result<Moved> topup(Transaction& tx, const Principal& principal, const TopUp& as
   CALYX_CHECK(operator_only(caller));
   CALYX_CHECK(check_amount("/amount", asked.amount));
   CALYX_CHECK(check_key_text("/reference", asked.reference, Empty::allowed));
+  if (is_credit_reference(asked.reference))
+    return field_error(Reason::field_value, "/reference",
+                       "is a quote's or a payment's, which credits by itself");
   CALYX_CHECK(check_key_text("Idempotency-Key", asked.idempotency_key, Empty::allowed));
 
   const IdempotencyKey& once = asked.idempotency_key.empty() ? derived : asked.idempotency_key;

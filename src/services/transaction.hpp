@@ -159,6 +159,10 @@ class Transaction {
     changed_rows_ = true;
     return store_.webhooks();
   }
+  store::PaymentStore& change_payments() noexcept {
+    changed_rows_ = true;
+    return store_.payments();
+  }
   store::ArtifactStore& change_artifacts() noexcept {
     changed_rows_ = true;
     return store_.artifacts();

@@ -124,6 +124,11 @@ Result<Wallet> change_wallet(Transaction& tx, const Principal& principal, Wallet
       return fail(Reason::wallet_not_empty,
                   std::to_string(jobs) + " jobs that are not settled yet are worked on for the wallet",
                   json::object({{"jobs", jobs}}));
+    CALYX_TRY(const std::int64_t payments, tx.store().payments().count_under_way(wallet->number));
+    if (payments != 0)
+      return fail(Reason::wallet_not_empty,
+                  std::to_string(payments) + " payments for the wallet are under way",
+                  json::object({{"payments", payments}}));
   }
   if (status != wallet->status || policy != wallet->policy)
     CALYX_CHECK(tx.append(WalletChanged{wallet->number, status, policy, caller.wallet}));

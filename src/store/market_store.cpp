@@ -255,6 +255,7 @@ constexpr const char* schema_doing = "reading the schema";
 /// The type and name of what `sql` makes: the words before its first bracket or third space.
 std::string made_by(std::string_view sql) {
   sql.remove_prefix(std::string_view("CREATE ").size());
+  if (sql.starts_with("UNIQUE ")) sql.remove_prefix(std::string_view("UNIQUE ").size());
   std::string type(sql.substr(0, sql.find(' ')));
   std::string_view name = sql.substr(type.size() + 1);
   name = name.substr(0, name.find_first_of(" ("));
@@ -271,9 +272,11 @@ Result<Done> for_schema(Each each) {
   for (const char* sql : feedback_schema()) CALYX_CHECK(each(std::string(sql)));
   for (const char* sql : webhook_schema()) CALYX_CHECK(each(std::string(sql)));
   for (const char* sql : artifact_schema()) CALYX_CHECK(each(std::string(sql)));
+  for (const char* sql : payment_schema()) CALYX_CHECK(each(std::string(sql)));
   for (const std::span<const char* const> records :
        {std::span<const char* const>(tables), job_tables_of_record(), project_tables_of_record(),
-        feedback_tables_of_record(), webhook_tables_of_record(), artifact_tables_of_record()})
+        feedback_tables_of_record(), webhook_tables_of_record(), artifact_tables_of_record(),
+        payment_tables_of_record()})
     for (const char* table : records)
       for (const char* change : {"UPDATE", "DELETE"}) CALYX_CHECK(each(trigger_sql(table, change)));
   return Done{};
@@ -436,6 +439,7 @@ Result<MarketStore> MarketStore::make(Connection& connection, bool writes) {
   CALYX_TRY(store.feedback_, FeedbackStore::make(connection, writes));
   CALYX_TRY(store.webhooks_, WebhookStore::make(connection, writes));
   CALYX_TRY(store.artifacts_, ArtifactStore::make(connection, writes));
+  CALYX_TRY(store.payments_, PaymentStore::make(connection, writes));
   return store;
 }
 

@@ -27,6 +27,7 @@
 #include "store/database.hpp"
 #include "store/feedback_store.hpp"
 #include "store/job_store.hpp"
+#include "store/payment_store.hpp"
 #include "store/project_store.hpp"
 #include "store/webhook_store.hpp"
 
@@ -98,6 +99,7 @@ class MarketStore {
   ProjectStore& projects() noexcept { return projects_; }
   FeedbackStore& feedback() noexcept { return feedback_; }
   WebhookStore& webhooks() noexcept { return webhooks_; }
+  PaymentStore& payments() noexcept { return payments_; }
   ArtifactStore& artifacts() noexcept { return artifacts_; }
 
   // ── writing, in a write transaction ──
@@ -201,6 +203,7 @@ class MarketStore {
   ProjectStore projects_;
   FeedbackStore feedback_;
   WebhookStore webhooks_;
+  PaymentStore payments_;
   ArtifactStore artifacts_;
   Statement append_event_, append_entry_, append_milestone_, append_lock_, append_resolution_, append_part_,
       append_zero_earning_, append_request_, append_receipt_, append_tile_, append_checkpoint_;

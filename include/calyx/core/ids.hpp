@@ -29,14 +29,16 @@ enum class IdKind : std::uint8_t {
   payout,
   waitlist,
   artifact,
-  upload
+  upload,
+  quote,
+  payment
 };
 
 namespace core {
 
 constexpr std::string_view prefix(IdKind kind) noexcept {
-  constexpr std::string_view prefixes[] = {"wlt_", "txn_", "rcpt_", "job_", "apr_",
-                                           "key_", "pay_", "wtl_",  "art_", "upl_"};
+  constexpr std::string_view prefixes[] = {"wlt_", "txn_", "rcpt_", "job_", "apr_", "key_",
+                                           "pay_", "wtl_", "art_",  "upl_", "qte_", "pmt_"};
   return prefixes[static_cast<std::size_t>(kind)];
 }
 
@@ -129,5 +131,7 @@ using WaitlistId = Id<IdKind::waitlist>;
 using JobId = Id<IdKind::job>;
 using ArtifactId = Id<IdKind::artifact>;
 using UploadId = Id<IdKind::upload>;
+using QuoteId = Id<IdKind::quote>;
+using PaymentId = Id<IdKind::payment>;
 
 }  // namespace calyx

@@ -73,6 +73,7 @@ enum class Status : std::int32_t {
   /* Rights, funds, policy. */            \
   X(unauthorized, refused, 401)           \
   X(insufficient_balance, refused, 402)   \
+  X(payment_insufficient, refused, 402)   \
   X(not_your_wallet, refused, 403)        \
   X(operator_only, refused, 403)          \
   X(human_only, refused, 403)             \
@@ -90,6 +91,7 @@ enum class Status : std::int32_t {
   X(approval_unknown, not_found, 404)     \
   X(key_unknown, not_found, 404)          \
   X(payout_unknown, not_found, 404)       \
+  X(quote_unknown, not_found, 404)        \
   X(waitlist_unknown, not_found, 404)     \
   X(checkpoint_unknown, not_found, 404)   \
   X(recipe_unknown, not_found, 404)       \
@@ -109,6 +111,9 @@ enum class Status : std::int32_t {
   X(key_reused, conflict, 409)            \
   X(approval_decided, conflict, 409)      \
   X(payout_decided, conflict, 409)        \
+  X(quote_paid, conflict, 409)            \
+  X(quote_failed, conflict, 409)          \
+  X(payment_reused, conflict, 409)        \
   X(waitlist_decided, conflict, 409)      \
   X(grant_taken, conflict, 409)           \
   X(grants_exhausted, conflict, 409)      \
@@ -120,6 +125,7 @@ enum class Status : std::int32_t {
   X(not_reproducible, conflict, 409)      \
   X(escrow_expired, conflict, 410)        \
   X(approval_expired, conflict, 410)      \
+  X(quote_expired, conflict, 410)         \
   /* What must wait. */                   \
   X(too_many_approvals, unavailable, 429) \
   X(too_much_feedback, unavailable, 429)  \

@@ -1,0 +1,152 @@
+#include "services/payments.hpp"
+
+#include <calyx/engine.hpp>
+#include <new>
+
+#include "engine/job_reading.hpp"
+#include "engine/market.hpp"
+#include "engine/paging.hpp"
+
+namespace calyx {
+
+using services::Book;
+using services::Transaction;
+using store::MarketStore;
+
+namespace {
+
+constexpr std::size_t payments_a_look = 64;
+
+Result<SettlementBackend*> backend_of(Market& market) {
+  SettlementBackend* const backend = market.options().settlement.get();
+  if (backend == nullptr)
+    return fail(Reason::unsupported, "nobody settles payments: Options::settlement says who does");
+  return backend;
+}
+
+/// What the backend throws is no answer, but for a lack of memory.
+SettlementAnswer ask(SettlementBackend& backend, SettlementCall call, const Payment& payment) {
+  try {
+    switch (call) {
+      case SettlementCall::verify: return services::fit(backend.verify(payment.facts), payment.facts.credit);
+      case SettlementCall::settle:
+        return services::fit(backend.settle(payment.id.text(), payment.facts), payment.facts.credit);
+      case SettlementCall::status:
+        return services::fit(backend.status(payment.id.text()), payment.facts.credit);
+    }
+  } catch (const std::bad_alloc&) {
+    throw;
+  } catch (...) {
+  }
+  return {};
+}
+
+/// Asks the backend and writes down what it says, as far as that leads.
+Result<Payment> go_on(Market& market, SettlementBackend& backend, const services::PaymentTaken& taken) {
+  Payment payment = taken.payment;
+  SettlementCall call = core::first_call(payment.status);
+  while (!is_terminal(payment.status)) {
+    const SettlementAnswer answer = ask(backend, call, payment);
+    switch (core::judge_settlement(payment.status, call, answer.outcome)) {
+      case core::SettlementNext::wait: return payment;
+      case core::SettlementNext::settle: call = SettlementCall::settle; continue;
+      default: break;
+    }
+    CALYX_TRY(Payment moved, market.write([&](Transaction& tx) {
+      return services::move_payment(tx, taken.number, call, answer);
+    }));
+    moved.replayed = payment.replayed;
+    payment = std::move(moved);
+    if (call != SettlementCall::verify) break;
+    call = SettlementCall::settle;
+  }
+  return payment;
+}
+
+WalletId wallet_in(const engine::Reading& by, core::AccountNumber account) {
+  return by.wallets[static_cast<std::size_t>(account - core::wallet_first)];
+}
+
+}  // namespace
+
+Result<Quote> Session::quote_topup(const QuoteTopup& asked) {
+  return market_->write([&](Transaction& tx) { return services::quote_topup(tx, principal_, asked); });
+}
+
+Result<Quote> Session::quote(QuoteId id) {
+  CALYX_TRY(const engine::Reading by, engine::reading(*market_, principal_));
+  CALYX_TRY(const Instant now, market_->read([](const Book&, Instant at) -> Result<Instant> { return at; }));
+  return market_->history([&](MarketStore& store) -> Result<Quote> {
+    CALYX_TRY(const store::QuoteRow row, services::quote_row(store, by.tag, id));
+    if (!engine::may_read(by, row.account)) return services::no_quote(id);
+    return services::view_quote(store, by.tag, wallet_in(by, row.account), row, now);
+  });
+}
+
+Result<Listed<Quote>> Session::quotes(WalletId wallet, const Page& page) {
+  Instant now;
+  std::uint32_t tag = 0;
+  CALYX_TRY(const core::AccountNumber account,
+            market_->read([&](const Book& book, Instant at) -> Result<core::AccountNumber> {
+              now = at;
+              tag = book.tag;
+              CALYX_TRY(const services::Caller caller, services::authorize(book, principal_));
+              CALYX_TRY(const services::WalletState* state, services::readable(book, caller, wallet));
+              return state->number;
+            }));
+  CALYX_TRY(const std::int64_t after, engine::cursor(page));
+  return market_->history([&](MarketStore& store) -> Result<Listed<Quote>> {
+    std::vector<store::QuoteRow> rows;
+    CALYX_CHECK(store.payments().quotes_of(account, after, [&](const store::QuoteRow& row) -> Result<bool> {
+      rows.push_back(row);
+      return rows.size() <= page.limit;
+    }));
+    Listed<Quote> out;
+    if (rows.size() > page.limit) {
+      rows.pop_back();
+      out.next = std::to_string(rows.back().number);
+    }
+    out.items.reserve(rows.size());
+    for (const store::QuoteRow& row : rows) {
+      CALYX_TRY(out.items.emplace_back(), services::view_quote(store, tag, wallet, row, now));
+    }
+    return out;
+  });
+}
+
+Result<Payment> Session::present_payment(QuoteId id, const VerifiedPayment& payment) {
+  CALYX_TRY(SettlementBackend* const backend, backend_of(*market_));
+  CALYX_TRY(const services::PaymentTaken taken, market_->write([&](Transaction& tx) {
+    return services::take_payment(tx, principal_, id, payment);
+  }));
+  return go_on(*market_, *backend, taken);
+}
+
+Result<PaymentRound> Session::settle_payments() {
+  CALYX_CHECK(market_->read([&](const Book& book, Instant) -> Result<Done> {
+    CALYX_TRY(const services::Caller caller, services::authorize(book, principal_));
+    return services::operator_only(caller);
+  }));
+  CALYX_TRY(SettlementBackend* const backend, backend_of(*market_));
+  PaymentRound out;
+  for (std::int64_t after = 0;;) {
+    CALYX_TRY(const std::vector<std::int64_t> numbers, market_->history([&](MarketStore& store) {
+      return store.payments().under_way(after, payments_a_look);
+    }));
+    if (numbers.empty()) return out;
+    for (const std::int64_t number : numbers) {
+      after = number;
+      CALYX_TRY(const services::PaymentTaken taken,
+                market_->write([&](Transaction& tx) { return services::payment_at(tx, number); }));
+      const Result<Payment> payment = go_on(*market_, *backend, taken);
+      // What a wallet cannot take stays under way, and keeps nobody else's from being settled.
+      if (!payment.ok() && !is_refusal(payment.reason())) return payment.error();
+      const PaymentStatus status = payment.ok() ? payment->status : PaymentStatus::settling;
+      ++(status == PaymentStatus::paid     ? out.paid
+         : status == PaymentStatus::failed ? out.failed
+                                           : out.waiting);
+    }
+  }
+}
+
+}  // namespace calyx

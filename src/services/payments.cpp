@@ -1,0 +1,327 @@
+#include "services/payments.hpp"
+
+#include <algorithm>
+
+#include "services/services.hpp"
+
+namespace calyx::services {
+namespace {
+
+namespace json = core::json;
+using store::PaymentRow;
+using store::PaymentState;
+using store::QuoteRow;
+
+constexpr std::size_t digits_max = 78;  // of 2^256 - 1
+
+Error lost_row(std::string_view what, std::int64_t number) {
+  return fail(Reason::corrupt,
+              std::string(what).append(" ").append(std::to_string(number)) + " has lost a row; run an audit");
+}
+
+Result<PaymentState> payment_state_of(store::MarketStore& store, std::int64_t number) {
+  CALYX_TRY(std::optional<PaymentState> state, store.payments().state(number));
+  if (!state || state->status < 0 || state->status > static_cast<std::int64_t>(PaymentStatus::failed))
+    return lost_row("payment", number);
+  return *std::move(state);
+}
+
+PaymentStatus status_of(const PaymentState& state) noexcept {
+  return static_cast<PaymentStatus>(state.status);
+}
+
+Result<Payment> view(store::MarketStore& store, std::uint32_t tag, WalletId wallet, const QuoteRow& quote,
+                     const PaymentRow& row) {
+  CALYX_TRY(PaymentState state, payment_state_of(store, row.number));
+  if (row.protocol < 0 || row.protocol > static_cast<std::int64_t>(PaymentProtocol::mpp))
+    return lost_row("payment", row.number);
+  Payment out{.id = payment_id_of(tag, row),
+              .quote = quote_id_of(tag, quote),
+              .wallet = wallet,
+              .status = status_of(state),
+              .surplus = row.surplus,
+              .facts = {.protocol = static_cast<PaymentProtocol>(row.protocol),
+                        .network = row.network,
+                        .asset = row.asset,
+                        .payer = row.payer,
+                        .pay_to = row.pay_to,
+                        .nonce = row.nonce,
+                        .amount = row.amount,
+                        .credit = row.credit,
+                        .valid_before = row.valid_before,
+                        .payload = row.payload,
+                        .on_chain = row.on_chain},
+              .created_at = row.at};
+  if (is_terminal(out.status)) out.ended_at = state.ended;
+  if (out.status == PaymentStatus::paid) {
+    out.transaction = std::move(state.text);
+    out.credited = state.credited;
+    out.txn = TxnId::make(state.ended.us, static_cast<std::uint64_t>(state.seq), tag);
+  } else {
+    out.error = std::move(state.text);
+  }
+  return out;
+}
+
+struct FoundPayment {
+  PaymentRow row;
+  QuoteRow quote;
+};
+Result<FoundPayment> find_payment(store::MarketStore& store, std::int64_t number) {
+  CALYX_TRY(std::optional<PaymentRow> row, store.payments().payment(number));
+  if (!row) return lost_row("payment", number);
+  CALYX_TRY(std::optional<QuoteRow> quote, store.payments().quote(row->quote));
+  if (!quote) return lost_row("quote", row->quote);
+  return FoundPayment{*std::move(row), *std::move(quote)};
+}
+
+Result<Payment> view(Transaction& tx, const FoundPayment& found) {
+  return view(tx.store(), tx.book().tag, tx.book().wallet(found.quote.account)->id, found.quote, found.row);
+}
+
+Result<Done> check_facts(const VerifiedPayment& asked) {
+  const std::pair<const char*, const std::string*> texts[] = {{"/network", &asked.network},
+                                                              {"/asset", &asked.asset},
+                                                              {"/payer", &asked.payer},
+                                                              {"/pay_to", &asked.pay_to},
+                                                              {"/nonce", &asked.nonce}};
+  for (const auto& [field, text] : texts) CALYX_CHECK(check_key_text(field, *text, Empty::refused));
+  CALYX_CHECK(check_key_text("/on_chain", asked.on_chain, Empty::allowed));
+  CALYX_CHECK(check_name("/payload", asked.payload, payment_payload_max, Empty::allowed));
+  const auto is_digit = [](char c) { return c >= '0' && c <= '9'; };
+  if (asked.amount.empty() || asked.amount.size() > digits_max || asked.amount.front() == '0' ||
+      !std::all_of(asked.amount.begin(), asked.amount.end(), is_digit))
+    return field_error(Reason::field_value, "/amount", "is no number of atomic units above 0");
+  if (asked.valid_before.us < 0 || asked.valid_before > core::instant_max)
+    return field_error(Reason::field_value, "/valid_before", "is outside 1970 to 9999");
+  return check_amount("/credit", asked.credit);
+}
+
+/// Credits a payment that has settled; it is a top-up that bears the payment's own reference.
+Result<Placed> credit(Transaction& tx, const FoundPayment& found, Money amount) {
+  const WalletState& wallet = *tx.book().wallet(found.quote.account);
+  CALYX_CHECK(check_room(wallet, amount));
+  CALYX_CHECK(check_supply(tx.book(), amount));
+  std::string reference = credit_reference(tx.book().tag, found.quote, found.row);
+  CALYX_TRY(const std::optional<Seq> before,
+            tx.store().find_request(wallet.number, store::RequestKind::topup_reference, reference));
+  if (before) return reused(Reason::key_reused, "reference");
+  CALYX_TRY(const Placed event, tx.append(TopUpEvent{wallet.number, amount, reference, {}}));
+  CALYX_CHECK(
+      tx.store().append_request(wallet.number, store::RequestKind::topup_reference, reference, event.seq));
+  return event;
+}
+
+std::string says(const core::PresentedVerdict& verdict, const QuoteRow& quote, const VerifiedPayment& asked) {
+  switch (verdict.reason) {
+    case Reason::payment_reused: return "the nonce came before, with another quote or other contents";
+    case Reason::quote_paid: return "the quote has its payment";
+    case Reason::quote_failed: return "the quote's payment failed: ask for another quote";
+    case Reason::quote_expired: return "the quote has expired: ask for another one";
+    default: break;
+  }
+  return "pays " + say(asked.credit).append(" FLOPS, the quote is of ") + say(quote.amount);
+}
+
+}  // namespace
+
+QuoteId quote_id_of(std::uint32_t tag, const QuoteRow& row) noexcept {
+  return QuoteId::make(row.at.us, static_cast<std::uint64_t>(row.number), tag);
+}
+PaymentId payment_id_of(std::uint32_t tag, const PaymentRow& row) noexcept {
+  return PaymentId::make(row.at.us, static_cast<std::uint64_t>(row.number), tag);
+}
+std::string credit_reference(std::uint32_t tag, const QuoteRow& quote, const PaymentRow& row) {
+  return row.surplus ? payment_id_of(tag, row).text() : quote_id_of(tag, quote).text();
+}
+bool is_credit_reference(std::string_view reference) noexcept {
+  return QuoteId::read(reference).has_value() || PaymentId::read(reference).has_value();
+}
+
+Error no_quote(QuoteId id) {
+  return fail(Reason::quote_unknown, "no quote " + id.text(), json::object({{"quote_id", id.text()}}));
+}
+
+Result<QuoteRow> quote_row(store::MarketStore& store, std::uint32_t tag, QuoteId id) {
+  CALYX_TRY(std::optional<QuoteRow> row, store.payments().quote(static_cast<std::int64_t>(id.number())));
+  if (!row || quote_id_of(tag, *row) != id) return no_quote(id);
+  return *std::move(row);
+}
+
+Result<Quote> view_quote(store::MarketStore& store, std::uint32_t tag, WalletId wallet, const QuoteRow& row,
+                         Instant now) {
+  if (row.kind < 0 || row.kind > static_cast<std::int64_t>(QuoteKind::shortfall))
+    return lost_row("quote", row.number);
+  Quote out{.id = quote_id_of(tag, row),
+            .wallet = wallet,
+            .kind = static_cast<QuoteKind>(row.kind),
+            .amount = row.amount,
+            .created_at = row.at,
+            .expires_at = row.expires};
+  std::vector<PaymentRow> rows;
+  CALYX_CHECK(store.payments().payments_of(row.number, [&](const PaymentRow& payment) -> Result<bool> {
+    rows.push_back(payment);
+    return true;
+  }));
+  std::optional<PaymentStatus> own;
+  out.payments.reserve(rows.size());
+  for (const PaymentRow& payment : rows) {
+    CALYX_TRY(Payment shown, view(store, tag, wallet, row, payment));
+    if (!payment.surplus) own = shown.status;
+    out.payments.push_back(std::move(shown));
+  }
+  out.status = core::quote_status(own, now >= row.expires);
+  return out;
+}
+
+Result<Quote> quote_topup(Transaction& tx, const Principal& principal, const QuoteTopup& asked) {
+  const Book& book = tx.book();
+  CALYX_TRY(const Caller caller, authorize(book, principal));
+  CALYX_TRY(const WalletState* wallet, readable(book, caller, asked.wallet));
+  CALYX_CHECK(check_amount("/amount", asked.amount));
+  if (asked.lasts_s < 1 || asked.lasts_s > quote_lasts_s_max)
+    return field_error(Reason::field_value, "/expires_in_s",
+                       "takes 1 to " + std::to_string(quote_lasts_s_max));
+  CALYX_CHECK(check_key_text("Idempotency-Key", asked.idempotency_key, Empty::allowed));
+
+  CALYX_TRY(const std::optional<QuoteRow> before,
+            tx.store().payments().quote_once(caller.wallet, asked.idempotency_key));
+  if (before) {
+    if (before->account != wallet->number) return reused(Reason::key_reused, "wallet_id");
+    if (before->amount != asked.amount) return reused(Reason::key_reused, "amount");
+    if (before->kind != static_cast<std::int64_t>(asked.kind)) return reused(Reason::key_reused, "kind");
+    if (before->expires.us != before->at.us + asked.lasts_s * core::us_per_second)
+      return reused(Reason::key_reused, "expires_in_s");
+    CALYX_TRY(Quote out, view_quote(tx.store(), book.tag, wallet->id, *before, tx.now()));
+    out.replayed = true;
+    return out;
+  }
+  CALYX_CHECK(check_room(*wallet, asked.amount));
+  CALYX_CHECK(check_supply(book, asked.amount));
+  CALYX_TRY(const std::int64_t last, tx.store().payments().last_quote());
+  const QuoteRow row{.number = last + 1,
+                     .at = tx.now(),
+                     .expires = Instant{tx.now().us + asked.lasts_s * core::us_per_second},
+                     .account = wallet->number,
+                     .kind = static_cast<std::int64_t>(asked.kind),
+                     .amount = asked.amount,
+                     .scope = caller.wallet,
+                     .once = asked.idempotency_key};
+  CALYX_CHECK(tx.change_payments().add_quote(row));
+  return view_quote(tx.store(), book.tag, wallet->id, row, tx.now());
+}
+
+Result<PaymentTaken> take_payment(Transaction& tx, const Principal& principal, QuoteId id,
+                                  const VerifiedPayment& asked) {
+  const Book& book = tx.book();
+  CALYX_TRY(const Caller caller, authorize(book, principal));
+  CALYX_CHECK(check_facts(asked));
+  CALYX_TRY(FoundPayment found, [&]() -> Result<FoundPayment> {
+    CALYX_TRY(QuoteRow quote, quote_row(tx.store(), book.tag, id));
+    // Whose quote it is stays a secret: a wallet that may not be read has none.
+    if (!readable(book, caller, book.wallet(quote.account)->id).ok()) return no_quote(id);
+    return FoundPayment{{}, std::move(quote)};
+  }());
+  found.row = {.quote = found.quote.number,
+               .at = tx.now(),
+               .protocol = static_cast<std::int64_t>(asked.protocol),
+               .network = asked.network,
+               .asset = asked.asset,
+               .payer = asked.payer,
+               .nonce = asked.nonce,
+               .pay_to = asked.pay_to,
+               .amount = asked.amount,
+               .credit = asked.credit,
+               .valid_before = asked.valid_before,
+               .payload = asked.payload,
+               .on_chain = asked.on_chain};
+
+  store::PaymentStore& payments = tx.store().payments();
+  CALYX_TRY(const std::optional<PaymentRow> before, payments.find(found.row));
+  CALYX_TRY(const Quote quote,
+            view_quote(tx.store(), book.tag, book.wallet(found.quote.account)->id, found.quote, tx.now()));
+  core::PresentedFacts facts{.quote = quote.status,
+                             .on_chain = !asked.on_chain.empty(),
+                             .covers = asked.credit >= found.quote.amount,
+                             .payments = quote.payments.size()};
+  // How the payload spells the payment may differ between two protocols that sign the same words.
+  if (before)
+    facts.seen = before->quote == found.row.quote && before->pay_to == found.row.pay_to &&
+                         before->amount == found.row.amount && before->credit == found.row.credit &&
+                         before->on_chain == found.row.on_chain
+                     ? core::PaymentSeen::here
+                     : core::PaymentSeen::elsewhere;
+  const core::PresentedVerdict verdict = core::judge_payment(facts);
+  switch (verdict.next) {
+    case core::PaymentNext::refuse:
+      return fail(verdict.reason, says(verdict, found.quote, asked),
+                  json::object({{"quote_id", id.text()}, {"status", word(quote.status)}}));
+    case core::PaymentNext::again: {
+      found.row = *before;
+      CALYX_TRY(Payment payment, view(tx, found));
+      payment.replayed = true;
+      return PaymentTaken{before->number, std::move(payment)};
+    }
+    case core::PaymentNext::surplus: found.row.surplus = true; break;
+    case core::PaymentNext::take: break;
+  }
+  if (asked.on_chain.empty()) {  // what has moved already is not turned away for want of room
+    CALYX_CHECK(check_room(*book.wallet(found.quote.account), asked.credit));
+    CALYX_CHECK(check_supply(book, asked.credit));
+  }
+  CALYX_TRY(const std::int64_t last, payments.last_payment());
+  found.row.number = last + 1;
+  CALYX_CHECK(tx.change_payments().add(found.row));
+  CALYX_CHECK(payments.put(
+      {.payment = found.row.number, .status = static_cast<std::int64_t>(PaymentStatus::authorized)}));
+  CALYX_TRY(Payment payment, view(tx, found));
+  return PaymentTaken{found.row.number, std::move(payment)};
+}
+
+Result<PaymentTaken> payment_at(Transaction& tx, std::int64_t number) {
+  CALYX_TRY(const FoundPayment found, find_payment(tx.store(), number));
+  CALYX_TRY(Payment payment, view(tx, found));
+  return PaymentTaken{number, std::move(payment)};
+}
+
+Result<Payment> move_payment(Transaction& tx, std::int64_t number, SettlementCall call,
+                             const SettlementAnswer& answer) {
+  CALYX_TRY(const FoundPayment found, find_payment(tx.store(), number));
+  CALYX_TRY(PaymentState state, payment_state_of(tx.store(), number));
+  // Somebody else may have gone on with it since the backend was asked.
+  switch (core::judge_settlement(status_of(state), call, answer.outcome)) {
+    case core::SettlementNext::wait:
+    case core::SettlementNext::settle: return view(tx, found);
+    case core::SettlementNext::settling:
+      state.status = static_cast<std::int64_t>(PaymentStatus::settling);
+      break;
+    case core::SettlementNext::failed:
+      state.status = static_cast<std::int64_t>(PaymentStatus::failed);
+      state.ended = tx.now();
+      state.text = answer.reason;
+      break;
+    case core::SettlementNext::paid: {
+      state.credited = answer.credit.value_or(found.row.credit);
+      CALYX_TRY(const Placed event, credit(tx, found, state.credited));
+      state.status = static_cast<std::int64_t>(PaymentStatus::paid);
+      state.ended = event.at;
+      state.seq = event.seq;
+      state.text = answer.transaction;
+      break;
+    }
+  }
+  CALYX_CHECK(tx.change_payments().put(state));
+  return view(tx, found);
+}
+
+SettlementAnswer fit(SettlementAnswer answer, Money credit) {
+  if (answer.outcome == SettlementOutcome::settled &&
+      (!check_amount("/credit", answer.credit.value_or(credit)).ok() ||
+       !check_name("/transaction", answer.transaction, name_max).ok()))
+    return {};
+  if (answer.outcome == SettlementOutcome::refused && !check_name("/reason", answer.reason, name_max).ok())
+    answer.reason = "refused";
+  return answer;
+}
+
+}  // namespace calyx::services

@@ -1,0 +1,46 @@
+/// \file
+/// Quotes and payments as services: a quote is given, a payment is taken for it, and what its backend says is
+/// written down.
+#pragma once
+
+#include <calyx/payments.hpp>
+
+#include "services/access.hpp"
+#include "services/transaction.hpp"
+
+namespace calyx::services {
+
+QuoteId quote_id_of(std::uint32_t tag, const store::QuoteRow& row) noexcept;
+PaymentId payment_id_of(std::uint32_t tag, const store::PaymentRow& row) noexcept;
+/// What the top-up of a payment bears as its reference, so that the ledger credits it once.
+std::string credit_reference(std::uint32_t tag, const store::QuoteRow& quote, const store::PaymentRow& row);
+/// Whether `reference` is one of those, which no other top-up may bear.
+bool is_credit_reference(std::string_view reference) noexcept;
+
+/// The quote `id`. Fails: `quote_unknown`.
+Result<store::QuoteRow> quote_row(store::MarketStore& store, std::uint32_t tag, QuoteId id);
+Error no_quote(QuoteId id);
+/// As it stands in `store` at `now`. Fails: `corrupt`.
+Result<Quote> view_quote(store::MarketStore& store, std::uint32_t tag, WalletId wallet,
+                         const store::QuoteRow& row, Instant now);
+
+Result<Quote> quote_topup(Transaction& tx, const Principal& principal, const QuoteTopup& asked);
+
+/// A payment that is written, by its number.
+struct PaymentTaken {
+  std::int64_t number = 0;
+  Payment payment;
+};
+/// Takes a payment, which is then `authorized`, or finds that it was.
+Result<PaymentTaken> take_payment(Transaction& tx, const Principal& principal, QuoteId id,
+                                  const VerifiedPayment& asked);
+/// Writes what `answer` to `call` does to the payment where it is now; one that has ended stays as it is.
+Result<Payment> move_payment(Transaction& tx, std::int64_t number, SettlementCall call,
+                             const SettlementAnswer& answer);
+/// One payment as it stands. Fails: `corrupt`.
+Result<PaymentTaken> payment_at(Transaction& tx, std::int64_t number);
+
+/// What the backend said, as far as a backend may: what is out of shape counts as `unavailable`.
+SettlementAnswer fit(SettlementAnswer answer, Money credit);
+
+}  // namespace calyx::services
