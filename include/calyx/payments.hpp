@@ -113,6 +113,8 @@ struct SettlementAnswer {
 /// Each call comes from a thread of the host, outside every lock and transaction, may take its time, and may
 /// call the engine. The same call may come twice, on two threads or from two processes at once: the key
 /// stands for the payment, and under one key money moves once. What throws says `unavailable`.
+///
+/// A transaction has one spelling: one that a payer named is credited once, by that.
 class CALYX_EXPORT SettlementBackend {
  public:
   SettlementBackend() = default;
@@ -121,7 +123,8 @@ class CALYX_EXPORT SettlementBackend {
   virtual ~SettlementBackend() = default;
 
   /// Whether it would settle: balance, allowance, the nonce on the chain. Moves nothing. To a payment that is
-  /// `on_chain`: whether that transaction is there.
+  /// `on_chain`: whether that transaction is there, from that payer to that address; `refused` then means
+  /// not yet, for `core::on_chain_wait_us`.
   virtual SettlementAnswer verify(const VerifiedPayment& payment) = 0;
   /// Moves the money, or, of one that is `on_chain`, looks whether that moved it. `key` is the payment's id.
   /// `refused` is for good: never say it of what may still settle.

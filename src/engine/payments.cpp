@@ -47,24 +47,27 @@ Result<Payment> go_on(Market& market, SettlementBackend& backend, const services
   SettlementCall call = core::first_call(payment.status);
   while (!is_terminal(payment.status)) {
     const SettlementAnswer answer = ask(backend, call, payment);
-    switch (core::judge_settlement(payment.status, call, answer.outcome)) {
-      case core::SettlementNext::wait: return payment;
-      case core::SettlementNext::settle: call = SettlementCall::settle; continue;
-      default: break;
+    if (answer.outcome == SettlementOutcome::unknown && call == SettlementCall::status) {
+      call = SettlementCall::settle;
+      continue;
     }
+    // Also what changes nothing: somebody else may have gone on meanwhile.
     CALYX_TRY(Payment moved, market.write([&](Transaction& tx) {
       return services::move_payment(tx, taken.number, call, answer);
     }));
     moved.replayed = payment.replayed;
     payment = std::move(moved);
-    if (call != SettlementCall::verify) break;
+    if (call != SettlementCall::verify || payment.status != PaymentStatus::settling) break;
     call = SettlementCall::settle;
   }
   return payment;
 }
 
-WalletId wallet_in(const engine::Reading& by, core::AccountNumber account) {
-  return by.wallets[static_cast<std::size_t>(account - core::wallet_first)];
+Result<WalletId> wallet_in(const engine::Reading& by, const store::QuoteRow& row) {
+  const core::AccountNumber at = row.account - core::wallet_first;
+  if (at < 0 || static_cast<std::size_t>(at) >= by.wallets.size())
+    return store::damaged_row("quotes", row.number, "its wallet is none");
+  return by.wallets[static_cast<std::size_t>(at)];
 }
 
 }  // namespace
@@ -79,7 +82,8 @@ Result<Quote> Session::quote(QuoteId id) {
   return market_->history([&](MarketStore& store) -> Result<Quote> {
     CALYX_TRY(const store::QuoteRow row, services::quote_row(store, by.tag, id));
     if (!engine::may_read(by, row.account)) return services::no_quote(id);
-    return services::view_quote(store, by.tag, wallet_in(by, row.account), row, now);
+    CALYX_TRY(const WalletId wallet, wallet_in(by, row));
+    return services::view_quote(store, by.tag, wallet, row, now);
   });
 }
 
@@ -109,6 +113,8 @@ Result<Listed<Quote>> Session::quotes(WalletId wallet, const Page& page) {
     out.items.reserve(rows.size());
     for (const store::QuoteRow& row : rows) {
       CALYX_TRY(out.items.emplace_back(), services::view_quote(store, tag, wallet, row, now));
+      // All of a page together could take a quarter of a gigabyte.
+      for (Payment& payment : out.items.back().payments) payment.facts.payload.clear();
     }
     return out;
   });
@@ -129,12 +135,16 @@ Result<PaymentRound> Session::settle_payments() {
   }));
   CALYX_TRY(SettlementBackend* const backend, backend_of(*market_));
   PaymentRound out;
+  // What comes while this runs is the next round's.
+  CALYX_TRY(const std::int64_t last,
+            market_->history([](MarketStore& store) { return store.payments().last_payment(); }));
   for (std::int64_t after = 0;;) {
     CALYX_TRY(const std::vector<std::int64_t> numbers, market_->history([&](MarketStore& store) {
       return store.payments().under_way(after, payments_a_look);
     }));
     if (numbers.empty()) return out;
     for (const std::int64_t number : numbers) {
+      if (number > last) return out;
       after = number;
       CALYX_TRY(const services::PaymentTaken taken,
                 market_->write([&](Transaction& tx) { return services::payment_at(tx, number); }));

@@ -67,6 +67,12 @@ struct FoundPayment {
   PaymentRow row;
   QuoteRow quote;
 };
+/// The wallet that a quote credits. Fails: `corrupt` when the row names none.
+Result<const WalletState*> wallet_of(const Book& book, const QuoteRow& quote) {
+  const WalletState* const wallet = book.wallet(quote.account);
+  if (wallet == nullptr) return lost_row("quote", quote.number);
+  return wallet;
+}
 Result<FoundPayment> find_payment(store::MarketStore& store, std::int64_t number) {
   CALYX_TRY(std::optional<PaymentRow> row, store.payments().payment(number));
   if (!row) return lost_row("payment", number);
@@ -76,7 +82,8 @@ Result<FoundPayment> find_payment(store::MarketStore& store, std::int64_t number
 }
 
 Result<Payment> view(Transaction& tx, const FoundPayment& found) {
-  return view(tx.store(), tx.book().tag, tx.book().wallet(found.quote.account)->id, found.quote, found.row);
+  CALYX_TRY(const WalletState* const wallet, wallet_of(tx.book(), found.quote));
+  return view(tx.store(), tx.book().tag, wallet->id, found.quote, found.row);
 }
 
 Result<Done> check_facts(const VerifiedPayment& asked) {
@@ -94,12 +101,22 @@ Result<Done> check_facts(const VerifiedPayment& asked) {
     return field_error(Reason::field_value, "/amount", "is no number of atomic units above 0");
   if (asked.valid_before.us < 0 || asked.valid_before > core::instant_max)
     return field_error(Reason::field_value, "/valid_before", "is outside 1970 to 9999");
+  if (asked.protocol > PaymentProtocol::mpp) return field_error(Reason::field_value, "/protocol", "is none");
   return check_amount("/credit", asked.credit);
+}
+
+/// Whether the wallet can take what would be moved for it.
+Result<Done> check_can_credit(const Book& book, const WalletState& wallet, const PaymentRow& row) {
+  // What has moved already is not turned away for want of room, only where nobody will ever take it.
+  if (!row.on_chain.empty()) return check_room(wallet, Money{});
+  CALYX_CHECK(check_room(wallet, row.credit));
+  return check_supply(book, row.credit);
 }
 
 /// Credits a payment that has settled; it is a top-up that bears the payment's own reference.
 Result<Placed> credit(Transaction& tx, const FoundPayment& found, Money amount) {
-  const WalletState& wallet = *tx.book().wallet(found.quote.account);
+  CALYX_TRY(const WalletState* const credited, wallet_of(tx.book(), found.quote));
+  const WalletState& wallet = *credited;
   CALYX_CHECK(check_room(wallet, amount));
   CALYX_CHECK(check_supply(tx.book(), amount));
   std::string reference = credit_reference(tx.book().tag, found.quote, found.row);
@@ -179,6 +196,7 @@ Result<Quote> quote_topup(Transaction& tx, const Principal& principal, const Quo
   CALYX_TRY(const Caller caller, authorize(book, principal));
   CALYX_TRY(const WalletState* wallet, readable(book, caller, asked.wallet));
   CALYX_CHECK(check_amount("/amount", asked.amount));
+  if (asked.kind > QuoteKind::shortfall) return field_error(Reason::field_value, "/kind", "is none");
   if (asked.lasts_s < 1 || asked.lasts_s > quote_lasts_s_max)
     return field_error(Reason::field_value, "/expires_in_s",
                        "takes 1 to " + std::to_string(quote_lasts_s_max));
@@ -216,12 +234,11 @@ Result<PaymentTaken> take_payment(Transaction& tx, const Principal& principal, Q
   const Book& book = tx.book();
   CALYX_TRY(const Caller caller, authorize(book, principal));
   CALYX_CHECK(check_facts(asked));
-  CALYX_TRY(FoundPayment found, [&]() -> Result<FoundPayment> {
-    CALYX_TRY(QuoteRow quote, quote_row(tx.store(), book.tag, id));
-    // Whose quote it is stays a secret: a wallet that may not be read has none.
-    if (!readable(book, caller, book.wallet(quote.account)->id).ok()) return no_quote(id);
-    return FoundPayment{{}, std::move(quote)};
-  }());
+  CALYX_TRY(QuoteRow quote_asked, quote_row(tx.store(), book.tag, id));
+  CALYX_TRY(const WalletState* const wallet, wallet_of(book, quote_asked));
+  // Whose quote it is stays a secret: a wallet that may not be read has none.
+  if (!readable(book, caller, wallet->id).ok()) return no_quote(id);
+  FoundPayment found{{}, std::move(quote_asked)};
   found.row = {.quote = found.quote.number,
                .at = tx.now(),
                .protocol = static_cast<std::int64_t>(asked.protocol),
@@ -238,8 +255,7 @@ Result<PaymentTaken> take_payment(Transaction& tx, const Principal& principal, Q
 
   store::PaymentStore& payments = tx.store().payments();
   CALYX_TRY(const std::optional<PaymentRow> before, payments.find(found.row));
-  CALYX_TRY(const Quote quote,
-            view_quote(tx.store(), book.tag, book.wallet(found.quote.account)->id, found.quote, tx.now()));
+  CALYX_TRY(const Quote quote, view_quote(tx.store(), book.tag, wallet->id, found.quote, tx.now()));
   core::PresentedFacts facts{.quote = quote.status,
                              .on_chain = !asked.on_chain.empty(),
                              .covers = asked.credit >= found.quote.amount,
@@ -265,10 +281,7 @@ Result<PaymentTaken> take_payment(Transaction& tx, const Principal& principal, Q
     case core::PaymentNext::surplus: found.row.surplus = true; break;
     case core::PaymentNext::take: break;
   }
-  if (asked.on_chain.empty()) {  // what has moved already is not turned away for want of room
-    CALYX_CHECK(check_room(*book.wallet(found.quote.account), asked.credit));
-    CALYX_CHECK(check_supply(book, asked.credit));
-  }
+  CALYX_CHECK(check_can_credit(book, *wallet, found.row));
   CALYX_TRY(const std::int64_t last, payments.last_payment());
   found.row.number = last + 1;
   CALYX_CHECK(tx.change_payments().add(found.row));
@@ -288,19 +301,33 @@ Result<Payment> move_payment(Transaction& tx, std::int64_t number, SettlementCal
                              const SettlementAnswer& answer) {
   CALYX_TRY(const FoundPayment found, find_payment(tx.store(), number));
   CALYX_TRY(PaymentState state, payment_state_of(tx.store(), number));
+  const auto fails = [&](std::string_view why) {
+    state.status = static_cast<std::int64_t>(PaymentStatus::failed);
+    state.ended = tx.now();
+    state.text = why;
+  };
   // Somebody else may have gone on with it since the backend was asked.
-  switch (core::judge_settlement(status_of(state), call, answer.outcome)) {
+  switch (core::judge_settlement({.status = status_of(state),
+                                  .call = call,
+                                  .outcome = answer.outcome,
+                                  .on_chain = !found.row.on_chain.empty(),
+                                  .overdue = tx.now().us >= found.row.at.us + core::on_chain_wait_us})) {
     case core::SettlementNext::wait:
     case core::SettlementNext::settle: return view(tx, found);
-    case core::SettlementNext::settling:
+    case core::SettlementNext::settling: {
+      // The last look before money moves.
+      CALYX_TRY(const WalletState* const wallet, wallet_of(tx.book(), found.quote));
+      CALYX_CHECK(check_can_credit(tx.book(), *wallet, found.row));
       state.status = static_cast<std::int64_t>(PaymentStatus::settling);
       break;
-    case core::SettlementNext::failed:
-      state.status = static_cast<std::int64_t>(PaymentStatus::failed);
-      state.ended = tx.now();
-      state.text = answer.reason;
-      break;
+    }
+    case core::SettlementNext::failed: fails(answer.reason); break;
     case core::SettlementNext::paid: {
+      CALYX_TRY(const bool before, tx.store().payments().credited(found.row, answer.transaction));
+      if (before) {
+        fails("transaction_credited");
+        break;
+      }
       state.credited = answer.credit.value_or(found.row.credit);
       CALYX_TRY(const Placed event, credit(tx, found, state.credited));
       state.status = static_cast<std::int64_t>(PaymentStatus::paid);

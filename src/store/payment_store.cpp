@@ -46,6 +46,7 @@ constexpr const char* schema_of_payments[] = {
   text     TEXT NOT NULL      -- the transaction, or why it failed
 ) STRICT)",
     R"(CREATE INDEX payment_states_under_way ON payment_states(payment) WHERE status < 2)",
+    R"(CREATE INDEX payment_states_paid ON payment_states(text) WHERE status = 2)",
 };
 
 constexpr const char* payment_records[] = {"quotes", "payments"};
@@ -67,6 +68,8 @@ constexpr ListingText payment_listings[] = {
     {"payment_states", nullptr, "payment + seq + length(text)"},
     {"payment_states", nullptr, "payment", " WHERE status < 2"},
     {"payment_states", "payment_states_under_way", "payment", " WHERE status < 2"},
+    {"payment_states", nullptr, "payment + length(text)", " WHERE status = 2"},
+    {"payment_states", "payment_states_paid", "payment + length(text)", " WHERE status = 2"},
 };
 
 Result<std::int64_t> last_of(Statement& statement) {
@@ -168,6 +171,12 @@ Result<PaymentStore> PaymentStore::make(Connection& connection, bool writes) {
       {store.find_,
        "SELECT " PAYMENT " FROM payments WHERE network = ?1 AND asset = ?2 AND payer = ?3 AND nonce = ?4",
        "looking for a payment"},
+      // A transaction that a payer named is one payment; one that a backend made may carry several.
+      {store.credited_,
+       "SELECT 1 FROM payment_states s JOIN payments p ON p.number = s.payment WHERE s.status = 2 AND s.text "
+       "= ?1 "
+       "AND p.network = ?2 AND p.number <> ?3 AND (?4 <> '' OR p.on_chain <> '') LIMIT 1",
+       "looking for a transaction"},
       {store.quotes_of_, "SELECT " QUOTE " FROM quotes WHERE account = ?1 AND number > ?2 ORDER BY number",
        "reading quotes"},
       {store.payments_of_, "SELECT " PAYMENT " FROM payments WHERE quote = ?1 ORDER BY number",
@@ -265,6 +274,15 @@ Result<std::optional<PaymentRow>> PaymentStore::find(const PaymentRow& wanted) {
       .bind(3, std::string_view(wanted.payer))
       .bind(4, std::string_view(wanted.nonce));
   return read_payment(*run);
+}
+
+Result<bool> PaymentStore::credited(const PaymentRow& row, std::string_view transaction) {
+  const Statement::Run run(credited_);
+  run->bind(1, transaction)
+      .bind(2, std::string_view(row.network))
+      .bind(3, row.number)
+      .bind(4, std::string_view(row.on_chain));
+  return run->step();
 }
 
 Result<std::optional<PaymentState>> PaymentStore::state(std::int64_t payment) {

@@ -74,6 +74,8 @@ class PaymentStore {
   Result<std::optional<PaymentState>> state(std::int64_t payment);
   /// By what no two payments have in common.
   Result<std::optional<PaymentRow>> find(const PaymentRow& wanted);
+  /// Whether another payment than `row` was paid by `transaction`, and the payer of one of the two named it.
+  Result<bool> credited(const PaymentRow& row, std::string_view transaction);
 
   /// In each of these the callback gives false to stop.
   using EachQuote = std::function<Result<bool>(const QuoteRow&)>;
@@ -97,7 +99,8 @@ class PaymentStore {
 
  private:
   Statement add_quote_, add_, put_, last_quote_, last_payment_, quote_, quote_once_, payment_, state_, find_,
-      quotes_of_, payments_of_, under_way_, count_under_way_, all_quotes_, all_payments_, count_states_;
+      credited_, quotes_of_, payments_of_, under_way_, count_under_way_, all_quotes_, all_payments_,
+      count_states_;
   Listings listings_;
 };
 

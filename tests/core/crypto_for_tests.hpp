@@ -126,6 +126,7 @@ inline json::Array vectors(std::string_view name) {
   const json::Value* items = document->find("vectors");
   REQUIRE(items != nullptr);
   REQUIRE(items->array() != nullptr);
+  REQUIRE_FALSE(items->array()->empty());
   return *items->array();
 }
 

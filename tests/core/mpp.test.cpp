@@ -538,7 +538,9 @@ TEST_CASE("an authorization is judged by its charge and its challenge") {
          c.source = "did:pkh:eip155:8453:0xf39fd6e51aad88f6f4ce6ab8827279cfffb92266";
        }},
       {"", false, [](Credential& c, EvmCharge&) { c.payload.object()->set("validAfter", "1767225600"); }},
-      {"", false, [](Credential& c, EvmCharge&) { c.payload.object()->set("validBefore", "1767225601"); }},
+      {"", false, [](Credential& c, EvmCharge&) { c.payload.object()->set("validBefore", "1767225606"); }},
+      {"payment-expired", false,
+       [](Credential& c, EvmCharge&) { c.payload.object()->set("validBefore", "1767225605"); }},
       {"", false,
        [](Credential& c, EvmCharge&) { c.payload.object()->set("validBefore", std::string(70, '9')); }},
       {"", true,

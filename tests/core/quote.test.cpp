@@ -88,6 +88,9 @@ TEST_CASE("what a backend's answer does to a payment") {
       {PaymentStatus::settling, SettlementCall::status, settled, SettlementNext::paid},
       {PaymentStatus::settling, SettlementCall::status, refused, SettlementNext::failed},
       {PaymentStatus::settling, SettlementCall::status, unknown, SettlementNext::settle},
+      // The money has moved after all.
+      {PaymentStatus::failed, SettlementCall::settle, settled, SettlementNext::paid},
+      {PaymentStatus::failed, SettlementCall::status, settled, SettlementNext::paid},
   };
   int looked_at = 0;
   for (const PaymentStatus status :
@@ -100,7 +103,17 @@ TEST_CASE("what a backend's answer does to a payment") {
         CAPTURE(std::string(word(status)));
         CAPTURE(static_cast<int>(call));
         CAPTURE(static_cast<int>(outcome));
-        CHECK(judge_settlement(status, call, outcome) == expected);
+        SettlementFacts facts{status, call, outcome};
+        CHECK(judge_settlement(facts) == expected);
+        facts.overdue = true;
+        CHECK(judge_settlement(facts) == expected);
+        // A transaction that the payer named may be in a block to come.
+        facts.on_chain = true;
+        CHECK(judge_settlement(facts) == expected);
+        facts.overdue = false;
+        const bool looked_for = status == PaymentStatus::authorized && call == SettlementCall::verify;
+        CHECK(judge_settlement(facts) ==
+              (looked_for && outcome == refused ? SettlementNext::wait : expected));
         ++looked_at;
       }
   CHECK(looked_at == 72);

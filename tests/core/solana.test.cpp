@@ -268,6 +268,8 @@ TEST_CASE("each refusal has a verdict, and each verdict a word in both versions"
       {"compute_limit", [](Draft& draft, ExactTerms&) { std::swap(draft.calls[0], draft.calls[1]); }},
       {"compute_limit", [](Draft& draft, ExactTerms&) { draft.calls[0].data.pop_back(); }},
       {"compute_limit", [](Draft& draft, ExactTerms&) { draft.calls[0].data.clear(); }},
+      {"compute_limit",
+       [](Draft& draft, ExactTerms&) { draft.calls[0].data = '\2' + lowest_first(400'001, 4); }},
       {"compute_limit", [](Draft& draft, ExactTerms&) { draft.calls[0].program = 6; }},
       {"compute_price", [](Draft& draft, ExactTerms&) { draft.calls[1] = draft.calls[0]; }},
       {"compute_price", [](Draft& draft, ExactTerms&) { draft.calls[1].data += '\0'; }},

@@ -464,8 +464,6 @@ TEST_CASE("the first rule that a payment breaks is the verdict") {
       broken(Verdict::signature);
       payment.signature.clear();
       broken(Verdict::signature);
-      payment.signature = std::string(66, '\1');
-      broken(Verdict::needs_backend);
       if (permit2) {
         payment.spender = wallet.address();
         broken(Verdict::spender);
@@ -488,6 +486,19 @@ TEST_CASE("the first rule that a payment breaks is the verdict") {
       payment.value = Uint256(1'000'001);
       sign(payment, requirement, wallet);
       CHECK(word(verify(payment, requirement, now)) == (version == 1 ? "ok" : "amount"));
+      // A contract's signature makes nothing good that is wrong.
+      payment = good;
+      payment.signature = std::string(66, '\1');
+      CHECK(verify(payment, requirement, now) == Verdict::needs_backend);
+      const Payment by_contract = payment;
+      payment.value = Uint256(0);
+      CHECK(verify(payment, requirement, now) == Verdict::amount);
+      payment = by_contract;
+      payment.valid_before = Uint256(1);
+      CHECK(verify(payment, requirement, now) == Verdict::expired);
+      payment = by_contract;
+      payment.pay_to = payment.payer;
+      CHECK(verify(payment, requirement, now) == Verdict::recipient);
       // Address zero never pays, whatever the signature.
       payment = good;
       payment.payer = {};

@@ -26,6 +26,7 @@
 #include <calyx/core/solana.hpp>
 #include <calyx/core/time.hpp>
 #include <calyx/core/uint256.hpp>
+#include <calyx/core/x402.hpp>
 #include <concepts>
 #include <cstddef>
 #include <cstdint>
@@ -620,7 +621,9 @@ EvmVerdict judge_evm_authorization(const Credential& credential, const EvmCharge
   }
   const Uint256 seconds(static_cast<std::uint64_t>(std::max<std::int64_t>(now.us, 0) / us_per_second));
   if (given.valid_after > seconds) return failed("the authorization is not valid yet");
-  if (given.valid_before <= seconds) return refuse(Problem::payment_expired, "the authorization has expired");
+  // It has to last until it is settled: as long as x402 asks of the same words.
+  if (given.valid_before < Uint256(*seconds.small() + x402::seconds_left_min))
+    return refuse(Problem::payment_expired, "the authorization has expired");
   if (out.authorization.signature.size() > evm_signature_bytes) {
     out.verdict.needs_backend = true;
     return out;

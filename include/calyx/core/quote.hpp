@@ -49,6 +49,10 @@ namespace core {
 /// Payments that one quote takes, its own and surpluses.
 inline constexpr std::size_t payments_a_quote_max = 16;
 
+/// How long a transaction that a payer names is looked for before its payment fails. A payer may be quicker
+/// than the block. Units: microseconds.
+inline constexpr std::int64_t on_chain_wait_us = 86'400'000'000;
+
 /// Where a quote is.
 constexpr QuoteStatus quote_status(std::optional<PaymentStatus> own, bool expired) noexcept {
   if (!own) return expired ? QuoteStatus::expired : QuoteStatus::open;
@@ -121,20 +125,31 @@ constexpr SettlementCall first_call(PaymentStatus status) noexcept {
   return status == PaymentStatus::authorized ? SettlementCall::verify : SettlementCall::status;
 }
 
-/// What `outcome` does to a payment in `status` whose backend was asked `call`. Only what a backend may say
-/// to a call, and while the payment is where that call is made, does anything.
-constexpr SettlementNext judge_settlement(PaymentStatus status, SettlementCall call,
-                                          SettlementOutcome outcome) noexcept {
-  if (is_terminal(status)) return SettlementNext::wait;
-  if ((call == SettlementCall::verify) != (status == PaymentStatus::authorized)) return SettlementNext::wait;
-  switch (outcome) {
-    case SettlementOutcome::refused: return SettlementNext::failed;
-    case SettlementOutcome::settled:
-      return call == SettlementCall::verify ? SettlementNext::settling : SettlementNext::paid;
-    case SettlementOutcome::valid:
-      return call == SettlementCall::verify ? SettlementNext::settling : SettlementNext::wait;
+struct SettlementFacts {
+  PaymentStatus status = PaymentStatus::authorized;
+  SettlementCall call = SettlementCall::verify;  ///< That the backend was asked.
+  SettlementOutcome outcome = SettlementOutcome::unavailable;
+  bool on_chain = false;  ///< The payer has named a transaction.
+  bool overdue = false;   ///< It was looked for as long as `on_chain_wait_us`.
+};
+
+/// What an answer does to a payment. Only what a backend may say to a call, and while the payment is where
+/// that call is made, does anything; but money that has moved counts also after another answer said that it
+/// never would.
+constexpr SettlementNext judge_settlement(const SettlementFacts& facts) noexcept {
+  const bool verifies = facts.call == SettlementCall::verify;
+  if (facts.status == PaymentStatus::paid) return SettlementNext::wait;
+  if (facts.status == PaymentStatus::failed)
+    return !verifies && facts.outcome == SettlementOutcome::settled ? SettlementNext::paid
+                                                                    : SettlementNext::wait;
+  if (verifies != (facts.status == PaymentStatus::authorized)) return SettlementNext::wait;
+  switch (facts.outcome) {
+    case SettlementOutcome::refused:
+      return verifies && facts.on_chain && !facts.overdue ? SettlementNext::wait : SettlementNext::failed;
+    case SettlementOutcome::settled: return verifies ? SettlementNext::settling : SettlementNext::paid;
+    case SettlementOutcome::valid: return verifies ? SettlementNext::settling : SettlementNext::wait;
     case SettlementOutcome::unknown:
-      return call == SettlementCall::status ? SettlementNext::settle : SettlementNext::wait;
+      return facts.call == SettlementCall::status ? SettlementNext::settle : SettlementNext::wait;
     case SettlementOutcome::pending:
     case SettlementOutcome::unavailable: break;
   }

@@ -13,6 +13,7 @@
 
 #include <algorithm>
 #include <array>
+#include <calyx/core/encoding.hpp>
 #include <calyx/core/evm.hpp>
 #include <calyx/core/time.hpp>
 #include <cstddef>
@@ -158,9 +159,6 @@ constexpr bool alphanumeric(char c) noexcept {
 constexpr bool uri_character(char c) noexcept {
   return alphanumeric(c) || std::string_view("-._~:/?#[]@!$&'()*+,;=").find(c) != std::string_view::npos;
 }
-constexpr bool base58_character(char c) noexcept {
-  return alphanumeric(c) && c != '0' && c != 'O' && c != 'I' && c != 'l';
-}
 
 template <class Test>
 bool all(std::string_view text, const Test& test) noexcept {
@@ -217,8 +215,7 @@ inline bool valid_chain_id(Chain chain, std::string_view text) noexcept {
   return text == "mainnet" || text == "testnet" || text == "devnet" || text == "localnet";
 }
 inline bool valid_address(Chain chain, std::string_view text) {
-  if (chain == Chain::solana)  // 32 octets
-    return text.size() >= 32 && text.size() <= 44 && all(text, base58_character);
+  if (chain == Chain::solana) return unbase58_octets<32>(text).has_value();
   const auto address = read_evm_address(text);
   return address && checksummed_text(*address) == text;
 }

@@ -237,6 +237,8 @@ std::optional<Address> associated_token_account(const H& sha256, const C& on_cur
 /// The highest price of a compute unit: 5 lamports. Units: micro-lamports, in which the instruction states
 /// it.
 inline constexpr std::uint64_t compute_price_max = 5'000'000;
+/// The highest limit of compute units, since the fee payer pays the product; clients ask for 20,000.
+inline constexpr std::uint32_t compute_limit_max = 400'000;
 
 /// What a payment by `exact` must be. Owns: nothing.
 struct ExactTerms {
@@ -359,6 +361,7 @@ ExactVerdict judge_layout(ExactPayment& out, const Transaction& transaction, con
   if (!calls(limit, program::compute_budget) || limit.data.size() != 5 || limit.data[0] != 2)
     return compute_limit;
   out.compute_limit = static_cast<std::uint32_t>(lowest_first(part(limit.data, 1)));
+  if (out.compute_limit > compute_limit_max) return compute_limit;
   const Instruction& price = all[1];
   if (!calls(price, program::compute_budget) || price.data.size() != 9 || price.data[0] != 3)
     return compute_price;

@@ -262,14 +262,15 @@ inline Digest signed_digest(const Payment& payment, const EvmDomain& domain) noe
 /// equality.
 ///
 /// Stricter than the reference verifiers: what they take and a token refuses on chain (an s in the upper
-/// half, a v of 0 or 1) is `signature`. A signature of more than 65 octets is `needs_backend`.
+/// half, a v of 0 or 1) is `signature`. A signature of more than 65 octets is `needs_backend`, if nothing
+/// else is wrong.
 template <EvmRecovery Recover>
 Verdict verify_exact_evm(const Payment& payment, const Requirement& requirement,
                          const json::Value& extensions, Instant now, const Recover& recover) {
   if (payment.version != 1 && payment.version != 2) return Verdict::version;
   if (payment.scheme != scheme_exact || requirement.scheme != scheme_exact) return Verdict::scheme;
   const auto chain_id = read_evm_chain(requirement.network);
-  if (!chain_id || payment.transfer == Transfer::solana) return Verdict::network;
+  if (!chain_id) return Verdict::network;
   if (payment.version == 1 ? v1_network(requirement) != payment.network
                            : requirement.network != payment.network)
     return Verdict::network;
@@ -280,7 +281,7 @@ Verdict verify_exact_evm(const Payment& payment, const Requirement& requirement,
 
   const json::Value* const method = requirement.extra.find("assetTransferMethod");
   const bool permit2 = method != nullptr && *method == json::Value("permit2");
-  if (permit2 != (payment.transfer == Transfer::permit2)) return Verdict::transfer_method;
+  if (payment.transfer != (permit2 ? Transfer::permit2 : Transfer::eip3009)) return Verdict::transfer_method;
   const auto asset = read_evm_address(requirement.asset);
   const auto pay_to = read_evm_address(requirement.pay_to);
   if (!asset || !pay_to) return Verdict::domain;
@@ -293,10 +294,13 @@ Verdict verify_exact_evm(const Payment& payment, const Requirement& requirement,
     return Verdict::spender;
   }
 
-  if (payment.signature.size() > evm_signature_bytes) return Verdict::needs_backend;
-  const Result<EvmAddress> payer = recover(signed_digest(payment, domain), payment.signature);
-  if (payer.reason() == Reason::not_built) return Verdict::not_built;
-  if (!payer.ok() || *payer != payment.payer) return Verdict::signature;
+  // A contract's: the chain is asked about it last, of a payment that is good otherwise.
+  const bool by_contract = payment.signature.size() > evm_signature_bytes;
+  if (!by_contract) {
+    const Result<EvmAddress> payer = recover(signed_digest(payment, domain), payment.signature);
+    if (payer.reason() == Reason::not_built) return Verdict::not_built;
+    if (!payer.ok() || *payer != payment.payer) return Verdict::signature;
+  }
 
   if (permit2 && payment.asset != *asset) return Verdict::token;
   if (payment.pay_to != *pay_to) return Verdict::recipient;
@@ -305,7 +309,8 @@ Verdict verify_exact_evm(const Payment& payment, const Requirement& requirement,
   if (payment.valid_after > Uint256(seconds)) return Verdict::not_yet_valid;
   const bool enough =
       payment.version == 1 ? payment.value >= requirement.amount : payment.value == requirement.amount;
-  return enough ? Verdict::ok : Verdict::amount;
+  if (!enough) return Verdict::amount;
+  return by_contract ? Verdict::needs_backend : Verdict::ok;
 }
 
 }  // namespace calyx::core::x402
