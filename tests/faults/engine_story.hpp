@@ -54,6 +54,7 @@ struct Memory {
   std::map<std::string, WalletId> wallets;
   std::map<std::string, ApprovalId> approvals;
   std::map<std::string, PayoutId> payouts;
+  std::map<std::string, QuoteId> quotes;
   std::map<std::string, KeyId> keys;
   std::map<std::string, std::string> secrets;  ///< By the name of the key.
   std::set<std::string> revoked;               ///< Names of keys.
@@ -147,6 +148,16 @@ inline core::Digest output_hash() {
 }
 
 }  // namespace story
+
+/// Settles whatever it is asked to. It remembers nothing, so it says the same before and after any accident.
+class AlwaysSettles final : public SettlementBackend {
+ public:
+  SettlementAnswer verify(const VerifiedPayment&) override { return {.outcome = SettlementOutcome::valid}; }
+  SettlementAnswer settle(std::string_view key, const VerifiedPayment&) override {
+    return {.outcome = SettlementOutcome::settled, .transaction = "moved-by-" + std::string(key)};
+  }
+  SettlementAnswer status(std::string_view) override { return {.outcome = SettlementOutcome::unknown}; }
+};
 
 inline constexpr std::int64_t story_begins_us = 1'790'000'000'000'000;
 
@@ -362,6 +373,27 @@ inline Story tell_story(const std::string& prefix = "a", std::int64_t begins_us 
     memory.revoked.insert("fresh");
     return {Reason::none, revoked->id.text() + " revoked " + std::to_string(revoked->revoked_at->us), {}};
   });
+  step("a quote", [=](Engine& engine, Memory& memory) -> Answer {
+    const auto quote = engine.as_operator().quote_topup(
+        {.wallet = memory.wallets.at("human"), .amount = flops(11), .idempotency_key = key("quote")});
+    if (!quote.ok()) return refused(quote);
+    memory.quotes["paid"] = quote->id;
+    return {Reason::none, quote->id.text() + " asks " + text_of(quote->amount), {}};
+  });
+  // Three commits: what a cut leaves between them, the same payment takes up again.
+  step("a payment", [=](Engine& engine, Memory& memory) -> Answer {
+    const auto paid =
+        engine.as_operator().present_payment(memory.quotes.at("paid"), {.network = "eip155:8453",
+                                                                        .asset = "usdc",
+                                                                        .payer = "0xpayer",
+                                                                        .pay_to = "0xours",
+                                                                        .nonce = key("nonce"),
+                                                                        .amount = "110000",
+                                                                        .credit = flops(11)});
+    if (!paid.ok()) return refused(paid);
+    if (!paid->txn) return {Reason::internal, paid->id.text() + " is " + std::string(word(paid->status)), {}};
+    return {Reason::none, paid->id.text() + " " + paid->txn->text() + " " + paid->transaction, {}};
+  });
   step("a wallet is frozen", [=](Engine& engine, Memory& memory) -> Answer {
     WalletChange change;
     change.status = WalletStatus::frozen;
@@ -409,6 +441,7 @@ class Stage {
     options.sidecars = setting_.sidecars;
     options.busy_timeout_ms = setting_.busy_timeout_ms;
     options.synchronous_normal = setting_.synchronous_normal;
+    options.settlement = std::make_shared<AlwaysSettles>();
     options.now_us = [now = now_us_] { return *now; };
     options.random = [draws = std::make_shared<std::uint64_t>(0), life](void* out, std::size_t size) {
       constexpr std::uint64_t keys = 2;  // the market's own, which every life must draw alike

@@ -205,6 +205,9 @@ TEST_CASE("what is planted in a file turns the checker red") {
        change("INSERT INTO artifacts VALUES(7, 0, 1, 'name', 0, zeroblob(32), 0, 0, '')"), false, true},
       {"an upload lost", change("INSERT INTO uploads VALUES(2, 0, 1, 1, 'name', NULL, NULL, NULL, '', 0)"),
        false, true},
+      {"a payment credited otherwise than it says",
+       change("UPDATE payment_states SET credited = credited + 1"), false, true},
+      {"a quote lost", change("DELETE FROM quotes"), false, true},
       {"a receipt lost", change("DELETE FROM receipts WHERE leaf = (SELECT max(leaf) FROM receipts)"), true,
        true},
   };
