@@ -152,7 +152,9 @@ std::string credit_reference(std::uint32_t tag, const QuoteRow& quote, const Pay
   return row.surplus ? payment_id_of(tag, row).text() : quote_id_of(tag, quote).text();
 }
 bool is_credit_reference(std::string_view reference) noexcept {
-  return QuoteId::read(reference).has_value() || PaymentId::read(reference).has_value();
+  // By their shape alone: whose market's they are does not matter.
+  return reference.size() == QuoteId::text_bytes && (reference.starts_with(core::prefix(IdKind::quote)) ||
+                                                     reference.starts_with(core::prefix(IdKind::payment)));
 }
 
 Error no_quote(QuoteId id) {
