@@ -76,9 +76,9 @@ class CALYX_EXPORT Session {
 
   // ── money ──
 
-  /// Credits FLOPS bought outside (operator). The same `reference` for the same wallet counts once; the id of a
-  /// quote or of a payment is none. Fails: `field_value`, `amount_zero`, `amount_out_of_range`, `key_reused`, `wallet_not_active`, `balance_out_of_range`,
-  /// `supply_out_of_range`.
+  /// Credits FLOPS bought outside (operator). The same `reference` for the same wallet counts once; the id of
+  /// a quote or of a payment is none. Fails: `field_value`, `amount_zero`, `amount_out_of_range`,
+  /// `key_reused`, `wallet_not_active`, `balance_out_of_range`, `supply_out_of_range`.
   Result<Moved> topup(const TopUp& asked);
   /// Moves credits between wallets, free. With an agent's key it passes the caps, the approval and the
   /// balance of a spend. Fails: `amount_zero`, `same_wallet`, `wallet_not_active`, `spend_cap_per_job`,
@@ -181,7 +181,7 @@ class CALYX_EXPORT Session {
   Result<Quote> quote_topup(const QuoteTopup& asked);
   /// Fails: `quote_unknown`, also for somebody else's.
   Result<Quote> quote(QuoteId id);
-  /// Of one wallet, oldest first. Fails: `field_value`.
+  /// Of one wallet, oldest first, their payments without `payload`. Fails: `field_value`.
   Result<Listed<Quote>> quotes(WalletId wallet, const Page& page = {});
   /// Takes a payment for a quote, has it settled, and credits the quote's wallet, once: the answer is the
   /// payment as it then stands, also when it `failed`, or is still `authorized` or `settling` because the

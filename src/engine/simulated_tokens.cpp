@@ -65,6 +65,10 @@ Error broken(const char* what) {
   return fail(Reason::io_error, std::string("the file of tokens: ").append(what));
 }
 
+Error none_of_ours() {
+  return fail(Reason::corrupt, "the file of tokens has a line that is none of its own");
+}
+
 SettlementAnswer refusal(const char* reason) {
   return {.outcome = SettlementOutcome::refused, .reason = reason};
 }
@@ -163,10 +167,11 @@ struct SimulatedTokens::State {
     std::size_t begin = 0;
     for (std::size_t end; (end = text.find('\n', begin)) != std::string::npos; begin = end + 1) {
       const std::string_view line = std::string_view(text).substr(begin, end - begin);
-      if (read_to + begin == 0 ? line != first_line : !apply(line))
-        return fail(Reason::corrupt, "the file of tokens has a line that is none of its own");
+      if (read_to == 0 ? line != first_line : !apply(line)) return none_of_ours();
+      read_to += line.size() + 1;
     }
-    read_to += begin;
+    // Of another file, which is left as it is.
+    if (read_to == 0 && !first_line.starts_with(text)) return none_of_ours();
     if (begin != text.size() && ::ftruncate(file, static_cast<off_t>(read_to)) != 0)
       return broken("its end cannot be cut off");
     return Done{};
@@ -185,16 +190,21 @@ struct SimulatedTokens::State {
     return Done{};
   }
 
+  struct Unlock {
+    int file;
+    ~Unlock() {
+      if (file >= 0) ::flock(file, LOCK_UN);
+    }
+  };
   /// Runs `act` on what all have written so far, alone.
   template <class Act>
   auto alone(Act act) -> std::invoke_result_t<Act&> {
     const std::lock_guard lock(mutex);
     while (file >= 0 && ::flock(file, LOCK_EX) != 0)
       if (errno != EINTR) return broken("it cannot be locked");
-    Result<Done> ready = catch_up();
-    auto answer = ready.ok() ? act() : std::invoke_result_t<Act&>(std::move(ready).error());
-    if (file >= 0) ::flock(file, LOCK_UN);
-    return answer;
+    const Unlock unlock{file};
+    CALYX_CHECK(catch_up());
+    return act();
   }
 
   /// Why `payment` would not move; null: it would.

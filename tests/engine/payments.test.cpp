@@ -352,12 +352,18 @@ TEST_CASE("what is on the chain already is credited, once, also where the quote 
   CHECK(market.all.present_payment(other, on_chain("n4")).value().surplus);
   CHECK(market.all.quote(other).value().status == QuoteStatus::expired);
   CHECK(market.balance() == 3 * five.micro + 1'000'000);
-  // A transaction that is nowhere, one of another payment, and one that was taken, are none.
+  // A transaction that is nowhere, one of another payment, and one that was taken, are none; but a block may
+  // come later than the payer, so they are looked for a while.
   VerifiedPayment lie = payment("n5");
   lie.on_chain = "0xabc";
-  CHECK(market.all.present_payment(other, lie).value().error == "not_on_chain");
+  CHECK(market.all.present_payment(other, lie).value().status == PaymentStatus::authorized);
   lie.nonce = "n6";
   lie.on_chain = second.on_chain;
+  CHECK(market.all.present_payment(other, lie).value().status == PaymentStatus::authorized);
+  market.pass(core::on_chain_wait_us / core::us_per_second - 1);
+  CHECK(market.all.settle_payments().value().waiting == 2);
+  market.pass(1);
+  CHECK(market.all.settle_payments().value().failed == 2);
   CHECK(market.all.present_payment(other, lie).value().error == "nonce_used");
   CHECK(market.balance() == 3 * five.micro + 1'000'000);
   for (int i = static_cast<int>(market.all.quote(other).value().payments.size());
@@ -365,9 +371,96 @@ TEST_CASE("what is on the chain already is credited, once, also where the quote 
     lie.nonce = "lie" + std::to_string(i);
     CHECK(market.all.present_payment(other, lie).ok());
   }
-  lie.nonce = "one too many";
   lie.nonce = "one-too-many";
   CHECK(market.all.present_payment(other, lie).reason() == Reason::quote_expired);
+  market.sound();
+}
+
+TEST_CASE(
+    "a transaction that a payer named is credited once, by whichever payment, whatever a backend says") {
+  Paying market;
+  const char* transaction = "0xT";
+  market.backend->script = [&](SettlementCall call) {
+    return std::optional(SettlementAnswer{
+        .outcome = call == SettlementCall::verify ? SettlementOutcome::valid : SettlementOutcome::settled,
+        .transaction = transaction});
+  };
+  const auto pay = [&](const char* nonce, const char* on_chain) {
+    VerifiedPayment of = payment(nonce);
+    of.on_chain = on_chain;
+    return market.all.present_payment(market.quoted(), of).value();
+  };
+  CHECK(pay("n1", "0xT").status == PaymentStatus::paid);
+  const Payment again = pay("n2", "0xT");
+  CHECK(again.status == PaymentStatus::failed);
+  CHECK(again.error == "transaction_credited");
+  CHECK(pay("n3", "").status == PaymentStatus::failed);
+  CHECK(market.balance() == five.micro);
+  // What a backend settles together is as many payments as it says, and then nobody's to name.
+  transaction = "0xU";
+  CHECK(pay("n4", "").status == PaymentStatus::paid);
+  CHECK(pay("n5", "").status == PaymentStatus::paid);
+  CHECK(pay("n6", "0xU").status == PaymentStatus::failed);
+  CHECK(market.balance() == 3 * five.micro);
+  market.sound();
+}
+
+TEST_CASE("money that has moved counts, though another answer came in between that it never would") {
+  Paying market;
+  const QuoteId id = market.quoted();
+  market.backend->script = [&](SettlementCall call) -> std::optional<SettlementAnswer> {
+    if (call == SettlementCall::verify) return SettlementAnswer{.outcome = SettlementOutcome::valid};
+    if (call == SettlementCall::status)
+      return SettlementAnswer{.outcome = SettlementOutcome::refused, .reason = "nonce_used"};
+    // Somebody presents it once more while this is under way.
+    const Payment meanwhile = market.all.present_payment(id, payment("n1")).value();
+    CHECK(meanwhile.status == PaymentStatus::failed);
+    CHECK(meanwhile.error == "nonce_used");
+    market.sound();
+    return SettlementAnswer{.outcome = SettlementOutcome::settled, .transaction = "t"};
+  };
+  const Payment paid = market.all.present_payment(id, payment("n1")).value();
+  CHECK(paid.status == PaymentStatus::paid);
+  CHECK(paid.error.empty());
+  CHECK(market.all.quote(id).value().status == QuoteStatus::paid);
+  CHECK(market.balance() == five.micro);
+  market.sound();
+}
+
+TEST_CASE("what could not be credited is not begun") {
+  Paying market;
+  // A wallet that nobody will ever credit.
+  const WalletId closed = market.all.create_wallet({.owner_id = "leaves"}).value().wallet.id;
+  const QuoteId id = market.all.quote_topup({.wallet = closed, .amount = five}).value().id;
+  CHECK(market.all.change_wallet(closed, {.status = WalletStatus::closed}).ok());
+  VerifiedPayment moved = payment("n1");
+  moved.on_chain = market.tokens().pay(moved).value();
+  CHECK(market.all.present_payment(id, moved).reason() == Reason::wallet_not_active);
+  CHECK(market.all.present_payment(id, payment("n2")).reason() == Reason::wallet_not_active);
+  // One that has filled up since its payment was taken.
+  market.backend->script = [](SettlementCall) {
+    return std::optional(SettlementAnswer{.outcome = SettlementOutcome::pending});
+  };
+  const QuoteId late = market.quoted();
+  CHECK(market.all.present_payment(late, payment("n3")).value().status == PaymentStatus::authorized);
+  const Money room{core::amount_max.micro - 1'000'000'000};
+  CHECK(market.all.topup({.wallet = market.payer, .amount = room}).ok());
+  market.backend->script = nullptr;
+  CHECK(market.all.present_payment(late, payment("n3")).reason() == Reason::balance_out_of_range);
+  CHECK(market.backend->settled == 0);
+  CHECK(market.has(ours) == "50000");  // the transaction of the closed wallet's payer
+  // Words that no version of calyx has.
+  CHECK(market.all.quote_topup({.wallet = market.payer, .amount = five, .kind = QuoteKind{7}}).reason() ==
+        Reason::field_value);
+  VerifiedPayment odd = payment("n4");
+  odd.protocol = PaymentProtocol{7};
+  CHECK(market.all.present_payment(late, odd).reason() == Reason::field_value);
+  market.sound();
+}
+
+TEST_CASE("an audit counts thousands of instants") {
+  Paying market;
+  for (int i = 0; i < 3000; ++i) market.quoted();
   market.sound();
 }
 
