@@ -382,7 +382,10 @@ TEST_CASE("a transaction of Solana is carried and not judged here") {
   CHECK(reading.payment.transaction == "AQID");
   Requirement requirement;
   requirement.network = reading.payment.network;
-  CHECK(verify(reading.payment, requirement, {}) == Verdict::network);
+  CHECK(verify(reading.payment, requirement, {}) == Verdict::requirements);
+  Payment payment = reading.payment;
+  payment.accepted = core::x402::v2_value(requirement);
+  CHECK(verify(payment, requirement, {}) == Verdict::network);
 }
 
 #if CALYX_HAVE_SECP256K1

@@ -242,6 +242,22 @@ inline std::optional<EvmDomain> eip3009_domain(const Requirement& requirement, s
 
 }  // namespace detail
 
+/// What is judged of a payment on any chain: version, scheme, network, and version 2's echo of what was
+/// offered.
+inline Verdict judge_envelope(const Payment& payment, const Requirement& requirement,
+                              const json::Value& extensions) {
+  if (payment.version != 1 && payment.version != 2) return Verdict::version;
+  if (payment.scheme != scheme_exact || requirement.scheme != scheme_exact) return Verdict::scheme;
+  if (payment.version == 1 ? v1_network(requirement) != payment.network
+                           : requirement.network != payment.network)
+    return Verdict::network;
+  if (payment.version == 2) {
+    if (payment.accepted != v2_value(requirement)) return Verdict::requirements;
+    if (!extensions.is_null() && !echoes(extensions, payment.extensions)) return Verdict::extensions;
+  }
+  return Verdict::ok;
+}
+
 /// The digest that the payer of `payment` signed, if it is a payment for `asset` on `chain_id`. `domain` is
 /// that of EIP-3009.
 inline Digest signed_digest(const Payment& payment, const EvmDomain& domain) noexcept {
@@ -267,17 +283,9 @@ inline Digest signed_digest(const Payment& payment, const EvmDomain& domain) noe
 template <EvmRecovery Recover>
 Verdict verify_exact_evm(const Payment& payment, const Requirement& requirement,
                          const json::Value& extensions, Instant now, const Recover& recover) {
-  if (payment.version != 1 && payment.version != 2) return Verdict::version;
-  if (payment.scheme != scheme_exact || requirement.scheme != scheme_exact) return Verdict::scheme;
+  if (const Verdict bad = judge_envelope(payment, requirement, extensions); bad != Verdict::ok) return bad;
   const auto chain_id = read_evm_chain(requirement.network);
   if (!chain_id) return Verdict::network;
-  if (payment.version == 1 ? v1_network(requirement) != payment.network
-                           : requirement.network != payment.network)
-    return Verdict::network;
-  if (payment.version == 2) {
-    if (payment.accepted != v2_value(requirement)) return Verdict::requirements;
-    if (!extensions.is_null() && !echoes(extensions, payment.extensions)) return Verdict::extensions;
-  }
 
   const json::Value* const method = requirement.extra.find("assetTransferMethod");
   const bool permit2 = method != nullptr && *method == json::Value("permit2");
