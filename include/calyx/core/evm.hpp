@@ -37,7 +37,7 @@ inline std::string checksummed_text(const EvmAddress& address) {
   std::string out = lower_text(address);
   const Digest digest = keccak256(std::string_view(out).substr(2));
   for (std::size_t i = 0; i < 40; ++i) {
-    const unsigned nibble = digest.bytes[i / 2] >> (i % 2 == 0 ? 4 : 0) & 15U;
+    const unsigned nibble = unsigned{digest.bytes[i / 2]} >> (i % 2 == 0 ? 4 : 0) & 15U;
     char& digit = out[i + 2];
     if (nibble >= 8 && digit >= 'a') digit = static_cast<char>(digit - 'a' + 'A');
   }
