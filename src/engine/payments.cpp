@@ -47,7 +47,8 @@ Result<Payment> go_on(Market& market, SettlementBackend& backend, const services
   SettlementCall call = core::first_call(payment.status);
   while (!is_terminal(payment.status)) {
     const SettlementAnswer answer = ask(backend, call, payment);
-    if (answer.outcome == SettlementOutcome::unknown && call == SettlementCall::status) {
+    if (core::judge_settlement({.status = payment.status, .call = call, .outcome = answer.outcome}) ==
+        core::SettlementNext::settle) {
       call = SettlementCall::settle;
       continue;
     }

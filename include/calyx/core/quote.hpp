@@ -2,9 +2,10 @@
 /// Quotes and their payments as rules: what an arriving payment comes to, and what a backend's answer does.
 ///
 /// Start at `judge_payment` and `judge_settlement`. A payment that was taken is `authorized`, then `settling`
-/// from before the backend is asked to move anything, then `paid` or `failed`, which never change. A quote
-/// has one payment of its own, and is where that is; without one it is `open`, or `expired` once its time is
-/// over. What reached the chain and cannot pay the quote any more is taken beside it, as a surplus.
+/// from before the backend is asked to move anything, then `paid`, which never changes, or `failed`, which
+/// only the news that the money has moved after all makes `paid`. A quote has one payment of its own, and is
+/// where that is; without one it is `open`, or `expired` once its time is over. What reached the chain and
+/// cannot pay the quote any more is taken beside it, as a surplus.
 #pragma once
 
 #include <calyx/core/reason.hpp>
