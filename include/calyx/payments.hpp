@@ -120,7 +120,7 @@ class CALYX_EXPORT SettlementBackend {
   SettlementBackend() = default;
   SettlementBackend(const SettlementBackend&) = delete;
   SettlementBackend& operator=(const SettlementBackend&) = delete;
-  virtual ~SettlementBackend() = default;
+  virtual ~SettlementBackend();
 
   /// Whether it would settle: balance, allowance, the nonce on the chain. Moves nothing. To a payment that is
   /// `on_chain`: whether that transaction is there, from that payer to that address; `refused` then means

@@ -9,6 +9,9 @@
 
 namespace calyx {
 
+// Here, so that the class has one table and one type wherever it is derived from.
+SettlementBackend::~SettlementBackend() = default;
+
 using services::Book;
 using services::Transaction;
 using store::MarketStore;

@@ -817,21 +817,21 @@ inline const Played& undisturbed() {
 
 struct Cuts {
   std::uint64_t cuts = 0;
-  std::uint64_t distinct =
-      0;  ///< Images that differ from those seen since the last answer: each is recovered.
+  std::uint64_t distinct = 0;  ///< Images recovered, each another than those seen since the last answer.
   std::uint64_t bad = 0;
   std::string fault;             ///< The first, and where.
   std::size_t acknowledged = 0;  ///< At the last cut: all of `told`.
 };
 
 /// Cuts the power before the first event and after every one, and looks at what each of `damages` leaves.
-/// Stops looking after `bad_max` faults.
+/// Stops looking after `bad_max` faults. Of the images, each `every`th is recovered.
 inline Cuts cut_everywhere(const Played& played, const std::vector<Damage>& damages, Syncs syncs,
-                           DiskOptions medium = {}, std::uint64_t bad_max = 1) {
+                           DiskOptions medium = {}, std::uint64_t bad_max = 1, std::uint64_t every = 1) {
   Cuts out;
   Disk left(medium);
   Stage stage(left);
   std::vector<Image> seen;  // since the last answer: what came out the same was looked at already
+  std::uint64_t images = 0;
   for_each_cut(played.trace, damages, syncs, [&](const Cut& cut) {
     ++out.cuts;
     const std::size_t before = out.acknowledged;
@@ -842,6 +842,7 @@ inline Cuts cut_everywhere(const Played& played, const std::vector<Damage>& dama
     for (const Image& image : seen)
       if (image.same_as(cut.left)) return;
     seen.push_back(cut.left);
+    if (images++ % every != 0) return;
     ++out.distinct;
     left.restore(cut.left);
     // integrity_check reads every page, so it takes turns.
