@@ -17,6 +17,8 @@
 #include <algorithm>
 #include <atomic>
 #include <calyx/calyx.hpp>
+#include <calyx/core/evm.hpp>
+#include <calyx/simulated_tokens.hpp>
 #include <charconv>
 #include <chrono>
 #include <cstdio>
@@ -62,6 +64,7 @@ struct Settings {
   unsigned workers = 0;  // threads that do jobs
   std::optional<calyx::CommandOptions> commands;
   std::optional<calyx::core::CallbackRules> callbacks;
+  std::shared_ptr<calyx::SimulatedTokens> tokens;  // that payments settle in; null: none are taken
 };
 
 constexpr const char* usage =
@@ -69,6 +72,7 @@ constexpr const char* usage =
     "                     [--issue-operator-key] [--behind-proxy] [--work THREADS [--allow-bare-host]\n"
     "                     [--containers TOOL] [--image-root IMAGE=FOLDER]...]\n"
     "                     [--callbacks | --callbacks-inside PORT]\n"
+    "                     [--simulated-tokens NETWORK/ADDRESS=AMOUNT]...\n"
     "\n"
     "  --market PATH         the market file, made when absent (without it: in memory, gone at the end)\n"
     "  --host ADDRESS        where to listen (127.0.0.1)\n"
@@ -82,6 +86,8 @@ constexpr const char* usage =
     "  --containers TOOL     and run images and Dockerfiles by TOOL: auto, or a path of podman or docker\n"
     "  --image-root IMAGE=FOLDER   or in an unpacked system, by bubblewrap\n"
     "  --allow-bare-host     or commands as processes of this machine's own\n"
+    "  --simulated-tokens NETWORK/ADDRESS=AMOUNT   take payments that move no money, to try it: ADDRESS has\n"
+    "                        AMOUNT atomic units of the dollar token of base, base-sepolia or megaeth\n"
     "\n"
     "The environment may name a token for GET /metrics alone in CALYX_METRICS_TOKEN.\n";
 
@@ -106,6 +112,29 @@ calyx::CommandOptions& commands_of(Settings& settings) {
   if (!settings.commands)
     settings.commands = calyx::CommandOptions{.scratch = "/dev/shm", .containers = "none"};
   return *settings.commands;
+}
+
+/// Gives an account simulated tokens; says what is wrong with `value`.
+std::string mint(Settings& settings, std::string_view value) {
+  const std::size_t slash = std::min(value.find('/'), value.size());
+  const std::size_t equals = std::min(value.find('=', slash), value.size());
+  const calyx::core::EvmAsset* const asset = calyx::core::find_evm_asset(value.substr(0, slash));
+  const auto address = slash < equals
+                           ? calyx::core::read_evm_address(value.substr(slash + 1, equals - slash - 1))
+                           : std::nullopt;
+  if (asset == nullptr || !address || equals == value.size())
+    return "--simulated-tokens takes NETWORK/ADDRESS=AMOUNT";
+  if (!settings.tokens) {
+    auto opened = calyx::SimulatedTokens::open();
+    if (!opened) return opened.error().message;
+    settings.tokens = *std::move(opened);
+  }
+  const auto contract = calyx::core::read_evm_address(asset->contract);
+  const auto minted = settings.tokens->mint({.network = std::string(asset->caip2),
+                                             .asset = calyx::core::lower_text(*contract),
+                                             .address = calyx::core::lower_text(*address)},
+                                            value.substr(equals + 1));
+  return minted ? std::string() : "--simulated-tokens: " + minted.error().message;
 }
 
 CommandLine read_command_line(int count, char** words) {
@@ -134,7 +163,7 @@ CommandLine read_command_line(int count, char** words) {
     }
     if (word != "--market" && word != "--host" && word != "--port" && word != "--max-body" &&
         word != "--work" && word != "--callbacks-inside" && word != "--containers" &&
-        word != "--image-root") {
+        word != "--image-root" && word != "--simulated-tokens") {
       line.fault = "there is no option " + std::string(word);
       return line;
     }
@@ -155,6 +184,7 @@ CommandLine read_command_line(int count, char** words) {
       if (!threads) line.fault = "--work takes 0 to " + std::to_string(threads_max);
       line.settings.workers = static_cast<unsigned>(threads.value_or(0));
     }
+    if (word == "--simulated-tokens") line.fault = mint(line.settings, value);
     if (word == "--containers") commands_of(line.settings).containers = value;
     if (word == "--image-root") {
       const std::size_t equals = value.find('=');
@@ -523,6 +553,7 @@ int run(const Settings& settings) {
   options.path = settings.market;
   if (const char* token = std::getenv("CALYX_METRICS_TOKEN")) options.metrics_token = token;
   options.callbacks = settings.callbacks;
+  options.settlement = settings.tokens;
   auto engine = calyx::Engine::open(std::move(options));
   if (!engine) return complain(engine.error().message);
   const auto worker = worker_of(*engine, settings);
@@ -539,15 +570,19 @@ int run(const Settings& settings) {
   std::thread serving([&gateway] { gateway.serve(); });
   std::atomic<bool> ended{false};
   std::thread calling;
-  if (settings.callbacks)
+  if (settings.callbacks || settings.tokens)
     calling = std::thread([&] {
       const calyx::WebhookTransport transport = webhook_transport();
       while (!ended) {
         // One at a time, so that a server that stops waits for one only; what fails here is in the file
-        // still.
-        const auto round = engine->deliver_webhooks(transport, 1);
-        if (!round || round->delivered + round->failed + round->dead == 0)
-          std::this_thread::sleep_for(std::chrono::milliseconds(200));
+        // still, as are payments under way.
+        bool idle = true;
+        if (settings.callbacks) {
+          const auto round = engine->deliver_webhooks(transport, 1);
+          idle = !round || round->delivered + round->failed + round->dead == 0;
+        }
+        if (settings.tokens) static_cast<void>(engine->as_operator().settle_payments());
+        if (idle) std::this_thread::sleep_for(std::chrono::milliseconds(200));
       }
     });
   say("listening on http://" + settings.host + ":" + std::to_string(*port));

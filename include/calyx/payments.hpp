@@ -14,7 +14,9 @@
 #pragma once
 
 #include <calyx/core/ids.hpp>
+#include <calyx/core/json.hpp>
 #include <calyx/core/money.hpp>
+#include <calyx/core/payment_network.hpp>
 #include <calyx/core/quote.hpp>
 #include <calyx/core/time.hpp>
 #include <calyx/version.hpp>
@@ -52,6 +54,8 @@ struct QuoteTopup {
   Money amount{};
   QuoteKind kind = QuoteKind::topup;
   std::int64_t lasts_s = quote_lasts_s;  ///< 1 to `quote_lasts_s_max`.
+  /// A shortfall without one is the quote of the same amount that is open already, if there is one with a
+  /// minute left.
   IdempotencyKey idempotency_key{};
 };
 
@@ -97,6 +101,46 @@ struct Quote {
   QuoteStatus status = QuoteStatus::open;
   std::vector<Payment> payments{};  ///< In the order in which they came; one at most is no surplus.
   bool replayed = false;
+};
+
+/// The headers in which the real clients bring a payment.
+enum class PaymentHeader : std::uint8_t {
+  x_payment,              ///< `X-PAYMENT`: x402 version 1.
+  payment_signature,      ///< `PAYMENT-SIGNATURE`: x402 version 2.
+  authorization,          ///< `Authorization: Payment …`: MPP.
+  payment_authorization,  ///< `Payment-Authorization`: MPP, where `Authorization` bears a key.
+};
+
+/// A payment as it came: nothing of it was judged.
+struct PaymentWords {
+  PaymentHeader header = PaymentHeader::payment_signature;
+  std::string_view text{};      ///< The header's value.
+  std::string_view resource{};  ///< As in `PaymentAsk`.
+};
+
+/// What a 402 of a quote says besides the money.
+struct PaymentAsk {
+  /// The path, with its leading slash, where the payment will be presented; the host's `base_url` goes
+  /// before.
+  std::string_view resource{};
+  bool key_in_authorization = false;  ///< Then MPP's credential comes in `Payment-Authorization`.
+  /// What was wrong with the last payment, as `code` of the details of `payment_invalid`, and in words.
+  std::string_view error{}, detail{};
+};
+
+/// One 402 that clients of x402 version 1 (body) and 2 (header) and of MPP (`WWW-Authenticate`) understand.
+struct PaymentChallenge {
+  std::string payment_required{};               ///< The value of `PAYMENT-REQUIRED`.
+  std::vector<std::string> www_authenticate{};  ///< One value a challenge of MPP.
+  core::json::Value body{};  ///< Version 1's challenge, which is MPP's problem document too.
+};
+
+/// A payment that was presented as it came, and what is said of it to its client.
+struct PaymentAnswer {
+  Payment payment{};
+  /// The value of `X-PAYMENT-RESPONSE`, `PAYMENT-RESPONSE` or `Payment-Receipt`; empty while it is under way,
+  /// and for a failed one of MPP.
+  std::string response{};
 };
 
 struct SettlementAnswer {

@@ -177,12 +177,33 @@ class CALYX_EXPORT Session {
 
   /// A price for credits, which a payment may meet until it expires. The same key again gives the first
   /// quote, as it stands. Fails: `field_value`, `amount_zero`, `amount_out_of_range`; `key_reused`;
+  /// `too_many_quotes`, of a wallet that was given 64 within an hour (not to an operator);
   /// `wallet_not_active` of one that is closed, `balance_out_of_range`, `supply_out_of_range`.
   Result<Quote> quote_topup(const QuoteTopup& asked);
   /// Fails: `quote_unknown`, also for somebody else's.
   Result<Quote> quote(QuoteId id);
   /// Of one wallet, oldest first, their payments without `payload`. Fails: `field_value`.
   Result<Listed<Quote>> quotes(WalletId wallet, const Page& page = {});
+  /// Where and in what payments are taken: nowhere, until an operator has said so.
+  Result<PaymentTerms> payment_terms();
+  /// Changes it (operator), in one commit, and gives it as it is kept. Fails: `field_value`.
+  Result<PaymentTerms> change_payment_terms(const PaymentTermsChange& change);
+  /// Sets prices and changes payment terms, both or neither (operator). Fails: as each.
+  Result<Done> change_settings(const std::optional<core::Prices>& prices, const PaymentTermsChange& terms);
+  /// What an open quote asks of its payer. MPP is asked where there are a realm and a network whose token
+  /// takes EIP-3009. Fails: `quote_unknown`; `quote_paid` of one that has its payment, `quote_failed`,
+  /// `quote_expired`; `unsupported` without networks or `Options::settlement`; `not_built` where all networks
+  /// are EVM chains and there is no libsecp256k1; `amount_out_of_range` where no token comes in so fine
+  /// amounts.
+  Result<PaymentChallenge> payment_challenge(QuoteId id, const PaymentAsk& ask = {});
+  /// Judges a payment as it came, and presents it. The same words again, to the byte, give the same payment,
+  /// also once their time is over, or no payments are taken any more.
+  ///
+  /// Fails, in this order: as `payment_challenge`; `payment_malformed`, `payment_invalid` (`code` of the
+  /// details is what is said to the client: x402's `errorReason`, or the end of an MPP problem's type); then
+  /// as `present_payment`. A signature that only a contract on the chain can judge is `payment_invalid`:
+  /// nobody here would ask it.
+  Result<PaymentAnswer> pay_quote(QuoteId id, const PaymentWords& words);
   /// Takes a payment for a quote, has it settled, and credits the quote's wallet, once: the answer is the
   /// payment as it then stands, also when it `failed`, or is still `authorized` or `settling` because the
   /// backend could not say. Present it again to ask again. One that was taken completes also when its quote

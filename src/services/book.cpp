@@ -1,6 +1,7 @@
 #include "services/book.hpp"
 
 #include <algorithm>
+#include <calyx/core/payment_terms.hpp>
 #include <utility>
 
 namespace calyx::services {
@@ -370,6 +371,12 @@ Result<Done> Book::stand(const Event& event) {
           },
           [&](const PricesSet& of) -> Result<Done> {
             prices = of.prices;
+            return Done{};
+          },
+          [&](const PaymentTermsSet& of) -> Result<Done> {
+            const Result<PaymentTerms> kept = core::kept_terms(of.terms);
+            if (!kept.ok() || *kept != of.terms) return impossible(event, "its payment terms are none");
+            payment_terms = of.terms;
             return Done{};
           },
       },

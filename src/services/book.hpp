@@ -119,6 +119,7 @@ class Book {
   std::int32_t fee_basis_points = 0;
   std::uint32_t tag = 0;  ///< In every id of this market.
   core::Prices prices;
+  PaymentTerms payment_terms;
   AccountNumber house = 0;  ///< The wallet that is paid where nobody else is named; 0: not opened yet.
   std::vector<std::string>
       signing_keys;  ///< Public keys in base64url, oldest first; a receipt names one by place.

@@ -136,6 +136,26 @@ class Reader {
     if (found->boolean() == nullptr || !*found->boolean()) good_ = false;
     return true;
   }
+  std::vector<PaymentNetwork> networks(std::string_view key) {
+    const json::Value* found = find(key);
+    std::vector<PaymentNetwork> out;
+    if (found == nullptr || found->array() == nullptr) {
+      good_ = false;
+      return out;
+    }
+    for (const json::Value& one : *found->array()) {
+      Reader inner(one);
+      good_ = good_ && inner.good_;
+      if (!good_) return out;
+      PaymentNetwork& network = out.emplace_back();
+      network.asset = inner.text("asset");
+      network.fee_payer = inner.text("fee_payer");
+      network.network = inner.text("network");
+      network.pay_to = inner.text("pay_to");
+      if (!inner.good()) good_ = false;
+    }
+    return out;
+  }
   std::optional<core::ReceiptWork> work(std::string_view key) {
     const json::Value* found = find(key);
     if (found == nullptr) return std::nullopt;
@@ -234,6 +254,7 @@ struct KindOf {
   EventKind operator()(const WaitlistApprovedEvent&) const noexcept { return EventKind::waitlist_approved; }
   EventKind operator()(const SigningKeyAdded&) const noexcept { return EventKind::signing_key_added; }
   EventKind operator()(const PricesSet&) const noexcept { return EventKind::prices_set; }
+  EventKind operator()(const PaymentTermsSet&) const noexcept { return EventKind::payment_terms_set; }
 };
 
 /// One overload an event, its members in the order of their keys.
@@ -369,6 +390,17 @@ struct Spell {
     for (const auto& [type, price] : of.prices.gpus) gpus.set(type, core::money_text(price));
     out.value("gpus", json::Value(std::move(gpus)));
     out.put("memory_gb", of.prices.memory_gb);
+  }
+  void operator()(const PaymentTermsSet& of) const {
+    out.put("base_url", of.terms.base_url);
+    json::Array networks;
+    for (const PaymentNetwork& one : of.terms.networks)
+      networks.push_back(json::object({{"asset", one.asset},
+                                       {"fee_payer", one.fee_payer},
+                                       {"network", one.network},
+                                       {"pay_to", one.pay_to}}));
+    out.value("networks", json::Value(std::move(networks)));
+    out.put("realm", of.terms.realm);
   }
 };
 
@@ -536,6 +568,13 @@ Fields read_known(EventKind kind, Reader& in) {
       of.prices.cpu = in.money("cpu");
       of.prices.gpus = in.amounts("gpus");
       of.prices.memory_gb = in.money("memory_gb");
+      return of;
+    }
+    case EventKind::payment_terms_set: {
+      PaymentTermsSet of;
+      of.terms.base_url = in.text("base_url");
+      of.terms.networks = in.networks("networks");
+      of.terms.realm = in.text("realm");
       return of;
     }
   }

@@ -7,6 +7,7 @@
 #include <calyx/approvals.hpp>
 #include <calyx/core/event.hpp>
 #include <calyx/core/job.hpp>
+#include <calyx/core/payment_network.hpp>
 #include <calyx/core/receipt.hpp>
 #include <calyx/core/result.hpp>
 #include <calyx/core/transfer.hpp>
@@ -186,11 +187,16 @@ struct PricesSet {
   core::Prices prices;
 };
 
+/// All of where and in what payments are taken.
+struct PaymentTermsSet {
+  PaymentTerms terms;
+};
+
 using Fields = std::variant<SpendEvent, EarnEvent, ReleaseEvent, ExpireEvent, BurnEvent, TransferEvent,
                             TopUpEvent, KeyBoundEvent, MarketCreated, WalletCreatedEvent, WalletChanged,
                             KeyIssuedEvent, KeyRevokedEvent, ApprovalRequested, ApprovalDecided, ApprovalUsed,
                             GrantEvent, PayoutEvent, PayoutConfirmed, PayoutFailed, WaitlistJoined,
-                            WaitlistApprovedEvent, SigningKeyAdded, PricesSet>;
+                            WaitlistApprovedEvent, SigningKeyAdded, PricesSet, PaymentTermsSet>;
 
 struct Event {
   Seq seq = 0;

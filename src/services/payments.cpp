@@ -1,6 +1,7 @@
 #include "services/payments.hpp"
 
 #include <algorithm>
+#include <calyx/core/payment_terms.hpp>
 
 #include "services/services.hpp"
 
@@ -193,6 +194,51 @@ Result<Quote> view_quote(store::MarketStore& store, std::uint32_t tag, WalletId 
   return out;
 }
 
+Result<PaymentTerms> change_payment_terms(Transaction& tx, const Principal& principal,
+                                          const PaymentTermsChange& change) {
+  CALYX_TRY(const Caller caller, authorize(tx.book(), principal));
+  CALYX_CHECK(operator_only(caller));
+  PaymentTerms terms = tx.book().payment_terms;
+  if (change.base_url) terms.base_url = *change.base_url;
+  if (change.realm) terms.realm = *change.realm;
+  if (change.networks) terms.networks = *change.networks;
+  CALYX_TRY(PaymentTerms kept, core::kept_terms(terms));
+  if (kept != tx.book().payment_terms) CALYX_CHECK(tx.append(PaymentTermsSet{kept}));
+  return kept;
+}
+
+namespace {
+
+/// Quotes that a wallet's own keys may ask for in an hour. Each is a row for ever.
+constexpr std::size_t quotes_an_hour_max = 64;
+
+/// Fails: `too_many_quotes`.
+Result<Done> check_pace(Transaction& tx, const std::vector<QuoteRow>& newest) {
+  if (newest.size() < quotes_an_hour_max) return Done{};
+  const std::int64_t passes_us = newest.back().at.us + core::us_per_hour - tx.now().us;
+  if (passes_us <= 0) return Done{};
+  return fail(Reason::too_many_quotes,
+              "the wallet was given " + std::to_string(quotes_an_hour_max) + " quotes within an hour",
+              json::object({{"limit", quotes_an_hour_max},
+                            {"retry_after_s", (passes_us + core::us_per_second - 1) / core::us_per_second}}));
+}
+
+/// Of `newest` the shortfall of `amount` that can be paid for a minute yet. A client that tries again and
+/// again has one quote for what it lacks, not one a try.
+Result<std::optional<Quote>> open_shortfall(Transaction& tx, WalletId wallet,
+                                            const std::vector<QuoteRow>& newest, Money amount) {
+  for (const QuoteRow& row : newest) {
+    if (row.kind != static_cast<std::int64_t>(QuoteKind::shortfall) || row.amount != amount ||
+        row.expires.us < tx.now().us + 60 * core::us_per_second)
+      continue;
+    CALYX_TRY(Quote quote, view_quote(tx.store(), tx.book().tag, wallet, row, tx.now()));
+    if (quote.status == QuoteStatus::open) return std::optional(std::move(quote));
+  }
+  return std::optional<Quote>();
+}
+
+}  // namespace
+
 Result<Quote> quote_topup(Transaction& tx, const Principal& principal, const QuoteTopup& asked) {
   const Book& book = tx.book();
   CALYX_TRY(const Caller caller, authorize(book, principal));
@@ -216,6 +262,13 @@ Result<Quote> quote_topup(Transaction& tx, const Principal& principal, const Quo
     out.replayed = true;
     return out;
   }
+  CALYX_TRY(const std::vector<QuoteRow> newest,
+            tx.store().payments().newest_quotes(wallet->number, quotes_an_hour_max));
+  if (asked.kind == QuoteKind::shortfall && asked.idempotency_key.empty()) {
+    CALYX_TRY(std::optional<Quote> open, open_shortfall(tx, wallet->id, newest, asked.amount));
+    if (open) return *std::move(open);
+  }
+  if (!caller.is_operator()) CALYX_CHECK(check_pace(tx, newest));
   CALYX_CHECK(check_room(*wallet, asked.amount));
   CALYX_CHECK(check_supply(book, asked.amount));
   CALYX_TRY(const std::int64_t last, tx.store().payments().last_quote());

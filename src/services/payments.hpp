@@ -24,6 +24,10 @@ Error no_quote(QuoteId id);
 Result<Quote> view_quote(store::MarketStore& store, std::uint32_t tag, WalletId wallet,
                          const store::QuoteRow& row, Instant now);
 
+/// Changes where and in what payments are taken (operator). Gives what is kept.
+Result<PaymentTerms> change_payment_terms(Transaction& tx, const Principal& principal,
+                                          const PaymentTermsChange& change);
+
 Result<Quote> quote_topup(Transaction& tx, const Principal& principal, const QuoteTopup& asked);
 
 /// A payment that is written, by its number.

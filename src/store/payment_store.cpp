@@ -179,6 +179,8 @@ Result<PaymentStore> PaymentStore::make(Connection& connection, bool writes) {
        "looking for a transaction"},
       {store.quotes_of_, "SELECT " QUOTE " FROM quotes WHERE account = ?1 AND number > ?2 ORDER BY number",
        "reading quotes"},
+      {store.newest_quotes_, "SELECT " QUOTE " FROM quotes WHERE account = ?1 ORDER BY number DESC LIMIT ?2",
+       "reading the newest quotes"},
       {store.payments_of_, "SELECT " PAYMENT " FROM payments WHERE quote = ?1 ORDER BY number",
        "reading payments"},
       {store.under_way_,
@@ -302,6 +304,17 @@ Result<Done> PaymentStore::quotes_of(std::int64_t account, std::int64_t after, c
   const Statement::Run run(quotes_of_);
   run->bind(1, account).bind(2, after);
   return each_of(*run, each);
+}
+
+Result<std::vector<QuoteRow>> PaymentStore::newest_quotes(std::int64_t account, std::size_t most) {
+  const Statement::Run run(newest_quotes_);
+  run->bind(1, account).bind(2, static_cast<std::int64_t>(most));
+  std::vector<QuoteRow> out;
+  for (;;) {
+    CALYX_TRY(std::optional<QuoteRow> row, read_quote(*run));
+    if (!row) return out;
+    out.push_back(*std::move(row));
+  }
 }
 
 Result<Done> PaymentStore::payments_of(std::int64_t quote, const EachPayment& each) {

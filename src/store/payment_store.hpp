@@ -82,6 +82,8 @@ class PaymentStore {
   using EachPayment = std::function<Result<bool>(const PaymentRow&)>;
   /// Of `account`, the oldest first, behind `after`.
   Result<Done> quotes_of(std::int64_t account, std::int64_t after, const EachQuote& each);
+  /// Of `account`, the newest first, at most `most` of them.
+  Result<std::vector<QuoteRow>> newest_quotes(std::int64_t account, std::size_t most);
   /// Of a quote, in their order.
   Result<Done> payments_of(std::int64_t quote, const EachPayment& each);
   /// Payments that have not ended, behind `after`: at most `most` of their numbers.
@@ -99,7 +101,7 @@ class PaymentStore {
 
  private:
   Statement add_quote_, add_, put_, last_quote_, last_payment_, quote_, quote_once_, payment_, state_, find_,
-      credited_, quotes_of_, payments_of_, under_way_, count_under_way_, all_quotes_, all_payments_,
+      credited_, quotes_of_, newest_quotes_, payments_of_, under_way_, count_under_way_, all_quotes_, all_payments_,
       count_states_;
   Listings listings_;
 };

@@ -380,4 +380,18 @@ void read_requirements(Fields& fields, core::Requirements& has) {
   fields.read_optional("profile", has.profile);
 }
 
+Result<WalletId> account_of(const Call& call, Query& query) {
+  const auto named = query.find("wallet_id");
+  if (!named) {
+    if (call.session->principal().wallet) return *call.session->principal().wallet;
+    return field_fault(Reason::field_missing, "wallet_id",
+                       "is missing: an operator has no account of its own");
+  }
+  const auto id = WalletId::read(*named);
+  if (!id)
+    return fail(Reason::wallet_unknown, "no wallet has such an id",
+                core::json::object({{"field", "wallet_id"}}));
+  return *id;
+}
+
 }  // namespace calyx::wire

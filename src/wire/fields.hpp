@@ -120,6 +120,10 @@ Result<Page> read_page(Query& query);
 /// `?after=&limit=`, and nothing else. Fails: `field_value`, `field_unknown`.
 Result<Page> read_page(const Call& call);
 
+/// The wallet that an account's route is about: the key's own; an operator names one in `?wallet_id=`.
+/// Fails: `field_missing`, `wallet_unknown`.
+Result<WalletId> account_of(const Call& call, Query& query);
+
 /// The project that the path names: the caller's own, or with `?wallet_id=` another account's.
 /// Fails: `wallet_unknown`, `project_unknown`.
 Result<ProjectName> project_name(const Call& call, Query& query);

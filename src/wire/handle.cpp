@@ -86,7 +86,11 @@ Result<Response> answer(Engine& engine, const Request& request) {
                   json::object({{"role", session.principal().role == Role::human ? "human" : "agent"}}));
     call.session = std::move(session);
   }
-  return found.route->handle(call);
+  Result<Response> answered = found.route->handle(call);
+  if (answered.ok() || !call.session) return answered;
+  Error error = std::move(answered).error();
+  wire::offer_quote(*call.session, error);
+  return error;
 }
 
 }  // namespace

@@ -123,6 +123,10 @@ inline constexpr std::string_view project =
 inline constexpr std::string_view readiness =
     "project can_accept_new_jobs:bool ready_for_jobs:bool active_revision:int revision_state";
 
+inline constexpr std::string_view settings = "prices:object base_url realm networks:array";
+inline constexpr std::string_view quote =
+    "quote_id wallet_id kind status amount:flops unit created_at expires_at pay payments:array";
+
 inline constexpr std::string_view artifact =
     "artifact_id id wallet_id name size:int sha256 created_at job_id task:int";
 inline constexpr std::string_view bytes = "application/octet-stream";
@@ -218,8 +222,10 @@ inline constexpr Note notes[] = {
      "anchor:any depth", audited},
     {get, "/v1/export", books, "The ledger as csv, jsonl or hledger", "format!", "", "", 200,
      "text/csv; charset=utf-8"},
-    {get, "/v1/settings", ops, "What a second of a task costs", "", "", "prices:object"},
-    {put, "/v1/settings", ops, "Set what a second of a task costs", "", "prices!:object", "prices:object"},
+    {get, "/v1/settings", ops, "What a second of a task costs, and where payments are taken", "", "",
+     settings},
+    {put, "/v1/settings", ops, "Set prices, or where payments are taken; what is left out stays", "",
+     settings, settings},
     {post, "/api/v1/jobs", jobs, "Submit a job; its budget is held", once, submit, submitted, 201},
     {get, "/api/v1/jobs", jobs, "List jobs, the youngest first", "status project tag after limit:int", "",
      "jobs:array next_cursor"},
@@ -314,6 +320,15 @@ inline constexpr Note notes[] = {
     {get, "/api/v1/account/ledger", account, "Every movement, oldest first", "wallet_id after limit:int", "",
      listed},
     {get, "/api/v1/account/holds", account, "What is held, by job", "wallet_id after limit:int", "", listed},
+    {get, "/api/v1/account/quotes", account, "List funding quotes, oldest first", "wallet_id after limit:int",
+     "", listed},
+    {post, "/api/v1/account/quotes/topup", account, "Ask for a quote of credits, to be paid until it expires",
+     once, "amount!:flops wallet_id expires_in_s:int", quote, 201},
+    {get, "/api/v1/account/quotes/{id}", account, "Read a quote, and what came for it", "", "", quote},
+    {post, "/api/v1/account/quotes/{id}/pay/x402", account,
+     "Pay a quote by x402 or MPP: 402 says how, the same call with a payment settles it; 202 while it "
+     "settles",
+     "X-PAYMENT:header PAYMENT-SIGNATURE:header Payment-Authorization:header", "", quote},
     {post, "/api/v1/workers/lease", workers, "Take tasks to do, for thirty seconds from the last report", "",
      "worker! host_wallet_id tasks:texts recipes:texts commands:bool images:texts "
      "tasks_max:int has:object",

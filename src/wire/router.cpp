@@ -102,6 +102,10 @@ constexpr Route route_table[] = {
     {Method::get, "/api/v1/account/balance", Access::key, get_balance},
     {Method::get, "/api/v1/account/ledger", Access::key, get_account_ledger},
     {Method::get, "/api/v1/account/holds", Access::key, get_holds},
+    {Method::get, "/api/v1/account/quotes", Access::key, list_quotes},
+    {Method::post, "/api/v1/account/quotes/topup", Access::key, quote_topup},
+    {Method::get, "/api/v1/account/quotes/{id}", Access::key, get_quote},
+    {Method::post, "/api/v1/account/quotes/{id}/pay/x402", Access::key, pay_quote},
     {Method::post, "/api/v1/workers/lease", Access::operator_, lease_tasks},
     {Method::post, "/api/v1/workers/report", Access::operator_, report_tasks},
     {Method::get, "/health", Access::anyone, get_health},
@@ -208,11 +212,6 @@ Fit fit(const Path& pattern, const Path& path, std::string_view& id, std::string
 
 constexpr char lower(char c) noexcept { return c >= 'A' && c <= 'Z' ? static_cast<char>(c - 'A' + 'a') : c; }
 
-bool same_ignoring_case(std::string_view a, std::string_view b) noexcept {
-  return a.size() == b.size() &&
-         std::equal(a.begin(), a.end(), b.begin(), [](char x, char y) { return lower(x) == lower(y); });
-}
-
 std::string_view without_blanks(std::string_view text) noexcept {
   const std::size_t first = text.find_first_not_of(" \t");
   if (first == std::string_view::npos) return {};
@@ -279,6 +278,11 @@ std::optional<std::string> percent_decoded(std::string_view text, Plus plus) {
     at += 2;
   }
   return out;
+}
+
+bool same_ignoring_case(std::string_view a, std::string_view b) noexcept {
+  return a.size() == b.size() &&
+         std::equal(a.begin(), a.end(), b.begin(), [](char x, char y) { return lower(x) == lower(y); });
 }
 
 Result<std::optional<std::string_view>> header(const Request& request, std::string_view name) {

@@ -73,6 +73,9 @@ std::size_t body_limit(std::string_view method, std::string_view target) noexcep
 enum class Plus : std::uint8_t { literal, space };
 std::optional<std::string> percent_decoded(std::string_view text, Plus plus);
 
+/// Whether two names of headers, or of schemes, are the same one.
+bool same_ignoring_case(std::string_view a, std::string_view b) noexcept;
+
 /// The value of the header `name` (any case), without the blanks around it. Given twice with one value it
 /// is that value. Fails: `malformed_header` when two values differ.
 Result<std::optional<std::string_view>> header(const Request& request, std::string_view name);
@@ -182,14 +185,26 @@ Result<Response> submit_recipe_job(Call& call);
 Result<Response> get_balance(Call& call);
 Result<Response> get_account_ledger(Call& call);
 Result<Response> get_holds(Call& call);
-Result<Response> get_settings(Call& call);
-Result<Response> put_settings(Call& call);
 Result<Response> lease_tasks(Call& call);
 Result<Response> report_tasks(Call& call);
 Result<Response> get_health(Call& call);
 Result<Response> get_ready(Call& call);
 Result<Response> get_metrics(Call& call);
 Result<Response> get_presets(Call& call);
+
+// routes_settings.cpp
+Result<Response> get_settings(Call& call);
+Result<Response> put_settings(Call& call);
+
+/// Adds to a refusal for want of balance, where payments are taken, a quote of what is missing: `quote` of
+/// its details.
+void offer_quote(Session& session, Error& error);
+
+// routes_quotes.cpp
+Result<Response> list_quotes(Call& call);
+Result<Response> quote_topup(Call& call);
+Result<Response> get_quote(Call& call);
+Result<Response> pay_quote(Call& call);
 
 // routes_projects.cpp
 Result<Response> create_project(Call& call);

@@ -61,20 +61,6 @@ Result<Page> read_page(const Call& call, std::uint64_t limit_usual) {
   return read_page_with(call, limit_usual, [](Query&) { return Result<Done>(Done{}); });
 }
 
-/// The wallet that an account's route is about: the key's own; an operator names one.
-Result<WalletId> account_of(const Call& call, Query& query) {
-  const auto named = query.find("wallet_id");
-  if (!named) {
-    if (call.session->principal().wallet) return *call.session->principal().wallet;
-    return field_fault(Reason::field_missing, "wallet_id",
-                       "is missing: an operator has no account of its own");
-  }
-  const auto id = WalletId::read(*named);
-  if (!id)
-    return fail(Reason::wallet_unknown, "no wallet has such an id", json::object({{"field", "wallet_id"}}));
-  return *id;
-}
-
 void append_failure(Members& members, std::string& out, JobFailure failure, const std::string& message) {
   if (failure == JobFailure::none) {
     members.null("error");
@@ -115,46 +101,6 @@ void append_task(std::string& out, const JobTask& task, bool whole) {
   append_list(out, task.artifacts_skipped, [&](const SkippedFile& file) {
     Members(out).text("name", std::string_view(file.name)).text("why", std::string_view(file.why)).close();
   });
-  members.close();
-}
-
-Result<core::Prices> read_prices(const json::Value& value) {
-  core::Prices out;
-  Fields fields(value, "/prices");
-  const auto read = [&](std::string_view name, Money& price) {
-    std::optional<Money> given;
-    fields.read(name, given);
-    if (given) price = *given;
-  };
-  read("base", out.base);
-  read("cpu", out.cpu);
-  read("memory_gb", out.memory_gb);
-  if (const json::Value* gpus = fields.find("gpus"); gpus != nullptr && !gpus->is_null()) {
-    Fields types(*gpus, "/gpus");
-    if (const json::Object* members = gpus->object())
-      for (const json::Member& member : *members) types.read(member.key, out.gpus[member.key]);
-    if (Result<Done> done = types.done(); !done.ok()) fields.fault(done.error());
-  }
-  CALYX_CHECK(fields.done());
-  return out;
-}
-
-void append_settings(std::string& out, const core::Prices& prices) {
-  Members members(out);
-  members.begin("prices");
-  Members inner(out);
-  inner.money("base", prices.base)
-      .money("cpu", prices.cpu)
-      .money("memory_gb", prices.memory_gb)
-      .begin("gpus");
-  Members gpus(out);
-  for (const auto& [type, price] : prices.gpus) {
-    std::string name;  // a type may hold what a JSON name must escape
-    json::append_string(name, type);
-    gpus.money(std::string_view(name).substr(1, name.size() - 2), price);
-  }
-  gpus.close();
-  inner.close();
   members.close();
 }
 
@@ -543,24 +489,6 @@ Result<Response> get_holds(Call& call) {
 }
 
 // ── the host's ──
-
-Result<Response> get_settings(Call& call) {
-  CALYX_TRY(const core::Prices prices, call.session->prices());
-  std::string out;
-  append_settings(out, prices);
-  return json_response(200, std::move(out));
-}
-
-Result<Response> put_settings(Call& call) {
-  CALYX_TRY(const json::Value body, read_body(call.request));
-  Fields fields(body);
-  const json::Value* given = fields.find("prices");
-  if (given == nullptr) fields.fault(field_fault(Reason::field_missing, "/prices", "is missing"));
-  CALYX_CHECK(fields.done());
-  CALYX_TRY(const core::Prices prices, read_prices(*given));
-  CALYX_CHECK(call.session->set_prices(prices));
-  return get_settings(call);
-}
 
 Result<Response> lease_tasks(Call& call) {
   CALYX_TRY(const json::Value body, read_body(call.request));

@@ -98,6 +98,10 @@ std::vector<Fields> one_of_each(Dice& dice) {
       SigningKeyAdded{dice.text()},
       PricesSet{
           {dice.money(), dice.money(), dice.money(), {{dice.text(), dice.money()}, {"*", dice.money()}}}},
+      PaymentTermsSet{{dice.text(),
+                       dice.text(),
+                       {{dice.text(), dice.text(), dice.text(), dice.text()},
+                        {dice.text(), dice.text(), dice.text(), dice.text()}}}},
   };
 }
 

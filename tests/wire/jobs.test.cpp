@@ -857,7 +857,7 @@ TEST_CASE("CP-119: the host sets the prices, anybody asks what a job may come to
       yard.market.send("PUT", "/v1/settings", yard.market.op,
                        R"({"prices":{"base":"1","cpu":"2","memory_gb":"0.5","gpus":{"H100":"10","*":"3"}}})");
   CHECK(set.status == 200);
-  CHECK(set.members() == "prices");
+  CHECK(set.members() == "prices base_url realm networks");
   CHECK(members_of(set, "prices") == "base cpu memory_gb gpus");
   CHECK(set.at("prices.gpus.H100") == "10.0");
   CHECK(yard.market.get("/v1/settings", yard.market.op).body == set.body);

@@ -113,6 +113,8 @@ TEST_CASE("who may do what: principals against routes") {
   const std::string receipt = "/v1/receipts/" + earned.at("receipt_id");
   const std::string job_id = market.post("/api/v1/jobs", agent.key, R"({"task":"t"})").at("job_id");
   const std::string job = "/api/v1/jobs/" + job_id;
+  const std::string quote =
+      market.post("/api/v1/account/quotes/topup", agent.key, R"({"amount":1})").at("quote_id");
   const std::string code = R"({"name":"code","wallet_id":")" + agent.id + "\"}";
   REQUIRE(market.post("/api/v1/projects", agent.key, code).status == 201);
   const auto project = [&](const std::string& rest) {
@@ -194,6 +196,11 @@ TEST_CASE("who may do what: principals against routes") {
       {"GET", "/v1/settings", "", {200, 403, 403, 403, 403, 401}},
       {"PUT", "/v1/settings", R"({"prices":{}})", {200, 403, 403, 403, 403, 401}},
       {"PUT", "/v1/settings", "{", {400, 403, 403, 403, 403, 401}},
+      {"GET", "/api/v1/account/quotes", "", {422, 200, 200, 200, 200, 401}},
+      {"POST", "/api/v1/account/quotes/topup", R"({"amount":1})", {422, 201, 201, 201, 201, 401}},
+      {"POST", "/api/v1/account/quotes/topup", "{", {400, 400, 400, 400, 400, 401}},
+      {"GET", "/api/v1/account/quotes/" + quote, "", {200, 200, 200, 404, 404, 401}},
+      {"POST", "/api/v1/account/quotes/" + quote + "/pay/x402", "", {501, 501, 501, 404, 404, 401}},
       {"POST", "/api/v1/jobs", R"({"task":"t"})", {201, 201, 201, 201, 201, 401}},
       {"POST", "/api/v1/jobs", "{", {400, 400, 400, 400, 400, 401}},
       {"GET", "/api/v1/jobs", "", {200, 200, 200, 200, 200, 401}},

@@ -45,6 +45,7 @@ enum class EventKind : std::uint8_t {
   waitlist_approved = 45,
   signing_key_added = 46,
   prices_set = 47,
+  payment_terms_set = 48,
 };
 inline constexpr int standing_first = 32;
 
@@ -75,6 +76,7 @@ constexpr std::string_view word(EventKind kind) noexcept {
     case EventKind::waitlist_approved: return "waitlist_approved";
     case EventKind::signing_key_added: return "signing_key_added";
     case EventKind::prices_set: return "prices_set";
+    case EventKind::payment_terms_set: return "payment_terms_set";
   }
   return {};
 }

@@ -37,6 +37,7 @@ enum class Status : std::int32_t {
   X(trailing_bytes, invalid, 400)         \
   X(malformed_header, invalid, 400)       \
   X(malformed_target, invalid, 400)       \
+  X(payment_malformed, invalid, 400)      \
   X(too_large, invalid, 413)              \
   X(range_unsatisfiable, invalid, 416)    \
   /* The request's fields. */             \
@@ -74,6 +75,8 @@ enum class Status : std::int32_t {
   X(unauthorized, refused, 401)           \
   X(insufficient_balance, refused, 402)   \
   X(payment_insufficient, refused, 402)   \
+  X(payment_required, refused, 402)       \
+  X(payment_invalid, refused, 402)        \
   X(not_your_wallet, refused, 403)        \
   X(operator_only, refused, 403)          \
   X(human_only, refused, 403)             \
@@ -128,6 +131,7 @@ enum class Status : std::int32_t {
   X(quote_expired, conflict, 410)         \
   /* What must wait. */                   \
   X(too_many_approvals, unavailable, 429) \
+  X(too_many_quotes, unavailable, 429)    \
   X(too_much_feedback, unavailable, 429)  \
   X(feedback_full, unavailable, 507)      \
   /* The store. */                        \

@@ -1,0 +1,338 @@
+/// \file
+/// A quote in the words of x402 and MPP: what its 402 says, and what comes in answer.
+#include <calyx/core/mpp.hpp>
+#include <calyx/core/payment_identity.hpp>
+#include <calyx/core/payment_terms.hpp>
+#include <calyx/engine.hpp>
+
+#include "crypto/hmac.hpp"
+#include "crypto/secp256k1.hpp"
+#include "engine/market.hpp"
+#include "payments/mpp.hpp"
+#include "payments/solana.hpp"
+#include "payments/x402.hpp"
+#include "services/access.hpp"
+#include "services/jobs.hpp"
+#include "services/payments.hpp"
+
+namespace calyx {
+
+using core::x402::Requirement;
+using services::Book;
+using services::Transaction;
+
+namespace {
+
+namespace json = core::json;
+namespace mpp = payments::mpp;
+
+constexpr std::string_view description = "calyx credits";
+constexpr std::string_view mpp_method = "evm";
+constexpr std::string_view mpp_intent = "charge";
+
+/// All that a payment of one quote is judged by.
+struct Asked {
+  Quote quote;
+  PaymentTerms terms;
+  Instant now;
+  std::vector<Requirement> offered;  ///< One a network of `terms`.
+  std::string secret;                ///< Of MPP's challenges; empty: MPP is not offered.
+};
+
+Error refused(std::string_view code, std::string_view says) {
+  return fail(Reason::payment_invalid, std::string("the payment is not accepted: ").append(says),
+              json::object({{"code", code}}));
+}
+Error malformed(std::string_view code, const std::string& pointer) {
+  return fail(Reason::payment_malformed, "the header holds no payment",
+              json::object({{"code", code}, {"pointer", pointer}}));
+}
+
+Error refused(core::x402::Verdict verdict, int version) {
+  return refused(core::x402::wire_code(verdict, version), core::x402::word(verdict));
+}
+Error refused(const core::mpp::Verdict& verdict) {
+  return refused(core::mpp::type_end(verdict.problem), verdict.detail);
+}
+
+VerifiedPayment verified(core::PaymentIdentity identity, PaymentProtocol protocol, Money credit,
+                         std::string_view text) {
+  return {.protocol = protocol,
+          .network = std::move(identity.network),
+          .asset = std::move(identity.asset),
+          .payer = std::move(identity.payer),
+          .pay_to = std::move(identity.pay_to),
+          .nonce = std::move(identity.nonce),
+          .amount = std::move(identity.amount),
+          .credit = credit,
+          .valid_before = identity.valid_before,
+          .payload = std::string(text)};
+}
+
+/// What `amount` is worth. More than one amount may be is no payment for a quote.
+Result<Money> worth(const core::Uint256& amount, std::string_view network) {
+  const auto found = core::worth_of(amount, core::token_decimals(network));
+  if (found) return found->money;
+  return fail(Reason::amount_out_of_range, "the payment is above what one amount may be");
+}
+
+constexpr bool is_x402(PaymentHeader header) noexcept {
+  return header == PaymentHeader::x_payment || header == PaymentHeader::payment_signature;
+}
+payments::X402Reading read_x402(const PaymentWords& words) {
+  return payments::read_x402_payment(words.text, words.header == PaymentHeader::x_payment
+                                                     ? payments::X402Header::x_payment
+                                                     : payments::X402Header::payment_signature);
+}
+constexpr int version_of(PaymentHeader header) noexcept { return header == PaymentHeader::x_payment ? 1 : 2; }
+
+Result<VerifiedPayment> judge_x402(const Asked& asked, const PaymentWords& words) {
+  using core::x402::Verdict;
+  const int version = version_of(words.header);
+  const PaymentProtocol protocol = version == 1 ? PaymentProtocol::x402_v1 : PaymentProtocol::x402_v2;
+  const payments::X402Reading reading = read_x402(words);
+  if (reading.verdict == Verdict::malformed)
+    return malformed(core::x402::wire_code(reading.verdict, version), reading.pointer);
+  if (reading.verdict != Verdict::ok) return refused(reading.verdict, version);
+  const auto at = core::x402::find_requirement(reading.payment, asked.offered);
+  if (!at) return refused(version == 1 ? Verdict::network : Verdict::requirements, version);
+  const Requirement& requirement = asked.offered[*at];
+
+  if (core::find_solana_asset(requirement.network) != nullptr) {
+    // Kept terms have an address there.
+    const core::solana::Address ours =
+        core::solana::read_address(asked.terms.networks[*at].fee_payer).value_or(core::solana::Address{});
+    const payments::ExactSolana judged =
+        payments::verify_exact_solana(reading.payment, requirement, {}, {&ours, 1});
+    if (!judged.good()) {
+      const std::string code = judged.wire_code(version);
+      return refused(code, code);
+    }
+    const core::solana::ExactPayment& paid = judged.reading.payment;
+    core::solana::ExactTerms terms;
+    terms.mint = core::solana::read_address(requirement.asset).value_or(core::solana::Address{});
+    terms.pay_to = core::solana::read_address(requirement.pay_to).value_or(core::solana::Address{});
+    CALYX_TRY(const Money credit, worth(core::Uint256(paid.amount), requirement.network));
+    return verified(core::identity_of(paid, terms, requirement.network), protocol, credit, words.text);
+  }
+  const Verdict verdict =
+      core::x402::verify_exact_evm(reading.payment, requirement, {}, asked.now, crypto::EvmSignatures{});
+  // A contract's signature is the chain's to judge, and a backend is promised one that was judged.
+  if (verdict == Verdict::needs_backend)
+    return refused("unexpected_verify_error", "a contract's signature cannot be judged here");
+  if (verdict != Verdict::ok) return refused(verdict, version);
+  CALYX_TRY(const Money credit, worth(reading.payment.value, requirement.network));
+  return verified(core::identity_of(reading.payment, requirement), protocol, credit, words.text);
+}
+
+// ── MPP ──
+
+/// The challenge for `charge`, without its id. One challenge is of one quote: `opaque` says which.
+core::mpp::Challenge challenge_for(const Asked& asked, const json::Value& charge, bool other_header) {
+  core::mpp::Challenge out;
+  out.realm = asked.terms.realm;
+  out.method = std::string(mpp_method);
+  out.intent = std::string(mpp_intent);
+  out.request = core::mpp::json_text(charge);
+  out.expires = core::iso_text(asked.quote.expires_at);
+  out.opaque = core::mpp::json_text(json::object({{"quote", asked.quote.id.text()}}));
+  if (other_header) out.header = std::string(core::mpp::other_header);
+  return out;
+}
+
+struct Charge {
+  const Requirement* requirement;
+  json::Value request;
+};
+/// What MPP asks for, one charge a network that takes it.
+std::vector<Charge> charges_of(const Asked& asked) {
+  std::vector<Charge> out;
+  if (asked.secret.empty()) return out;
+  for (const Requirement& requirement : asked.offered)
+    if (auto charge = core::evm_charge_of(requirement)) out.push_back({&requirement, *std::move(charge)});
+  return out;
+}
+
+Result<VerifiedPayment> judge_mpp(const Asked& asked, const PaymentWords& words) {
+  const core::mpp::CredentialReading reading = mpp::read_authorization(words.text);
+  if (reading.problem != core::mpp::Problem::none)
+    return refused({reading.problem, "the header holds no credential", false});
+  const core::mpp::Challenge& echoed = reading.credential.challenge;
+  const bool other_header = words.header == PaymentHeader::payment_authorization;
+  const std::string_view secrets[] = {asked.secret};
+  const std::vector<Charge> charges = charges_of(asked);
+  for (const auto& [requirement, charge] : charges) {
+    const core::mpp::Challenge mine = challenge_for(asked, charge, other_header);
+    // Among several networks the one that is answered is meant; what fits none is judged beside the last.
+    if (mine.request != echoed.request && requirement != charges.back().requirement) continue;
+    const core::mpp::Verdict bound = mpp::judge_challenge(
+        secrets, echoed, mine, other_header ? core::mpp::other_header : core::mpp::usual_header, asked.now);
+    if (!bound.good()) return refused(bound);
+    const core::mpp::EvmVerdict judged = mpp::judge_evm(reading.credential, asked.now);
+    if (judged.verdict.needs_backend)
+      return refused(
+          {core::mpp::Problem::verification_failed, "a contract's signature cannot be judged here", false});
+    if (!judged.verdict.good()) return refused(judged.verdict);
+    const auto read = core::mpp::read_evm_charge(charge);
+    CALYX_TRY(const Money credit, worth(judged.authorization.transfer.value, requirement->network));
+    return verified(core::identity_of(judged.authorization, *read), PaymentProtocol::mpp, credit, words.text);
+  }
+  return refused({core::mpp::Problem::method_unsupported, "nothing is asked for by MPP here", false});
+}
+
+// ── what is said ──
+
+/// What the client of a payment is told in a header of the answer.
+std::string response_to(const Payment& payment, const PaymentWords& words) {
+  if (!is_terminal(payment.status)) return {};
+  const bool paid = payment.status == PaymentStatus::paid;
+  if (is_x402(words.header)) {
+    const payments::X402Reading reading = read_x402(words);
+    // Version 1's client knows a closed list of reasons, and refuses a header with another one.
+    std::string_view error = payment.error;
+    if (words.header == PaymentHeader::x_payment && error != "insufficient_funds")
+      error = "unexpected_settle_error";
+    return payments::x402_payment_response({.error = paid ? std::string_view() : error,
+                                            .transaction = payment.transaction,
+                                            .network = reading.payment.network,
+                                            .payer = payment.facts.payer},
+                                           version_of(words.header));
+  }
+  if (!paid) return {};
+  return core::mpp::payment_receipt({.method = std::string(mpp_method),
+                                     .reference = payment.transaction,
+                                     .settled_at = payment.ended_at.value_or(payment.created_at),
+                                     .external_id = payment.quote.text()});
+}
+
+/// Whether `payment` came in these words.
+bool same_words(const Payment& payment, const PaymentWords& words) {
+  const bool same_protocol =
+      is_x402(words.header)
+          ? payment.facts.protocol ==
+                (version_of(words.header) == 1 ? PaymentProtocol::x402_v1 : PaymentProtocol::x402_v2)
+          : payment.facts.protocol == PaymentProtocol::mpp;
+  return same_protocol && !words.text.empty() && payment.facts.payload == words.text;
+}
+
+Result<Done> check_open(const Quote& quote) {
+  switch (quote.status) {
+    case QuoteStatus::open: return Done{};
+    case QuoteStatus::expired:
+      return fail(Reason::quote_expired, "the quote has expired: ask for another one");
+    case QuoteStatus::failed:
+      return fail(Reason::quote_failed, "the quote's payment failed: ask for another quote");
+    case QuoteStatus::authorized:
+    case QuoteStatus::settling:
+    case QuoteStatus::paid: break;
+  }
+  return fail(Reason::quote_paid, "the quote has its payment");
+}
+
+/// What the open `quote` asks for, at `resource`.
+Result<Asked> asked_of(Market& market, Quote quote, std::string_view resource) {
+  CALYX_CHECK(check_open(quote));
+  Asked out;
+  out.quote = std::move(quote);
+  CALYX_CHECK(market.read([&](const Book& book, Instant now) -> Result<Done> {
+    out.terms = book.payment_terms;
+    out.now = now;
+    return Done{};
+  }));
+  if (out.terms.networks.empty())
+    return fail(Reason::unsupported, "no network is set on which payments are taken: an operator says where");
+  if (market.options().settlement == nullptr)
+    return fail(Reason::unsupported, "nobody settles payments: Options::settlement says who does");
+  // Nobody is asked for what cannot be judged here.
+  std::erase_if(out.terms.networks, [](const PaymentNetwork& one) {
+    return core::find_evm_asset(one.network) != nullptr && !crypto::secp256k1_built();
+  });
+  if (out.terms.networks.empty())
+    return fail(Reason::not_built,
+                "this build checks no signature of an EVM chain: libsecp256k1 was not there");
+  const std::string memo = out.quote.id.text();
+  out.offered = core::requirements_of(
+      out.terms,
+      {.amount = out.quote.amount, .memo = memo, .resource = resource, .description = description});
+  for (const Requirement& requirement : out.offered)
+    CALYX_CHECK(worth(requirement.amount, requirement.network));
+  const crypto::SecretBytes& key = *market.seams().hash_key;
+  if (!out.terms.realm.empty() && !key.empty()) {
+    const core::Digest secret =
+        crypto::hmac_sha256(core::chars(key.bytes()), {"calyx MPP challenge secret 1\n"});
+    out.secret = std::string(secret.view());
+  }
+  return out;
+}
+
+}  // namespace
+
+Result<PaymentTerms> Session::payment_terms() {
+  return market_->read([&](const Book& book, Instant) -> Result<PaymentTerms> {
+    CALYX_TRY(const services::Caller caller, services::authorize(book, principal_));
+    static_cast<void>(caller);
+    return book.payment_terms;
+  });
+}
+
+Result<PaymentTerms> Session::change_payment_terms(const PaymentTermsChange& change) {
+  return market_->write(
+      [&](Transaction& tx) { return services::change_payment_terms(tx, principal_, change); });
+}
+
+Result<Done> Session::change_settings(const std::optional<core::Prices>& prices,
+                                      const PaymentTermsChange& terms) {
+  return market_->write([&](Transaction& tx) -> Result<Done> {
+    CALYX_CHECK(services::change_payment_terms(tx, principal_, terms));
+    return prices ? services::set_prices(tx, principal_, *prices) : Result<Done>(Done{});
+  });
+}
+
+Result<PaymentChallenge> Session::payment_challenge(QuoteId id, const PaymentAsk& ask) {
+  CALYX_TRY(Quote quote, this->quote(id));
+  CALYX_TRY(const Asked asked, asked_of(*market_, std::move(quote), ask.resource));
+  PaymentChallenge out;
+  std::string first_id;
+  const std::string_view secrets[] = {asked.secret};
+  for (const auto& [requirement, charge] : charges_of(asked)) {
+    core::mpp::Challenge challenge = challenge_for(asked, charge, ask.key_in_authorization);
+    challenge.description = std::string(description);
+    CALYX_TRY(challenge, mpp::issue(secrets, std::move(challenge)));
+    out.www_authenticate.push_back(core::mpp::www_authenticate(challenge));
+    if (first_id.empty()) first_id = challenge.id;
+  }
+  const auto error_or = [&](std::string_view otherwise) { return ask.error.empty() ? otherwise : ask.error; };
+  out.payment_required =
+      payments::x402_payment_required({.error = error_or("PAYMENT-SIGNATURE header is required"),
+                                       .offered = asked.offered,
+                                       .extensions = {}});
+  core::mpp::Problem problem = core::mpp::Problem::payment_required;
+  for (std::size_t i = 0; i < core::mpp::problems; ++i)
+    if (const auto one = static_cast<core::mpp::Problem>(i);
+        !ask.error.empty() && core::mpp::type_end(one) == ask.error)
+      problem = one;
+  json::Object body = core::mpp::problem_document(
+      problem, ask.detail.empty() ? "Payment is required." : ask.detail, first_id);
+  body.set("status", 402);
+  const json::Value v1 = payments::x402_v1_challenge(error_or("X-PAYMENT header is required"), asked.offered);
+  for (const json::Member& member : *v1.object()) body.set(member.key, member.value);
+  out.body = std::move(body);
+  return out;
+}
+
+Result<PaymentAnswer> Session::pay_quote(QuoteId id, const PaymentWords& words) {
+  CALYX_TRY(Quote quote, this->quote(id));
+  std::optional<VerifiedPayment> facts;
+  for (const Payment& payment : quote.payments)
+    if (same_words(payment, words)) facts = payment.facts;
+  if (!facts) {
+    CALYX_TRY(const Asked asked, asked_of(*market_, std::move(quote), words.resource));
+    CALYX_TRY(facts, is_x402(words.header) ? judge_x402(asked, words) : judge_mpp(asked, words));
+  }
+  PaymentAnswer out;
+  CALYX_TRY(out.payment, present_payment(id, *facts));
+  out.response = response_to(out.payment, words);
+  return out;
+}
+
+}  // namespace calyx
