@@ -186,10 +186,10 @@ Result<Response> quote_topup(Call& call) {
   fields.read("amount", asked.amount);
   fields.read("wallet_id", wallet);
   fields.read("expires_in_s", lasts_s);
-  if (!wallet)
-    fields.fault(field_fault(Reason::field_missing, "/wallet_id",
-                             "is missing: an operator has no account of its own"));
   CALYX_CHECK(fields.done());
+  if (!wallet)
+    return field_fault(Reason::field_value, "/wallet_id",
+                       "names nobody, and an operator has no account of its own");
   asked.wallet = *wallet;
   if (lasts_s) asked.lasts_s = *lasts_s;
   CALYX_TRY(asked.idempotency_key, idempotency_key(call.request));

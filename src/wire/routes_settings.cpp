@@ -102,9 +102,6 @@ Result<Response> put_settings(Call& call) {
   Fields fields(body);
   const json::Value* const prices_given = fields.find("prices");
   const PaymentTermsChange terms = read_payment_terms(fields);
-  if (prices_given == nullptr && !terms.base_url && !terms.realm && !terms.networks)
-    fields.fault(
-        field_fault(Reason::field_missing, "/prices", "is missing, and so is all else that may be set"));
   CALYX_CHECK(fields.done());
   std::optional<core::Prices> prices;
   if (prices_given != nullptr) {

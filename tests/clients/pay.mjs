@@ -82,7 +82,13 @@ const clients = {
     header: "Authorization",
     response: "Payment-Receipt",
     wrap: (inner) =>
-      Mppx.create({ methods: [evm({ account, maxAmount: "10" })], fetch: inner, polyfill: false }).fetch,
+      Mppx.create({
+        methods: [
+          evm({ account, maxAmount: "10", decimals: 6, authorization: { name: "USD Coin", version: "2" } }),
+        ],
+        fetch: inner,
+        polyfill: false,
+      }).fetch,
   },
 };
 

@@ -556,7 +556,6 @@ TEST_CASE("settings say where payments are taken; what is at fault is named and 
     const char* field;
   };
   const Row rows[] = {
-      {R"({})", "/prices"},
       {R"({"base_url":"calyx.example"})", "/base_url"},
       {R"({"base_url":"https://calyx.example/"})", "/base_url"},
       {R"({"base_url":null})", "/base_url"},
