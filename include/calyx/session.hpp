@@ -186,10 +186,10 @@ class CALYX_EXPORT Session {
   Result<Listed<Quote>> quotes(WalletId wallet, const Page& page = {});
   /// Where and in what payments are taken: nowhere, until an operator has said so.
   Result<PaymentTerms> payment_terms();
-  /// Changes it (operator), in one commit, and gives it as it is kept. Fails: `field_value`.
-  Result<PaymentTerms> change_payment_terms(const PaymentTermsChange& change);
-  /// Sets prices and changes payment terms, both or neither (operator). Fails: as each.
-  Result<Done> change_settings(const std::optional<core::Prices>& prices, const PaymentTermsChange& terms);
+  /// Changes it, and sets prices where they are given: both or neither, in one commit (operator). Gives the
+  /// payment terms as they are kept. Fails: `field_value`; as `set_prices`.
+  Result<PaymentTerms> change_settings(const PaymentTermsChange& change,
+                                       const std::optional<core::Prices>& prices = {});
   /// What an open quote asks of its payer. MPP is asked where there are a realm and a network whose token
   /// takes EIP-3009. Fails: `quote_unknown`; `quote_paid` of one that has its payment, `quote_failed`,
   /// `quote_expired`; `unsupported` without networks or `Options::settlement`; `not_built` where all networks

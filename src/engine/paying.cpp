@@ -12,7 +12,6 @@
 #include "payments/solana.hpp"
 #include "payments/x402.hpp"
 #include "services/access.hpp"
-#include "services/jobs.hpp"
 #include "services/payments.hpp"
 
 namespace calyx {
@@ -275,17 +274,10 @@ Result<PaymentTerms> Session::payment_terms() {
   });
 }
 
-Result<PaymentTerms> Session::change_payment_terms(const PaymentTermsChange& change) {
+Result<PaymentTerms> Session::change_settings(const PaymentTermsChange& change,
+                                              const std::optional<core::Prices>& prices) {
   return market_->write(
-      [&](Transaction& tx) { return services::change_payment_terms(tx, principal_, change); });
-}
-
-Result<Done> Session::change_settings(const std::optional<core::Prices>& prices,
-                                      const PaymentTermsChange& terms) {
-  return market_->write([&](Transaction& tx) -> Result<Done> {
-    CALYX_CHECK(services::change_payment_terms(tx, principal_, terms));
-    return prices ? services::set_prices(tx, principal_, *prices) : Result<Done>(Done{});
-  });
+      [&](Transaction& tx) { return services::change_settings(tx, principal_, change, prices); });
 }
 
 Result<PaymentChallenge> Session::payment_challenge(QuoteId id, const PaymentAsk& ask) {

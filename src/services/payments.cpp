@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <calyx/core/payment_terms.hpp>
 
+#include "services/jobs.hpp"
 #include "services/services.hpp"
 
 namespace calyx::services {
@@ -194,8 +195,9 @@ Result<Quote> view_quote(store::MarketStore& store, std::uint32_t tag, WalletId 
   return out;
 }
 
-Result<PaymentTerms> change_payment_terms(Transaction& tx, const Principal& principal,
-                                          const PaymentTermsChange& change) {
+Result<PaymentTerms> change_settings(Transaction& tx, const Principal& principal,
+                                     const PaymentTermsChange& change,
+                                     const std::optional<core::Prices>& prices) {
   CALYX_TRY(const Caller caller, authorize(tx.book(), principal));
   CALYX_CHECK(operator_only(caller));
   PaymentTerms terms = tx.book().payment_terms;
@@ -203,6 +205,8 @@ Result<PaymentTerms> change_payment_terms(Transaction& tx, const Principal& prin
   if (change.realm) terms.realm = *change.realm;
   if (change.networks) terms.networks = *change.networks;
   CALYX_TRY(PaymentTerms kept, core::kept_terms(terms));
+  // What is appended before a refusal stays, so whatever may refuse comes first.
+  if (prices) CALYX_CHECK(set_prices(tx, principal, *prices));
   if (kept != tx.book().payment_terms) CALYX_CHECK(tx.append(PaymentTermsSet{kept}));
   return kept;
 }

@@ -24,9 +24,11 @@ Error no_quote(QuoteId id);
 Result<Quote> view_quote(store::MarketStore& store, std::uint32_t tag, WalletId wallet,
                          const store::QuoteRow& row, Instant now);
 
-/// Changes where and in what payments are taken (operator). Gives what is kept.
-Result<PaymentTerms> change_payment_terms(Transaction& tx, const Principal& principal,
-                                          const PaymentTermsChange& change);
+/// Changes where and in what payments are taken, and sets prices where they are given (operator). Gives the
+/// terms that are kept. Both are judged before either is written.
+Result<PaymentTerms> change_settings(Transaction& tx, const Principal& principal,
+                                     const PaymentTermsChange& change,
+                                     const std::optional<core::Prices>& prices);
 
 Result<Quote> quote_topup(Transaction& tx, const Principal& principal, const QuoteTopup& asked);
 

@@ -107,7 +107,7 @@ Result<Response> put_settings(Call& call) {
   if (prices_given != nullptr) {
     CALYX_TRY(prices, read_prices(*prices_given));
   }
-  CALYX_CHECK(call.session->change_settings(prices, terms));
+  CALYX_CHECK(call.session->change_settings(terms, prices));
   return get_settings(call);
 }
 

@@ -568,6 +568,7 @@ TEST_CASE("settings say where payments are taken; what is at fault is named and 
        "/networks/0/pay_to"},
       {R"({"networks":[{"network":"base","pay_to":"0x3C44CdDdB6a900fa2b585dd299e03d12FA4293BC","extra":1}]})",
        "/networks/0/extra"},
+      {R"({"prices":{"gpus":{"":"1"}},"realm":"other.example"})", "/prices/gpus"},
       {R"({"prices":{"base":"5"},"networks":[{"network":"solana","pay_to":"x","fee_payer":"y"}]})",
        "/networks/0/pay_to"},
   };
