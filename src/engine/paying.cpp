@@ -314,14 +314,22 @@ Result<PaymentChallenge> Session::payment_challenge(QuoteId id, const PaymentAsk
 
 Result<PaymentAnswer> Session::pay_quote(QuoteId id, const PaymentWords& words) {
   CALYX_TRY(Quote quote, this->quote(id));
+  PaymentAnswer out;
   std::optional<VerifiedPayment> facts;
-  for (const Payment& payment : quote.payments)
-    if (same_words(payment, words)) facts = payment.facts;
+  for (Payment& payment : quote.payments) {
+    if (!same_words(payment, words)) continue;
+    facts = payment.facts;
+    if (!is_terminal(payment.status)) break;
+    // What has ended needs nobody to settle it.
+    out.payment = std::move(payment);
+    out.payment.replayed = true;
+    out.response = response_to(out.payment, words);
+    return out;
+  }
   if (!facts) {
     CALYX_TRY(const Asked asked, asked_of(*market_, std::move(quote), words.resource));
     CALYX_TRY(facts, is_x402(words.header) ? judge_x402(asked, words) : judge_mpp(asked, words));
   }
-  PaymentAnswer out;
   CALYX_TRY(out.payment, present_payment(id, *facts));
   out.response = response_to(out.payment, words);
   return out;

@@ -213,17 +213,26 @@ Result<PaymentTerms> change_settings(Transaction& tx, const Principal& principal
 
 namespace {
 
-/// Quotes that a wallet's own keys may ask for in an hour. Each is a row for ever.
+/// Quotes of one wallet in an hour, as far as its own keys may ask: each is a row for ever. Those that
+/// refusals make by themselves leave half of them to whoever wants to fund it.
 constexpr std::size_t quotes_an_hour_max = 64;
+constexpr std::size_t shortfalls_an_hour_max = 32;
 
 /// Fails: `too_many_quotes`.
-Result<Done> check_pace(Transaction& tx, const std::vector<QuoteRow>& newest) {
-  if (newest.size() < quotes_an_hour_max) return Done{};
-  const std::int64_t passes_us = newest.back().at.us + core::us_per_hour - tx.now().us;
+Result<Done> check_pace(Transaction& tx, const std::vector<QuoteRow>& newest, QuoteKind kind) {
+  const std::size_t most = kind == QuoteKind::shortfall ? shortfalls_an_hour_max : quotes_an_hour_max;
+  std::size_t count = 0;
+  std::int64_t passes_us = 0;  // until the oldest of them no longer counts
+  for (const QuoteRow& row : newest) {
+    if (kind == QuoteKind::shortfall && row.kind != static_cast<std::int64_t>(kind)) continue;
+    if (++count < most) continue;
+    passes_us = row.at.us + core::us_per_hour - tx.now().us;
+    break;
+  }
   if (passes_us <= 0) return Done{};
   return fail(Reason::too_many_quotes,
-              "the wallet was given " + std::to_string(quotes_an_hour_max) + " quotes within an hour",
-              json::object({{"limit", quotes_an_hour_max},
+              "the wallet was given " + std::to_string(most) + " quotes within an hour",
+              json::object({{"limit", most},
                             {"retry_after_s", (passes_us + core::us_per_second - 1) / core::us_per_second}}));
 }
 
@@ -272,7 +281,7 @@ Result<Quote> quote_topup(Transaction& tx, const Principal& principal, const Quo
     CALYX_TRY(std::optional<Quote> open, open_shortfall(tx, wallet->id, newest, asked.amount));
     if (open) return *std::move(open);
   }
-  if (!caller.is_operator()) CALYX_CHECK(check_pace(tx, newest));
+  if (!caller.is_operator()) CALYX_CHECK(check_pace(tx, newest, asked.kind));
   CALYX_CHECK(check_room(*wallet, asked.amount));
   CALYX_CHECK(check_supply(book, asked.amount));
   CALYX_TRY(const std::int64_t last, tx.store().payments().last_quote());

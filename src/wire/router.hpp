@@ -196,8 +196,8 @@ Result<Response> get_presets(Call& call);
 Result<Response> get_settings(Call& call);
 Result<Response> put_settings(Call& call);
 
-/// Adds to a refusal for want of balance, where payments are taken, a quote of what is missing: `quote` of
-/// its details.
+/// Adds to a refusal for want of balance a quote of what is missing, where one can be paid: `quote` of its
+/// details.
 void offer_quote(Session& session, Error& error);
 
 // routes_quotes.cpp

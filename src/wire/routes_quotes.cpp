@@ -159,7 +159,8 @@ void offer_quote(Session& session, Error& error) {
   if (!id || lacks.fault != core::MoneyFault::none || !terms.ok() || terms->networks.empty()) return;
   const Result<Quote> quote =
       session.quote_topup({.wallet = *id, .amount = lacks.money, .kind = QuoteKind::shortfall});
-  if (!quote.ok()) return;  // the refusal stands by itself
+  // The refusal stands by itself where no quote is given, or none could be paid.
+  if (!quote.ok() || !session.payment_challenge(quote->id).ok()) return;
   error.details.object()->set("quote", json::object({{"quote_id", quote->id.text()},
                                                      {"amount", *shortfall},
                                                      {"expires_at", core::iso_text(quote->expires_at)},

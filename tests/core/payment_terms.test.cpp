@@ -59,6 +59,9 @@ TEST_CASE("terms that nobody could pay by are refused, where the fault is") {
         "/networks/0/pay_to");
   CHECK(fault_of(terms_of({{"base", "", "0x833589fCD6eDb6E08f4c7C32D4f71b54bdA02913", ""}})) ==
         "/networks/0/pay_to");
+  const std::string nobody(32, '1');  // 32 zero octets
+  CHECK(fault_of(terms_of({{"solana", "", nobody, solana_wallet}})) == "/networks/0/pay_to");
+  CHECK(fault_of(terms_of({{"solana", "", solana_wallet, nobody}})) == "/networks/0/fee_payer");
   CHECK(fault_of(terms_of({{"solana", "", "EPjFWdd5AufqSSqeM2qN1xzybapC8G4wEGGkZwyTDt1v", solana_wallet}})) ==
         "/networks/0/pay_to");
   CHECK(fault_of(terms_of({{"base", "", ours, ""}, {"base-sepolia", "", ours, ""}})) ==

@@ -842,7 +842,8 @@ inline Cuts cut_everywhere(const Played& played, const std::vector<Damage>& dama
     for (const Image& image : seen)
       if (image.same_as(cut.left)) return;
     seen.push_back(cut.left);
-    if (images++ % every != 0) return;
+    // By the cut too, else the same kinds of damage would be passed over at each.
+    if ((images++ + cut.events) % every != 0) return;
     ++out.distinct;
     left.restore(cut.left);
     // integrity_check reads every page, so it takes turns.

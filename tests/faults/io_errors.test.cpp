@@ -110,7 +110,8 @@ std::string fail_step(std::size_t step, const Plan& plan, std::uint64_t n, bool 
     replay.advance_to(trace.events.size());
     for (const Damage damage : {Damage{DamageKind::drop_all, 0}, Damage{DamageKind::mixed, n}}) {
       // By turns, unless there is time for both.
-      if (test_scale() != Scale::soak && (damage.kind == DamageKind::mixed) == (n % 2 == 0)) continue;
+      if (test_scale() != Scale::soak && (damage.kind == DamageKind::mixed) == ((n + step) % 2 == 0))
+        continue;
       if (std::string bad =
               fault_in(replay.image(damage), {.acknowledged = step + 2, .life = 33, .held = &memory});
           !bad.empty())

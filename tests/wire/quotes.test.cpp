@@ -539,6 +539,17 @@ TEST_CASE(
   CHECK(job.code() == "insufficient_balance");
   CHECK(job.at("error.details.quote.amount") == job.at("error.details.shortfall"));
 
+  // Refusals make 32 quotes an hour, and leave the others to whoever funds the wallet.
+  int offered = 0;
+  for (int i = 0; i < 40; ++i) {
+    const std::string some = R"({"job_id":"k","amount":)" + std::to_string(1'000 + i) + "}";
+    const Answer lacks = till.ask("POST", spend, till.key, some);
+    CHECK(lacks.code() == "insufficient_balance");
+    offered += lacks.at("error.details.quote.amount") != "absent";
+  }
+  CHECK(offered == 27);  // five were offered before
+  CHECK(till.ask("POST", "/api/v1/account/quotes/topup", till.key, R"({"amount":1})").status == 201);
+
   // Where no payment is taken there is nothing to offer.
   REQUIRE(till.ask("PUT", "/v1/settings", till.op, R"({"networks":[]})").status == 200);
   CHECK(till.ask("POST", spend, till.key, second).at("error.details.quote") == "absent");

@@ -31,7 +31,8 @@ namespace core {
 inline constexpr std::size_t payment_url_bytes_max = 256;
 inline constexpr std::size_t payment_realm_bytes_max = 128;
 
-/// The dollar token that calyx knows on a chain of Solana.
+/// The dollar token that calyx knows on a chain of Solana. As of `evm_assets`, an entry stays as it is: logs
+/// name it.
 struct SolanaAsset {
   std::string_view network;  ///< x402's name.
   std::string_view caip2;
@@ -93,10 +94,13 @@ inline Result<PaymentNetwork> kept_network(const PaymentNetwork& one, const std:
   if (!one.asset.empty() && one.asset != asset->mint)
     return terms_fault(place + "/asset", "is not the dollar token that calyx knows on this network");
   out.asset = std::string(asset->mint);
-  if (!solana::read_address(one.pay_to)) return terms_fault(place + "/pay_to", "is no address");
-  if (one.pay_to == out.asset)
+  const auto pay_to = solana::read_address(one.pay_to);
+  const auto fee_payer = solana::read_address(one.fee_payer);
+  if (!pay_to) return terms_fault(place + "/pay_to", "is no address");
+  if (one.pay_to == out.asset || *pay_to == solana::Address{})
     return terms_fault(place + "/pay_to", "is an address from which nobody pays out");
-  if (!solana::read_address(one.fee_payer)) return terms_fault(place + "/fee_payer", "is no address");
+  if (!fee_payer || *fee_payer == solana::Address{})
+    return terms_fault(place + "/fee_payer", "is no address that pays");
   return out;
 }
 
