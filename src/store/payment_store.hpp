@@ -101,8 +101,8 @@ class PaymentStore {
 
  private:
   Statement add_quote_, add_, put_, last_quote_, last_payment_, quote_, quote_once_, payment_, state_, find_,
-      credited_, quotes_of_, newest_quotes_, payments_of_, under_way_, count_under_way_, all_quotes_, all_payments_,
-      count_states_;
+      credited_, quotes_of_, newest_quotes_, payments_of_, under_way_, count_under_way_, all_quotes_,
+      all_payments_, count_states_;
   Listings listings_;
 };
 
