@@ -114,8 +114,7 @@ enum class PaymentHeader : std::uint8_t {
 /// A payment as it came: nothing of it was judged.
 struct PaymentWords {
   PaymentHeader header = PaymentHeader::payment_signature;
-  std::string_view text{};      ///< The header's value.
-  std::string_view resource{};  ///< As in `PaymentAsk`.
+  std::string_view text{};  ///< The header's value.
 };
 
 /// What a 402 of a quote says besides the money.

@@ -228,7 +228,7 @@ Result<Done> check_open(const Quote& quote) {
   return fail(Reason::quote_paid, "the quote has its payment");
 }
 
-/// What the open `quote` asks for, at `resource`.
+/// What the open `quote` asks for, at `resource`, by which no payment is judged.
 Result<Asked> asked_of(Market& market, Quote quote, std::string_view resource) {
   CALYX_CHECK(check_open(quote));
   Asked out;
@@ -327,7 +327,7 @@ Result<PaymentAnswer> Session::pay_quote(QuoteId id, const PaymentWords& words) 
     return out;
   }
   if (!facts) {
-    CALYX_TRY(const Asked asked, asked_of(*market_, std::move(quote), words.resource));
+    CALYX_TRY(const Asked asked, asked_of(*market_, std::move(quote), {}));
     CALYX_TRY(facts, is_x402(words.header) ? judge_x402(asked, words) : judge_mpp(asked, words));
   }
   CALYX_TRY(out.payment, present_payment(id, *facts));

@@ -212,12 +212,6 @@ Fit fit(const Path& pattern, const Path& path, std::string_view& id, std::string
 
 constexpr char lower(char c) noexcept { return c >= 'A' && c <= 'Z' ? static_cast<char>(c - 'A' + 'a') : c; }
 
-std::string_view without_blanks(std::string_view text) noexcept {
-  const std::size_t first = text.find_first_not_of(" \t");
-  if (first == std::string_view::npos) return {};
-  return text.substr(first, text.find_last_not_of(" \t") - first + 1);
-}
-
 template <class Id>
 Result<Id> id_in_path(const Call& call, Reason unknown, std::string_view kind, std::string_view name) {
   if (const std::optional<Id> id = Id::read(call.id)) return *id;
@@ -278,6 +272,12 @@ std::optional<std::string> percent_decoded(std::string_view text, Plus plus) {
     at += 2;
   }
   return out;
+}
+
+std::string_view without_blanks(std::string_view text) noexcept {
+  const std::size_t first = text.find_first_not_of(" \t");
+  if (first == std::string_view::npos) return {};
+  return text.substr(first, text.find_last_not_of(" \t") - first + 1);
 }
 
 bool same_ignoring_case(std::string_view a, std::string_view b) noexcept {

@@ -75,6 +75,8 @@ std::optional<std::string> percent_decoded(std::string_view text, Plus plus);
 
 /// Whether two names of headers, or of schemes, are the same one.
 bool same_ignoring_case(std::string_view a, std::string_view b) noexcept;
+/// `text` without the blanks and tabs around it.
+std::string_view without_blanks(std::string_view text) noexcept;
 
 /// The value of the header `name` (any case), without the blanks around it. Given twice with one value it
 /// is that value. Fails: `malformed_header` when two values differ.

@@ -1,5 +1,4 @@
 // Quotes, and the one 402 that x402's and MPP's clients answer.
-#include <algorithm>
 #include <calyx/payments.hpp>
 
 #include "wire/fields.hpp"
@@ -74,12 +73,7 @@ constexpr std::string_view response_header(PaymentHeader header) noexcept {
   return "Payment-Receipt";
 }
 
-/// A header's value without the blanks around it.
-std::string_view trimmed(std::string_view value) noexcept {
-  const std::size_t first = std::min(value.find_first_not_of(" \t"), value.size());
-  return value.substr(first, value.find_last_not_of(" \t") + 1 - first);
-}
-/// Whether `value`, trimmed, is of the scheme `Payment`.
+/// Whether `value`, without blanks around it, is of the scheme `Payment`.
 bool is_payment_scheme(std::string_view value) noexcept {
   return same_ignoring_case(value.substr(0, value.find_first_of(" \t")), "Payment");
 }
@@ -106,8 +100,8 @@ Result<std::optional<PaymentWords>> payment_in(const Request& request) {
   }
   // A key may stand in `Authorization` beside a payment elsewhere.
   for (const HeaderField& field : request.headers)
-    if (same_ignoring_case(field.name, "Authorization") && is_payment_scheme(trimmed(field.value)))
-      take(PaymentHeader::authorization, trimmed(field.value));
+    if (same_ignoring_case(field.name, "Authorization") && is_payment_scheme(without_blanks(field.value)))
+      take(PaymentHeader::authorization, without_blanks(field.value));
   if (several)
     return fail(Reason::payment_malformed, "two headers bring a payment: one pays",
                 json::object({{"code", "invalid_payload"}}));
@@ -116,7 +110,7 @@ Result<std::optional<PaymentWords>> payment_in(const Request& request) {
 
 bool key_in_authorization(const Request& request) {
   for (const HeaderField& field : request.headers)
-    if (same_ignoring_case(field.name, "Authorization") && !is_payment_scheme(trimmed(field.value)))
+    if (same_ignoring_case(field.name, "Authorization") && !is_payment_scheme(without_blanks(field.value)))
       return true;
   return false;
 }
@@ -206,10 +200,8 @@ Result<Response> get_quote(Call& call) {
 
 Result<Response> pay_quote(Call& call) {
   CALYX_TRY(const QuoteId id, quote_id(call));
-  CALYX_TRY(std::optional<PaymentWords> words, payment_in(call.request));
+  CALYX_TRY(const std::optional<PaymentWords> words, payment_in(call.request));
   if (!words) return payable(call, id, fail(Reason::payment_required, "the quote waits for its payment"));
-  const std::string path = pay_path(id);
-  words->resource = path;
   const Result<PaymentAnswer> answer = call.session->pay_quote(id, *words);
   if (answer.reason() == Reason::payment_invalid || answer.reason() == Reason::payment_insufficient)
     return payable(call, id, answer.error());
