@@ -377,7 +377,8 @@ TEST_CASE("addresses are judged before each attempt, and a bad one is never conn
       {{"::ffff:10.0.0.1"}, "mapped"}, {{}, "unresolved"},
       {{"0x7f.1"}, "address"},
   };
-  for (const auto& [addresses, says] : bad) {
+  for (const auto& [addresses, why] : bad) {
+    const std::string says(why);  // clang 14 captures no structured binding
     CAPTURE(says);
     market.addresses = addresses;
     CHECK(market.deliver().failed == 1);
