@@ -98,6 +98,19 @@ class CALYX_EXPORT Engine {
   /// The principal behind an API key. Fails: `unauthorized`, for any key that is not good; `keys_missing`,
   /// for a reader without the key file, which cannot tell.
   Result<Session> session(std::string_view api_key);
+  /// The wallet whose owner signed `request`, opened when it is the address's first signature; a signature
+  /// counts once. `needs_whitelist`: only for a wallet that may run jobs. What fails leaves nothing behind.
+  /// Fails: `signature_invalid`, with the reason as `code` in the details; `not_whitelisted`;
+  /// `too_many_wallets`; `not_built` on base without libsecp256k1; the store.
+  Result<Session> session(const SignedRequest& request, bool needs_whitelist = false);
+  /// What the wallet of `address` signs to sign in to the host at `PaymentTerms::base_url`; nothing is kept.
+  /// Fails: `field_value`; `unsupported` while no base URL is set; `keys_missing`; `io_error`.
+  Result<SignInChallenge> sign_in_challenge(AddressChain chain, std::string_view address);
+  /// A key of kind `session`, for the wallet that signed a challenge; each is answered once. `signature` is
+  /// of 65 octets in hexadecimal with `0x` on base, of 64 in base64 on solana. Fails: `challenge_invalid`,
+  /// with `unknown`, `expired` or `used` as `code`, also after the base URL changed; `signature_invalid`;
+  /// `not_whitelisted`; `not_built`; the store.
+  Result<KeyIssued> sign_in(std::string_view challenge_id, std::string_view signature);
   /// Trusted, in process: everything is allowed.
   Session as_operator();
 

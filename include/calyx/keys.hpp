@@ -6,6 +6,17 @@
 
 namespace calyx {
 
+/// How a key was issued, which its first letters say; what it may do follows from whose it is.
+enum class KeyKind : std::uint8_t {
+  api,      ///< `cyx_live_`, `cyx_op_`: by whoever manages the wallet.
+  session,  ///< `fls_`: to a wallet that signed in; it ends.
+  compute,  ///< `x402c_`: by the signature of the wallet's owner, who alone revokes it.
+};
+constexpr std::string_view word(KeyKind kind) noexcept {
+  constexpr std::string_view words[] = {"api", "session", "compute"};
+  return words[static_cast<std::size_t>(kind)];
+}
+
 /// An API key without its secret.
 struct ApiKey {
   KeyId id{};
@@ -14,6 +25,8 @@ struct ApiKey {
   std::string last4{};
   Instant created_at{};
   std::optional<Instant> revoked_at{};
+  KeyKind kind = KeyKind::api;
+  std::optional<Instant> expires_at{};  ///< From then on it is as good as revoked. Absent: never.
 };
 
 struct KeyIssued {

@@ -33,9 +33,11 @@ namespace calyx {
 enum class QuoteKind : std::uint8_t {
   topup,      ///< Credits that somebody wants.
   shortfall,  ///< Credits that a call lacked.
+  credits,    ///< Credits that are asked for and paid at one place, call after call.
 };
 constexpr std::string_view word(QuoteKind kind) noexcept {
-  return kind == QuoteKind::topup ? "topup" : "shortfall";
+  constexpr std::string_view words[] = {"topup", "shortfall", "credits"};
+  return words[static_cast<std::size_t>(kind)];
 }
 
 /// The numbers are in the file.
@@ -54,8 +56,8 @@ struct QuoteTopup {
   Money amount{};
   QuoteKind kind = QuoteKind::topup;
   std::int64_t lasts_s = quote_lasts_s;  ///< 1 to `quote_lasts_s_max`.
-  /// A shortfall without one is the quote of the same amount that is open already, if there is one with a
-  /// minute left.
+  /// A quote of another kind than `topup` without one is that of the same kind and amount that is open
+  /// already, if there is one with a minute left.
   IdempotencyKey idempotency_key{};
 };
 
@@ -123,6 +125,8 @@ struct PaymentAsk {
   /// before.
   std::string_view resource{};
   bool key_in_authorization = false;  ///< Then MPP's credential comes in `Payment-Authorization`.
+  /// The one network that is asked for, as `PaymentNetwork::network`. Empty: all.
+  std::string_view network{};
   /// What was wrong with the last payment, as `code` of the details of `payment_invalid`, and in words.
   std::string_view error{}, detail{};
 };

@@ -19,6 +19,7 @@
 #include <calyx/bulk.hpp>
 #include <calyx/core/result.hpp>
 #include <calyx/feedback.hpp>
+#include <calyx/identity.hpp>
 #include <calyx/jobs.hpp>
 #include <calyx/keys.hpp>
 #include <calyx/ledger.hpp>
@@ -47,7 +48,8 @@ enum class Role : std::uint8_t { operator_, human, agent };
 struct Principal {
   Role role = Role::operator_;
   std::optional<WalletId> wallet{};  ///< Absent for the operator.
-  std::optional<KeyId> key{};        ///< Absent for the operator in process.
+  std::optional<KeyId> key{};        ///< Absent for the operator in process, and where an owner signed.
+  bool whitelisted = true;           ///< Whether it may run jobs: identity.hpp says who may not.
 };
 
 class CALYX_EXPORT Session {
@@ -124,10 +126,21 @@ class CALYX_EXPORT Session {
   /// Issues one more key for `wallet` (operator; a human for itself and its agents). `label`: at most 64
   /// bytes of UTF-8 without controls. Fails: `field_value`, `key_reused`.
   Result<KeyIssued> issue_key(WalletId wallet, std::string_view label, const IdempotencyKey& once = {});
-  /// Revokes a key; once revoked it stays so, and revoking again answers the same. Fails: `key_unknown`.
+  /// Revokes a key; once revoked it stays so, and revoking again answers the same. Of kind `compute` the
+  /// owner's signature or an operator does it. Fails: `key_unknown`, `signature_needed`.
   Result<ApiKey> revoke_key(KeyId key);
   /// A new key of the same wallet and label in exchange for an old one, in one commit.
+  /// Fails: `signature_needed` for a key of another kind than `api`.
   Result<KeyIssued> rotate_key(KeyId key, const IdempotencyKey& once = {});
+  /// A key of kind `compute` for the own wallet, in a session that the owner's signature opened
+  /// (`Engine::session`). Such a key makes and revokes no keys. Fails: `signature_needed`, `field_value`,
+  /// `key_reused`.
+  Result<KeyIssued> issue_compute_key(std::string_view label, const IdempotencyKey& once = {});
+
+  /// Puts the wallet of an address on the whitelist, opened if there is none, or takes it off (operator).
+  /// `address`: on base 20 octets in hexadecimal with `0x`, passing EIP-55; on solana 32 octets in base 58.
+  /// Fails: `field_value`.
+  Result<Wallet> whitelist(AddressChain chain, std::string_view address, bool allowed = true);
 
   // ── webhooks ──
 
@@ -204,6 +217,12 @@ class CALYX_EXPORT Session {
   /// as `present_payment`. A signature that only a contract on the chain can judge is `payment_invalid`:
   /// nobody here would ask it.
   Result<PaymentAnswer> pay_quote(QuoteId id, const PaymentWords& words);
+  /// The same for credits that are asked for and paid at one place: the quote is the one that MPP's challenge
+  /// names, or that had this very payment; else the open one of `amount`, made if there is none. The own
+  /// wallet's. Fails also: `field_value` for an operator, who has none; as `quote_topup`.
+  Result<PaymentAnswer> pay_credits(Money amount, const PaymentWords& words);
+  /// What payments brought `wallet` so far. Reads its quotes, so its cost grows with their number.
+  Result<Money> paid_in(WalletId wallet);
   /// Takes a payment for a quote, has it settled, and credits the quote's wallet, once: the answer is the
   /// payment as it then stands, also when it `failed`, or is still `authorized` or `settling` because the
   /// backend could not say. Present it again to ask again. One that was taken completes also when its quote

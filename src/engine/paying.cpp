@@ -7,7 +7,9 @@
 
 #include "crypto/hmac.hpp"
 #include "crypto/secp256k1.hpp"
+#include "engine/job_reading.hpp"
 #include "engine/market.hpp"
+#include "json/reader.hpp"
 #include "payments/mpp.hpp"
 #include "payments/solana.hpp"
 #include "payments/x402.hpp"
@@ -228,8 +230,10 @@ Result<Done> check_open(const Quote& quote) {
   return fail(Reason::quote_paid, "the quote has its payment");
 }
 
-/// What the open `quote` asks for, at `resource`, by which no payment is judged.
-Result<Asked> asked_of(Market& market, Quote quote, std::string_view resource) {
+/// What the open `quote` asks for, at `resource`, by which no payment is judged; on `network` alone, if one
+/// is named.
+Result<Asked> asked_of(Market& market, Quote quote, std::string_view resource,
+                       std::string_view network = {}) {
   CALYX_CHECK(check_open(quote));
   Asked out;
   out.quote = std::move(quote);
@@ -242,6 +246,13 @@ Result<Asked> asked_of(Market& market, Quote quote, std::string_view resource) {
     return fail(Reason::unsupported, "no network is set on which payments are taken: an operator says where");
   if (market.options().settlement == nullptr)
     return fail(Reason::unsupported, "nobody settles payments: Options::settlement says who does");
+  if (!network.empty()) {
+    const std::string_view wanted = core::caip2_of(network);
+    std::erase_if(out.terms.networks, [&](const PaymentNetwork& one) { return one.network != wanted; });
+    if (out.terms.networks.empty())
+      return fail(Reason::unsupported, "no payments are taken on this network",
+                  json::object({{"network", network}}));
+  }
   // Nobody is asked for what cannot be judged here.
   std::erase_if(out.terms.networks, [](const PaymentNetwork& one) {
     return core::find_evm_asset(one.network) != nullptr && !crypto::secp256k1_built();
@@ -282,7 +293,7 @@ Result<PaymentTerms> Session::change_settings(const PaymentTermsChange& change,
 
 Result<PaymentChallenge> Session::payment_challenge(QuoteId id, const PaymentAsk& ask) {
   CALYX_TRY(Quote quote, this->quote(id));
-  CALYX_TRY(const Asked asked, asked_of(*market_, std::move(quote), ask.resource));
+  CALYX_TRY(const Asked asked, asked_of(*market_, std::move(quote), ask.resource, ask.network));
   PaymentChallenge out;
   std::string first_id;
   const std::string_view secrets[] = {asked.secret};
@@ -333,6 +344,60 @@ Result<PaymentAnswer> Session::pay_quote(QuoteId id, const PaymentWords& words) 
   CALYX_TRY(out.payment, present_payment(id, *facts));
   out.response = response_to(out.payment, words);
   return out;
+}
+
+namespace {
+
+/// The quote that a credential of MPP names, if it names one.
+std::optional<QuoteId> quote_in(std::string_view credential) {
+  const core::mpp::CredentialReading reading = mpp::read_authorization(credential);
+  const auto opaque = core::unbase64url(reading.credential.challenge.opaque);
+  const Result<json::Value> map = read_json(opaque.value_or(std::string()));
+  const json::Value* const quote = map.ok() ? map->find("quote") : nullptr;
+  return quote == nullptr || quote->string() == nullptr ? std::nullopt : QuoteId::read(*quote->string());
+}
+
+constexpr std::size_t quotes_looked_at = 64;
+
+}  // namespace
+
+Result<PaymentAnswer> Session::pay_credits(Money amount, const PaymentWords& words) {
+  if (!principal_.wallet)
+    return services::field_error(Reason::field_value, "/wallet_id", "an operator has no account of its own");
+  std::optional<QuoteId> id;
+  if (!is_x402(words.header)) id = quote_in(words.text);
+  if (!id) {
+    CALYX_TRY(const engine::Reading by, engine::reading(*market_, principal_));
+    // Version 1 names no quote: a payment that came before is found by its words.
+    CALYX_CHECK(market_->history([&](store::MarketStore& store) -> Result<Done> {
+      CALYX_TRY(const auto quotes, store.payments().newest_quotes(by.caller.wallet, quotes_looked_at));
+      for (const store::QuoteRow& quote : quotes) {
+        if (id || quote.kind != static_cast<std::int64_t>(QuoteKind::credits)) continue;
+        CALYX_CHECK(
+            store.payments().payments_of(quote.number, [&](const store::PaymentRow& payment) -> Result<bool> {
+              if (payment.payload == words.text) id = services::quote_id_of(by.tag, quote);
+              return !id;
+            }));
+      }
+      return Done{};
+    }));
+  }
+  if (!id) {
+    CALYX_TRY(const Quote quote,
+              quote_topup({.wallet = *principal_.wallet, .amount = amount, .kind = QuoteKind::credits}));
+    id = quote.id;
+  }
+  return pay_quote(*id, words);
+}
+
+Result<Money> Session::paid_in(WalletId wallet) {
+  CALYX_TRY(const core::AccountNumber account,
+            market_->read([&](const Book& book, Instant) -> Result<core::AccountNumber> {
+              CALYX_TRY(const services::Caller caller, services::authorize(book, principal_));
+              CALYX_TRY(const services::WalletState* state, services::readable(book, caller, wallet));
+              return state->number;
+            }));
+  return market_->history([&](store::MarketStore& store) { return store.payments().credited_to(account); });
 }
 
 }  // namespace calyx

@@ -33,20 +33,50 @@ Error not_yours(const WalletId& id) {
 }  // namespace
 
 Result<Caller> authorize(const Book& book, const Principal& principal) {
-  if (!principal.key) return Caller{};
-  const KeyState* key = book.find(*principal.key);
-  if (key == nullptr || key->revoked_at)
+  if (!principal.key && !principal.wallet) return Caller{};
+  const KeyState* key = principal.key ? book.find(*principal.key) : nullptr;
+  if (principal.key && (key == nullptr || !key->good(book.at)))
     return fail(Reason::unauthorized, "the API key is unknown or revoked");
-  if (key->wallet == 0) return Caller{};
-  const WalletState* wallet = book.wallet(key->wallet);
+  Caller caller;
+  if (key != nullptr) {
+    caller.key = static_cast<std::int64_t>(key->id.number());
+    caller.key_kind = key->kind;
+    if (key->wallet == 0) return caller;
+  }
+  const WalletState* wallet = key == nullptr ? book.find(*principal.wallet) : book.wallet(key->wallet);
   if (wallet == nullptr) return fail(Reason::unauthorized, "the API key is unknown or revoked");
-  return Caller{wallet->owner_type == OwnerType::human ? Role::human : Role::agent, wallet->number};
+  caller.role = wallet->owner_type == OwnerType::human ? Role::human : Role::agent;
+  caller.wallet = wallet->number;
+  return caller;
 }
 
 Result<Done> operator_only(const Caller& caller) {
   if (caller.is_operator()) return Done{};
   return fail(Reason::operator_only, "only an operator's key may do this",
               json::object({{"role", caller.role == Role::human ? "human" : "agent"}}));
+}
+
+bool whitelisted(const Book& book, const WalletState& wallet) noexcept {
+  const WalletState* const above = book.wallet(wallet.parent);
+  return above == nullptr ? wallet.whitelisted : above->whitelisted;
+}
+
+Result<Done> may_run_jobs(const Book& book, const Caller& caller) {
+  const WalletState* const wallet = book.wallet(caller.wallet);
+  if (wallet == nullptr || whitelisted(book, *wallet)) return Done{};
+  return not_whitelisted(wallet->owner_id);
+}
+
+Error not_whitelisted(std::string_view owner_id) {
+  return fail(Reason::not_whitelisted, "no operator has put this wallet on the whitelist",
+              json::object({{"owner_id", owner_id}}));
+}
+
+Error signature_needed(const char* says) { return fail(Reason::signature_needed, says); }
+
+Result<Done> may_change_keys(const Caller& caller) {
+  if (caller.key_kind != KeyKind::compute) return Done{};
+  return signature_needed("this key makes and revokes no keys: the wallet's owner signs for that");
 }
 
 Result<const WalletState*> readable(const Book& book, const Caller& caller, const WalletId& id) {

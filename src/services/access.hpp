@@ -12,15 +12,30 @@ namespace calyx::services {
 struct Caller {
   Role role = Role::operator_;
   AccountNumber wallet = 0;  ///< 0 for the operator.
+  std::int64_t key = 0;      ///< Its number; 0 for the operator in process, and where an owner signed.
+  KeyKind key_kind = KeyKind::api;
 
   bool is_operator() const noexcept { return role == Role::operator_; }
+  bool signed_by_owner() const noexcept { return !is_operator() && key == 0; }
 };
 
-/// Fails: `unauthorized` when the key behind the session was revoked meanwhile.
+/// Fails: `unauthorized` when the key behind the session was revoked meanwhile, or ended before the last
+/// event.
 Result<Caller> authorize(const Book& book, const Principal& principal);
 
 /// Fails: `operator_only`.
 Result<Done> operator_only(const Caller& caller);
+
+/// Whether `wallet` may run jobs; an agent's where the human above it may.
+bool whitelisted(const Book& book, const WalletState& wallet) noexcept;
+/// Fails: `not_whitelisted`.
+Result<Done> may_run_jobs(const Book& book, const Caller& caller);
+Error not_whitelisted(std::string_view owner_id);
+
+/// What an agent holds as a key for compute makes and unmakes no keys, and so no wallets.
+/// Fails: `signature_needed`.
+Result<Done> may_change_keys(const Caller& caller);
+Error signature_needed(const char* says);
 
 /// The wallet, for a caller who may read it: the operator, its own key, its parent's.
 /// Fails: `wallet_unknown`, `not_your_wallet`.

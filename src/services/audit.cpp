@@ -280,8 +280,14 @@ class Judge {
   std::string_view operator()(const WalletChanged& of) const {
     return known(of.wallet) ? std::string_view() : "its wallet is unknown";
   }
+  std::string_view operator()(const WalletWhitelisted& of) const {
+    return known(of.wallet) ? std::string_view() : "its wallet is unknown";
+  }
   std::string_view operator()(const KeyIssuedEvent& of) const {
-    return of.wallet == 0 || known(of.wallet) ? std::string_view() : "its wallet is unknown";
+    if (of.wallet != 0 && !known(of.wallet)) return "its wallet is unknown";
+    if (of.expires_in_s.has_value() != (of.kind == KeyKind::session))
+      return "a session ends, no other key does";
+    return {};
   }
   std::string_view operator()(const ApprovalRequested& of) const {
     if (!known(of.wallet)) return "its wallet is unknown";
@@ -692,7 +698,7 @@ class Audit {
       };
       if (row.number != static_cast<std::int64_t>(i) + 1) return quote_fault("is missing");
       if (book_.wallet(row.account) == nullptr || row.amount.micro < 1 || row.amount > core::amount_max ||
-          row.kind < 0 || row.kind > 1 || row.expires <= row.at)
+          row.kind < 0 || row.kind > static_cast<std::int64_t>(QuoteKind::credits) || row.expires <= row.at)
         return quote_fault("is none that calyx gives");
     }
     std::int64_t count = 0;

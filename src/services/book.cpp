@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <calyx/core/payment_terms.hpp>
+#include <calyx/identity.hpp>
 #include <utility>
 
 namespace calyx::services {
@@ -252,6 +253,13 @@ Result<Done> Book::stand(const Event& event) {
             state.parent = of.parent;
             state.policy = of.policy;
             state.created_at = event.at;
+            state.whitelisted = of.by != of.wallet;
+            if (!state.whitelisted) {
+              if (opened_by_signature.size() == opened_by_signature_max) opened_by_signature.pop_front();
+              opened_by_signature.push_back(event.at);
+            }
+            if (of.owner_type == OwnerType::human && core::request_signature::address_in(of.owner_id))
+              wallet_by_address.emplace(of.owner_id, of.wallet);
             if (house == 0 && of.parent == 0 && of.owner_id == house_owner_id) house = of.wallet;
             if (of.parent != 0) {
               WalletState* parent = wallet(of.parent);
@@ -268,15 +276,27 @@ Result<Done> Book::stand(const Event& event) {
             state->status = of.status;
             return Done{};
           },
+          [&](const WalletWhitelisted& of) -> Result<Done> {
+            WalletState* state = wallet(of.wallet);
+            if (state == nullptr) return impossible(event, "its wallet is unknown");
+            state->whitelisted = of.allowed;
+            return Done{};
+          },
           [&](const KeyIssuedEvent& of) -> Result<Done> {
             if (of.key != next_key()) return impossible(event, "its key is not the next");
+            if (of.expires_in_s && (*of.expires_in_s < 1 || *of.expires_in_s > session_lasts_s))
+              return impossible(event, "its end is out of range");
             keys.push_back({.id = KeyId::make(event.at.us, static_cast<std::uint64_t>(of.key), tag),
                             .wallet = of.wallet,
                             .hash = of.hash,
                             .last4 = of.last4,
                             .label = of.label,
                             .created_at = event.at,
-                            .revoked_at = {}});
+                            .revoked_at = {},
+                            .kind = of.kind,
+                            .expires_at = {}});
+            if (of.expires_in_s)
+              keys.back().expires_at = Instant{event.at.us + *of.expires_in_s * core::us_per_second};
             key_by_hash[of.hash] = of.key;
             if (WalletState* owner = wallet(of.wallet)) owner->keys.push_back(of.key);
             return Done{};
@@ -440,6 +460,8 @@ ApiKey Book::view(const KeyState& state) const {
   out.last4 = state.last4;
   out.created_at = state.created_at;
   out.revoked_at = state.revoked_at;
+  out.kind = state.kind;
+  out.expires_at = state.expires_at;
   return out;
 }
 

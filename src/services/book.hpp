@@ -8,6 +8,8 @@
 
 #include <calyx/core/escrow.hpp>
 #include <calyx/core/merkle.hpp>
+#include <calyx/core/request_signature.hpp>
+#include <deque>
 #include <map>
 #include <memory>
 #include <set>
@@ -39,6 +41,8 @@ struct WalletState {
   std::vector<std::int64_t> keys;  ///< Numbers, oldest first.
   std::vector<Seq> payouts;        ///< Oldest first.
   std::set<Seq> approvals;         ///< At most `approvals_kept_max`.
+  /// Whether its owner may run jobs: not where a signature alone opened it, until an operator says so.
+  bool whitelisted = true;
 };
 
 struct KeyState {
@@ -49,6 +53,10 @@ struct KeyState {
   std::string label;
   Instant created_at;
   std::optional<Instant> revoked_at;
+  KeyKind kind = KeyKind::api;
+  std::optional<Instant> expires_at;
+
+  bool good(Instant now) const noexcept { return !revoked_at && (!expires_at || now < *expires_at); }
 };
 
 struct OpenLock {
@@ -111,6 +119,9 @@ struct DigestHash {
 /// Whose wallet is paid for work where nobody else is named. An operator alone opens humans' wallets.
 inline constexpr std::string_view house_owner_id = "calyx.house";
 
+/// As many wallets as strangers' signatures open in an hour; each stays for good.
+inline constexpr std::size_t opened_by_signature_max = 1000;
+
 class Book {
  public:
   // ── the market ──
@@ -134,6 +145,9 @@ class Book {
   std::vector<WalletState> wallets;  ///< Wallet `wallet_first + i` at i.
   std::vector<KeyState> keys;        ///< Key i + 1 at i.
   std::unordered_map<core::Digest, std::int64_t, DigestHash> key_by_hash;
+  /// The first human's wallet of each owner that is an address, as CAIP-10 names it (identity.hpp).
+  std::unordered_map<std::string, AccountNumber> wallet_by_address;
+  std::deque<Instant> opened_by_signature;  ///< The last `opened_by_signature_max`, oldest first.
   std::unordered_map<Seq, OpenLock> locks;
   std::map<Seq, ApprovalState> approvals;
   std::map<std::pair<AccountNumber, std::string>, Seq> approval_by_terms;  ///< The latest for the terms.

@@ -102,11 +102,13 @@ class Reader {
   /// The one whose word stands there.
   template <class T>
   T one_of(std::string_view key, std::initializer_list<T> all) {
-    const std::string text = optional_text(key).value_or(std::string());
-    for (const T one : all)
-      if (text == word(one)) return one;
-    good_ = false;
-    return T{};
+    return one_of_words(optional_text(key).value_or(std::string()), all);
+  }
+  /// The same where it may be absent, which means `otherwise`.
+  template <class T>
+  T maybe_one_of(std::string_view key, T otherwise, std::initializer_list<T> all) {
+    const std::optional<std::string> text = optional_text(key);
+    return text ? one_of_words(*text, all) : otherwise;
   }
   std::int64_t number(std::string_view key) { return need(key, optional_number(key)); }
   std::optional<std::int64_t> optional_number(std::string_view key) {
@@ -208,6 +210,13 @@ class Reader {
   }
 
  private:
+  template <class T>
+  T one_of_words(std::string_view text, std::initializer_list<T> all) {
+    for (const T one : all)
+      if (text == word(one)) return one;
+    good_ = false;
+    return T{};
+  }
   const json::Value* find(std::string_view key) {
     if (!good_) return nullptr;
     const json::Value* found = value_.find(key);
@@ -255,6 +264,7 @@ struct KindOf {
   EventKind operator()(const SigningKeyAdded&) const noexcept { return EventKind::signing_key_added; }
   EventKind operator()(const PricesSet&) const noexcept { return EventKind::prices_set; }
   EventKind operator()(const PaymentTermsSet&) const noexcept { return EventKind::payment_terms_set; }
+  EventKind operator()(const WalletWhitelisted&) const noexcept { return EventKind::wallet_whitelisted; }
 };
 
 /// One overload an event, its members in the order of their keys.
@@ -332,8 +342,10 @@ struct Spell {
   }
   void operator()(const KeyIssuedEvent& of) const {
     out.maybe("by", of.by);
+    out.maybe("expires_in_s", of.expires_in_s);
     out.put("hash", of.hash);
     out.maybe("idempotency_key", of.once);
+    if (of.kind != KeyKind::api) out.put("issued_as", word(of.kind));
     out.put("key", of.key);
     out.put("label", of.label);
     out.put("last4", of.last4);
@@ -390,6 +402,10 @@ struct Spell {
     for (const auto& [type, price] : of.prices.gpus) gpus.set(type, core::money_text(price));
     out.value("gpus", json::Value(std::move(gpus)));
     out.put("memory_gb", of.prices.memory_gb);
+  }
+  void operator()(const WalletWhitelisted& of) const {
+    out.flag("allowed", of.allowed);
+    out.put("wallet", of.wallet);
   }
   void operator()(const PaymentTermsSet& of) const {
     out.put("base_url", of.terms.base_url);
@@ -496,8 +512,10 @@ Fields read_known(EventKind kind, Reader& in) {
     case EventKind::key_issued: {
       KeyIssuedEvent of;
       of.by = in.maybe_number("by");
+      of.expires_in_s = in.optional_number("expires_in_s");
       of.hash = in.digest("hash");
       of.once = in.maybe_text("idempotency_key");
+      of.kind = in.maybe_one_of("issued_as", KeyKind::api, {KeyKind::session, KeyKind::compute});
       of.key = in.number("key");
       of.label = in.text("label");
       of.last4 = in.text("last4");
@@ -575,6 +593,12 @@ Fields read_known(EventKind kind, Reader& in) {
       of.terms.base_url = in.text("base_url");
       of.terms.networks = in.networks("networks");
       of.terms.realm = in.text("realm");
+      return of;
+    }
+    case EventKind::wallet_whitelisted: {
+      WalletWhitelisted of;
+      of.allowed = in.flag("allowed");
+      of.wallet = in.number("wallet");
       return of;
     }
   }

@@ -11,6 +11,7 @@
 #include <calyx/core/receipt.hpp>
 #include <calyx/core/result.hpp>
 #include <calyx/core/transfer.hpp>
+#include <calyx/keys.hpp>
 #include <calyx/payouts.hpp>
 #include <optional>
 #include <string>
@@ -97,7 +98,7 @@ struct WalletCreatedEvent {
   AccountNumber parent = 0;  ///< 0: none.
   Policy policy;
   std::string once;
-  AccountNumber by = 0;  ///< The principal's wallet; 0 is the operator.
+  AccountNumber by = 0;  ///< The principal's wallet; 0 is the operator; itself: its owner's first signature.
 };
 
 /// The wallet's whole standing after the change.
@@ -117,6 +118,8 @@ struct KeyIssuedEvent {
   std::int64_t replaces = 0;  ///< The key that it was rotated from; 0: none.
   std::string once;
   AccountNumber by = 0;
+  KeyKind kind = KeyKind::api;
+  std::optional<std::int64_t> expires_in_s;
 };
 
 struct KeyRevokedEvent {
@@ -192,11 +195,18 @@ struct PaymentTermsSet {
   PaymentTerms terms;
 };
 
-using Fields = std::variant<SpendEvent, EarnEvent, ReleaseEvent, ExpireEvent, BurnEvent, TransferEvent,
-                            TopUpEvent, KeyBoundEvent, MarketCreated, WalletCreatedEvent, WalletChanged,
-                            KeyIssuedEvent, KeyRevokedEvent, ApprovalRequested, ApprovalDecided, ApprovalUsed,
-                            GrantEvent, PayoutEvent, PayoutConfirmed, PayoutFailed, WaitlistJoined,
-                            WaitlistApprovedEvent, SigningKeyAdded, PricesSet, PaymentTermsSet>;
+/// Whether the wallet's owner may run jobs, where its wallet was opened by a signature.
+struct WalletWhitelisted {
+  AccountNumber wallet = 0;
+  bool allowed = false;
+};
+
+using Fields =
+    std::variant<SpendEvent, EarnEvent, ReleaseEvent, ExpireEvent, BurnEvent, TransferEvent, TopUpEvent,
+                 KeyBoundEvent, MarketCreated, WalletCreatedEvent, WalletChanged, KeyIssuedEvent,
+                 KeyRevokedEvent, ApprovalRequested, ApprovalDecided, ApprovalUsed, GrantEvent, PayoutEvent,
+                 PayoutConfirmed, PayoutFailed, WaitlistJoined, WaitlistApprovedEvent, SigningKeyAdded,
+                 PricesSet, PaymentTermsSet, WalletWhitelisted>;
 
 struct Event {
   Seq seq = 0;

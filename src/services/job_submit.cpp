@@ -148,6 +148,7 @@ Result<JobSubmitted> submit_job(Transaction& tx, const Principal& principal, con
                                 const Policy* narrowing) {
   const Book& book = tx.book();
   CALYX_TRY(const Caller caller, authorize(book, principal));
+  CALYX_CHECK(may_run_jobs(book, caller));
   const WalletState* payer = nullptr;
   if (job.wallet) {
     CALYX_TRY(payer, spendable(book, caller, *job.wallet));

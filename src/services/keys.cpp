@@ -1,3 +1,5 @@
+#include <calyx/identity.hpp>
+
 #include "services/services.hpp"
 
 namespace calyx::services {
@@ -7,21 +9,40 @@ Error no_key(const KeyId& id) {
   return fail(Reason::key_unknown, "no key " + id.text(), core::json::object({{"key_id", id.text()}}));
 }
 
+std::string_view first_letters(KeyKind kind, AccountNumber wallet) noexcept {
+  switch (kind) {
+    case KeyKind::api: break;
+    case KeyKind::session: return "fls_";
+    case KeyKind::compute: return "x402c_";
+  }
+  return wallet == 0 ? "cyx_op_" : "cyx_live_";
+}
+
+struct NewKey {
+  AccountNumber wallet = 0;  ///< 0: an operator's.
+  std::string_view label;
+  KeyKind kind = KeyKind::api;
+  std::optional<std::int64_t> expires_in_s{};
+  std::int64_t replaces = 0;
+};
+
 /// Appends a fresh key and answers with it; the secret exists only in that answer.
-Result<KeyIssued> append_key(Transaction& tx, const Caller& caller, AccountNumber wallet,
-                             std::string_view label, std::int64_t replaces, const IdempotencyKey& once) {
+Result<KeyIssued> append_key(Transaction& tx, const Caller& caller, const NewKey& asked,
+                             const IdempotencyKey& once) {
   CALYX_TRY(std::string secret,
-            crypto::api_key_text(wallet == 0 ? "cyx_op_" : "cyx_live_", tx.seams().random));
+            crypto::api_key_text(first_letters(asked.kind, asked.wallet), tx.seams().random));
   const std::int64_t number = tx.book().next_key();
   CALYX_TRY(const Placed event,
             tx.append(KeyIssuedEvent{.key = number,
-                                     .wallet = wallet,
+                                     .wallet = asked.wallet,
                                      .hash = crypto::api_key_hash(*tx.seams().hash_key, secret),
                                      .last4 = secret.substr(secret.size() - 4),
-                                     .label = std::string(label),
-                                     .replaces = replaces,
+                                     .label = std::string(asked.label),
+                                     .replaces = asked.replaces,
                                      .once = once,
-                                     .by = caller.wallet}));
+                                     .by = caller.wallet,
+                                     .kind = asked.kind,
+                                     .expires_in_s = asked.expires_in_s}));
   CALYX_CHECK(keep_key(tx, caller, once, event.seq));
   return KeyIssued{tx.book().view(*tx.book().key(number)), std::move(secret)};
 }
@@ -44,6 +65,20 @@ Result<const KeyState*> manageable_key(const Book& book, const Caller& caller, c
   return key;
 }
 
+Result<KeyIssued> issue(Transaction& tx, const Caller& caller, const NewKey& asked,
+                        const IdempotencyKey& once) {
+  CALYX_CHECK(check_name("/label", asked.label, label_max, Empty::allowed));
+  CALYX_CHECK(check_key_text("Idempotency-Key", once, Empty::allowed));
+  CALYX_TRY(const std::optional<Event> first, replayed(tx, caller, once));
+  if (!first) return append_key(tx, caller, asked, once);
+  const auto* before = std::get_if<KeyIssuedEvent>(&first->fields);
+  if (before == nullptr || before->replaces != 0 || before->kind != asked.kind)
+    return reused(Reason::key_reused, "operation");
+  if (before->wallet != asked.wallet) return reused(Reason::key_reused, "wallet_id");
+  if (before->label != asked.label) return reused(Reason::key_reused, "label");
+  return again(tx.book(), *before);
+}
+
 }  // namespace
 
 Result<KeyIssued> issue_key(Transaction& tx, const Principal& principal, std::optional<WalletId> wallet,
@@ -57,22 +92,32 @@ Result<KeyIssued> issue_key(Transaction& tx, const Principal& principal, std::op
   } else {
     CALYX_CHECK(operator_only(caller));
   }
-  CALYX_CHECK(check_name("/label", label, label_max, Empty::allowed));
-  CALYX_CHECK(check_key_text("Idempotency-Key", once, Empty::allowed));
-  CALYX_TRY(const std::optional<Event> first, replayed(tx, caller, once));
-  if (first) {
-    const auto* before = std::get_if<KeyIssuedEvent>(&first->fields);
-    if (before == nullptr || before->replaces != 0) return reused(Reason::key_reused, "operation");
-    if (before->wallet != number) return reused(Reason::key_reused, "wallet_id");
-    if (before->label != label) return reused(Reason::key_reused, "label");
-    return again(book, *before);
-  }
-  return append_key(tx, caller, number, label, 0, once);
+  CALYX_CHECK(may_change_keys(caller));
+  return issue(tx, caller, {.wallet = number, .label = label}, once);
+}
+
+Result<KeyIssued> issue_compute_key(Transaction& tx, const Principal& principal, std::string_view label,
+                                    const IdempotencyKey& once) {
+  CALYX_TRY(const Caller caller, authorize(tx.book(), principal));
+  if (!caller.signed_by_owner())
+    return signature_needed("a key for compute is made by the signature of the wallet's owner");
+  return issue(tx, caller, {.wallet = caller.wallet, .label = label, .kind = KeyKind::compute}, once);
+}
+
+Result<KeyIssued> open_session(Transaction& tx, const WalletState& wallet) {
+  return append_key(tx, {.role = Role::human, .wallet = wallet.number},
+                    {.wallet = wallet.number, .kind = KeyKind::session, .expires_in_s = session_lasts_s}, {});
 }
 
 Result<ApiKey> revoke_key(Transaction& tx, const Principal& principal, KeyId id) {
   CALYX_TRY(const Caller caller, authorize(tx.book(), principal));
   CALYX_TRY(const KeyState* key, manageable_key(tx.book(), caller, id));
+  // Whoever holds a session may end it.
+  if (key->kind != KeyKind::session || caller.key != static_cast<std::int64_t>(id.number())) {
+    CALYX_CHECK(may_change_keys(caller));
+    if (key->kind == KeyKind::compute && !caller.is_operator() && !caller.signed_by_owner())
+      return signature_needed("a key for compute is revoked by the signature of the wallet's owner");
+  }
   if (!key->revoked_at)
     CALYX_CHECK(
         tx.append(KeyRevokedEvent{.key = static_cast<std::int64_t>(id.number()), .by = caller.wallet}));
@@ -84,6 +129,9 @@ Result<KeyIssued> rotate_key(Transaction& tx, const Principal& principal, KeyId 
   const Book& book = tx.book();
   CALYX_TRY(const Caller caller, authorize(book, principal));
   CALYX_TRY(const KeyState* key, manageable_key(book, caller, id));
+  CALYX_CHECK(may_change_keys(caller));
+  if (key->kind != KeyKind::api)
+    return signature_needed("the wallet's owner signs for another one, in place of this key");
   CALYX_CHECK(check_key_text("Idempotency-Key", once, Empty::allowed));
   const auto old = static_cast<std::int64_t>(id.number());
   CALYX_TRY(const std::optional<Event> first, replayed(tx, caller, once));
@@ -99,7 +147,7 @@ Result<KeyIssued> rotate_key(Transaction& tx, const Principal& principal, KeyId 
   const AccountNumber wallet = key->wallet;
   const std::string label = key->label;
   CALYX_CHECK(tx.append(KeyRevokedEvent{.key = old, .by = caller.wallet}));
-  return append_key(tx, caller, wallet, label, old, once);
+  return append_key(tx, caller, {.wallet = wallet, .label = label, .replaces = old}, once);
 }
 
 }  // namespace calyx::services

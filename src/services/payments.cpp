@@ -171,7 +171,7 @@ Result<QuoteRow> quote_row(store::MarketStore& store, std::uint32_t tag, QuoteId
 
 Result<Quote> view_quote(store::MarketStore& store, std::uint32_t tag, WalletId wallet, const QuoteRow& row,
                          Instant now) {
-  if (row.kind < 0 || row.kind > static_cast<std::int64_t>(QuoteKind::shortfall))
+  if (row.kind < 0 || row.kind > static_cast<std::int64_t>(QuoteKind::credits))
     return lost_row("quote", row.number);
   Quote out{.id = quote_id_of(tag, row),
             .wallet = wallet,
@@ -236,12 +236,12 @@ Result<Done> check_pace(Transaction& tx, const std::vector<QuoteRow>& newest, Qu
                             {"retry_after_s", (passes_us + core::us_per_second - 1) / core::us_per_second}}));
 }
 
-/// Of `newest` the shortfall of `amount` that can be paid for a minute yet. A client that tries again and
-/// again has one quote for what it lacks, not one a try.
-Result<std::optional<Quote>> open_shortfall(Transaction& tx, WalletId wallet,
-                                            const std::vector<QuoteRow>& newest, Money amount) {
+/// Of `newest` the one of `kind` and `amount` that can be paid for a minute yet. A client that tries again
+/// and again has one quote for what it lacks, not one a try.
+Result<std::optional<Quote>> open_already(Transaction& tx, WalletId wallet,
+                                          const std::vector<QuoteRow>& newest, QuoteKind kind, Money amount) {
   for (const QuoteRow& row : newest) {
-    if (row.kind != static_cast<std::int64_t>(QuoteKind::shortfall) || row.amount != amount ||
+    if (row.kind != static_cast<std::int64_t>(kind) || row.amount != amount ||
         row.expires.us < tx.now().us + 60 * core::us_per_second)
       continue;
     CALYX_TRY(Quote quote, view_quote(tx.store(), tx.book().tag, wallet, row, tx.now()));
@@ -257,7 +257,7 @@ Result<Quote> quote_topup(Transaction& tx, const Principal& principal, const Quo
   CALYX_TRY(const Caller caller, authorize(book, principal));
   CALYX_TRY(const WalletState* wallet, readable(book, caller, asked.wallet));
   CALYX_CHECK(check_amount("/amount", asked.amount));
-  if (asked.kind > QuoteKind::shortfall) return field_error(Reason::field_value, "/kind", "is none");
+  if (asked.kind > QuoteKind::credits) return field_error(Reason::field_value, "/kind", "is none");
   if (asked.lasts_s < 1 || asked.lasts_s > quote_lasts_s_max)
     return field_error(Reason::field_value, "/expires_in_s",
                        "takes 1 to " + std::to_string(quote_lasts_s_max));
@@ -277,8 +277,8 @@ Result<Quote> quote_topup(Transaction& tx, const Principal& principal, const Quo
   }
   CALYX_TRY(const std::vector<QuoteRow> newest,
             tx.store().payments().newest_quotes(wallet->number, quotes_an_hour_max));
-  if (asked.kind == QuoteKind::shortfall && asked.idempotency_key.empty()) {
-    CALYX_TRY(std::optional<Quote> open, open_shortfall(tx, wallet->id, newest, asked.amount));
+  if (asked.kind != QuoteKind::topup && asked.idempotency_key.empty()) {
+    CALYX_TRY(std::optional<Quote> open, open_already(tx, wallet->id, newest, asked.kind, asked.amount));
     if (open) return *std::move(open);
   }
   if (!caller.is_operator()) CALYX_CHECK(check_pace(tx, newest, asked.kind));

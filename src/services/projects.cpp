@@ -219,6 +219,7 @@ Result<std::int64_t> revision_for_job(store::MarketStore& store, AccountNumber a
 
 Result<ProjectState> create_project(Transaction& tx, const Principal& principal, const ProjectCreate& asked) {
   CALYX_TRY(const Caller caller, authorize(tx.book(), principal));
+  CALYX_CHECK(may_run_jobs(tx.book(), caller));
   CALYX_TRY(const AccountNumber account, project_account(tx.book(), caller, asked.wallet));
   if (!is_project_name(asked.name))
     return field_error(

@@ -37,6 +37,10 @@ Result<Released> release(Transaction& tx, const Principal& principal, const Rele
 // keys.cpp
 Result<KeyIssued> issue_key(Transaction& tx, const Principal& principal, std::optional<WalletId> wallet,
                             std::string_view label, const IdempotencyKey& once);
+Result<KeyIssued> issue_compute_key(Transaction& tx, const Principal& principal, std::string_view label,
+                                    const IdempotencyKey& once);
+/// A key that ends, for a wallet whose owner has signed in.
+Result<KeyIssued> open_session(Transaction& tx, const WalletState& wallet);
 Result<ApiKey> revoke_key(Transaction& tx, const Principal& principal, KeyId id);
 Result<KeyIssued> rotate_key(Transaction& tx, const Principal& principal, KeyId id,
                              const IdempotencyKey& once);

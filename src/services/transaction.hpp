@@ -163,6 +163,10 @@ class Transaction {
     changed_rows_ = true;
     return store_.payments();
   }
+  store::NonceStore& change_nonces() noexcept {
+    changed_rows_ = true;
+    return store_.nonces();
+  }
   store::ArtifactStore& change_artifacts() noexcept {
     changed_rows_ = true;
     return store_.artifacts();

@@ -41,6 +41,7 @@ Result<WalletCreated> create_wallet(Transaction& tx, const Principal& principal,
   if (caller.role == Role::agent) return fail(Reason::human_only, "an agent's key may not create wallets");
   if (caller.role == Role::human && asked.owner_type == OwnerType::human)
     return fail(Reason::operator_only, "only an operator's key may create a human's wallet");
+  CALYX_CHECK(may_change_keys(caller));
   CALYX_CHECK(check_name("/owner_id", asked.owner_id, name_max));
   CALYX_CHECK(check_policy(asked.policy));
   CALYX_CHECK(check_key_text("Idempotency-Key", asked.idempotency_key, Empty::allowed));

@@ -273,6 +273,7 @@ Result<Done> for_schema(Each each) {
   for (const char* sql : webhook_schema()) CALYX_CHECK(each(std::string(sql)));
   for (const char* sql : artifact_schema()) CALYX_CHECK(each(std::string(sql)));
   for (const char* sql : payment_schema()) CALYX_CHECK(each(std::string(sql)));
+  for (const char* sql : nonce_schema()) CALYX_CHECK(each(std::string(sql)));
   for (const std::span<const char* const> records :
        {std::span<const char* const>(tables), job_tables_of_record(), project_tables_of_record(),
         feedback_tables_of_record(), webhook_tables_of_record(), artifact_tables_of_record(),
@@ -440,6 +441,7 @@ Result<MarketStore> MarketStore::make(Connection& connection, bool writes) {
   CALYX_TRY(store.webhooks_, WebhookStore::make(connection, writes));
   CALYX_TRY(store.artifacts_, ArtifactStore::make(connection, writes));
   CALYX_TRY(store.payments_, PaymentStore::make(connection, writes));
+  CALYX_TRY(store.nonces_, NonceStore::make(connection, writes));
   return store;
 }
 

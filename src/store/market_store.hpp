@@ -27,6 +27,7 @@
 #include "store/database.hpp"
 #include "store/feedback_store.hpp"
 #include "store/job_store.hpp"
+#include "store/nonce_store.hpp"
 #include "store/payment_store.hpp"
 #include "store/project_store.hpp"
 #include "store/webhook_store.hpp"
@@ -100,6 +101,7 @@ class MarketStore {
   FeedbackStore& feedback() noexcept { return feedback_; }
   WebhookStore& webhooks() noexcept { return webhooks_; }
   PaymentStore& payments() noexcept { return payments_; }
+  NonceStore& nonces() noexcept { return nonces_; }
   ArtifactStore& artifacts() noexcept { return artifacts_; }
 
   // ── writing, in a write transaction ──
@@ -204,6 +206,7 @@ class MarketStore {
   FeedbackStore feedback_;
   WebhookStore webhooks_;
   PaymentStore payments_;
+  NonceStore nonces_;
   ArtifactStore artifacts_;
   Statement append_event_, append_entry_, append_milestone_, append_lock_, append_resolution_, append_part_,
       append_zero_earning_, append_request_, append_receipt_, append_tile_, append_checkpoint_;

@@ -190,6 +190,10 @@ Result<PaymentStore> PaymentStore::make(Connection& connection, bool writes) {
        "SELECT count(*) FROM payment_states s JOIN payments p ON p.number = s.payment JOIN quotes q ON "
        "q.number = p.quote WHERE s.status < 2 AND q.account = ?1",
        "counting payments under way"},
+      {store.credited_to_,
+       "SELECT coalesce(sum(s.credited), 0) FROM quotes q JOIN payments p ON p.quote = q.number JOIN "
+       "payment_states s ON s.payment = p.number WHERE s.status = 2 AND q.account = ?1",
+       "adding up payments"},
       {store.all_quotes_, "SELECT " QUOTE " FROM quotes ORDER BY number", "reading quotes"},
       {store.all_payments_, "SELECT " PAYMENT " FROM payments ORDER BY number", "reading payments"},
       {store.count_states_, "SELECT count(*) FROM payment_states", "counting payments"},
@@ -339,6 +343,13 @@ Result<std::int64_t> PaymentStore::count_under_way(std::int64_t account) {
   run->bind(1, account);
   CALYX_TRY(const bool row, run->step());
   return row ? run->column_int(0) : 0;
+}
+
+Result<Money> PaymentStore::credited_to(std::int64_t account) {
+  const Statement::Run run(credited_to_);
+  run->bind(1, account);
+  CALYX_TRY(const bool row, run->step());
+  return Money{row ? run->column_int(0) : 0};
 }
 
 Result<Done> PaymentStore::all_quotes(const EachQuote& each) {

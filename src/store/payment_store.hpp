@@ -89,7 +89,9 @@ class PaymentStore {
   /// Payments that have not ended, behind `after`: at most `most` of their numbers.
   Result<std::vector<std::int64_t>> under_way(std::int64_t after, std::size_t most);
 
-  /// How many of them are to be credited to `account`.
+  /// What paid ones brought `account`, in micro-FLOPS.
+  Result<Money> credited_to(std::int64_t account);
+  /// How many of those under way are to be credited to `account`.
   Result<std::int64_t> count_under_way(std::int64_t account);
 
   // ── for an audit ──
@@ -101,8 +103,8 @@ class PaymentStore {
 
  private:
   Statement add_quote_, add_, put_, last_quote_, last_payment_, quote_, quote_once_, payment_, state_, find_,
-      credited_, quotes_of_, newest_quotes_, payments_of_, under_way_, count_under_way_, all_quotes_,
-      all_payments_, count_states_;
+      credited_, quotes_of_, newest_quotes_, payments_of_, under_way_, count_under_way_, credited_to_,
+      all_quotes_, all_payments_, count_states_;
   Listings listings_;
 };
 

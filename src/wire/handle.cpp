@@ -78,12 +78,20 @@ Result<Response> answer(Engine& engine, const Request& request) {
 
   const wire::Access access = found.route->access;
   if (access != wire::Access::anyone && !(access == wire::Access::metrics && request.remote_is_local)) {
-    CALYX_TRY(const std::string_view key, wire::api_key(request));
-    if (access == wire::Access::metrics && engine.is_metrics_token(key)) return found.route->handle(call);
-    CALYX_TRY(Session session, engine.session(key));
-    if (access != wire::Access::key && session.principal().role != Role::operator_)
+    if (access == wire::Access::metrics) {
+      const Result<std::string_view> token = wire::api_key(request);
+      if (token.ok() && engine.is_metrics_token(*token)) return found.route->handle(call);
+    }
+    // What belongs to jobs is for those who may run them, whoever gave out their key.
+    const bool of_jobs = found.route->path.starts_with("/api/v1/");
+    CALYX_TRY(Session session, wire::session_of(engine, request, of_jobs));
+    const Principal& principal = session.principal();
+    if (access != wire::Access::key && principal.role != Role::operator_)
       return fail(Reason::operator_only, "only an operator's key may do this",
-                  json::object({{"role", session.principal().role == Role::human ? "human" : "agent"}}));
+                  json::object({{"role", principal.role == Role::human ? "human" : "agent"}}));
+    if (of_jobs && !principal.whitelisted)
+      return fail(Reason::not_whitelisted, "no operator has put this wallet on the whitelist",
+                  json::object({{"wallet_id", principal.wallet->text()}}));
     call.session = std::move(session);
   }
   Result<Response> answered = found.route->handle(call);

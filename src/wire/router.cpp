@@ -99,6 +99,9 @@ constexpr Route route_table[] = {
     {Method::get, "/api/v1/recipes", Access::key, list_recipes},
     {Method::get, "/api/v1/recipes/{id}", Access::key, get_recipe},
     {Method::post, "/api/v1/recipes/{id}/jobs", Access::key, submit_recipe_job},
+    {Method::post, "/api/v1/auth/wallet/challenge", Access::anyone, start_sign_in},
+    {Method::post, "/api/v1/auth/wallet/verify", Access::anyone, finish_sign_in},
+    {Method::post, "/api/v1/auth/wallet/whitelist", Access::operator_, whitelist_wallet},
     {Method::get, "/api/v1/account/balance", Access::key, get_balance},
     {Method::get, "/api/v1/account/ledger", Access::key, get_account_ledger},
     {Method::get, "/api/v1/account/holds", Access::key, get_holds},
@@ -106,6 +109,11 @@ constexpr Route route_table[] = {
     {Method::post, "/api/v1/account/quotes/topup", Access::key, quote_topup},
     {Method::get, "/api/v1/account/quotes/{id}", Access::key, get_quote},
     {Method::post, "/api/v1/account/quotes/{id}/pay/x402", Access::key, pay_quote},
+    {Method::post, "/compute/api-keys", Access::key, issue_compute_key},
+    {Method::get, "/compute/api-keys", Access::key, list_compute_keys},
+    {Method::delete_, "/compute/api-keys/{id}", Access::key, revoke_compute_key},
+    {Method::get, "/compute/credits/balance", Access::key, get_credits},
+    {Method::post, "/compute/credits/topup", Access::key, topup_credits},
     {Method::post, "/api/v1/workers/lease", Access::operator_, lease_tasks},
     {Method::post, "/api/v1/workers/report", Access::operator_, report_tasks},
     {Method::get, "/health", Access::anyone, get_health},
@@ -309,7 +317,10 @@ std::optional<std::string_view> sayable(std::string_view text) noexcept {
   return text;
 }
 
-Result<std::string_view> api_key(const Request& request) {
+namespace {
+
+/// The key that a request gives, or nothing. Fails: `unauthorized` for two that differ.
+Result<std::optional<std::string_view>> key_in(const Request& request) {
   // All of a kind, so that neither a proxy's view of the order nor ours decides who is asking.
   std::string_view key;
   bool differ = false;
@@ -328,10 +339,42 @@ Result<std::string_view> api_key(const Request& request) {
     }
   }
   if (differ) return fail(Reason::unauthorized, "two different API keys are given", key_places());
-  if (key.empty())
-    return fail(Reason::unauthorized, "an API key is needed, in X-API-Key or Authorization: Bearer",
-                key_places());
-  return key;
+  return key.empty() ? std::optional<std::string_view>() : key;
+}
+
+}  // namespace
+
+Result<std::string_view> api_key(const Request& request) {
+  CALYX_TRY(const std::optional<std::string_view> key, key_in(request));
+  if (key) return *key;
+  return fail(Reason::unauthorized, "an API key is needed, in X-API-Key or Authorization: Bearer",
+              key_places());
+}
+
+Result<Session> session_of(Engine& engine, const Request& request, bool of_jobs) {
+  namespace signing = core::request_signature;
+  using Place = std::pair<const char*, std::string_view signing::Headers::*>;
+  constexpr Place places[] = {{"X-Auth-Address", &signing::Headers::address},
+                              {"X-Auth-Chain", &signing::Headers::chain},
+                              {"X-Auth-Signature", &signing::Headers::signature},
+                              {"X-Auth-Timestamp", &signing::Headers::timestamp},
+                              {"X-Auth-Nonce", &signing::Headers::nonce},
+                              {"X-Auth-Sig-Encoding", &signing::Headers::encoding}};
+  signing::Headers headers;
+  bool is_signed = false;
+  for (const auto& [name, member] : places) {
+    CALYX_TRY(const std::optional<std::string_view> value, header(request, name));
+    is_signed = is_signed || value;
+    headers.*member = value.value_or(std::string_view());
+  }
+  if (!is_signed) {
+    CALYX_TRY(const std::string_view key, api_key(request));
+    return engine.session(key);
+  }
+  // Who is meant, where two are named, is nobody's guess.
+  CALYX_TRY(const std::optional<std::string_view> key, key_in(request));
+  if (key) return fail(Reason::unauthorized, "an API key and a signature are given", key_places());
+  return engine.session({request.method, request.target, request.body, headers}, of_jobs);
 }
 
 Result<IdempotencyKey> idempotency_key(const Request& request) {

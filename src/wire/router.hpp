@@ -88,6 +88,10 @@ std::optional<std::string_view> sayable(std::string_view text) noexcept;
 
 /// The caller's key. Fails: `unauthorized` when there is none, or two that differ.
 Result<std::string_view> api_key(const Request& request);
+/// The session that a request's key opens, or its `X-Auth-` headers (identity.hpp); `of_jobs`: of a
+/// signature that may run jobs. Fails: as `api_key`, also when a key and a signature are given;
+/// `malformed_header`; as `Engine::session`.
+Result<Session> session_of(Engine& engine, const Request& request, bool of_jobs);
 /// The header `Idempotency-Key`, or an empty key. Fails: `malformed_header`, `field_value` when it is empty;
 /// its length and letters are judged by the call that takes it.
 Result<IdempotencyKey> idempotency_key(const Request& request);
@@ -193,6 +197,18 @@ Result<Response> get_health(Call& call);
 Result<Response> get_ready(Call& call);
 Result<Response> get_metrics(Call& call);
 Result<Response> get_presets(Call& call);
+
+// routes_identity.cpp
+Result<Response> start_sign_in(Call& call);
+Result<Response> finish_sign_in(Call& call);
+Result<Response> whitelist_wallet(Call& call);
+Result<Response> issue_compute_key(Call& call);
+Result<Response> list_compute_keys(Call& call);
+Result<Response> revoke_compute_key(Call& call);
+
+// routes_quotes.cpp
+Result<Response> get_credits(Call& call);
+Result<Response> topup_credits(Call& call);
 
 // routes_settings.cpp
 Result<Response> get_settings(Call& call);

@@ -115,11 +115,12 @@ bool key_in_authorization(const Request& request) {
   return false;
 }
 
-/// The 402 of the quote `id`: `why` in calyx's words beside those of the protocols.
-Result<Response> payable(Call& call, QuoteId id, const Error& why) {
+/// The 402 of the quote `id`, which is paid at `path`: `why` in calyx's words beside those of the protocols.
+Result<Response> payable(Call& call, QuoteId id, std::string_view path, const Error& why,
+                         std::string_view network = {}) {
   PaymentAsk ask;
-  const std::string path = pay_path(id);
   ask.resource = path;
+  ask.network = network;
   ask.key_in_authorization = key_in_authorization(call.request);
   if (const json::Value* const code = why.details.find("code"); code != nullptr && code->string() != nullptr)
     ask.error = *code->string();
@@ -137,6 +138,50 @@ Result<Response> payable(Call& call, QuoteId id, const Error& why) {
   for (std::string& one : challenge.www_authenticate)
     out.headers.push_back({"WWW-Authenticate", std::move(one)});
   json::append_text(out.body, json::Value(std::move(body)));
+  return out;
+}
+
+/// Whether another payment may do what the refused one did not.
+constexpr bool may_pay_again(Reason reason) noexcept {
+  return reason == Reason::payment_invalid || reason == Reason::payment_insufficient;
+}
+
+Response did_not_settle(const PaymentAnswer& answer) {
+  return error_response(fail(Reason::payment_invalid, "the payment did not settle: ask for another quote",
+                             json::object({{"code", answer.payment.error},
+                                           {"payment_id", answer.payment.id.text()},
+                                           {"quote_id", answer.payment.quote.text()}})));
+}
+
+/// `out` as the answer to a payment.
+Response paid_response(Response out, const PaymentAnswer& answer, const PaymentWords& words) {
+  out.headers.push_back({"Cache-Control", "private"});
+  if (!answer.response.empty())
+    out.headers.push_back({std::string(response_header(words.header)), answer.response});
+  return out;
+}
+
+Result<WalletId> own_wallet(const Call& call) {
+  if (const auto& wallet = call.session->principal().wallet) return *wallet;
+  return field_fault(Reason::field_value, "/wallet_id", "an operator has no account of its own");
+}
+
+/// As the machines' interface counts: in dollars, rounded down to the micro-dollar.
+constexpr Money in_dollars(Money money) noexcept { return {money.micro / core::flops_per_usd}; }
+
+/// Dollars to the cent, rounded down.
+std::string dollars(Money money) {
+  constexpr std::int64_t micro_per_cent = core::micro_per_flops / 100;
+  const Money exact = in_dollars(money);
+  std::string out;
+  core::append_money(out, Money{exact.micro - exact.micro % micro_per_cent}, 2);
+  return out;
+}
+
+Response with_exact_balance(Response out, const Wallet& wallet) {
+  std::string exact;
+  core::append_money(exact, wallet.balance, 0);
+  out.headers.push_back({"X-Calyx-Balance", std::move(exact)});
   return out;
 }
 
@@ -201,26 +246,87 @@ Result<Response> get_quote(Call& call) {
 Result<Response> pay_quote(Call& call) {
   CALYX_TRY(const QuoteId id, quote_id(call));
   CALYX_TRY(const std::optional<PaymentWords> words, payment_in(call.request));
-  if (!words) return payable(call, id, fail(Reason::payment_required, "the quote waits for its payment"));
+  if (!words)
+    return payable(call, id, pay_path(id), fail(Reason::payment_required, "the quote waits for its payment"));
   const Result<PaymentAnswer> answer = call.session->pay_quote(id, *words);
-  if (answer.reason() == Reason::payment_invalid || answer.reason() == Reason::payment_insufficient)
-    return payable(call, id, answer.error());
+  if (may_pay_again(answer.reason())) return payable(call, id, pay_path(id), answer.error());
   if (!answer.ok()) return answer.error();
+  if (answer->payment.status == PaymentStatus::failed)
+    return paid_response(did_not_settle(*answer), *answer, *words);
+  CALYX_TRY(const Quote quote, call.session->quote(id));
+  return paid_response(
+      quote_response(is_terminal(answer->payment.status) ? 200 : 202, quote, answer->payment.replayed),
+      *answer, *words);
+}
 
-  Response out;
-  if (answer->payment.status == PaymentStatus::failed) {
-    out = error_response(fail(Reason::payment_invalid, "the payment did not settle: ask for another quote",
-                              json::object({{"code", answer->payment.error},
-                                            {"payment_id", answer->payment.id.text()},
-                                            {"quote_id", id.text()}})));
+Result<Response> get_credits(Call& call) {
+  CALYX_TRY(const WalletId id, own_wallet(call));
+  CALYX_TRY(const Wallet wallet, call.session->wallet(id));
+  CALYX_TRY(const Money deposited, call.session->paid_in(id));
+  const Money there{wallet.balance.micro + wallet.held.micro};
+  // What other ways brought it is no deposit, and may cover what was spent.
+  const Money spent{std::max<std::int64_t>(deposited.micro - there.micro, 0)};
+  std::string out;
+  Members members(out);
+  if (deposited.micro == 0 && there.micro == 0) {
+    for (const char* name : {"balance", "total_deposited", "total_spent"}) members.integer(name, 0);
   } else {
-    CALYX_TRY(const Quote quote, call.session->quote(id));
-    out = quote_response(is_terminal(answer->payment.status) ? 200 : 202, quote, answer->payment.replayed);
+    const auto address = core::request_signature::address_in(wallet.owner_id);
+    const std::string id_text = id.text();
+    const std::pair<const char*, std::string> texts[] = {{"wallet", std::string(address.value_or(id_text))},
+                                                         {"balance", dollars(wallet.balance)},
+                                                         {"total_deposited", dollars(deposited)},
+                                                         {"total_spent", dollars(spent)}};
+    for (const auto& [name, text] : texts) members.text(name, std::string_view(text));
   }
-  out.headers.push_back({"Cache-Control", "private"});
-  if (!answer->response.empty())
-    out.headers.push_back({std::string(response_header(words->header)), answer->response});
-  return out;
+  members.close();
+  return with_exact_balance(json_response(200, std::move(out)), wallet);
+}
+
+Result<Response> topup_credits(Call& call) {
+  CALYX_TRY(const json::Value body, read_body(call.request));
+  Fields fields(body);
+  Money amount;
+  std::string network;
+  fields.read("amount", amount);
+  fields.read("network", network);
+  CALYX_CHECK(fields.done());
+  CALYX_TRY(const WalletId id, own_wallet(call));
+  // As yet in dollars.
+  if (amount.micro < core::micro_per_flops)
+    return field_fault(Reason::field_value, "/amount", "is below 1 dollar, the least that is taken");
+  if (amount.micro > core::amount_max.micro / core::flops_per_usd)
+    return field_fault(Reason::amount_out_of_range, "/amount", "is above what one amount may be");
+  amount.micro *= core::flops_per_usd;
+  if (network != "base" && network != "solana" && network != "megaeth")
+    return field_fault(Reason::field_value, "/network", "takes base, solana or megaeth");
+
+  CALYX_TRY(const std::optional<PaymentWords> words, payment_in(call.request));
+  const auto ask_again = [&](const Error& why) -> Result<Response> {
+    CALYX_TRY(const Quote quote,
+              call.session->quote_topup({.wallet = id, .amount = amount, .kind = QuoteKind::credits}));
+    return payable(call, quote.id, call.path, why, network);
+  };
+  if (!words) return ask_again(fail(Reason::payment_required, "credits are paid for with this very call"));
+  const Result<PaymentAnswer> answer = call.session->pay_credits(amount, *words);
+  if (may_pay_again(answer.reason())) return ask_again(answer.error());
+  if (!answer.ok()) return answer.error();
+  const Payment& payment = answer->payment;
+  if (payment.status == PaymentStatus::failed) return paid_response(did_not_settle(*answer), *answer, *words);
+  const bool paid = payment.status == PaymentStatus::paid;
+  CALYX_TRY(const Wallet wallet, call.session->wallet(id));
+  std::string out;
+  Members(out)
+      .boolean("success", paid)
+      .money("deposited", in_dollars(payment.credited))
+      .text("new_balance", std::string_view(dollars(wallet.balance)))
+      .text_or_null("tx_hash", payment.transaction)
+      .id("quote_id", payment.quote)
+      .close();
+  return with_exact_balance(paid_response(json_response(paid ? 200 : 202, std::move(out),
+                                                        payment.replayed ? Replay::again : Replay::first),
+                                          *answer, *words),
+                            wallet);
 }
 
 }  // namespace calyx::wire

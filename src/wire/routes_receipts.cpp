@@ -14,7 +14,7 @@ void append_receipt(std::string& out, const Engine& engine, const Receipt& recei
 }
 
 /// Why `engine` answers nothing here, in a forked child and in a callback: a session has room to say it.
-Error refusal(Engine& engine) { return engine.session({}).error(); }
+Error refusal(Engine& engine) { return engine.session(std::string_view()).error(); }
 
 }  // namespace
 

@@ -163,6 +163,6 @@ TEST_CASE("every kind has a word of its own, and the kinds of standing begin at 
     const bool money_alone = number < core::standing_first;
     CHECK(money_alone == (number <= static_cast<int>(EventKind::key_bound)));
   }
-  CHECK(kinds == 25);
+  CHECK(kinds == 26);
   CHECK(words.contains("market_created"));
 }

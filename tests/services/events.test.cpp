@@ -83,7 +83,7 @@ std::vector<Fields> one_of_each(Dice& dice) {
                          dice.policy(), dice.text(), by()},
       WalletChanged{wallet(), static_cast<WalletStatus>(dice.number(3)), dice.policy(), by()},
       KeyIssuedEvent{seq(), by(), dice.digest(), dice.text(), dice.text(), dice.yes() ? 0 : seq(),
-                     dice.text(), by()},
+                     dice.text(), by(), static_cast<KeyKind>(dice.number(3)), maybe(seq())},
       KeyRevokedEvent{seq(), by()},
       ApprovalRequested{wallet(), dice.text(), dice.money(), dice.text(), maybe(dice.text()), dice.text(),
                         seq()},
@@ -102,6 +102,7 @@ std::vector<Fields> one_of_each(Dice& dice) {
                        dice.text(),
                        {{dice.text(), dice.text(), dice.text(), dice.text()},
                         {dice.text(), dice.text(), dice.text(), dice.text()}}}},
+      WalletWhitelisted{wallet(), dice.yes()},
   };
 }
 
@@ -165,6 +166,10 @@ TEST_CASE("what calyx would not have written is no event") {
        R"({"base_url":"","networks":[{"fee_payer":"","network":"a","pay_to":"b"}],"realm":""})"},
       {"a network that is a text", EventKind::payment_terms_set,
        R"({"base_url":"","networks":["a"],"realm":""})"},
+      {"a flag that is false", EventKind::wallet_whitelisted, R"({"allowed":false,"wallet":16})"},
+      {"a kind of key that is left out where it is usual", EventKind::key_issued,
+       R"({"hash":"0000000000000000000000000000000000000000000000000000000000000000","issued_as":"api",)"
+       R"("key":1,"label":"","last4":"abcd"})"},
       {"a missing lock", EventKind::release, "{}"},
       {"a lock that is a text", EventKind::release, R"({"lock":"1"})"},
       {"a lock that is a fraction", EventKind::release, R"({"lock":1.5})"},

@@ -46,6 +46,7 @@ enum class EventKind : std::uint8_t {
   signing_key_added = 46,
   prices_set = 47,
   payment_terms_set = 48,
+  wallet_whitelisted = 49,
 };
 inline constexpr int standing_first = 32;
 
@@ -77,6 +78,7 @@ constexpr std::string_view word(EventKind kind) noexcept {
     case EventKind::signing_key_added: return "signing_key_added";
     case EventKind::prices_set: return "prices_set";
     case EventKind::payment_terms_set: return "payment_terms_set";
+    case EventKind::wallet_whitelisted: return "wallet_whitelisted";
   }
   return {};
 }

@@ -50,6 +50,13 @@ constexpr const SolanaAsset* find_solana_asset(std::string_view network) noexcep
   return nullptr;
 }
 
+/// The network as terms keep it, by either of its names; empty for one that calyx does not know.
+constexpr std::string_view caip2_of(std::string_view network) noexcept {
+  if (const EvmAsset* const evm = find_evm_asset(network)) return evm->caip2;
+  const SolanaAsset* const solana = find_solana_asset(network);
+  return solana == nullptr ? std::string_view() : solana->caip2;
+}
+
 /// Whether tokens of a kept network are given away.
 constexpr bool is_test_network(std::string_view network) noexcept {
   return network == "eip155:84532" || network == solana_assets[1].caip2;

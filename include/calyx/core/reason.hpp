@@ -73,6 +73,8 @@ enum class Status : std::int32_t {
   X(sum_not_zero, invalid, 422)           \
   /* Rights, funds, policy. */            \
   X(unauthorized, refused, 401)           \
+  X(signature_invalid, refused, 401)      \
+  X(challenge_invalid, refused, 401)      \
   X(insufficient_balance, refused, 402)   \
   X(payment_insufficient, refused, 402)   \
   X(payment_required, refused, 402)       \
@@ -81,6 +83,8 @@ enum class Status : std::int32_t {
   X(operator_only, refused, 403)          \
   X(human_only, refused, 403)             \
   X(not_the_host, refused, 403)           \
+  X(not_whitelisted, refused, 403)        \
+  X(signature_needed, refused, 403)       \
   X(wallet_not_active, refused, 403)      \
   X(bare_host_refused, refused, 403)      \
   X(gpu_not_allowed, refused, 403)        \
@@ -132,6 +136,7 @@ enum class Status : std::int32_t {
   /* What must wait. */                   \
   X(too_many_approvals, unavailable, 429) \
   X(too_many_quotes, unavailable, 429)    \
+  X(too_many_wallets, unavailable, 429)   \
   X(too_much_feedback, unavailable, 429)  \
   X(feedback_full, unavailable, 507)      \
   /* The store. */                        \

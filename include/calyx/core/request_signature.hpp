@@ -36,6 +36,24 @@ inline constexpr std::size_t nonce_bytes_max = 128;
 enum class Chain : std::uint8_t { base, solana };
 constexpr std::string_view word(Chain chain) noexcept { return chain == Chain::base ? "base" : "solana"; }
 
+/// The account of `address` on its chain by CAIP-10, one spelling each: `address` as `Judged` has it.
+/// Base stands for all EVM chains, on which one key has one address.
+constexpr std::string_view account_prefix(Chain chain) noexcept {
+  return chain == Chain::base ? "eip155:8453:" : "solana:5eykt4UsFv8P8NJdTREpY1vzqKqZKvdp:";
+}
+inline std::string account_of(Chain chain, std::string_view address) {
+  return std::string(account_prefix(chain)).append(address);
+}
+/// The address in what `account_of` may have made, or nothing. Its letters are not judged.
+constexpr std::optional<std::string_view> address_in(std::string_view account) noexcept {
+  for (const Chain chain : {Chain::base, Chain::solana}) {
+    const std::string_view prefix = account_prefix(chain);
+    if (account.size() > prefix.size() && account.substr(0, prefix.size()) == prefix)
+      return account.substr(prefix.size());
+  }
+  return std::nullopt;
+}
+
 /// The values of the headers as they came; empty where one was missing.
 struct Headers {
   std::string_view address;    ///< `X-Auth-Address`

@@ -1,0 +1,78 @@
+#include "services/identity.hpp"
+
+namespace calyx::services {
+namespace {
+
+namespace json = core::json;
+
+const WalletState* wallet_of(const Book& book, const std::string& account) {
+  const auto found = book.wallet_by_address.find(account);
+  return found == book.wallet_by_address.end() ? nullptr : book.wallet(found->second);
+}
+
+Result<const WalletState*> open_wallet(Transaction& tx, const std::string& account, AccountNumber by) {
+  const Book& book = tx.book();
+  CALYX_CHECK(tx.append(WalletCreatedEvent{.wallet = book.next_wallet(),
+                                           .owner_type = OwnerType::human,
+                                           .owner_id = account,
+                                           .parent = 0,
+                                           .policy = {},
+                                           .once = {},
+                                           .by = by}));
+  return wallet_of(book, account);
+}
+
+/// Whether strangers may open one more wallet now.
+Result<Done> check_pace(const Book& book, Instant now) {
+  const std::deque<Instant>& opened = book.opened_by_signature;
+  if (opened.size() < opened_by_signature_max) return Done{};
+  const std::int64_t wait_us = opened.front().us + core::us_per_hour - now.us;
+  if (wait_us <= 0) return Done{};
+  const auto most = static_cast<std::int64_t>(opened_by_signature_max);
+  return fail(Reason::too_many_wallets,
+              "signatures opened " + std::to_string(most) + " wallets within an hour, and open no more",
+              json::object({{"limit", most},
+                            {"retry_after_s", (wait_us + core::us_per_second - 1) / core::us_per_second}}));
+}
+
+Result<Done> take_nonce(Transaction& tx, const SignedOnce& once, Reason reason, const char* code) {
+  CALYX_TRY(const bool taken, tx.change_nonces().take(once.account, once.nonce, once.until, tx.now()));
+  if (taken) return Done{};
+  return fail(reason, "it counts once, and came before", json::object({{"code", code}}));
+}
+
+}  // namespace
+
+Result<Principal> admit(Transaction& tx, const SignedOnce& once, Whitelist whitelist) {
+  const WalletState* wallet = wallet_of(tx.book(), once.account);
+  if (whitelist == Whitelist::needed && (wallet == nullptr || !wallet->whitelisted))
+    return not_whitelisted(once.account);
+  if (wallet == nullptr) CALYX_CHECK(check_pace(tx.book(), tx.now()));
+  CALYX_CHECK(take_nonce(tx, once, Reason::signature_invalid, "nonce_used"));
+  if (wallet == nullptr) {
+    CALYX_TRY(wallet, open_wallet(tx, once.account, tx.book().next_wallet()));
+  }
+  return Principal{.role = Role::human, .wallet = wallet->id, .key = {}, .whitelisted = wallet->whitelisted};
+}
+
+Result<KeyIssued> sign_in(Transaction& tx, const SignedOnce& once) {
+  const WalletState* const wallet = wallet_of(tx.book(), once.account);
+  if (wallet == nullptr || !wallet->whitelisted) return not_whitelisted(once.account);
+  CALYX_CHECK(take_nonce(tx, once, Reason::challenge_invalid, "used"));
+  return open_session(tx, *wallet);
+}
+
+Result<Wallet> whitelist(Transaction& tx, const Principal& principal, const std::string& account,
+                         bool allowed) {
+  CALYX_TRY(const Caller caller, authorize(tx.book(), principal));
+  CALYX_CHECK(operator_only(caller));
+  const WalletState* wallet = wallet_of(tx.book(), account);
+  if (wallet == nullptr) {
+    CALYX_TRY(wallet, open_wallet(tx, account, caller.wallet));
+  }
+  const AccountNumber number = wallet->number;
+  if (wallet->whitelisted != allowed) CALYX_CHECK(tx.append(WalletWhitelisted{number, allowed}));
+  return tx.book().view(*tx.book().wallet(number), tx.now());
+}
+
+}  // namespace calyx::services

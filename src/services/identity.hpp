@@ -1,0 +1,32 @@
+/// \file
+/// Addresses as principals: their wallets, the whitelist, and signatures that count once.
+#pragma once
+
+#include <calyx/identity.hpp>
+
+#include "services/services.hpp"
+
+namespace calyx::services {
+
+/// A signature that was found good: whose, and what may not come again until when.
+struct SignedOnce {
+  std::string account;  ///< By CAIP-10.
+  std::string nonce;
+  Instant until;
+};
+
+enum class Whitelist : std::uint8_t { needed, not_needed };
+
+/// The wallet of `once.account`, opened if need be; the nonce is taken.
+/// Fails, and writes nothing: `signature_invalid` (`nonce_used`), `not_whitelisted`, `too_many_wallets`.
+Result<Principal> admit(Transaction& tx, const SignedOnce& once, Whitelist whitelist);
+
+/// A session's key for a wallet that is on the whitelist; the challenge is used up.
+/// Fails, and writes nothing: `not_whitelisted`; `challenge_invalid` (`used`).
+Result<KeyIssued> sign_in(Transaction& tx, const SignedOnce& once);
+
+/// Puts the wallet of `account` on the whitelist, opened if need be, or takes it off. An operator's.
+Result<Wallet> whitelist(Transaction& tx, const Principal& principal, const std::string& account,
+                         bool allowed);
+
+}  // namespace calyx::services
