@@ -61,6 +61,11 @@ struct Options {
   /// Who presents this in place of an API key may read `GET /metrics`, and nothing else. 16 to 128 bytes of
   /// 0x21-0x7E, kept in memory alone. Empty: there is none.
   std::string metrics_token{};
+  /// The first of the nine lines that `X-Auth-` requests sign (core/request_signature.hpp). The published
+  /// clients' own says nothing of the host, so that a signature made for another one that takes it counts
+  /// here, too, within its five minutes, and the other way round: where that matters, set one that is yours
+  /// alone, here and in your clients. 1 to 128 bytes of 0x21-0x7E.
+  std::string signature_first_line{core::request_signature::first_line_default};
   /// Which URLs a job may name as its `callback_url`; webhooks.hpp says how its end gets there. Empty: none.
   std::optional<core::CallbackRules> callbacks{};
   /// How `Session::run_job` runs commands on its caller's thread; judged when it first does. Absent: it runs

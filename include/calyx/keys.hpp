@@ -6,7 +6,8 @@
 
 namespace calyx {
 
-/// How a key was issued, which its first letters say; what it may do follows from whose it is.
+/// How a key was issued, which its first letters say; what it may do follows from whose it is, but that only
+/// one of kind `api` makes and revokes keys, its own end apart.
 enum class KeyKind : std::uint8_t {
   api,      ///< `cyx_live_`, `cyx_op_`: by whoever manages the wallet.
   session,  ///< `fls_`: to a wallet that signed in; it ends.

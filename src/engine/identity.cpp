@@ -91,9 +91,9 @@ std::string seal_of(const crypto::SecretBytes& key, std::string_view text) {
 // An id is chain, address, seconds, nonce and seal, with dots between.
 std::string id_of(const Challenge& of, std::string_view seal) {
   std::string out(signing::word(of.chain));
+  const std::string seconds = std::to_string(of.at.us / core::us_per_second);
   for (const std::string_view part :
-       {std::string_view(of.address), std::string_view(std::to_string(of.at.us / core::us_per_second)),
-        std::string_view(of.nonce), seal})
+       {std::string_view(of.address), std::string_view(seconds), std::string_view(of.nonce), seal})
     out.append(".").append(part);
   return out;
 }
@@ -149,10 +149,22 @@ Result<Done> check_signature(const Challenge& of, std::string_view text, std::st
 }  // namespace
 
 Result<Session> Engine::session(const SignedRequest& request, bool needs_whitelist) {
-  CALYX_TRY(const Instant now, market_->read([](const Book&, Instant at) -> Result<Instant> { return at; }));
-  const signing::Judged judged = signing::judge_request(
-      {request.method, request.target, crypto::Sha256{}(request.body)}, request.headers, now,
-      crypto::EvmSignatures{}, crypto::Ed25519{}, core::solana::read_address);
+  // What costs little comes first: a body of a gigabyte is hashed for nobody who may not send it.
+  Instant now;
+  CALYX_CHECK(market_->read([&](const Book& book, Instant at) -> Result<Done> {
+    now = at;
+    const signing::Judged claim = signing::judge_claim(request.method, request.target, request.headers, now,
+                                                       core::solana::read_address);
+    if (claim.verdict != signing::Verdict::ok) return signature_invalid(signing::word(claim.verdict));
+    const std::string account = signing::account_of(claim.chain, claim.address);
+    if (needs_whitelist && !services::is_whitelisted(book, account))
+      return services::not_whitelisted(account);
+    return Done{};
+  }));
+  const signing::Judged judged =
+      signing::judge_request({request.method, request.target, crypto::Sha256{}(request.body)},
+                             request.headers, now, crypto::EvmSignatures{}, crypto::Ed25519{},
+                             core::solana::read_address, market_->options().signature_first_line);
   if (judged.verdict == signing::Verdict::not_built) return not_built();
   if (judged.verdict != signing::Verdict::ok) return signature_invalid(signing::word(judged.verdict));
   const services::SignedOnce once{.account = signing::account_of(judged.chain, judged.address),

@@ -170,6 +170,10 @@ Result<std::unique_ptr<Market>> Market::open(Options options) {
       (options.metrics_token.size() < metrics_token_min ||
        !services::check_key_text("metrics_token", options.metrics_token, services::Empty::refused).ok()))
     return fail(Reason::options_invalid, "metrics_token takes 16 to 128 bytes of 0x21-0x7E");
+  if (!services::check_key_text("signature_first_line", options.signature_first_line,
+                                services::Empty::refused)
+           .ok())
+    return fail(Reason::options_invalid, "signature_first_line takes 1 to 128 bytes of 0x21-0x7E");
   if (static_cast<bool>(options.sign) != options.sign_public_key.has_value())
     return fail(Reason::options_invalid, "sign and sign_public_key go together");
   if (options.read_only && options.path.empty())

@@ -365,7 +365,14 @@ Result<PaymentAnswer> Session::pay_credits(Money amount, const PaymentWords& wor
   if (!principal_.wallet)
     return services::field_error(Reason::field_value, "/wallet_id", "an operator has no account of its own");
   std::optional<QuoteId> id;
-  if (!is_x402(words.header)) id = quote_in(words.text);
+  if (!is_x402(words.header)) {
+    id = quote_in(words.text);
+    const Result<Quote> meant = id ? quote(*id) : Result<Quote>(services::no_quote(QuoteId{}));
+    // A challenge of another call, another amount or another wallet is none of this one.
+    if (!meant.ok() || meant->wallet != *principal_.wallet || meant->kind != QuoteKind::credits ||
+        meant->amount != amount)
+      return refused({core::mpp::Problem::invalid_challenge, "the challenge is not of this call", false});
+  }
   if (!id) {
     CALYX_TRY(const engine::Reading by, engine::reading(*market_, principal_));
     // Version 1 names no quote: a payment that came before is found by its words.

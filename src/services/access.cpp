@@ -1,6 +1,8 @@
 #include "services/access.hpp"
 
 #include <algorithm>
+#include <calyx/core/evm.hpp>
+#include <calyx/core/solana.hpp>
 #include <set>
 
 namespace calyx::services {
@@ -67,6 +69,34 @@ Result<Done> may_run_jobs(const Book& book, const Caller& caller) {
   return not_whitelisted(wallet->owner_id);
 }
 
+Result<Done> check_owner(const Book& book, const std::string& owner_id) {
+  namespace signing = core::request_signature;
+  const auto address = signing::address_in(owner_id);
+  if (!address) return Done{};
+  const auto evm = core::read_evm_address(*address);
+  const auto solana = core::solana::read_address(*address);
+  if (owner_id != (evm      ? signing::account_of(signing::Chain::base, core::lower_text(*evm))
+                   : solana ? signing::account_of(signing::Chain::solana, core::solana::text(*solana))
+                            : std::string()))
+    return field_error(Reason::field_value, "/owner_id",
+                       "names an account by CAIP-10, but not as signatures do: in lower case on EVM chains");
+  const auto found = book.wallet_by_address.find(owner_id);
+  if (found == book.wallet_by_address.end()) return Done{};
+  const WalletId id = book.wallet(found->second)->id;
+  return fail(Reason::wallet_exists, "the address has the wallet " + id.text() + ": put it on the whitelist",
+              json::object({{"wallet_id", id.text()}}));
+}
+
+Result<Done> may_grow(const Book& book, const WalletState& wallet) {
+  if (whitelisted(book, wallet) || std::max(wallet.children.size(), wallet.keys.size()) < of_strangers_max)
+    return Done{};
+  return fail(
+      Reason::not_whitelisted,
+      "a wallet that is not on the whitelist has at most " + std::to_string(of_strangers_max) +
+          " agents, and keys",
+      json::object({{"owner_id", wallet.owner_id}, {"limit", static_cast<std::int64_t>(of_strangers_max)}}));
+}
+
 Error not_whitelisted(std::string_view owner_id) {
   return fail(Reason::not_whitelisted, "no operator has put this wallet on the whitelist",
               json::object({{"owner_id", owner_id}}));
@@ -75,7 +105,7 @@ Error not_whitelisted(std::string_view owner_id) {
 Error signature_needed(const char* says) { return fail(Reason::signature_needed, says); }
 
 Result<Done> may_change_keys(const Caller& caller) {
-  if (caller.key_kind != KeyKind::compute) return Done{};
+  if (caller.key_kind == KeyKind::api) return Done{};
   return signature_needed("this key makes and revokes no keys: the wallet's owner signs for that");
 }
 

@@ -26,13 +26,23 @@ Result<Caller> authorize(const Book& book, const Principal& principal);
 /// Fails: `operator_only`.
 Result<Done> operator_only(const Caller& caller);
 
+/// Wallets beneath one that is not on the whitelist, and keys that it is ever given: a stranger's signature
+/// may bring so much for good, and no more.
+inline constexpr std::size_t of_strangers_max = 16;
+/// Fails: `not_whitelisted`, where a stranger's `wallet` has its share.
+Result<Done> may_grow(const Book& book, const WalletState& wallet);
+
+/// Whether a human's wallet may be opened for `owner_id`: an address of another chain has one spelling and
+/// one wallet (identity.hpp). Fails: `field_value`, `wallet_exists`.
+Result<Done> check_owner(const Book& book, const std::string& owner_id);
+
 /// Whether `wallet` may run jobs; an agent's where the human above it may.
 bool whitelisted(const Book& book, const WalletState& wallet) noexcept;
 /// Fails: `not_whitelisted`.
 Result<Done> may_run_jobs(const Book& book, const Caller& caller);
 Error not_whitelisted(std::string_view owner_id);
 
-/// What an agent holds as a key for compute makes and unmakes no keys, and so no wallets.
+/// A key for an agent makes and unmakes no keys, and so no wallets; nor does a session, which ends.
 /// Fails: `signature_needed`.
 Result<Done> may_change_keys(const Caller& caller);
 Error signature_needed(const char* says);

@@ -275,18 +275,27 @@ class Judge {
     return {};
   }
   std::string_view operator()(const WalletCreatedEvent& of) const {
-    return of.parent == 0 || known(of.parent) ? std::string_view() : "its parent is unknown";
+    if (of.parent != 0 && !known(of.parent)) return "its parent is unknown";
+    const bool by_signature = of.by == of.wallet;
+    if (by_signature && (of.owner_type != OwnerType::human || of.parent != 0 ||
+                         !core::request_signature::address_in(of.owner_id)))
+      return "no signature opens such a wallet";
+    return {};
   }
   std::string_view operator()(const WalletChanged& of) const {
     return known(of.wallet) ? std::string_view() : "its wallet is unknown";
   }
   std::string_view operator()(const WalletWhitelisted& of) const {
-    return known(of.wallet) ? std::string_view() : "its wallet is unknown";
+    if (!known(of.wallet)) return "its wallet is unknown";
+    return book_.wallet(of.wallet)->owner_type == OwnerType::human ? std::string_view()
+                                                                   : "its wallet is an agent's";
   }
   std::string_view operator()(const KeyIssuedEvent& of) const {
     if (of.wallet != 0 && !known(of.wallet)) return "its wallet is unknown";
     if (of.expires_in_s.has_value() != (of.kind == KeyKind::session))
       return "a session ends, no other key does";
+    if (of.kind != KeyKind::api && (of.wallet == 0 || of.by != of.wallet))
+      return "nobody but the wallet's owner gets such a key";
     return {};
   }
   std::string_view operator()(const ApprovalRequested& of) const {
@@ -658,6 +667,8 @@ class Audit {
   Result<bool> compare_webhooks() {
     CALYX_TRY(const std::string index, store_.webhooks().index_fault());
     if (!index.empty()) return fault(index + ": lists other rows than its table has");
+    CALYX_TRY(const std::string nonces, store_.nonces().index_fault());
+    if (!nonces.empty()) return fault(nonces + ": lists other rows than its table has");
     CALYX_TRY(const store::WebhookStore::Count count, store_.webhooks().count());
     return (count.messages == messages_ && count.states == messages_ && count.all_states == messages_) ||
            fault("webhooks: " + std::to_string(count.messages) + " messages and " +

@@ -35,20 +35,28 @@ Result<Done> check_pace(const Book& book, Instant now) {
                             {"retry_after_s", (wait_us + core::us_per_second - 1) / core::us_per_second}}));
 }
 
-Result<Done> take_nonce(Transaction& tx, const SignedOnce& once, Reason reason, const char* code) {
-  CALYX_TRY(const bool taken, tx.change_nonces().take(once.account, once.nonce, once.until, tx.now()));
-  if (taken) return Done{};
-  return fail(reason, "it counts once, and came before", json::object({{"code", code}}));
+Result<Done> take_nonce(Transaction& tx, const SignedOnce& once, Reason reason, const char* again,
+                        const char* late) {
+  // The call may have waited for its turn until after it was judged.
+  if (tx.now() > once.until) return fail(reason, "its time has passed", json::object({{"code", late}}));
+  CALYX_TRY(const bool spent, tx.store().nonces().spent(once.account, once.nonce, once.until));
+  if (spent) return fail(reason, "it counts once, and came before", json::object({{"code", again}}));
+  return tx.change_nonces().keep(once.account, once.nonce, once.until, tx.now());
 }
 
 }  // namespace
 
+bool is_whitelisted(const Book& book, const std::string& account) {
+  const WalletState* const wallet = wallet_of(book, account);
+  return wallet != nullptr && wallet->whitelisted;
+}
+
 Result<Principal> admit(Transaction& tx, const SignedOnce& once, Whitelist whitelist) {
   const WalletState* wallet = wallet_of(tx.book(), once.account);
-  if (whitelist == Whitelist::needed && (wallet == nullptr || !wallet->whitelisted))
+  if (whitelist == Whitelist::needed && !is_whitelisted(tx.book(), once.account))
     return not_whitelisted(once.account);
   if (wallet == nullptr) CALYX_CHECK(check_pace(tx.book(), tx.now()));
-  CALYX_CHECK(take_nonce(tx, once, Reason::signature_invalid, "nonce_used"));
+  CALYX_CHECK(take_nonce(tx, once, Reason::signature_invalid, "nonce_used", "stale"));
   if (wallet == nullptr) {
     CALYX_TRY(wallet, open_wallet(tx, once.account, tx.book().next_wallet()));
   }
@@ -58,7 +66,7 @@ Result<Principal> admit(Transaction& tx, const SignedOnce& once, Whitelist white
 Result<KeyIssued> sign_in(Transaction& tx, const SignedOnce& once) {
   const WalletState* const wallet = wallet_of(tx.book(), once.account);
   if (wallet == nullptr || !wallet->whitelisted) return not_whitelisted(once.account);
-  CALYX_CHECK(take_nonce(tx, once, Reason::challenge_invalid, "used"));
+  CALYX_CHECK(take_nonce(tx, once, Reason::challenge_invalid, "used", "expired"));
   return open_session(tx, *wallet);
 }
 

@@ -15,6 +15,9 @@ struct SignedOnce {
   Instant until;
 };
 
+/// Whether the wallet of `account` is there, and on the whitelist.
+bool is_whitelisted(const Book& book, const std::string& account);
+
 enum class Whitelist : std::uint8_t { needed, not_needed };
 
 /// The wallet of `once.account`, opened if need be; the nonce is taken.

@@ -70,7 +70,11 @@ Result<KeyIssued> issue(Transaction& tx, const Caller& caller, const NewKey& ask
   CALYX_CHECK(check_name("/label", asked.label, label_max, Empty::allowed));
   CALYX_CHECK(check_key_text("Idempotency-Key", once, Empty::allowed));
   CALYX_TRY(const std::optional<Event> first, replayed(tx, caller, once));
-  if (!first) return append_key(tx, caller, asked, once);
+  if (!first) {
+    if (const WalletState* const wallet = tx.book().wallet(asked.wallet))
+      CALYX_CHECK(may_grow(tx.book(), *wallet));
+    return append_key(tx, caller, asked, once);
+  }
   const auto* before = std::get_if<KeyIssuedEvent>(&first->fields);
   if (before == nullptr || before->replaces != 0 || before->kind != asked.kind)
     return reused(Reason::key_reused, "operation");
@@ -146,6 +150,7 @@ Result<KeyIssued> rotate_key(Transaction& tx, const Principal& principal, KeyId 
                 core::json::object({{"key_id", id.text()}}));
   const AccountNumber wallet = key->wallet;
   const std::string label = key->label;
+  if (const WalletState* const owner = book.wallet(wallet)) CALYX_CHECK(may_grow(book, *owner));
   CALYX_CHECK(tx.append(KeyRevokedEvent{.key = old, .by = caller.wallet}));
   return append_key(tx, caller, {.wallet = wallet, .label = label, .replaces = old}, once);
 }

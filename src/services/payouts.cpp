@@ -170,6 +170,7 @@ Result<WaitlistApproved> approve_waitlist(Transaction& tx, const Principal& prin
   if (state.status == WaitlistStatus::approved)
     return fail(Reason::waitlist_decided, "the entry was approved before",
                 json::object({{"status", "approved"}}));
+  CALYX_CHECK(check_owner(book, state.owner_id));
   CALYX_TRY(const Placed event, tx.append(WaitlistApprovedEvent{.entry = found->first, .once = once}));
   CALYX_CHECK(keep_key(tx, caller, once, event.seq));
   CALYX_TRY(WalletCreated created,

@@ -73,6 +73,8 @@ Result<WalletCreated> create_wallet(Transaction& tx, const Principal& principal,
   if (const WalletState* above = book.wallet(parent);
       above != nullptr && above->status == WalletStatus::closed)
     return check_active(*above).error();
+  if (asked.owner_type == OwnerType::human) CALYX_CHECK(check_owner(book, asked.owner_id));
+  if (const WalletState* above = book.wallet(parent)) CALYX_CHECK(may_grow(book, *above));
   const AccountNumber number = book.next_wallet();
   CALYX_TRY(const Placed event, tx.append(WalletCreatedEvent{.wallet = number,
                                                              .owner_type = asked.owner_type,

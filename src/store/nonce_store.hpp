@@ -7,9 +7,11 @@
 #include <calyx/core/result.hpp>
 #include <calyx/core/time.hpp>
 #include <span>
+#include <string>
 #include <string_view>
 
 #include "store/database.hpp"
+#include "store/listing.hpp"
 
 namespace calyx::store {
 
@@ -20,12 +22,20 @@ class NonceStore {
  public:
   static Result<NonceStore> make(Connection& connection, bool writes);
 
-  /// In a write transaction: takes the nonce of `account`, to be kept until `until`; false when it is taken.
-  /// Rows whose time had passed at `now` go, a few at each call, so that there are never many.
-  Result<bool> take(std::string_view account, std::string_view nonce, Instant until, Instant now);
+  /// Whether the nonce of `account` came before, or may have: with one that was to be kept until `until` it
+  /// may be forgotten already, also where the clock has gone back since.
+  Result<bool> spent(std::string_view account, std::string_view nonce, Instant until);
+  /// In a write transaction: keeps a nonce that is not spent until `until`. Rows whose time had passed at
+  /// `now` go, a few at each call, so that they do not pile up.
+  Result<Done> keep(std::string_view account, std::string_view nonce, Instant until, Instant now);
+
+  // ── for an audit ──
+  /// As `JobStore::index_fault`.
+  Result<std::string> index_fault() { return listings_.fault(); }
 
  private:
-  Statement take_, forget_;
+  Statement spent_, keep_, forget_, forgotten_;
+  Listings listings_;
 };
 
 }  // namespace calyx::store

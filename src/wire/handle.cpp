@@ -84,6 +84,10 @@ Result<Response> answer(Engine& engine, const Request& request) {
     }
     // What belongs to jobs is for those who may run them, whoever gave out their key.
     const bool of_jobs = found.route->path.starts_with("/api/v1/");
+    // No signature is an operator's, so none opens a wallet on their routes.
+    if (access != wire::Access::key && wire::is_signed(request))
+      return fail(Reason::operator_only, "only an operator's key may do this",
+                  json::object({{"role", "human"}}));
     CALYX_TRY(Session session, wire::session_of(engine, request, of_jobs));
     const Principal& principal = session.principal();
     if (access != wire::Access::key && principal.role != Role::operator_)

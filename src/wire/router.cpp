@@ -351,29 +351,43 @@ Result<std::string_view> api_key(const Request& request) {
               key_places());
 }
 
+namespace {
+
+struct SignaturePlace {
+  std::string_view name;
+  std::string_view core::request_signature::Headers::*member;
+};
+constexpr SignaturePlace signature_places[] = {
+    {"X-Auth-Address", &core::request_signature::Headers::address},
+    {"X-Auth-Chain", &core::request_signature::Headers::chain},
+    {"X-Auth-Signature", &core::request_signature::Headers::signature},
+    {"X-Auth-Timestamp", &core::request_signature::Headers::timestamp},
+    {"X-Auth-Nonce", &core::request_signature::Headers::nonce},
+    {"X-Auth-Sig-Encoding", &core::request_signature::Headers::encoding}};
+
+}  // namespace
+
+bool is_signed(const Request& request) noexcept {
+  return std::any_of(request.headers.begin(), request.headers.end(), [](const HeaderField& field) {
+    return std::any_of(
+        std::begin(signature_places), std::end(signature_places),
+        [&](const SignaturePlace& place) { return same_ignoring_case(field.name, place.name); });
+  });
+}
+
 Result<Session> session_of(Engine& engine, const Request& request, bool of_jobs) {
-  namespace signing = core::request_signature;
-  using Place = std::pair<const char*, std::string_view signing::Headers::*>;
-  constexpr Place places[] = {{"X-Auth-Address", &signing::Headers::address},
-                              {"X-Auth-Chain", &signing::Headers::chain},
-                              {"X-Auth-Signature", &signing::Headers::signature},
-                              {"X-Auth-Timestamp", &signing::Headers::timestamp},
-                              {"X-Auth-Nonce", &signing::Headers::nonce},
-                              {"X-Auth-Sig-Encoding", &signing::Headers::encoding}};
-  signing::Headers headers;
-  bool is_signed = false;
-  for (const auto& [name, member] : places) {
-    CALYX_TRY(const std::optional<std::string_view> value, header(request, name));
-    is_signed = is_signed || value;
-    headers.*member = value.value_or(std::string_view());
-  }
-  if (!is_signed) {
+  if (!is_signed(request)) {
     CALYX_TRY(const std::string_view key, api_key(request));
     return engine.session(key);
   }
   // Who is meant, where two are named, is nobody's guess.
   CALYX_TRY(const std::optional<std::string_view> key, key_in(request));
   if (key) return fail(Reason::unauthorized, "an API key and a signature are given", key_places());
+  core::request_signature::Headers headers;
+  for (const auto& [name, member] : signature_places) {
+    CALYX_TRY(const std::optional<std::string_view> value, header(request, name));
+    headers.*member = value.value_or(std::string_view());
+  }
   return engine.session({request.method, request.target, request.body, headers}, of_jobs);
 }
 

@@ -88,6 +88,8 @@ std::optional<std::string_view> sayable(std::string_view text) noexcept;
 
 /// The caller's key. Fails: `unauthorized` when there is none, or two that differ.
 Result<std::string_view> api_key(const Request& request);
+/// Whether a request has `X-Auth-` headers.
+bool is_signed(const Request& request) noexcept;
 /// The session that a request's key opens, or its `X-Auth-` headers (identity.hpp); `of_jobs`: of a
 /// signature that may run jobs. Fails: as `api_key`, also when a key and a signature are given;
 /// `malformed_header`; as `Engine::session`.

@@ -310,6 +310,13 @@ Result<Response> topup_credits(Call& call) {
   if (!words) return ask_again(fail(Reason::payment_required, "credits are paid for with this very call"));
   const Result<PaymentAnswer> answer = call.session->pay_credits(amount, *words);
   if (may_pay_again(answer.reason())) return ask_again(answer.error());
+  // MPP says 402 and a fresh challenge whatever became of the one that was answered.
+  const bool mpp =
+      words->header == PaymentHeader::authorization || words->header == PaymentHeader::payment_authorization;
+  if (mpp && (answer.reason() == Reason::quote_expired || answer.reason() == Reason::quote_failed ||
+              answer.reason() == Reason::quote_paid))
+    return ask_again(
+        fail(Reason::payment_invalid, answer.error().message, json::object({{"code", "payment-expired"}})));
   if (!answer.ok()) return answer.error();
   const Payment& payment = answer->payment;
   if (payment.status == PaymentStatus::failed) return paid_response(did_not_settle(*answer), *answer, *words);

@@ -106,6 +106,7 @@ TEST_CASE("the codes that the documents name are these") {
       {Reason::signature_invalid, "signature_invalid", 401},
       {Reason::challenge_invalid, "challenge_invalid", 401},
       {Reason::not_whitelisted, "not_whitelisted", 403},
+      {Reason::wallet_exists, "wallet_exists", 409},
       {Reason::signature_needed, "signature_needed", 403},
       {Reason::quote_paid, "quote_paid", 409},
       {Reason::quote_failed, "quote_failed", 409},

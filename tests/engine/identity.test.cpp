@@ -83,8 +83,37 @@ TEST_CASE("XM-07: what counted once counts no more, also for the next process an
   // A nonce is kept for as long as its signature might count, and not much longer.
   *clock += 301 * core::us_per_second;
   CHECK(again.session(first.request).reason() == Reason::signature_invalid);
-  const Asking reused(*clock, "n1");
-  CHECK(again.session(reused.request).ok());
+  CHECK(again.session(Asking(*clock, "n4").request).ok());  // forgets them
+  CHECK(again.session(Asking(*clock, "n1").request).ok());
+}
+
+TEST_CASE("what may be forgotten does not come back with a clock that goes back") {
+  const store::Scratch scratch;
+  const auto clock = std::make_shared<std::atomic<std::int64_t>>(start_us);
+  Engine engine = Engine::open(at(scratch / "market.db", clock)).value();
+  const Asking first(start_us, "n1");
+  CHECK(engine.session(first.request).ok());
+  *clock += 600 * core::us_per_second;
+  const Asking later(*clock, "n2");
+  CHECK(engine.session(later.request).ok());  // forgets the first one
+  *clock = start_us;
+  CHECK(engine.session(first.request).reason() == Reason::signature_invalid);
+  const Asking fresh(start_us + core::us_per_second, "n3");
+  CHECK(engine.session(fresh.request).ok());
+}
+
+TEST_CASE("a first line of one's own keeps signatures for others out") {
+  const auto clock = std::make_shared<std::atomic<std::int64_t>>(start_us);
+  Options options = at({}, clock);
+  options.signature_first_line = "CALYX-HERE-AUTH";
+  Engine engine = Engine::open(std::move(options)).value();
+  const Asking asking(start_us, "n1");
+  const Result<Session> refused = engine.session(asking.request);
+  CHECK(refused.reason() == Reason::signature_invalid);
+  CHECK(*refused.error().details.find("code")->string() == "signature");
+  Options bad = at({}, clock);
+  bad.signature_first_line = "two words";
+  CHECK(Engine::open(std::move(bad)).reason() == Reason::options_invalid);
 }
 
 TEST_CASE("an operator's wallet for an address is the address's, and on the whitelist from the start") {

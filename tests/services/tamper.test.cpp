@@ -166,7 +166,7 @@ TEST_CASE("a flipped bit in the database is found, or nothing that is read has c
   Files whole;
   {
     Jobs jobs(scratch / "market.db");
-    jobs.settle(320, 20);  // so that rows outweigh the pages of tables that are empty here
+    jobs.settle(400, 20);  // so that rows outweigh the pages of tables that are empty here
     anchor = jobs.receipt();
     jobs.engine.reset();
     fold_log(jobs.file);

@@ -304,6 +304,9 @@ TEST_CASE(
   REQUIRE(session.ok());
   CHECK_FALSE(session->principal().whitelisted);
 
+  // A session makes no keys, and ends no other one's.
+  CHECK(door.ask("POST", "/v1/wallets/" + listed.at("wallet_id") + "/keys", held, "{}").code() ==
+        "signature_needed");
   // A session is ended by whoever holds it.
   const std::string key =
       door.ask("GET", "/v1/wallets/" + listed.at("wallet_id") + "/keys", held).at("items.1.id");
@@ -380,7 +383,8 @@ TEST_CASE("XM-08, XM-51, XM-52, XM-53: keys for agents are the owner's signature
                                                        {"POST", "/v1/keys/" + inner + "/rotate"},
                                                        {"DELETE", "/v1/keys/" + inner}};
   const std::string before = door.state();
-  for (const auto& [method, target] : calls) {
+  for (const auto& [method, where] : calls) {
+    const std::string target(where);  // clang 14 captures no structured binding
     CAPTURE(target);
     const Answer answer = door.ask(method, target, key, *method == 'P' ? "{}" : "");
     CHECK(answer.status == 403);
@@ -404,6 +408,49 @@ TEST_CASE("XM-08, XM-51, XM-52, XM-53: keys for agents are the owner's signature
   CHECK(gone.at("revoked_at") == "2026-01-01T00:00:00Z");
   for (const char* target : {"/v1/wallets", "/compute/api-keys", "/compute/credits/balance"})
     CHECK(door.ask("GET", target, key).status == 401);
+}
+
+TEST_CASE("a stranger's wallet grows so far and no further, until it is on the whitelist") {
+  Door door;
+  SolanaWallet alice('a');
+  const std::string id = alice.ask(door, "GET", "/v1/wallets").at("items.0.id");
+  const std::string agent = R"({"owner_type":"agent","owner_id":"a","parent_wallet_id":")" + id + "\"}";
+  for (int i = 0; i < 16; ++i) REQUIRE(alice.ask(door, "POST", "/compute/api-keys", "{}").status == 201);
+  CHECK(alice.ask(door, "POST", "/compute/api-keys", "{}").code() == "not_whitelisted");
+  CHECK(alice.ask(door, "POST", "/v1/wallets/" + id + "/keys", "{}").code() == "not_whitelisted");
+  CHECK(alice.ask(door, "POST", "/v1/wallets", agent).code() == "not_whitelisted");
+  CHECK(door.whitelist("solana", alice.address).status == 200);
+  CHECK(alice.ask(door, "POST", "/compute/api-keys", "{}").status == 201);
+  CHECK(alice.ask(door, "POST", "/v1/wallets", agent).status == 201);
+}
+
+TEST_CASE("no signature opens an operator's route, or a wallet on the way there") {
+  Door door;
+  SolanaWallet alice('a');
+  const std::string before = door.state();
+  CHECK(alice.ask(door, "GET", "/v1/keys").code() == "operator_only");
+  CHECK(alice.ask(door, "GET", "/metrics").code() == "operator_only");
+  CHECK(door.state() == before);
+}
+
+TEST_CASE("an address has one wallet, by one spelling, whoever opens it") {
+  Door door;
+  SolanaWallet alice('a');
+  const std::string account = "solana:5eykt4UsFv8P8NJdTREpY1vzqKqZKvdp:" + alice.address;
+  const std::string id = alice.ask(door, "GET", "/v1/wallets").at("items.0.id");
+  const std::string human = R"({"owner_type":"human","owner_id":")" + account + "\"}";
+  const Answer twice = door.ask("POST", "/v1/wallets", door.op, human);
+  CHECK(twice.status == 409);
+  CHECK(twice.code() == "wallet_exists");
+  CHECK(twice.at("error.details.wallet_id") == id);
+  const std::string joins = R"({"owner_id":")" + account + "\"}";
+  const std::string waiting = door.ask("POST", "/v1/waitlist", door.op, joins).at("id");
+  const std::string before = door.state();
+  CHECK(door.ask("POST", "/v1/waitlist/" + waiting + "/approve", door.op).code() == "wallet_exists");
+  CHECK(door.state() == before);
+  const std::string mixed =
+      R"({"owner_type":"human","owner_id":"eip155:8453:0xf39Fd6e51aad88F6F4ce6aB8827279cffFb92266"})";
+  CHECK(door.ask("POST", "/v1/wallets", door.op, mixed).field() == "/owner_id");
 }
 
 TEST_CASE("strangers open so many wallets within an hour, and no more") {

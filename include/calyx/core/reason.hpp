@@ -122,6 +122,7 @@ enum class Status : std::int32_t {
   X(quote_failed, conflict, 409)          \
   X(payment_reused, conflict, 409)        \
   X(waitlist_decided, conflict, 409)      \
+  X(wallet_exists, conflict, 409)         \
   X(grant_taken, conflict, 409)           \
   X(grants_exhausted, conflict, 409)      \
   X(job_escrow, conflict, 409)            \

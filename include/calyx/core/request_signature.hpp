@@ -190,6 +190,16 @@ Verdict judge_headers(const Request& request, const Headers& headers, Instant no
 
 }  // namespace detail
 
+/// What can be said before the body is hashed: the verdicts before `signature`, and who claims to ask.
+template <class SolanaKey>
+Judged judge_claim(std::string_view method, std::string_view target, const Headers& headers, Instant now,
+                   const SolanaKey& solana_key) {
+  Judged out;
+  detail::Checked checked;
+  out.verdict = detail::judge_headers({method, target, {}}, headers, now, solana_key, out, checked);
+  return out;
+}
+
 /// What the rules say of a request and its headers, at `now`. The first rule that is broken counts, in the
 /// order of `Verdict`.
 ///
