@@ -21,11 +21,12 @@ bool is_whitelisted(const Book& book, const std::string& account);
 enum class Whitelist : std::uint8_t { needed, not_needed };
 
 /// The wallet of `once.account`, opened if need be; the nonce is taken.
-/// Fails, and writes nothing: `signature_invalid` (`nonce_used`), `not_whitelisted`, `too_many_wallets`.
+/// Fails, and writes nothing: `signature_invalid` (`nonce_used`, `stale`), `not_whitelisted`,
+/// `too_many_wallets`.
 Result<Principal> admit(Transaction& tx, const SignedOnce& once, Whitelist whitelist);
 
 /// A session's key for a wallet that is on the whitelist; the challenge is used up.
-/// Fails, and writes nothing: `not_whitelisted`; `challenge_invalid` (`used`).
+/// Fails, and writes nothing: `not_whitelisted`; `challenge_invalid` (`used`, `expired`).
 Result<KeyIssued> sign_in(Transaction& tx, const SignedOnce& once);
 
 /// Puts the wallet of `account` on the whitelist, opened if need be, or takes it off. An operator's.
