@@ -302,20 +302,20 @@ Result<Response> topup_credits(Call& call) {
     return field_fault(Reason::field_value, "/network", "takes base, solana or megaeth");
 
   CALYX_TRY(const std::optional<PaymentWords> words, payment_in(call.request));
-  const auto ask_again = [&](const Error& why) -> Result<Response> {
+  const auto ask_once_more = [&](const Error& why) -> Result<Response> {
     CALYX_TRY(const Quote quote,
               call.session->quote_topup({.wallet = id, .amount = amount, .kind = QuoteKind::credits}));
     return payable(call, quote.id, call.path, why, network);
   };
-  if (!words) return ask_again(fail(Reason::payment_required, "credits are paid for with this very call"));
+  if (!words) return ask_once_more(fail(Reason::payment_required, "credits are paid for with this very call"));
   const Result<PaymentAnswer> answer = call.session->pay_credits(amount, *words);
-  if (may_pay_again(answer.reason())) return ask_again(answer.error());
+  if (may_pay_again(answer.reason())) return ask_once_more(answer.error());
   // MPP says 402 and a fresh challenge whatever became of the one that was answered.
   const bool mpp =
       words->header == PaymentHeader::authorization || words->header == PaymentHeader::payment_authorization;
   if (mpp && (answer.reason() == Reason::quote_expired || answer.reason() == Reason::quote_failed ||
               answer.reason() == Reason::quote_paid))
-    return ask_again(
+    return ask_once_more(
         fail(Reason::payment_invalid, answer.error().message, json::object({{"code", "payment-expired"}})));
   if (!answer.ok()) return answer.error();
   const Payment& payment = answer->payment;
