@@ -31,6 +31,7 @@
 #include <thread>
 #include <utility>
 
+#include "facilitator.hpp"
 #include "webhooks.hpp"
 
 namespace {
@@ -64,7 +65,9 @@ struct Settings {
   unsigned workers = 0;  // threads that do jobs
   std::optional<calyx::CommandOptions> commands;
   std::optional<calyx::core::CallbackRules> callbacks;
-  std::shared_ptr<calyx::SimulatedTokens> tokens;  // that payments settle in; null: none are taken
+  // Where payments settle: at this URL, or in these tokens; without either none are taken.
+  std::string facilitator;
+  std::shared_ptr<calyx::SimulatedTokens> tokens;
 };
 
 constexpr const char* usage =
@@ -72,7 +75,7 @@ constexpr const char* usage =
     "                     [--issue-operator-key] [--behind-proxy] [--work THREADS [--allow-bare-host]\n"
     "                     [--containers TOOL] [--image-root IMAGE=FOLDER]...]\n"
     "                     [--callbacks | --callbacks-inside PORT]\n"
-    "                     [--simulated-tokens NETWORK/ADDRESS=AMOUNT]...\n"
+    "                     [--facilitator URL | --simulated-tokens NETWORK/ADDRESS=AMOUNT...]\n"
     "\n"
     "  --market PATH         the market file, made when absent (without it: in memory, gone at the end)\n"
     "  --host ADDRESS        where to listen (127.0.0.1)\n"
@@ -86,10 +89,14 @@ constexpr const char* usage =
     "  --containers TOOL     and run images and Dockerfiles by TOOL: auto, or a path of podman or docker\n"
     "  --image-root IMAGE=FOLDER   or in an unpacked system, by bubblewrap\n"
     "  --allow-bare-host     or commands as processes of this machine's own\n"
+    "  --facilitator URL     take payments that this facilitator of x402 settles: https, or http to this "
+    "machine\n"
     "  --simulated-tokens NETWORK/ADDRESS=AMOUNT   take payments that move no money, to try it: ADDRESS has\n"
     "                        AMOUNT atomic units of the dollar token of base, base-sepolia or megaeth\n"
     "\n"
-    "The environment may name a token for GET /metrics alone in CALYX_METRICS_TOKEN.\n";
+    "The environment may name a token for GET /metrics alone in CALYX_METRICS_TOKEN, and what a facilitator "
+    "is\n"
+    "sent as Authorization in CALYX_FACILITATOR_AUTHORIZATION.\n";
 
 template <class Number>
 std::optional<Number> number_in(std::string_view text, Number most) {
@@ -163,7 +170,7 @@ CommandLine read_command_line(int count, char** words) {
     }
     if (word != "--market" && word != "--host" && word != "--port" && word != "--max-body" &&
         word != "--work" && word != "--callbacks-inside" && word != "--containers" &&
-        word != "--image-root" && word != "--simulated-tokens") {
+        word != "--image-root" && word != "--simulated-tokens" && word != "--facilitator") {
       line.fault = "there is no option " + std::string(word);
       return line;
     }
@@ -185,6 +192,7 @@ CommandLine read_command_line(int count, char** words) {
       line.settings.workers = static_cast<unsigned>(threads.value_or(0));
     }
     if (word == "--simulated-tokens") line.fault = mint(line.settings, value);
+    if (word == "--facilitator") line.settings.facilitator = value;
     if (word == "--containers") commands_of(line.settings).containers = value;
     if (word == "--image-root") {
       const std::size_t equals = value.find('=');
@@ -209,6 +217,8 @@ CommandLine read_command_line(int count, char** words) {
   }
   if (line.settings.commands && line.settings.workers == 0)
     line.fault = "--allow-bare-host, --containers and --image-root need --work";
+  if (line.settings.tokens && !line.settings.facilitator.empty())
+    line.fault = "payments settle at a --facilitator or in --simulated-tokens";
   return line;
 }
 
@@ -549,11 +559,20 @@ int run(const Settings& settings) {
   sigaddset(&ends, SIGTERM);
   pthread_sigmask(SIG_BLOCK, &ends, nullptr);
 
+  std::atomic<bool> ended{false};
   calyx::Options options;
   options.path = settings.market;
   if (const char* token = std::getenv("CALYX_METRICS_TOKEN")) options.metrics_token = token;
   options.callbacks = settings.callbacks;
   options.settlement = settings.tokens;
+  if (!settings.facilitator.empty()) {
+    const char* authorization = std::getenv("CALYX_FACILITATOR_AUTHORIZATION");
+    auto facilitator = calyx::Facilitator::open(
+        facilitator_options(settings.facilitator, authorization == nullptr ? "" : authorization, ended));
+    if (!facilitator) return complain(facilitator.error().message);
+    options.settlement = *std::move(facilitator);
+  }
+  const bool settles = options.settlement != nullptr;
   auto engine = calyx::Engine::open(std::move(options));
   if (!engine) return complain(engine.error().message);
   const auto worker = worker_of(*engine, settings);
@@ -568,21 +587,23 @@ int run(const Settings& settings) {
     say("operator key's id: " + issued->key.id.text());
   }
   std::thread serving([&gateway] { gateway.serve(); });
-  std::atomic<bool> ended{false};
-  std::thread calling;
-  if (settings.callbacks || settings.tokens)
+  // Each in its own time: one at a time, so that a server that stops waits for one only; what fails here is
+  // in the file still.
+  constexpr std::chrono::milliseconds rest(200);
+  std::thread calling, settling;
+  if (settings.callbacks)
     calling = std::thread([&] {
       const calyx::WebhookTransport transport = webhook_transport();
       while (!ended) {
-        // One at a time, so that a server that stops waits for one only; what fails here is in the file
-        // still, as are payments under way.
-        bool idle = true;
-        if (settings.callbacks) {
-          const auto round = engine->deliver_webhooks(transport, 1);
-          idle = !round || round->delivered + round->failed + round->dead == 0;
-        }
-        if (settings.tokens) static_cast<void>(engine->as_operator().settle_payments());
-        if (idle) std::this_thread::sleep_for(std::chrono::milliseconds(200));
+        const auto round = engine->deliver_webhooks(transport, 1);
+        if (!round || round->delivered + round->failed + round->dead == 0) std::this_thread::sleep_for(rest);
+      }
+    });
+  if (settles)
+    settling = std::thread([&] {
+      while (!ended) {
+        static_cast<void>(engine->as_operator().settle_payments());
+        std::this_thread::sleep_for(rest);
       }
     });
   say("listening on http://" + settings.host + ":" + std::to_string(*port));
@@ -595,7 +616,8 @@ int run(const Settings& settings) {
   gateway.stop();
   serving.join();
   ended = true;
-  if (calling.joinable()) calling.join();
+  for (std::thread* const thread : {&calling, &settling})
+    if (thread->joinable()) thread->join();
   return asked ? 0 : complain("the server ended by itself");
 }
 

@@ -7,10 +7,9 @@
 
 #include <charconv>
 #include <chrono>
-#include <condition_variable>
 #include <memory>
-#include <mutex>
-#include <thread>
+
+#include "deadline.hpp"
 
 namespace {
 
@@ -31,32 +30,6 @@ std::vector<std::string> addresses_of(const std::string& host) {
   }
   return out;
 }
-
-/// Cuts the connection of `client` when the time is over, unless it goes before.
-class Deadline {
- public:
-  Deadline(httplib::Client& client, std::chrono::seconds most)
-      : thread_([this, &client, most] {
-          std::unique_lock lock(mutex_);
-          if (!ended_.wait_for(lock, most, [this] { return over_; })) client.stop();
-        }) {}
-  Deadline(const Deadline&) = delete;
-  Deadline& operator=(const Deadline&) = delete;
-  ~Deadline() {
-    {
-      const std::lock_guard lock(mutex_);
-      over_ = true;
-    }
-    ended_.notify_one();
-    thread_.join();
-  }
-
- private:
-  std::mutex mutex_;
-  std::condition_variable ended_;
-  bool over_ = false;
-  std::thread thread_;  // last: it uses what stands above
-};
 
 calyx::WebhookAnswer post(const calyx::WebhookRequest& asked) {
   const calyx::core::CallbackUrl& target = asked.target;
@@ -79,8 +52,6 @@ calyx::WebhookAnswer post(const calyx::WebhookRequest& asked) {
   httplib::Response response;
   httplib::Error error{};
   {
-    // The library's timeouts are of one read each, and a receiver that sends a byte now and then is never
-    // late.
     const Deadline deadline(client, std::chrono::seconds(asked.timeout_s));
     client.send(request, response, error);
   }

@@ -3,6 +3,7 @@
 #pragma once
 
 #include <calyx/engine.hpp>            // IWYU pragma: export
+#include <calyx/facilitator.hpp>       // IWYU pragma: export
 #include <calyx/request.hpp>           // IWYU pragma: export
 #include <calyx/session.hpp>           // IWYU pragma: export
 #include <calyx/simulated_tokens.hpp>  // IWYU pragma: export

@@ -21,6 +21,7 @@ import sys
 import threading
 import time
 
+import evm_wallet
 import pytest
 
 PROGRAM = os.environ.get("CALYX_GATEWAY")
@@ -562,6 +563,13 @@ def test_it_listens_on_this_machine_alone_unless_told(gateway):
         ["--port", "80 "],
         ["--max-body", str(MEBIBYTE + 1)],
         ["--market", ""],
+        ["--facilitator"],
+        [
+            "--facilitator",
+            "https://a",
+            "--simulated-tokens",
+            "base/0x3C44CdDdB6a900fa2b585dd299e03d12FA4293BC=1",
+        ],
     ],
 )
 def test_a_command_line_that_means_nothing_is_explained(options):
@@ -686,6 +694,84 @@ def test_a_jobs_end_is_told_to_its_callback_url(tmp_path):
 def test_without_the_option_nobody_is_called_back(gateway):
     status, told, _ = gateway.ask("POST", "/api/v1/jobs", {"task": "t", "callback_url": "https://example.org/"})
     assert (status, told["error"]["code"]) == (501, "unsupported")
+
+
+def test_a_quote_is_settled_by_a_facilitator_whatever_its_first_answers_are(tmp_path, monkeypatch):
+    monkeypatch.setenv("CALYX_FACILITATOR_AUTHORIZATION", "Bearer of-the-host")
+    transaction = "0x" + "ab" * 32
+    came = []
+
+    class Facilitator(http.server.BaseHTTPRequestHandler):
+        def do_POST(self):
+            body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
+            came.append((self.path, self.headers, body))
+            status, said = 200, json.dumps({"isValid": True})
+            if len(came) == 1:  # longer than anybody reads
+                said += " " * (64 << 10)
+            elif len(came) == 2:  # somewhere else, where nobody goes
+                status = 307
+            elif self.path.endswith("/settle"):
+                if len(came) == 4:  # done, and nobody is told
+                    self.close_connection = True
+                    return
+                said = json.dumps({"success": True, "transaction": transaction, "network": "eip155:84532"})
+            self.send_response(status)
+            self.send_header("Location", f"http://127.0.0.1:{self.server.server_port}/x402/settle")
+            self.send_header("Content-Length", str(len(said)))
+            self.end_headers()
+            self.wfile.write(said.encode())
+
+        def log_message(self, *_):
+            pass
+
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Facilitator) as facilitator:
+        threading.Thread(target=facilitator.serve_forever, daemon=True).start()
+        gateway = Gateway("--facilitator", f"http://127.0.0.1:{facilitator.server_port}/x402")
+        try:
+            network = {"network": "base-sepolia", "pay_to": "0x3C44CdDdB6a900fa2b585dd299e03d12FA4293BC"}
+            terms = {"base_url": "https://calyx.example", "networks": [network]}
+            assert gateway.ask("PUT", "/v1/settings", terms)[0] == 200
+            _, alice, _ = gateway.ask("POST", "/v1/wallets", {"owner_type": "human", "owner_id": "alice"})
+            key = alice["api_key"]
+            status, quote, _ = gateway.ask("POST", "/api/v1/account/quotes/topup", {"amount": "100"}, key)
+            assert status == 201, quote
+            status, said, headers = gateway.ask("POST", quote["pay"], None, key)
+            if status == 501 and said["error"]["code"] == "not_built":
+                pytest.skip("libsecp256k1-dev is not installed")
+            assert status == 402
+            asked = json.loads(base64.b64decode(headers["PAYMENT-REQUIRED"]))
+            paid = evm_wallet.EvmWallet().pay(asked["accepts"][0])
+            words = {"PAYMENT-SIGNATURE": evm_wallet.header(paid)}
+            status, said, _ = gateway.ask("POST", quote["pay"], None, key, words)
+            assert (status, said["status"]) == (202, "authorized"), said
+            deadline = time.monotonic() + 60
+            while status == 202 and time.monotonic() < deadline:
+                time.sleep(0.1)
+                status, said, headers = gateway.ask("POST", quote["pay"], None, key, words)
+            assert (status, said["status"]) == (200, "paid"), said
+            assert json.loads(base64.b64decode(headers["PAYMENT-RESPONSE"]))["transaction"] == transaction
+            assert gateway.ask("GET", f"/v1/wallets/{alice['id']}")[1]["balance"] == 100
+            paths = [path for path, _, _ in came]
+            assert paths == ["/x402/verify"] * 3 + ["/x402/settle"] * 2
+            for path, sent, body in came:
+                assert sent["Authorization"] == "Bearer of-the-host"
+                assert sent["Content-Type"] == "application/json"
+                assert ("Idempotency-Key" in sent) == path.endswith("settle")
+                assert body == {"x402Version": 2, "paymentPayload": paid, "paymentRequirements": paid["accepted"]}
+        finally:
+            gateway.stop()
+            facilitator.shutdown()
+
+
+def test_a_facilitator_that_others_could_read_along_with_is_refused():
+    done = subprocess.run(
+        [PROGRAM, "--port", "0", "--facilitator", "http://facilitator.example"],
+        capture_output=True,
+        text=True,
+        timeout=20,
+    )
+    assert done.returncode == 1
+    assert "a facilitator's url is https" in done.stderr
 
 
 def test_an_artifact_is_as_long_as_its_answer_says(gateway):
