@@ -157,8 +157,8 @@ CALYX_API CALYX_CHECKED calyx_status calyx_verify_receipt(const char* receipt, s
 /* What a host's function is for. */
 #define CALYX_KIND_TASK 1u       /* jobs with "task": its name */
 #define CALYX_KIND_RECIPE 2u     /* jobs with "recipe": its name, which GET /api/v1/recipes lists */
-#define CALYX_KIND_SETTLEMENT 3u /* this and what follows: CALYX_UNSUPPORTED in this version */
-#define CALYX_KIND_TRANSPORT 4u
+#define CALYX_KIND_SETTLEMENT 3u /* who settles payments; there is one, and the last one counts */
+#define CALYX_KIND_TRANSPORT 4u  /* this and what follows: CALYX_UNSUPPORTED in this version */
 #define CALYX_KIND_CONTAINER 5u
 
 /* One call of a host's function, for the functions calyx_call_...; a handle that stands until the function
@@ -172,33 +172,57 @@ typedef struct calyx_input {
   size_t struct_size;
   const char* payload; /* JSON; ends in a NUL that payload_size does not count */
   size_t payload_size;
-  const char* job_id;
-  uint64_t index;  /* of the task in its job, from 0 */
-  int64_t attempt; /* from 1 */
+  const char* job_id; /* of a settlement empty, and what follows 0 */
+  uint64_t index;     /* of the task in its job, from 0 */
+  int64_t attempt;    /* from 1 */
 } calyx_input;
 
-/* Does one task. Gives 0 when it is done: what it replied is the result, JSON, and null without a reply.
- * Gives anything else when it failed: what it replied is the error. It is called on the threads of all
- * workers at once and must not jump out; it may call calyx. Of an engine that was closed meanwhile calls are
- * CALYX_INVALID, and calyx_worker_stop waits for nobody there. */
+/* Does one task; what it does as a settlement is said below. Gives 0 when it is done: what it replied is the
+ * result, JSON, and null without a reply. Gives anything else when it failed: what it replied is the error.
+ * It is called on the threads of all workers at once and must not jump out; it may call calyx. Of an engine
+ * that was closed meanwhile calls are CALYX_INVALID, and calyx_worker_stop waits for nobody there. */
 typedef int (*calyx_function)(void* ctx, calyx_call* call, const calyx_input* input);
 
 /* Called once, on any thread that calls calyx or is a worker's, when `ctx` is needed no more. What holds
  * inside the callbacks of calyx_options holds here. */
 typedef void (*calyx_drop)(void* ctx);
 
-/* Makes `function` what jobs of a name do in this engine's workers; a name that is taken is replaced, and
- * calls under way end as they began. `options_json` (at most 65536 bytes) is a JSON object: of a task
- * {"name"}; of a recipe {"name", "summary", "payload_schema", "operations": [...], "artifact_inputs": [...],
- * "class"}, of which all but the name may be left out. The schema is JSON Schema 2020-12 in the subset that
- * calyx/core/schema.hpp lists: payloads are judged by it before money is held. The class is what is promised
- * of a payload's result: "exact" (the same bytes everywhere), "bounded" or, if left out, "open". A member
- * that is wrong or that nobody knows is CALYX_INVALID, and calyx_last_error says where. `ctx` or NULL. Owns:
- * ctx is calyx's from CALYX_OK on: `drop`, or NULL, gets it back when the name was replaced or the engine has
- * gone, and no call is left. On anything but CALYX_OK it stays the caller's, and `drop` is not called. */
+/* Makes `function` what jobs of a name do in this engine's workers, or who settles its payments; a name that
+ * is taken is replaced, and calls under way end as they began. `options_json` (at most 65536 bytes) is a JSON
+ * object: of a task {"name"}; of a settlement {} or {"name"}; of a recipe {"name", "summary",
+ * "payload_schema", "operations": [...], "artifact_inputs": [...], "class"}, of which all but the name may be
+ * left out. The schema is JSON Schema 2020-12 in the subset that calyx/core/schema.hpp lists: payloads are
+ * judged by it before money is held. The class is what is promised of a payload's result: "exact" (the same
+ * bytes everywhere), "bounded" or, if left out, "open". A member that is wrong or that nobody knows is
+ * CALYX_INVALID, and calyx_last_error says where. `ctx` or NULL. Owns: ctx is calyx's from CALYX_OK on:
+ * `drop`, or NULL, gets it back when the name was replaced or the engine has gone, and no call is left. On
+ * anything but CALYX_OK it stays the caller's, and `drop` is not called. */
 CALYX_API CALYX_CHECKED calyx_status calyx_register(calyx_engine* engine, uint32_t kind,
                                                     const char* options_json, calyx_function function,
                                                     void* ctx, calyx_drop drop) CALYX_NOEXCEPT;
+
+/* A function of CALYX_KIND_SETTLEMENT moves the money of payments that calyx has judged: it stands for a
+ * facilitator, a node of a chain or a card network. Its payload is
+ *   {"call": "verify", "payment": {...}}          whether it would settle; moves nothing
+ *   {"call": "settle", "key", "payment": {...}}   moves the money, once under one key
+ *   {"call": "status", "key"}                     what became of "settle" under the key
+ * with the payment's "protocol", "network" (CAIP-2), "asset", "payer", "pay_to", "nonce", "amount" (atomic
+ * units of the token, decimal), "credit" (FLOPS, decimal), "valid_before" (RFC 3339), "payload" (as it was
+ * received) and "on_chain" (the transaction by which the payer says that it was paid, or null). Numbers are
+ * texts. It gives 0 and replies
+ *   {"outcome": "settled", "transaction": "0x..."}  the money has moved: 1 to 256 bytes without controls say
+ *                                                   where; "credit" beside it, if it came to another amount
+ *   {"outcome": "refused", "reason": "..."}         never, under this key. Not of what may still settle
+ *   {"outcome": "pending"}                          it may still settle
+ *   {"outcome": "valid"}                            of "verify" alone: it would settle
+ *   {"outcome": "unknown"}                          of "status" alone: nothing was begun under the key
+ *   {"outcome": "unavailable"}                      ask again
+ * What gives anything but 0, does not reply, or throws, says "unavailable", as does "settled" with a credit
+ * of 0 or a transaction that is longer. calyx_call_reply refuses a reply that is none of these as
+ * CALYX_INVALID, the one before stands, and calyx_last_error says where it is wrong; the other functions of a
+ * call are CALYX_UNSUPPORTED there. It is called on the thread whose calyx_request presents the payment,
+ * which asks again for one that is pending, outside every lock; it may take its time and call calyx. The same
+ * call may come twice, on two threads or from two processes at once. */
 
 /* Tells how far a task is, as often as one likes: a JSON object of at most 65536 bytes, which the job's
  * readers see with its task. It may be kept back, or lost with its worker. */
@@ -221,7 +245,8 @@ CALYX_API CALYX_CHECKED calyx_status calyx_call_keep_checkpoint(calyx_call* call
                                                                 size_t size) CALYX_NOEXCEPT;
 
 /* Says the result or the error, of which the function's return value decides: at most 67108864 bytes, without
- * a NUL. A later reply replaces it. A result that is no JSON fails its task. */
+ * a NUL. A later reply replaces it. A result that is no JSON fails its task. A settlement's is judged
+ * at once. */
 CALYX_API CALYX_CHECKED calyx_status calyx_call_reply(calyx_call* call, const char* text,
                                                       size_t size) CALYX_NOEXCEPT;
 

@@ -1,8 +1,10 @@
-// Functions of the host as tasks and recipes, the calls that are made of them, and workers.
+// Functions of the host as tasks, recipes and settlements, the calls that are made of them, and workers.
 #include <algorithm>
 #include <calyx/core/field.hpp>
+#include <calyx/payments.hpp>
 #include <calyx/worker.hpp>
 #include <cstdint>
+#include <iterator>
 #include <limits>
 #include <memory>
 #include <optional>
@@ -16,6 +18,7 @@
 #include "json/reader.hpp"
 #include "opened.hpp"
 #include "wire/fields.hpp"
+#include "wire/writers.hpp"
 
 namespace calyx::capi {
 namespace {
@@ -32,43 +35,49 @@ static_assert(reply_bytes_max == 67108864 && checkpoint_bytes_max == 67108864, "
 /// over and are waited for then.
 class HostCall {
  public:
-  explicit HostCall(const TaskCall& call) noexcept : call_(&call) {}
+  /// What a reply must be.
+  using Judge = Result<Done> (*)(std::string_view reply);
 
+  /// `task` null: it can reply, and nothing else. `judge` null: any reply will do.
+  HostCall(const TaskCall* task, Judge judge) noexcept : task_(task), judge_(judge) {}
+
+  // Those of a task fail also: `handle_invalid` when it is over; `unsupported` where there is none.
   Result<Done> progress(const json::Value& value) {
     const std::shared_lock lock(mutex_);
-    CALYX_CHECK(stands());
-    call_->progress(value);
+    CALYX_CHECK(stands(Of::task));
+    task_->progress(value);
     return Done{};
   }
   Result<Done> cancelled() {
     const std::shared_lock lock(mutex_);
-    CALYX_CHECK(stands());
-    if (call_->stopped()) return fail(Reason::stopped, "it was cancelled, is late, or its worker stops");
+    CALYX_CHECK(stands(Of::task));
+    if (task_->stopped()) return fail(Reason::stopped, "it was cancelled, is late, or its worker stops");
     return Done{};
   }
   Result<std::string> checkpoint() {
     const std::shared_lock lock(mutex_);
-    CALYX_CHECK(stands());
-    if (!call_->checkpoint) return no_place();
-    return call_->checkpoint();
+    CALYX_CHECK(stands(Of::task));
+    if (!task_->checkpoint) return no_place();
+    return task_->checkpoint();
   }
   Result<Done> keep_checkpoint(std::string_view bytes) {
     const std::shared_lock lock(mutex_);
-    CALYX_CHECK(stands());
-    if (!call_->keep_checkpoint) return no_place();
-    return call_->keep_checkpoint(bytes);
+    CALYX_CHECK(stands(Of::task));
+    if (!task_->keep_checkpoint) return no_place();
+    return task_->keep_checkpoint(bytes);
   }
   Result<Done> reply(std::string_view text) {
     std::string kept(text);
     const std::lock_guard lock(mutex_);
-    CALYX_CHECK(stands());
+    CALYX_CHECK(stands(Of::any));
+    if (judge_ != nullptr) CALYX_CHECK(judge_(kept));
     reply_ = std::move(kept);
     return Done{};
   }
   /// Ends it. Gives what was replied last.
   std::optional<std::string> end() noexcept {
     const std::lock_guard lock(mutex_);
-    call_ = nullptr;
+    over_ = true;
     return std::exchange(reply_, std::nullopt);
   }
 
@@ -76,13 +85,17 @@ class HostCall {
   static Error no_place() {
     return fail(Reason::unsupported, "a receipt's job that is computed again keeps nothing");
   }
-  Result<Done> stands() const {
-    if (call_ == nullptr) return fail(Reason::handle_invalid, "the call is over");
-    return Done{};
+  enum class Of : std::uint8_t { any, task };
+  Result<Done> stands(Of what) const {
+    if (!over_ && (what == Of::any || task_ != nullptr)) return Done{};
+    return fail(over_ ? Reason::handle_invalid : Reason::unsupported,
+                over_ ? "the call is over" : "a call of a settlement can only reply: it is no task");
   }
 
   std::shared_mutex mutex_;  // shared by those who ask of the engine, which may take its time
-  const TaskCall* call_;
+  const TaskCall* task_;
+  Judge judge_;
+  bool over_ = false;
   std::optional<std::string> reply_;
 };
 
@@ -100,27 +113,23 @@ class HostFunction {
   /// From now on `ctx` is calyx's to drop. The one who calls this still holds the function.
   void take_over(calyx_drop drop) noexcept { drop_ = drop; }
 
-  Result<json::Value> run(const TaskCall& call) const {
-    const std::string payload = json::text(call.payload);
-    const std::string job = call.job.text();
-    const auto made = std::make_shared<HostCall>(call);
+  /// Calls it, as `HostCall` says; `said` is what it replied last. Fails: `stopped`, with its word, when it
+  /// did not give 0; `no_memory`.
+  Result<Done> call(const TaskCall* task, HostCall::Judge judge, const calyx_input& input,
+                    std::optional<std::string>& said) const {
+    const auto made = std::make_shared<HostCall>(task, judge);
     HandleTable& table = HandleTable::current();
     CALYX_TRY(void* const handle, table.put(Kind::call, made));
     const Over over{*made, table, handle};
-    const calyx_input input = {sizeof(calyx_input), payload.c_str(), payload.size(),
-                               job.c_str(),         call.index,      call.attempt};
     int gave = 0;
     {
       const Inside inside;
       gave = function_(ctx_, static_cast<calyx_call*>(handle), &input);
     }
-    const std::optional<std::string> said = made->end();
+    said = made->end();
     if (gave != 0)
       return fail(Reason::stopped, said ? *said : "it gave " + std::to_string(gave) + " and no word");
-    if (!said) return json::Value();
-    Result<json::Value> result = read_json(*said, {.bytes = reply_bytes_max});
-    if (!result.ok()) return fail(Reason::stopped, "what it replied is no JSON: " + result.error().message);
-    return result;
+    return Done{};
   }
 
  private:
@@ -140,17 +149,30 @@ class HostFunction {
   calyx_drop drop_ = nullptr;
 };
 
-/// `error`, of a member of `options_json`, with its place: C has no details to look into.
-Error placed(Error error) {
+/// `error`, of a member of `what`, with its place: C has no details to look into.
+Error placed(const char* what, Error error) {
   const json::Value* field = error.details.find("field");
   if (field != nullptr && field->string() != nullptr && error.status() == Status::invalid)
-    error.message = "options_json" + *field->string() + ' ' + error.message;
+    error.message = what + *field->string() + ' ' + error.message;
   return error;
 }
 
 Result<json::Value> options_from(const char* options_json) {
   CALYX_TRY(const std::string_view text, text_at("options_json", options_json, options_bytes_max));
   return read_json(text);
+}
+
+Result<json::Value> run_task(const HostFunction& function, const TaskCall& call) {
+  const std::string payload = json::text(call.payload);
+  const std::string job = call.job.text();
+  const calyx_input input = {sizeof(calyx_input), payload.c_str(), payload.size(),
+                             job.c_str(),         call.index,      call.attempt};
+  std::optional<std::string> said;
+  CALYX_CHECK(function.call(&call, nullptr, input, said));
+  if (!said) return json::Value();
+  Result<json::Value> result = read_json(*said, {.bytes = reply_bytes_max});
+  if (!result.ok()) return fail(Reason::stopped, "what it replied is no JSON: " + result.error().message);
+  return result;
 }
 
 template <class T>
@@ -232,17 +254,100 @@ Result<RecipeDefinition> recipe_from(const json::Value& value) {
   return out;
 }
 
+// ── settlements ──
+
+/// What a reply says. Fails: as `read_json` and `Fields::done`, with the place of what is wrong.
+Result<Done> read_answer(std::string_view reply, SettlementAnswer& out) {
+  CALYX_TRY(const json::Value value, read_json(reply));
+  Fields fields(value);
+  std::string outcome;
+  fields.read("outcome", outcome);
+  std::uint8_t at = 0;
+  while (at < std::size(settlement_outcome_words) && settlement_outcome_words[at] != outcome) ++at;
+  if (at == std::size(settlement_outcome_words))
+    fields.fault(core::field_fault(Reason::field_value, "/outcome",
+                                   "must be " + core::listed(settlement_outcome_words)));
+  out.outcome = static_cast<SettlementOutcome>(at);
+  fields.read_optional("transaction", out.transaction);
+  if (out.outcome == SettlementOutcome::settled) fields.read("transaction", out.transaction);
+  fields.read("credit", out.credit);
+  fields.read_optional("reason", out.reason);
+  const Result<Done> done = fields.done();
+  if (!done.ok()) return placed("reply", done.error());
+  return Done{};
+}
+
+/// Told at once: a reply that was lost would be money that nobody counts.
+Result<Done> judge_reply(std::string_view reply) {
+  SettlementAnswer answer;
+  return read_answer(reply, answer);
+}
+
+void append_payment(std::string& out, const VerifiedPayment& payment) {
+  constexpr struct {
+    char name[8];
+    std::string VerifiedPayment::*text;
+  } texts[] = {{"network", &VerifiedPayment::network}, {"asset", &VerifiedPayment::asset},
+               {"payer", &VerifiedPayment::payer},     {"pay_to", &VerifiedPayment::pay_to},
+               {"nonce", &VerifiedPayment::nonce},     {"amount", &VerifiedPayment::amount},
+               {"payload", &VerifiedPayment::payload}};
+  wire::Members members(out);
+  members.text("protocol", word(payment.protocol));
+  for (const auto& one : texts) members.text(one.name, std::string_view(payment.*one.text));
+  members.text("credit", std::string_view(core::money_text(payment.credit)))
+      .text("valid_before", std::string_view(core::iso_text(payment.valid_before)))
+      .text_or_null("on_chain", payment.on_chain)
+      .close();
+}
+
+class HostSettlement final : public SettlementBackend {
+ public:
+  explicit HostSettlement(std::shared_ptr<const HostFunction> function) noexcept
+      : function_(std::move(function)) {}
+
+  SettlementAnswer verify(const VerifiedPayment& payment) override {
+    return ask(SettlementCall::verify, {}, &payment);
+  }
+  SettlementAnswer settle(std::string_view key, const VerifiedPayment& payment) override {
+    return ask(SettlementCall::settle, key, &payment);
+  }
+  SettlementAnswer status(std::string_view key) override { return ask(SettlementCall::status, key, nullptr); }
+
+ private:
+  SettlementAnswer ask(SettlementCall call, std::string_view key, const VerifiedPayment* payment) const {
+    std::string text;
+    wire::Members members(text);
+    members.text("call", word(call));
+    if (!key.empty()) members.text("key", key);
+    if (payment != nullptr) {
+      members.begin("payment");
+      append_payment(text, *payment);
+    }
+    members.close();
+    const calyx_input input = {sizeof(calyx_input), text.c_str(), text.size(), "", 0, 0};
+    std::optional<std::string> said;
+    SettlementAnswer answer;
+    if (!function_->call(nullptr, judge_reply, input, said).ok() || !said || !read_answer(*said, answer).ok())
+      answer.outcome = SettlementOutcome::unavailable;
+    return answer;
+  }
+
+  std::shared_ptr<const HostFunction> function_;
+};
+
+// ── what C calls ──
+
 Result<Done> register_function(const calyx_engine* handle, std::uint32_t kind, const char* options_json,
                                calyx_function run, void* ctx, calyx_drop drop) {
   CALYX_TRY(const auto engine, engine_of(handle));
   CALYX_TRY(const json::Value options, options_from(options_json));
-  if (kind != CALYX_KIND_TASK && kind != CALYX_KIND_RECIPE)
+  if (kind < CALYX_KIND_TASK || kind > CALYX_KIND_SETTLEMENT)
     return fail(Reason::unsupported, "calyx " CALYX_VERSION
-                                     " takes tasks and recipes, no functions of kind " +
+                                     " takes tasks, recipes and settlements, no functions of kind " +
                                          std::to_string(kind));
   if (run == nullptr) return fail(Reason::field_missing, "function is NULL");
   const auto function = std::make_shared<HostFunction>(run, ctx);
-  TaskFunction task = [function](const TaskCall& call) { return function->run(call); };
+  TaskFunction task = [function](const TaskCall& call) { return run_task(*function, call); };
   const auto registered = [&]() -> Result<Done> {
     if (kind == CALYX_KIND_RECIPE) {
       CALYX_TRY(RecipeDefinition recipe, recipe_from(options));
@@ -251,11 +356,16 @@ Result<Done> register_function(const calyx_engine* handle, std::uint32_t kind, c
     }
     std::string name;
     Fields fields(options);
-    fields.read("name", name);
+    if (kind == CALYX_KIND_SETTLEMENT)
+      fields.read_optional("name", name);  // of use to nobody yet: there is one
+    else
+      fields.read("name", name);
     CALYX_CHECK(fields.done());
-    return engine->register_task(name, std::move(task));
+    if (kind == CALYX_KIND_TASK) return engine->register_task(name, std::move(task));
+    engine->set_settlement(std::make_shared<HostSettlement>(function));
+    return Done{};
   }();
-  if (!registered.ok()) return placed(registered.error());
+  if (!registered.ok()) return placed("options_json", registered.error());
   function->take_over(drop);
   return Done{};
 }
@@ -266,7 +376,7 @@ Result<Done> worker_start(const calyx_engine* handle, const char* options_json, 
   if (options_json != nullptr) {
     CALYX_TRY(const json::Value given, options_from(options_json));
     Result<WorkerOptions> read = worker_options(given);
-    if (!read.ok()) return placed(read.error());
+    if (!read.ok()) return placed("options_json", read.error());
     options = *std::move(read);
   }
   HandleTable& table = HandleTable::current();
@@ -275,7 +385,7 @@ Result<Done> worker_start(const calyx_engine* handle, const char* options_json, 
   Lease lease(table, Kind::worker, worker);
   opened->add(running);
   Result<Worker> started = Worker::start(opened->engine, std::move(options));
-  if (!started.ok()) return placed(started.error());
+  if (!started.ok()) return placed("options_json", started.error());
   running->begin(*std::move(started));
   out = static_cast<calyx_worker*>(lease.release());
   return Done{};

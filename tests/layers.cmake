@@ -20,7 +20,7 @@ set(row_runner   std system core json)
 set(row_engine   std system core public recipes services store crypto payments runner artifacts archive json fmt)
 set(row_wire     std core public engine json crypto/verify.hpp fmt)
 set(row_capi     std system core public engine wire json)
-set(row_examples std system core public kernels capi httplib.h)
+set(row_examples std system core public kernels capi httplib.h secp256k1.h)
 
 set(folder_core     include/calyx/core)
 set(folder_kernels  kernels)

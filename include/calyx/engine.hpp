@@ -56,7 +56,8 @@ struct Options {
   /// come about), also on two threads at once: answer by `Payout::id` and pay once. What throws says
   /// `pending`. Empty: payouts wait for `confirm_payout` or `fail_payout`.
   std::function<PayoutOutcome(const Payout&)> pay_out{};
-  /// Settles payments (payments.hpp). Called outside every lock. Null: none is taken.
+  /// Settles payments (payments.hpp), until `Engine::set_settlement` says who else does. Called outside every
+  /// lock. Null: none is taken.
   std::shared_ptr<SettlementBackend> settlement{};
   /// Who presents this in place of an API key may read `GET /metrics`, and nothing else. 16 to 128 bytes of
   /// 0x21-0x7E, kept in memory alone. Empty: there is none.
@@ -135,6 +136,10 @@ class CALYX_EXPORT Engine {
   /// The same for a recipe. Fails: `field_value`, `field_missing`; for a `payload_schema` beyond the subset
   /// of `core/schema.hpp` also `field_unknown` and `field_type`, with the place below `/payload_schema`.
   Result<Done> register_recipe(RecipeDefinition recipe);
+
+  /// Has `backend` settle payments from now on, in place of who did; null: none is taken. Calls under way end
+  /// with the one that they began with, which goes with the last of them. Threads: any.
+  void set_settlement(std::shared_ptr<SettlementBackend> backend);
 
   /// Takes what somebody has to tell the operators; no key is asked for. Fails: `field_value`;
   /// `feedback_full`, `too_much_feedback`, whose limits feedback.hpp names.

@@ -76,6 +76,13 @@ class Market {
 
   const services::Seams& seams() const noexcept { return seams_; }
   const Options& options() const noexcept { return options_; }
+  /// Who settles payments, or null. Hold it as long as a call of it: another one may be set meanwhile.
+  std::shared_ptr<SettlementBackend> settlement() const;
+  /// Who was there before goes outside the lock: it is the host's, and may have an end of its own.
+  void set_settlement(std::shared_ptr<SettlementBackend>& swapped) {
+    const std::lock_guard lock(settlement_mutex_);
+    options_.settlement.swap(swapped);
+  }
   /// The market's real path, beside which its folders lie. Fails: `unsupported` for a market in memory, or in
   /// a file system of its own.
   Result<std::string> folders_path() const;
@@ -231,6 +238,8 @@ class Market {
 
   std::mutex readers_mutex_;
   std::vector<std::unique_ptr<Reader>> readers_;
+
+  mutable std::mutex settlement_mutex_;  ///< Over `options_.settlement`.
 
   std::mutex commands_mutex_;
   std::unique_ptr<engine::Commands> commands_;

@@ -244,8 +244,8 @@ Result<Asked> asked_of(Market& market, Quote quote, std::string_view resource,
   }));
   if (out.terms.networks.empty())
     return fail(Reason::unsupported, "no network is set on which payments are taken: an operator says where");
-  if (market.options().settlement == nullptr)
-    return fail(Reason::unsupported, "nobody settles payments: Options::settlement says who does");
+  if (market.settlement() == nullptr)
+    return fail(Reason::unsupported, "nobody settles payments: the host says who does");
   if (!network.empty()) {
     const std::string_view wanted = core::caip2_of(network);
     std::erase_if(out.terms.networks, [&](const PaymentNetwork& one) { return one.network != wanted; });

@@ -20,11 +20,10 @@ namespace {
 
 constexpr std::size_t payments_a_look = 64;
 
-Result<SettlementBackend*> backend_of(Market& market) {
-  SettlementBackend* const backend = market.options().settlement.get();
-  if (backend == nullptr)
-    return fail(Reason::unsupported, "nobody settles payments: Options::settlement says who does");
-  return backend;
+/// Fails: `unsupported`.
+Result<Done> someone(const std::shared_ptr<SettlementBackend>& backend) {
+  if (backend == nullptr) return fail(Reason::unsupported, "nobody settles payments: the host says who does");
+  return Done{};
 }
 
 /// What the backend throws is no answer, but for a lack of memory.
@@ -76,6 +75,12 @@ Result<WalletId> wallet_in(const engine::Reading& by, const store::QuoteRow& row
 
 }  // namespace
 
+std::shared_ptr<SettlementBackend> Market::settlement() const {
+  const std::lock_guard lock(settlement_mutex_);
+  return options_.settlement;
+}
+void Engine::set_settlement(std::shared_ptr<SettlementBackend> backend) { market_->set_settlement(backend); }
+
 Result<Quote> Session::quote_topup(const QuoteTopup& asked) {
   return market_->write([&](Transaction& tx) { return services::quote_topup(tx, principal_, asked); });
 }
@@ -125,7 +130,8 @@ Result<Listed<Quote>> Session::quotes(WalletId wallet, const Page& page) {
 }
 
 Result<Payment> Session::present_payment(QuoteId id, const VerifiedPayment& payment) {
-  CALYX_TRY(SettlementBackend* const backend, backend_of(*market_));
+  const std::shared_ptr<SettlementBackend> backend = market_->settlement();
+  CALYX_CHECK(someone(backend));
   CALYX_TRY(const services::PaymentTaken taken, market_->write([&](Transaction& tx) {
     return services::take_payment(tx, principal_, id, payment);
   }));
@@ -137,7 +143,8 @@ Result<PaymentRound> Session::settle_payments() {
     CALYX_TRY(const services::Caller caller, services::authorize(book, principal_));
     return services::operator_only(caller);
   }));
-  CALYX_TRY(SettlementBackend* const backend, backend_of(*market_));
+  const std::shared_ptr<SettlementBackend> backend = market_->settlement();
+  CALYX_CHECK(someone(backend));
   PaymentRound out;
   // What comes while this runs is the next round's.
   CALYX_TRY(const std::int64_t last,

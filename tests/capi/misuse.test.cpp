@@ -33,6 +33,7 @@ struct Args {
   std::size_t jwks_size = 90;
   const char* worker_options = "{}";
   const char* task_options = R"({"name":"nothing"})";
+  const char* settlement_options = "{}";
 };
 
 int does_nothing(void*, calyx_call*, const calyx_input*) { return 0; }
@@ -104,6 +105,12 @@ const std::vector<Call>& calls() {
       {"calyx_register", Takes::engine,
        [](const Args& a, Outs&) {
          return calyx_register(a.engine, CALYX_KIND_TASK, a.task_options, does_nothing, nullptr, nullptr);
+       },
+       [](const Outs&) { return true; }},
+      {"calyx_register, of a settlement", Takes::engine,
+       [](const Args& a, Outs&) {
+         return calyx_register(a.engine, CALYX_KIND_SETTLEMENT, a.settlement_options, does_nothing, nullptr,
+                               nullptr);
        },
        [](const Outs&) { return true; }},
       {"calyx_call_progress", Takes::call,
@@ -221,7 +228,7 @@ TEST_CASE("a handle that does not stand is invalid in every function, and the ou
       ++rows;
     }
   }
-  CHECK(rows == 14 * 12);
+  CHECK(rows == 15 * 12);
 }
 
 TEST_CASE("giving back what does not stand does nothing") {
@@ -288,6 +295,7 @@ TEST_CASE("a text is not NULL, is UTF-8 and has a longest length, in every funct
       {"calyx_verify_receipt", "jwks_json", &Args::jwks, &Args::jwks_size, mebibyte, false},
       {"calyx_worker_start", "options_json", &Args::worker_options, nullptr, 65536, true},
       {"calyx_register", "options_json", &Args::task_options, nullptr, 65536, false},
+      {"calyx_register, of a settlement", "options_json", &Args::settlement_options, nullptr, 65536, false},
   };
   // Not UTF-8 by RFC 3629: a byte that never comes, a character cut short, an overlong slash, a surrogate, a
   // character above U+10FFFF, a continuation that continues nothing.

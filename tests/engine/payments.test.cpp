@@ -508,6 +508,55 @@ TEST_CASE("what settled and cannot be credited waits, and is credited when it ca
   market.sound();
 }
 
+TEST_CASE("who settles is set while the engine is open: calls under way end as they began") {
+  Paying market;
+  std::weak_ptr<Played> first = market.backend;
+  const auto second = std::make_shared<Played>();
+  REQUIRE(second->tokens->mint({"eip155:84532", usdc, theirs}, "1000000").ok());
+  bool stands_inside = false;
+  market.backend->script = [&](SettlementCall call) {
+    if (call == SettlementCall::verify) {
+      market.backend.reset();  // the engine alone holds it
+      market.engine.set_settlement(second);
+      stands_inside = !first.expired();
+    }
+    return std::optional<SettlementAnswer>();
+  };
+  CHECK(market.all.present_payment(market.quoted(), payment("n1")).value().status == PaymentStatus::paid);
+  CHECK(stands_inside);
+  CHECK(first.expired());
+  CHECK(second->verified == 0);
+  CHECK(market.all.present_payment(market.quoted(), payment("n2")).value().status == PaymentStatus::paid);
+  CHECK(second->settled == 1);
+  CHECK(second->tokens->settlements().value() == 1);
+
+  const std::weak_ptr<Played> gone = second;
+  market.engine.set_settlement(nullptr);
+  CHECK(gone.use_count() == 1);  // ours
+  CHECK(market.all.present_payment(market.quoted(), payment("n3")).reason() == Reason::unsupported);
+  CHECK(market.all.settle_payments().reason() == Reason::unsupported);
+  CHECK(market.balance() == 2 * five.micro);
+  market.sound();
+
+  // Threads that pay while others come to settle: each payment once, whoever settles it.
+  market.engine.set_settlement(second);
+  const auto third = std::make_shared<Played>();
+  REQUIRE(third->tokens->mint({"eip155:84532", usdc, theirs}, "1000000").ok());
+  std::atomic<bool> over{false};
+  std::thread changes([&] {
+    for (bool other = false; !over; other = !other) market.engine.set_settlement(other ? third : second);
+  });
+  constexpr int payments = 8;
+  for (int i = 0; i < payments; ++i) {
+    const auto paid = market.all.present_payment(market.quoted(), payment("t" + std::to_string(i)));
+    CHECK(paid.value().status == PaymentStatus::paid);
+  }
+  over = true;
+  changes.join();
+  CHECK(second->tokens->settlements().value() + third->tokens->settlements().value() == payments + 1);
+  CHECK(market.balance() == (payments + 2) * five.micro);
+}
+
 TEST_CASE("64 threads that present one payment are all told of one credit") {
   for (int round = 0; round < by_scale(2, 8, 100); ++round) {
     Paying market;

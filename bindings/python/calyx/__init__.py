@@ -69,6 +69,19 @@ from .market import (
     recompute_receipt,
 )
 from .money import Amount, Flops
+from .payments import (
+    Payment,
+    PaymentAnswer,
+    PaymentChallenge,
+    PaymentNetwork,
+    PaymentRound,
+    PaymentTerms,
+    Quote,
+    Settlement,
+    SettlementAnswer,
+    SimulatedTokens,
+    VerifiedPayment,
+)
 from .projects import KvEntry, Project, ProjectDetails, ProjectFile, ProjectNews, ProjectStatus, Revision
 from .receipt import Receipt, Verdict, verify_receipt
 from .wallet import (
@@ -133,6 +146,12 @@ __all__ = [
     "NotFound",
     "Operation",
     "OutcomeUnknown",
+    "Payment",
+    "PaymentAnswer",
+    "PaymentChallenge",
+    "PaymentNetwork",
+    "PaymentRound",
+    "PaymentTerms",
     "Payout",
     "Prices",
     "Project",
@@ -140,6 +159,7 @@ __all__ = [
     "ProjectFile",
     "ProjectNews",
     "ProjectStatus",
+    "Quote",
     "Receipt",
     "ReceiptAudit",
     "Recipe",
@@ -149,6 +169,9 @@ __all__ = [
     "Response",
     "Revision",
     "Session",
+    "Settlement",
+    "SettlementAnswer",
+    "SimulatedTokens",
     "Spend",
     "Spent",
     "Stats",
@@ -159,6 +182,7 @@ __all__ = [
     "Unavailable",
     "Unsupported",
     "Verdict",
+    "VerifiedPayment",
     "WaitlistApproved",
     "WaitlistEntry",
     "Wallet",

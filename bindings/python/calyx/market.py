@@ -27,6 +27,7 @@ from .commands import Commands
 from .errors import Conflict, Error, Invalid, Refused
 from .jobs import _SLICE_MS, JobFailed, JobsOfSession, Worker, task_function
 from .money import Amount, Flops
+from .payments import PaymentsOfSession, Settlement, SimulatedTokens, settlement_in
 from .projects import ProjectsOfSession
 from .receipt import AnyReceipt, Receipt, Verdict, _json_text, _text_of
 from .wallet import (
@@ -222,7 +223,7 @@ _record_of = {Spend: Spent, Release: Released, TopUp: Moved, Transfer: Moved}
 _name_of = {Spend: "spend", Earn: "earn", Release: "release", TopUp: "topup", Transfer: "transfer"}
 
 
-class Session(JobsOfSession, ArtifactsOfSession, ProjectsOfSession):
+class Session(JobsOfSession, ArtifactsOfSession, ProjectsOfSession, PaymentsOfSession):
     """What one principal may do: the operator (:class:`Market` itself), a human or an agent.
 
     ``market.session(api_key)`` gives one; each call is judged by whose key it is. Any thread may use it.
@@ -662,6 +663,12 @@ class Market(Session):
         """A :class:`Worker` of this market, not yet started: ``with market.worker(threads=4): …``."""
         return Worker(self, **options)
 
+    def set_settlement(self, settlement: Settlement | SimulatedTokens | None) -> None:
+        """Has ``settlement`` settle payments from now on, in place of who did; None: none is taken. Payments under way
+        end with the one that they began with. See :class:`Settlement`. Raises ``Invalid`` (``options_invalid``).
+        """
+        self._engine.set_settlement(settlement_in(settlement))
+
     def deliver_webhooks(
         self,
         transport: Transport,
@@ -731,6 +738,7 @@ def open(
     pay_out: Callable[[Payout], str | None] | None = None,
     callbacks: CallbackRules | None = None,
     commands: Commands | None = None,
+    settlement: Settlement | SimulatedTokens | None = None,
 ) -> Market:
     """Opens the market file at ``path``, and creates it when there is none.
 
@@ -748,7 +756,8 @@ def open(
     ``sys.unraisablehook``, the call that needed them fails with nothing written, and a payout stays pending. An
     interrupt among it (``KeyboardInterrupt``, ``SystemExit``) is raised by the call that was under way on that
     thread, once what it did is recorded. ``callbacks`` says which URLs a job may name as its ``callback_url``: without
-    it none. ``commands`` says how jobs' commands run, in workers and on the thread that waits for a job: without it
+    it none. ``settlement`` settles payments, see :class:`Settlement`: without it none are taken until
+    :meth:`Market.set_settlement`. ``commands`` says how jobs' commands run, in workers and on the thread that waits for a job: without it
     none do.
 
     Raises ``Invalid`` (``options_invalid``, ``path_refused``), ``NotFound`` (``file_missing``, read-only),
@@ -793,6 +802,7 @@ def open(
             hand_out,
             None if callbacks is None else callbacks._native(),
             None if commands is None else commands._native(),
+            settlement_in(settlement),
         ),
         None if path is None else os.path.realpath(os.fsdecode(where)),
         commands,

@@ -385,35 +385,17 @@ std::int64_t read_money(Text text, Text field) {
 
 // ── callbacks ──
 
-/// A Python function that an engine keeps. It is let go wherever the engine ends, with the GIL or without.
-class Function {
+/// A Python function that an engine keeps, asked with what the records here become.
+class Function : public Callback {
  public:
-  explicit Function(const py::object& function) : held_(kept(function)) {}
+  using Callback::Callback;
 
-  /// `read(answer)` of what the function answers to `arguments`, or `otherwise` when it raises: there is
-  /// nobody here to raise to, so Python is told through `sys.unraisablehook`. What is no `Exception` waits in
-  /// `interrupted` for the end of the call.
+  /// `read(answer)` of what the function answers to `arguments`, or `otherwise`.
   template <class T, class Read, class... Arguments>
   T ask(T otherwise, Read read, const Arguments&... arguments) const {
-    if (!interpreter_alive()) return otherwise;
-    const py::gil_scoped_acquire gil;
-    const auto function = py::reinterpret_borrow<py::object>(held_.get());
-    try {
-      return read(function(out(arguments)...));
-    } catch (py::error_already_set& error) {
-      if (error.matches(PyExc_Exception))
-        error.discard_as_unraisable(function);
-      else
-        interrupted = std::current_exception();
-    } catch (const std::exception& error) {
-      PyErr_SetString(PyExc_TypeError, error.what());
-      PyErr_WriteUnraisable(function.ptr());
-    }
-    return otherwise;
+    return use(std::move(otherwise),
+               [&](const py::object& function) -> T { return read(function(out(arguments)...)); });
   }
-
- private:
-  std::shared_ptr<PyObject> held_;
 };
 
 /// Copies the bytes object `answer`, which must have `size` bytes, to `to`.
@@ -463,8 +445,9 @@ calyx::Options options_of(std::string path, bool read_only, std::uint64_t busy_t
                           std::int32_t fee_basis_points, const py::object& random, const py::object& sign,
                           const std::optional<py::bytes>& sign_public_key, const py::object& pay_out,
                           const std::optional<std::tuple<bool, bool, std::vector<std::uint16_t>>>& callbacks,
-                          const std::optional<py::dict>& commands) {
+                          const std::optional<py::dict>& commands, const py::object& settlement) {
   calyx::Options options;
+  options.settlement = settlement_from(settlement);
   if (commands) options.commands = commands_from(*commands);
   if (callbacks)
     options.callbacks = {std::get<0>(*callbacks), std::get<1>(*callbacks), std::get<2>(*callbacks)};
@@ -514,11 +497,11 @@ OpenPtr open_market(std::string path, bool read_only, std::uint64_t busy_timeout
                     const py::object& sign, const std::optional<py::bytes>& sign_public_key,
                     const py::object& pay_out,
                     const std::optional<std::tuple<bool, bool, std::vector<std::uint16_t>>>& callbacks,
-                    const std::optional<py::dict>& commands) {
+                    const std::optional<py::dict>& commands, const py::object& settlement) {
   if (going_down) throw Failure(fail(Reason::closed, "the interpreter is shutting down"));
   calyx::Options options =
       options_of(std::move(path), read_only, busy_timeout_ms, std::move(issuer), fee_basis_points, random,
-                 sign, sign_public_key, pay_out, callbacks, commands);
+                 sign, sign_public_key, pay_out, callbacks, commands, settlement);
   const auto open = std::make_shared<Open>();
   if (!clock.is_none()) {
     open->clock = clock;
@@ -663,7 +646,7 @@ PYBIND11_MODULE(_native, module) {
       "Why a webhook is not to be believed; empty for one that is.");
   module.def("open", &open_market, arg("path"), arg("read_only"), arg("busy_timeout_ms"), arg("issuer"),
              arg("fee_basis_points"), arg("clock"), arg("random"), arg("sign"), arg("sign_public_key"),
-             arg("pay_out"), arg("callbacks"), arg("commands"),
+             arg("pay_out"), arg("callbacks"), arg("commands"), arg("settlement"),
              "Opens or creates a market; an empty path is one in memory.");
 
   py::class_<Open, OpenPtr> engines(module, "Engine", "One open market file.");
@@ -1002,5 +985,6 @@ PYBIND11_MODULE(_native, module) {
 
   add_jobs(module, engines, sessions);
   add_projects(module, sessions);
+  add_settlement(module, engines, sessions);
   add_recipes(module);
 }

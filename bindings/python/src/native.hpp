@@ -363,6 +363,37 @@ inline std::shared_ptr<PyObject> kept(const py::object& object) {
           }};
 }
 
+/// A Python function that an engine keeps. It is let go wherever the engine ends, with the GIL or without.
+class Callback {
+ public:
+  explicit Callback(const py::object& function) : held_(kept(function)) {}
+
+  /// `use(function)` under the GIL, or `otherwise` when that raises: there is nobody here to raise to, so
+  /// Python is told through `sys.unraisablehook`. What is no `Exception` waits in `interrupted` for the end
+  /// of the call.
+  template <class T, class Use>
+  T use(T otherwise, Use use) const {
+    if (!interpreter_alive()) return otherwise;
+    const py::gil_scoped_acquire gil;
+    const auto function = py::reinterpret_borrow<py::object>(held_.get());
+    try {
+      return use(function);
+    } catch (py::error_already_set& error) {
+      if (error.matches(PyExc_Exception))
+        error.discard_as_unraisable(function);
+      else
+        interrupted = std::current_exception();
+    } catch (const std::exception& error) {
+      PyErr_SetString(PyExc_TypeError, error.what());
+      PyErr_WriteUnraisable(function.ptr());
+    }
+    return otherwise;
+  }
+
+ private:
+  std::shared_ptr<PyObject> held_;
+};
+
 /// How commands run, from what `Commands._native` in commands.py gives.
 calyx::CommandOptions commands_from(const py::dict& given);
 
@@ -391,6 +422,10 @@ auto asked(const PySession& self, Call call) {
 void add_jobs(py::module_& module, py::class_<Open, OpenPtr>& engine, py::class_<PySession>& session);
 /// Adds projects: projects.cpp.
 void add_projects(py::module_& module, py::class_<PySession>& sessions);
+/// Who settles payments, in settlement.cpp: nobody, tokens that are simulated, or a function.
+std::shared_ptr<calyx::SettlementBackend> settlement_from(const py::object& given);
+/// Adds quotes, payments and who settles them: settlement.cpp.
+void add_settlement(py::module_& module, py::class_<Open, OpenPtr>& engine, py::class_<PySession>& sessions);
 /// recipes.cpp: recipes without a market.
 void add_recipes(py::module_& module);
 

@@ -41,9 +41,18 @@ enum class SettlementOutcome : std::uint8_t {
   refused,      ///< It will never settle under this key.
   unknown,      ///< Nothing was begun under this key. `status` alone says this.
 };
+inline constexpr std::string_view settlement_outcome_words[] = {"unavailable", "valid",   "settled",
+                                                                "pending",     "refused", "unknown"};
+constexpr std::string_view word(SettlementOutcome outcome) noexcept {
+  return settlement_outcome_words[static_cast<std::size_t>(outcome)];
+}
 
 /// What it was asked.
 enum class SettlementCall : std::uint8_t { verify, settle, status };
+constexpr std::string_view word(SettlementCall call) noexcept {
+  constexpr std::string_view words[] = {"verify", "settle", "status"};
+  return words[static_cast<std::size_t>(call)];
+}
 
 namespace core {
 
