@@ -41,8 +41,10 @@ constexpr std::size_t method_bytes_max = 32;
 constexpr std::size_t target_bytes_max = 8192;
 constexpr std::size_t headers_bytes_max = 65536;
 constexpr std::size_t label_bytes_max = 4096;  // the engine knows how long a label may be
+constexpr std::size_t limits_bytes_max = 65536;
 constexpr std::size_t receipt_bytes_max = json_bytes_max;
-static_assert(receipt_bytes_max == 1048576 && request_body_max == 1048576 && tarball_bytes_max == 536870912,
+static_assert(core::derived_key_bytes_max == 8192 && receipt_bytes_max == 1048576 &&
+                  request_body_max == 1048576 && tarball_bytes_max == 536870912,
               "calyx.h says these numbers");
 
 constexpr std::size_t struct_size_min = sizeof(std::size_t);
@@ -262,6 +264,19 @@ Result<Done> issue_operator_key(const calyx_engine* handle, const char* label, c
   return Done{};
 }
 
+Result<Done> derive(const char* api_key, const char* limits_json, calyx_text& out) {
+  CALYX_TRY(const std::string_view key, text_at("api_key", api_key, core::derived_key_bytes_max));
+  KeyLimits limits;
+  if (limits_json != nullptr) {
+    CALYX_TRY(const std::string_view text, text_at("limits_json", limits_json, limits_bytes_max));
+    CALYX_TRY(limits, read_key_limits(text));
+  }
+  CALYX_TRY(std::string made, derive_key(key, limits));
+  Letters(made.size()).give(made, out);
+  wipe(made.data(), made.size());
+  return Done{};
+}
+
 Result<Done> public_key(const calyx_engine* handle, calyx_text& out) {
   CALYX_TRY(const auto engine, engine_of(handle));
   const std::string keys = engine->public_keys();
@@ -358,6 +373,10 @@ void calyx_response_free(calyx_response* response) noexcept {
 
 calyx_status calyx_issue_operator_key(calyx_engine* engine, const char* label, calyx_text* out) noexcept {
   return guarded([&] { return capi::issue_operator_key(engine, label, *out); }, out);
+}
+
+calyx_status calyx_derive_key(const char* api_key, const char* limits_json, calyx_text* out) noexcept {
+  return guarded([&] { return capi::derive(api_key, limits_json, *out); }, out);
 }
 
 calyx_status calyx_public_key(calyx_engine* engine, calyx_text* out) noexcept {

@@ -146,6 +146,23 @@ CALYX_API CALYX_CHECKED calyx_status calyx_issue_operator_key(calyx_engine* engi
  * Owns: *out, given back with calyx_text_free. */
 CALYX_API CALYX_CHECKED calyx_status calyx_public_key(calyx_engine* engine, calyx_text* out) CALYX_NOEXCEPT;
 
+/* Derives of an API key of a wallet, or of a derived one, a key that may do less. It is made offline, for
+ * whoever holds one: no engine is asked. `limits_json` (at most 65536 bytes) is a JSON object, whose members
+ * may all be left out, or NULL; amounts are FLOPS, as decimal strings or integers:
+ *   allowed_gpu_types   ["A100", ...]
+ *   allowed_payees      ids of wallets; a job then names its own allowed_payees, none of them another's
+ *   allowed_recipes     then it runs jobs of these alone
+ *   amount_range        {"max"}: most that one job may lock
+ *   approval_threshold  above it whoever decides for the wallet's own spends approves
+ *   budget              {"max"}: all that it may ever spend, less what came back
+ *   execution_date      {"not_before", "not_after"}, as "2027-01-15T12:00:00Z"
+ *   spend_cap_per_hour  most in a rolling hour, less what came back
+ * A member that is wrong or that nobody knows is CALYX_INVALID, and calyx_last_error says where; an
+ * operator's key, or none, is CALYX_REFUSED. calyx/keys.hpp says what a derived key does. `api_key` has at
+ * most 8192 bytes. Owns: *out, given back with calyx_text_free, which also wipes it. */
+CALYX_API CALYX_CHECKED calyx_status calyx_derive_key(const char* api_key, const char* limits_json,
+                                                      calyx_text* out) CALYX_NOEXCEPT;
+
 /* Judges a receipt, the JWS text or the JSON document that carries it, against a key set; each at most
  * 1048576 bytes. Needs no engine. *verified is 1 or 0; CALYX_OK with 0 is a receipt that does not hold, and
  * calyx_last_error says why. Keys that cannot be read, or none that could sign, judge nothing: CALYX_INVALID.
@@ -189,7 +206,8 @@ typedef void (*calyx_drop)(void* ctx);
 
 /* Makes `function` what jobs of a name do in this engine's workers, or who settles its payments; a name that
  * is taken is replaced, and calls under way end as they began. `options_json` (at most 65536 bytes) is a JSON
- * object: of a task {"name"}; of a settlement {} or {"name"}; of a recipe {"name", "summary",
+ * object: of a task {"name"}; of a settlement {"name", "judges_contracts"}, both of
+ * which may be left out; of a recipe {"name", "summary",
  * "payload_schema", "operations": [...], "artifact_inputs": [...], "class"}, of which all but the name may be
  * left out. The schema is JSON Schema 2020-12 in the subset that calyx/core/schema.hpp lists: payloads are
  * judged by it before money is held. The class is what is promised of a payload's result: "exact" (the same
@@ -217,6 +235,8 @@ CALYX_API CALYX_CHECKED calyx_status calyx_register(calyx_engine* engine, uint32
  *   {"outcome": "valid"}                            of "verify" alone: it would settle
  *   {"outcome": "unknown"}                          of "status" alone: nothing was begun under the key
  *   {"outcome": "unavailable"}                      ask again
+ * Signatures are judged before it is asked, but those of contracts (ERC-1271, ERC-6492): payments with one
+ * are refused, unless the option "judges_contracts" is true, and then "verify" judges the one in "payload".
  * What gives anything but 0, does not reply, or throws, says "unavailable", as does "settled" with a credit
  * of 0 or a transaction that is longer. calyx_call_reply refuses a reply that is none of these as
  * CALYX_INVALID, the one before stands, and calyx_last_error says where it is wrong; the other functions of a

@@ -302,8 +302,8 @@ void append_payment(std::string& out, const VerifiedPayment& payment) {
 
 class HostSettlement final : public SettlementBackend {
  public:
-  explicit HostSettlement(std::shared_ptr<const HostFunction> function) noexcept
-      : function_(std::move(function)) {}
+  HostSettlement(std::shared_ptr<const HostFunction> function, bool judges_contracts) noexcept
+      : function_(std::move(function)), judges_contracts_(judges_contracts) {}
 
   SettlementAnswer verify(const VerifiedPayment& payment) override {
     return ask(SettlementCall::verify, {}, &payment);
@@ -312,6 +312,7 @@ class HostSettlement final : public SettlementBackend {
     return ask(SettlementCall::settle, key, &payment);
   }
   SettlementAnswer status(std::string_view key) override { return ask(SettlementCall::status, key, nullptr); }
+  bool judges_contracts() const noexcept override { return judges_contracts_; }
 
  private:
   SettlementAnswer ask(SettlementCall call, std::string_view key, const VerifiedPayment* payment) const {
@@ -333,6 +334,7 @@ class HostSettlement final : public SettlementBackend {
   }
 
   std::shared_ptr<const HostFunction> function_;
+  bool judges_contracts_;
 };
 
 // ── what C calls ──
@@ -355,14 +357,17 @@ Result<Done> register_function(const calyx_engine* handle, std::uint32_t kind, c
       return engine->register_recipe(std::move(recipe));
     }
     std::string name;
+    bool judges_contracts = false;
     Fields fields(options);
-    if (kind == CALYX_KIND_SETTLEMENT)
+    if (kind == CALYX_KIND_SETTLEMENT) {
       fields.read_optional("name", name);  // of use to nobody yet: there is one
-    else
+      fields.read("judges_contracts", judges_contracts);
+    } else {
       fields.read("name", name);
+    }
     CALYX_CHECK(fields.done());
     if (kind == CALYX_KIND_TASK) return engine->register_task(name, std::move(task));
-    engine->set_settlement(std::make_shared<HostSettlement>(function));
+    engine->set_settlement(std::make_shared<HostSettlement>(function, judges_contracts));
     return Done{};
   }();
   if (!registered.ok()) return placed("options_json", registered.error());

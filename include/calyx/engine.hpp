@@ -101,8 +101,8 @@ class CALYX_EXPORT Engine {
   /// `closed`, one that waits at once. For a host that closes, before it waits for its threads.
   void end_streams();
 
-  /// The principal behind an API key. Fails: `unauthorized`, for any key that is not good; `keys_missing`,
-  /// for a reader without the key file, which cannot tell.
+  /// The principal behind an API key, or a key derived of one (`derive_key`). Fails: `unauthorized`, for any
+  /// key that is not good; `keys_missing`, for a reader without the key file, which cannot tell.
   Result<Session> session(std::string_view api_key);
   /// The wallet whose owner signed `request`, opened when it is the address's first signature; a signature
   /// counts once. `needs_whitelist`: only for a wallet that may run jobs. What fails leaves nothing behind.
@@ -168,6 +168,7 @@ class CALYX_EXPORT Engine {
  private:
   friend class Worker;
   explicit Engine(std::unique_ptr<Market> market);
+  Result<Session> session_of_derived(std::string_view api_key);
   std::unique_ptr<Market> market_;
 };
 

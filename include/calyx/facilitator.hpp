@@ -149,6 +149,7 @@ class CALYX_EXPORT Facilitator final : public SettlementBackend {
   /// May take `tries` times the timeout and the pauses. Sends `key` as `Idempotency-Key`, for who heeds it.
   SettlementAnswer settle(std::string_view key, const VerifiedPayment& payment) override;
   SettlementAnswer status(std::string_view key) override;
+  bool judges_contracts() const noexcept override;
 
  private:
   struct State;

@@ -61,7 +61,8 @@ struct QuoteTopup {
   IdempotencyKey idempotency_key{};
 };
 
-/// A payment whose own words were found good. Texts are UTF-8 without controls.
+/// A payment whose own words were found good; its signature, too, unless it is a contract's and the backend
+/// said that it judges those. Texts are UTF-8 without controls.
 struct VerifiedPayment {
   PaymentProtocol protocol = PaymentProtocol::x402_v2;
   std::string network{};   ///< CAIP-2, as `eip155:8453`. 1 to 128 bytes of 0x21-0x7E, as the next four.
@@ -178,6 +179,9 @@ class CALYX_EXPORT SettlementBackend {
   virtual SettlementAnswer settle(std::string_view key, const VerifiedPayment& payment) = 0;
   /// What became of `settle` under `key`; `unknown` where it never came.
   virtual SettlementAnswer status(std::string_view key) = 0;
+  /// Whether `verify` judges the signatures of contracts (ERC-1271, ERC-6492), which stand in `payload` and
+  /// are longer than 65 bytes: only the chain can. Where it does not, payments with one are not put to it.
+  virtual bool judges_contracts() const noexcept;
 };
 
 /// What a call of `settle_payments` did.

@@ -8,8 +8,9 @@
 /// Threads: any, at any time; concurrent calls share commits. A call that moved money returns after the
 /// bytes are on disk.
 ///
-/// Every call that names a wallet fails with `unauthorized` (the key was revoked meanwhile),
-/// `wallet_unknown`, `not_your_wallet`, `operator_only` or `human_only` before anything else is looked at;
+/// Every call that names a wallet fails with `unauthorized` (the key was revoked meanwhile), `key_limited` (a
+/// derived key, which `derive_key` in keys.hpp tells of, does not do this), `wallet_unknown`,
+/// `not_your_wallet`, `operator_only` or `human_only` before anything else is looked at;
 /// and any call may fail with `store_busy`, `disk_full`, `io_error`, `outcome_unknown`, `closed`, `forked`,
 /// `corrupt` or `internal`. Those are not repeated below.
 #pragma once
@@ -37,6 +38,7 @@
 #include <memory>
 #include <optional>
 #include <span>
+#include <utility>
 
 namespace calyx {
 
@@ -50,6 +52,7 @@ struct Principal {
   std::optional<WalletId> wallet{};  ///< Absent for the operator.
   std::optional<KeyId> key{};        ///< Absent for the operator in process, and where an owner signed.
   bool whitelisted = true;           ///< Whether it may run jobs: identity.hpp says who may not.
+  std::shared_ptr<const core::KeyBlocks> blocks{};  ///< Of a derived key (`derive_key`); null: of none.
 };
 
 class CALYX_EXPORT Session {
@@ -218,9 +221,10 @@ class CALYX_EXPORT Session {
   /// nobody here would ask it.
   Result<PaymentAnswer> pay_quote(QuoteId id, const PaymentWords& words);
   /// The same for credits that are asked for and paid at one place: the quote is the one that MPP's challenge
-  /// names, or that had this very payment; else the open one of `amount`, made if there is none. The own
-  /// wallet's. Fails also: `field_value` for an operator, who has none; as `quote_topup`.
-  Result<PaymentAnswer> pay_credits(Money amount, const PaymentWords& words);
+  /// names, or that had this very payment; else the open one of `kind` and `amount`, made if there is none.
+  /// The own wallet's. Fails also: `field_value` for an operator, who has none; as `quote_topup`.
+  Result<PaymentAnswer> pay_credits(Money amount, const PaymentWords& words,
+                                    QuoteKind kind = QuoteKind::credits);
   /// What payments brought `wallet` so far. Reads its quotes, so its cost grows with their number.
   Result<Money> paid_in(WalletId wallet);
   /// Takes a payment for a quote, has it settled, and credits the quote's wallet, once: the answer is the
@@ -405,7 +409,7 @@ class CALYX_EXPORT Session {
 
  private:
   friend class Engine;
-  Session(Market& market, Principal principal) : market_(&market), principal_(principal) {}
+  Session(Market& market, Principal principal) : market_(&market), principal_(std::move(principal)) {}
   Market* market_;
   Principal principal_;
   std::shared_ptr<const Policy> narrowing_{};  ///< Null: none.

@@ -84,7 +84,8 @@ ArtifactUpload shown(const engine::Reading& by, const services::BegunUpload& beg
 
 /// The upload in parts that `id` names. Fails: `upload_unknown`, also for somebody else's.
 Result<UploadRow> find_upload(Market& market, const Principal& principal, UploadId id) {
-  CALYX_TRY(const engine::Reading by, reading(market, principal));
+  // Whose key began it is not kept, so that a derived one can begin none, and change nobody's.
+  CALYX_TRY(const engine::Reading by, reading(market, principal, services::For::whole_keys));
   return market.history([&](MarketStore& store) -> Result<UploadRow> {
     CALYX_TRY(std::optional<UploadRow> row,
               store.artifacts().upload(static_cast<store::UploadNumber>(id.number())));
@@ -323,6 +324,7 @@ Result<ArtifactStored> Engine::put_direct(std::string_view ticket, std::string_v
 // ── in parts ──
 
 Result<ArtifactUpload> Session::start_artifact(const ArtifactPut& asked) {
+  CALYX_CHECK(reading(*market_, principal_, services::For::whole_keys));
   CALYX_CHECK(
       market_->read([&](const Book& book, Instant) { return services::check_put(book, principal_, asked); }));
   CALYX_CHECK(market_->folders_path());

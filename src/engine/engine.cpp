@@ -51,6 +51,7 @@ Result<Engine> Engine::open(Options options) {
 }
 
 Result<Session> Engine::session(std::string_view api_key) {
+  if (core::is_derived_key(api_key)) return session_of_derived(api_key);
   return market_->read([&](const services::Book& book, Instant now) -> Result<Session> {
     CALYX_CHECK(market_->can_check_keys());
     const core::Digest hash = crypto::api_key_hash(*market_->seams().hash_key, api_key);
@@ -58,14 +59,8 @@ Result<Session> Engine::session(std::string_view api_key) {
     const services::KeyState* key = found == book.key_by_hash.end() ? nullptr : book.key(found->second);
     // A key that is unknown, one that ended and one that was revoked are the same to who holds it.
     if (key == nullptr || !crypto::equal_in_constant_time(key->hash, hash) || !key->good(now))
-      return fail(Reason::unauthorized, "the API key is unknown or revoked");
-    Principal principal{.key = key->id};
-    if (const services::WalletState* wallet = book.wallet(key->wallet)) {
-      principal.role = wallet->owner_type == OwnerType::human ? Role::human : Role::agent;
-      principal.wallet = wallet->id;
-      principal.whitelisted = services::whitelisted(book, *wallet);
-    }
-    return Session(*market_, principal);
+      return services::no_such_key();
+    return Session(*market_, services::principal_of(book, *key));
   });
 }
 

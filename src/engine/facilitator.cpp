@@ -319,6 +319,9 @@ SettlementAnswer Facilitator::settle(std::string_view key, const VerifiedPayment
   return out;
 }
 
+// It asks a chain, or says that it cannot.
+bool Facilitator::judges_contracts() const noexcept { return true; }
+
 SettlementAnswer Facilitator::status(std::string_view key) {
   State& its = *state_;
   SettlementAnswer out;

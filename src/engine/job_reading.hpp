@@ -19,10 +19,11 @@ struct Reading {
   std::vector<WalletId> wallets;         ///< By number less `wallet_first`.
   std::vector<core::AccountNumber> own;  ///< Accounts whose jobs the caller may read; unused for an operator.
 };
-inline Result<Reading> reading(Market& market, const Principal& principal) {
+inline Result<Reading> reading(Market& market, const Principal& principal,
+                               services::For keys = services::For::derived_keys) {
   return market.read([&](const services::Book& book, Instant) -> Result<Reading> {
     Reading out{.tag = book.tag};
-    CALYX_TRY(out.caller, services::authorize(book, principal));
+    CALYX_TRY(out.caller, services::authorize(book, principal, keys));
     for (const services::WalletState& wallet : book.wallets) out.wallets.push_back(wallet.id);
     if (!out.caller.is_operator()) {
       out.own.push_back(out.caller.wallet);

@@ -55,7 +55,7 @@ Result<std::optional<core::Digest>> input_with_artifacts(Market& market, const P
     return std::optional<core::Digest>();
   CALYX_TRY(const core::AccountNumber payer, market.read([&](const Book& book,
                                                              Instant) -> Result<core::AccountNumber> {
-    CALYX_TRY(const Caller caller, services::authorize(book, principal));
+    CALYX_TRY(const Caller caller, services::authorize(book, principal, services::For::derived_keys));
     if (!asked.wallet) return caller.wallet;
     CALYX_TRY(const services::WalletState* wallet, services::spendable(book, caller, *asked.wallet));
     return wallet->number;
@@ -238,7 +238,7 @@ Result<Done> tend(Market& market, JobNumber number) {
 Result<JobEstimate> Session::estimate_job(const JobSubmit& asked) {
   CALYX_TRY(const services::PreparedJob job, prepare(*market_, principal_, asked));
   return market_->read([&](const Book& book, Instant) -> Result<JobEstimate> {
-    CALYX_TRY(const Caller caller, services::authorize(book, principal_));
+    CALYX_TRY(const Caller caller, services::authorize(book, principal_, services::For::derived_keys));
     static_cast<void>(caller);
     return services::estimate_job(book, job);
   });
@@ -494,7 +494,7 @@ Result<std::vector<json::Value>> Session::task_payloads(const Lease& lease) {
 
 Result<core::Prices> Session::prices() {
   return market_->read([&](const Book& book, Instant) -> Result<core::Prices> {
-    CALYX_TRY(const Caller caller, services::authorize(book, principal_));
+    CALYX_TRY(const Caller caller, services::authorize(book, principal_, services::For::derived_keys));
     static_cast<void>(caller);
     return book.prices;
   });

@@ -1,5 +1,7 @@
 /// \file
 /// A quote in the words of x402 and MPP: what its 402 says, and what comes in answer.
+#include "engine/paying.hpp"
+
 #include <calyx/core/mpp.hpp>
 #include <calyx/core/payment_identity.hpp>
 #include <calyx/core/payment_terms.hpp>
@@ -38,6 +40,7 @@ struct Asked {
   Instant now;
   std::vector<Requirement> offered;  ///< One a network of `terms`.
   std::string secret;                ///< Of MPP's challenges; empty: MPP is not offered.
+  bool judges_contracts = false;     ///< The backend does.
 };
 
 Error refused(std::string_view code, std::string_view says) {
@@ -118,10 +121,10 @@ Result<VerifiedPayment> judge_x402(const Asked& asked, const PaymentWords& words
   }
   const Verdict verdict =
       core::x402::verify_exact_evm(reading.payment, requirement, {}, asked.now, crypto::EvmSignatures{});
-  // A contract's signature is the chain's to judge, and a backend is promised one that was judged.
-  if (verdict == Verdict::needs_backend)
+  // A contract's signature is the chain's to judge, and most backends are promised one that was judged.
+  if (verdict == Verdict::needs_backend && !asked.judges_contracts)
     return refused("unexpected_verify_error", "a contract's signature cannot be judged here");
-  if (verdict != Verdict::ok) return refused(verdict, version);
+  if (verdict != Verdict::ok && verdict != Verdict::needs_backend) return refused(verdict, version);
   CALYX_TRY(const Money credit, worth(reading.payment.value, requirement.network));
   return verified(core::identity_of(reading.payment, requirement), protocol, credit, words.text);
 }
@@ -170,10 +173,10 @@ Result<VerifiedPayment> judge_mpp(const Asked& asked, const PaymentWords& words)
         secrets, echoed, mine, other_header ? core::mpp::other_header : core::mpp::usual_header, asked.now);
     if (!bound.good()) return refused(bound);
     const core::mpp::EvmVerdict judged = mpp::judge_evm(reading.credential, asked.now);
-    if (judged.verdict.needs_backend)
+    if (judged.verdict.needs_backend && !asked.judges_contracts)
       return refused(
           {core::mpp::Problem::verification_failed, "a contract's signature cannot be judged here", false});
-    if (!judged.verdict.good()) return refused(judged.verdict);
+    if (!judged.verdict.good() && !judged.verdict.needs_backend) return refused(judged.verdict);
     const auto read = core::mpp::read_evm_charge(charge);
     CALYX_TRY(const Money credit, worth(judged.authorization.transfer.value, requirement->network));
     return verified(core::identity_of(judged.authorization, *read), PaymentProtocol::mpp, credit, words.text);
@@ -244,8 +247,9 @@ Result<Asked> asked_of(Market& market, Quote quote, std::string_view resource,
   }));
   if (out.terms.networks.empty())
     return fail(Reason::unsupported, "no network is set on which payments are taken: an operator says where");
-  if (market.settlement() == nullptr)
-    return fail(Reason::unsupported, "nobody settles payments: the host says who does");
+  const std::shared_ptr<SettlementBackend> backend = market.settlement();
+  if (backend == nullptr) return fail(Reason::unsupported, "nobody settles payments: the host says who does");
+  out.judges_contracts = backend->judges_contracts();
   if (!network.empty()) {
     const std::string_view wanted = core::caip2_of(network);
     std::erase_if(out.terms.networks, [&](const PaymentNetwork& one) { return one.network != wanted; });
@@ -277,9 +281,23 @@ Result<Asked> asked_of(Market& market, Quote quote, std::string_view resource,
 
 }  // namespace
 
+bool engine::signed_by_contract(const VerifiedPayment& payment) {
+  if (payment.protocol == PaymentProtocol::mpp) {
+    const core::mpp::CredentialReading reading = mpp::read_authorization(payment.payload);
+    const auto read = core::mpp::read_evm_authorization(reading.credential.payload);
+    return read && read->signature.size() > core::evm_signature_bytes;
+  }
+  const payments::X402Reading reading =
+      read_x402({.header = payment.protocol == PaymentProtocol::x402_v1 ? PaymentHeader::x_payment
+                                                                        : PaymentHeader::payment_signature,
+                 .text = payment.payload});
+  return reading.payment.signature.size() > core::evm_signature_bytes;
+}
+
 Result<PaymentTerms> Session::payment_terms() {
   return market_->read([&](const Book& book, Instant) -> Result<PaymentTerms> {
-    CALYX_TRY(const services::Caller caller, services::authorize(book, principal_));
+    CALYX_TRY(const services::Caller caller,
+              services::authorize(book, principal_, services::For::derived_keys));
     static_cast<void>(caller);
     return book.payment_terms;
   });
@@ -361,16 +379,20 @@ constexpr std::size_t quotes_looked_at = 64;
 
 }  // namespace
 
-Result<PaymentAnswer> Session::pay_credits(Money amount, const PaymentWords& words) {
+Result<PaymentAnswer> Session::pay_credits(Money amount, const PaymentWords& words, QuoteKind kind) {
   if (!principal_.wallet)
     return services::field_error(Reason::field_value, "/wallet_id", "an operator has no account of its own");
   std::optional<QuoteId> id;
   if (!is_x402(words.header)) {
     id = quote_in(words.text);
     const Result<Quote> meant = id ? quote(*id) : Result<Quote>(services::no_quote(QuoteId{}));
+    // What was taken in these words goes on, whatever is asked for by now: else its client would pay twice.
+    const bool taken = meant.ok() && meant->wallet == *principal_.wallet &&
+                       std::any_of(meant->payments.begin(), meant->payments.end(),
+                                   [&](const Payment& payment) { return same_words(payment, words); });
     // A challenge of another call, another amount or another wallet is none of this one.
-    if (!meant.ok() || meant->wallet != *principal_.wallet || meant->kind != QuoteKind::credits ||
-        meant->amount != amount)
+    if (!taken && (!meant.ok() || meant->wallet != *principal_.wallet || meant->kind != kind ||
+                   meant->amount != amount))
       return refused({core::mpp::Problem::invalid_challenge, "the challenge is not of this call", false});
   }
   if (!id) {
@@ -379,7 +401,7 @@ Result<PaymentAnswer> Session::pay_credits(Money amount, const PaymentWords& wor
     CALYX_CHECK(market_->history([&](store::MarketStore& store) -> Result<Done> {
       CALYX_TRY(const auto quotes, store.payments().newest_quotes(by.caller.wallet, quotes_looked_at));
       for (const store::QuoteRow& quote : quotes) {
-        if (id || quote.kind != static_cast<std::int64_t>(QuoteKind::credits)) continue;
+        if (id || quote.kind != static_cast<std::int64_t>(kind)) continue;
         CALYX_CHECK(
             store.payments().payments_of(quote.number, [&](const store::PaymentRow& payment) -> Result<bool> {
               if (payment.payload == words.text) id = services::quote_id_of(by.tag, quote);
@@ -390,8 +412,7 @@ Result<PaymentAnswer> Session::pay_credits(Money amount, const PaymentWords& wor
     }));
   }
   if (!id) {
-    CALYX_TRY(const Quote quote,
-              quote_topup({.wallet = *principal_.wallet, .amount = amount, .kind = QuoteKind::credits}));
+    CALYX_TRY(const Quote quote, quote_topup({.wallet = *principal_.wallet, .amount = amount, .kind = kind}));
     id = quote.id;
   }
   return pay_quote(*id, words);
@@ -400,7 +421,8 @@ Result<PaymentAnswer> Session::pay_credits(Money amount, const PaymentWords& wor
 Result<Money> Session::paid_in(WalletId wallet) {
   CALYX_TRY(const core::AccountNumber account,
             market_->read([&](const Book& book, Instant) -> Result<core::AccountNumber> {
-              CALYX_TRY(const services::Caller caller, services::authorize(book, principal_));
+              CALYX_TRY(const services::Caller caller,
+                        services::authorize(book, principal_, services::For::derived_keys));
               CALYX_TRY(const services::WalletState* state, services::readable(book, caller, wallet));
               return state->number;
             }));

@@ -123,9 +123,10 @@ struct Reached {
   AccountNumber account = 0;
   std::optional<WalletId> wallet;
 };
-Result<Reached> reach(Market& market, const Principal& principal, const ProjectName& project) {
+Result<Reached> reach(Market& market, const Principal& principal, const ProjectName& project,
+                      services::For keys = services::For::derived_keys) {
   return market.read([&](const Book& book, Instant) -> Result<Reached> {
-    CALYX_TRY(const Caller caller, services::authorize(book, principal));
+    CALYX_TRY(const Caller caller, services::authorize(book, principal, keys));
     Reached out;
     CALYX_TRY(out.account, services::account_of(book, caller, project));
     if (const services::WalletState* owner = book.wallet(out.account)) out.wallet = owner->id;
@@ -259,7 +260,7 @@ Result<Listed<Project>> Session::projects(const Page& page, const std::optional<
     std::vector<WalletId> wallets;  ///< By number less `wallet_first`.
   };
   CALYX_TRY(const Reading by, market_->read([&](const Book& book, Instant) -> Result<Reading> {
-    CALYX_TRY(const Caller caller, services::authorize(book, principal_));
+    CALYX_TRY(const Caller caller, services::authorize(book, principal_, services::For::derived_keys));
     Reading out{.all = caller.is_operator() && !wallet};
     CALYX_TRY(const AccountNumber account, services::project_account(book, caller, wallet));
     out.accounts.push_back(account);
@@ -317,6 +318,7 @@ Result<Revision> Session::push_project(const ProjectName& project, std::string_v
 
 Result<Revision> Session::push_project(const ProjectName& project, const TarballSource& source) {
   CALYX_CHECK(market_->usable());
+  CALYX_CHECK(reach(*market_, principal_, project, services::For::whole_keys));
   CALYX_TRY(const ProjectState state,
             with_project(*market_, principal_, project, [](MarketStore&, const ProjectState& found) {
               return Result<ProjectState>(found);
@@ -437,7 +439,7 @@ Result<ProjectStatusDetails> Session::project_status_details(const ProjectName& 
 }
 
 Result<ProjectStatus> Session::init_project(const ProjectName& project) {
-  CALYX_TRY(const Reached by, reach(*market_, principal_, project));
+  CALYX_TRY(const Reached by, reach(*market_, principal_, project, services::For::whole_keys));
   CALYX_TRY(const ProjectStatus before, project_status(project));
   if (before.active_revision == 0)
     return fail(Reason::project_not_ready, "nothing was pushed to the project yet",

@@ -135,7 +135,7 @@ Result<WalletCreated> Session::create_wallet(const WalletCreate& asked) {
 
 Result<Wallet> Session::wallet(WalletId id) {
   return market_->read([&](const Book& book, Instant now) -> Result<Wallet> {
-    CALYX_TRY(const Caller caller, services::authorize(book, principal_));
+    CALYX_TRY(const Caller caller, services::authorize(book, principal_, services::For::derived_keys));
     CALYX_TRY(const WalletState* wallet, services::readable(book, caller, id));
     return book.view(*wallet, now);
   });
@@ -143,7 +143,7 @@ Result<Wallet> Session::wallet(WalletId id) {
 
 Result<Listed<Wallet>> Session::wallets(const Page& page) {
   return market_->read([&](const Book& book, Instant now) -> Result<Listed<Wallet>> {
-    CALYX_TRY(const Caller caller, services::authorize(book, principal_));
+    CALYX_TRY(const Caller caller, services::authorize(book, principal_, services::For::derived_keys));
     std::vector<std::int64_t> numbers;
     if (caller.is_operator()) {
       CALYX_TRY(const std::int64_t after, cursor(page));
@@ -196,8 +196,9 @@ Result<std::vector<Outcome>> Session::bulk(std::span<const Operation> operations
                                            std::span<const std::size_t> places) {
   CALYX_CHECK(market_->usable());
   if (operations.size() > bulk_max) {
-    CALYX_CHECK(
-        market_->read([&](const Book& book, Instant) { return services::authorize(book, principal_); }));
+    CALYX_CHECK(market_->read([&](const Book& book, Instant) {
+      return services::authorize(book, principal_, services::For::derived_keys);
+    }));
     return fail(Reason::too_many_operations,
                 std::to_string(operations.size()) + " operations, takes " + std::to_string(bulk_max),
                 core::json::object({{"field", "/operations"}, {"limit", bulk_max}}));
@@ -268,7 +269,7 @@ struct Subject {
 
 Result<Subject> subject(Market& market, const Principal& principal, WalletId id) {
   return market.read([&](const Book& book, Instant now) -> Result<Subject> {
-    CALYX_TRY(const Caller caller, services::authorize(book, principal));
+    CALYX_TRY(const Caller caller, services::authorize(book, principal, services::For::derived_keys));
     CALYX_TRY(const WalletState* wallet, services::readable(book, caller, id));
     return Subject{wallet->number, wallet->last_entry, Naming{book.tag, {}}, now};
   });
@@ -372,7 +373,7 @@ Result<Listed<EscrowView>> Session::escrows(WalletId wallet, const Page& page) {
 
 Result<Listed<Approval>> Session::approvals(WalletId id, const Page& page) {
   return market_->read([&](const Book& book, Instant now) -> Result<Listed<Approval>> {
-    CALYX_TRY(const Caller caller, services::authorize(book, principal_));
+    CALYX_TRY(const Caller caller, services::authorize(book, principal_, services::For::derived_keys));
     CALYX_TRY(const WalletState* wallet, services::readable(book, caller, id));
     // A human sees what waits for it: its own and its agents'. Of each no more than the page can show.
     CALYX_TRY(const std::int64_t after, cursor(page));
@@ -392,7 +393,7 @@ Result<Listed<Approval>> Session::approvals(WalletId id, const Page& page) {
 
 Result<Listed<ApiKey>> Session::keys(WalletId id, const Page& page) {
   return market_->read([&](const Book& book, Instant) -> Result<Listed<ApiKey>> {
-    CALYX_TRY(const Caller caller, services::authorize(book, principal_));
+    CALYX_TRY(const Caller caller, services::authorize(book, principal_, services::For::derived_keys));
     CALYX_TRY(const WalletState* wallet, services::readable(book, caller, id));
     return page_of<ApiKey>(page, wallet->keys,
                            [&](std::int64_t number) { return book.view(*book.key(number)); });
@@ -401,7 +402,7 @@ Result<Listed<ApiKey>> Session::keys(WalletId id, const Page& page) {
 
 Result<Listed<Payout>> Session::payouts(WalletId id, const Page& page) {
   return market_->read([&](const Book& book, Instant) -> Result<Listed<Payout>> {
-    CALYX_TRY(const Caller caller, services::authorize(book, principal_));
+    CALYX_TRY(const Caller caller, services::authorize(book, principal_, services::For::derived_keys));
     CALYX_TRY(const WalletState* wallet, services::readable(book, caller, id));
     return page_of<Payout>(page, wallet->payouts,
                            [&](std::int64_t seq) { return book.view(seq, book.payouts.at(seq)); });
@@ -578,7 +579,7 @@ Result<Payout> Session::request_payout(const PayoutRequest& asked) {
 
 Result<Payout> Session::payout(PayoutId id) {
   return market_->read([&](const Book& book, Instant) -> Result<Payout> {
-    CALYX_TRY(const Caller caller, services::authorize(book, principal_));
+    CALYX_TRY(const Caller caller, services::authorize(book, principal_, services::For::derived_keys));
     const auto found = book.payouts.find(static_cast<Seq>(id.number()));
     if (found == book.payouts.end() || found->second.id != id)
       return fail(Reason::payout_unknown, "no payout " + id.text());
@@ -644,7 +645,7 @@ Result<store::MarketStore::OwnedReceipt> find_receipt(Market& market, const Prin
                                                       ReceiptId id) {
   const auto leaf = static_cast<std::int64_t>(id.number());
   CALYX_TRY(const bool plausible, market.read([&](const Book& book, Instant) -> Result<bool> {
-    CALYX_CHECK(services::authorize(book, principal));
+    CALYX_CHECK(services::authorize(book, principal, services::For::derived_keys));
     return id.tag() == book.tag && id.number() < book.receipt_log.size();
   }));
   if (!plausible) return no_receipt(id);
@@ -666,7 +667,7 @@ Result<store::MarketStore::OwnedReceipt> find_receipt(Market& market, const Prin
   }));
   CALYX_TRY(const bool theirs, market.read([&](const Book& book, Instant) -> Result<bool> {
     if (book.receipt_id(leaf, parties.at) != id) return false;
-    CALYX_TRY(const Caller caller, services::authorize(book, principal));
+    CALYX_TRY(const Caller caller, services::authorize(book, principal, services::For::derived_keys));
     if (caller.is_operator()) return true;
     for (const core::AccountNumber party : {parties.payer, parties.host}) {
       const WalletState* wallet = book.wallet(party);
@@ -685,7 +686,7 @@ struct LogHead {
 };
 Result<LogHead> log_head(Market& market, const Principal& principal) {
   return market.read([&](const Book& book, Instant) -> Result<LogHead> {
-    CALYX_CHECK(services::authorize(book, principal));
+    CALYX_CHECK(services::authorize(book, principal, services::For::derived_keys));
     LogHead out;
     out.head = {book.receipt_log.size(), book.receipt_log.root(crypto::Sha256{})};
     out.names.signing_keys = book.signing_keys;

@@ -105,8 +105,9 @@ class JobFollower {
   };
 
   Result<std::vector<JobNews>> look(Market& market) {
-    CALYX_CHECK(market.read(
-        [&](const Book& book, Instant) -> Result<Caller> { return services::authorize(book, principal_); }));
+    CALYX_CHECK(market.read([&](const Book& book, Instant) -> Result<Caller> {
+      return services::authorize(book, principal_, services::For::derived_keys);
+    }));
     CALYX_TRY(Seen seen, market.history([&](MarketStore& store) { return see(market, store); }));
     if (!seen.states.empty()) {
       CALYX_TRY(const engine::Reading by, engine::reading(market, principal_));
@@ -247,7 +248,7 @@ class ProjectFollower {
   static Result<core::AccountNumber> account_of(Market& market, const Principal& principal,
                                                 const ProjectName& project) {
     return market.read([&](const Book& book, Instant) -> Result<core::AccountNumber> {
-      CALYX_TRY(const Caller caller, services::authorize(book, principal));
+      CALYX_TRY(const Caller caller, services::authorize(book, principal, services::For::derived_keys));
       return services::account_of(book, caller, project);
     });
   }

@@ -99,13 +99,13 @@ Result<WebhookRound> Engine::deliver_webhooks(const WebhookTransport& transport,
 
 Result<WebhookSecret> Session::webhook_secret(WalletId wallet) {
   Instant now;
-  CALYX_TRY(const core::AccountNumber account,
-            market_->read([&](const Book& book, Instant at) -> Result<core::AccountNumber> {
-              now = at;
-              CALYX_TRY(const Caller caller, services::authorize(book, principal_));
-              CALYX_TRY(const services::WalletState* state, services::readable(book, caller, wallet));
-              return state->number;
-            }));
+  CALYX_TRY(const core::AccountNumber account, market_->read([&](const Book& book,
+                                                                 Instant at) -> Result<core::AccountNumber> {
+    now = at;
+    CALYX_TRY(const Caller caller, services::authorize(book, principal_, services::For::derived_keys));
+    CALYX_TRY(const services::WalletState* state, services::readable(book, caller, wallet));
+    return state->number;
+  }));
   return market_->history(
       [&](MarketStore& store) { return services::webhook_secret_of(store, account, now); });
 }

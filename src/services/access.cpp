@@ -27,6 +27,10 @@ Result<const WalletState*> known(const Book& book, const WalletId& id) {
   return wallet;
 }
 
+Error key_limited(const char* limit, std::string message) {
+  return fail(Reason::key_limited, std::move(message), json::object({{"limit", limit}}));
+}
+
 Error not_yours(const WalletId& id) {
   return fail(Reason::not_your_wallet, "this key does not reach " + id.text(),
               json::object({{"wallet_id", id.text()}}));
@@ -34,22 +38,77 @@ Error not_yours(const WalletId& id) {
 
 }  // namespace
 
-Result<Caller> authorize(const Book& book, const Principal& principal) {
+Error no_such_key() { return fail(Reason::unauthorized, "the API key is unknown or revoked"); }
+
+Principal principal_of(const Book& book, const KeyState& key) {
+  Principal out{.key = key.id};
+  if (const WalletState* wallet = book.wallet(key.wallet)) {
+    out.role = wallet->owner_type == OwnerType::human ? Role::human : Role::agent;
+    out.wallet = wallet->id;
+    out.whitelisted = whitelisted(book, *wallet);
+  }
+  return out;
+}
+
+Result<Caller> authorize(const Book& book, const Principal& principal, For keys) {
   if (!principal.key && !principal.wallet) return Caller{};
   const KeyState* key = principal.key ? book.find(*principal.key) : nullptr;
-  if (principal.key && (key == nullptr || !key->good(book.at)))
-    return fail(Reason::unauthorized, "the API key is unknown or revoked");
-  Caller caller;
+  if (principal.key && (key == nullptr || !key->good(book.at))) return no_such_key();
+  Caller caller{.blocks = principal.blocks.get()};
+  if (caller.blocks != nullptr) {
+    // The book's time is that of its last event, at which one that is good now may not have been good yet.
+    if (core::over(*caller.blocks, book.at)) return no_such_key();
+    if (keys != For::derived_keys) return key_limited("operation", "a derived key does not do this");
+  }
   if (key != nullptr) {
     caller.key = static_cast<std::int64_t>(key->id.number());
     caller.key_kind = key->kind;
     if (key->wallet == 0) return caller;
   }
   const WalletState* wallet = key == nullptr ? book.find(*principal.wallet) : book.wallet(key->wallet);
-  if (wallet == nullptr) return fail(Reason::unauthorized, "the API key is unknown or revoked");
+  if (wallet == nullptr) return no_such_key();
   caller.role = wallet->owner_type == OwnerType::human ? Role::human : Role::agent;
   caller.wallet = wallet->number;
   return caller;
+}
+
+Result<Done> check_limits(const Caller& caller, const SpendsOn& on, Instant now) {
+  if (caller.blocks == nullptr) return Done{};
+  if (!core::in_time(*caller.blocks, now)) return no_such_key();
+  for (const core::KeyBlock& block : *caller.blocks) {
+    const KeyLimits& limits = block.limits;
+    const auto within = [](const auto& list, const auto& one) {
+      return std::find(list.begin(), list.end(), one) != list.end();
+    };
+    if (limits.allowed_recipes && !within(*limits.allowed_recipes, on.recipe))
+      return key_limited("allowed_recipes", on.recipe.empty() ? "this key is for jobs of recipes alone"
+                                                              : "this key is not for jobs of the recipe");
+    if (!limits.allowed_payees) continue;
+    if (on.payees.empty())
+      return key_limited("allowed_payees",
+                         "the call must name who may be paid: not everybody under this key");
+    for (const WalletId& payee : on.payees)
+      if (!within(*limits.allowed_payees, payee))
+        return key_limited("allowed_payees", "nothing may be paid to " + payee.text() + " under this key");
+  }
+  return Done{};
+}
+
+std::vector<core::Digest> ids_of(const core::KeyBlocks* blocks) {
+  std::vector<core::Digest> out;
+  if (blocks != nullptr)
+    for (const core::KeyBlock& block : *blocks) out.push_back(block.id);
+  return out;
+}
+
+Result<Done> may_end(const Book& book, const Caller& caller, Seq lock, Instant now) {
+  if (caller.blocks == nullptr) return Done{};
+  if (!core::in_time(*caller.blocks, now)) return no_such_key();
+  const auto under = book.locks_under.find(lock);
+  if (under != book.locks_under.end() &&
+      std::find(under->second.begin(), under->second.end(), caller.blocks->back().id) != under->second.end())
+    return Done{};
+  return key_limited("operation", "a derived key ends what itself began, or one derived from it");
 }
 
 Result<Done> operator_only(const Caller& caller) {

@@ -3,6 +3,7 @@
 #pragma once
 
 #include <calyx/session.hpp>
+#include <span>
 
 #include "services/book.hpp"
 
@@ -14,14 +15,36 @@ struct Caller {
   AccountNumber wallet = 0;  ///< 0 for the operator.
   std::int64_t key = 0;      ///< Its number; 0 for the operator in process, and where an owner signed.
   KeyKind key_kind = KeyKind::api;
+  const core::KeyBlocks* blocks = nullptr;  ///< Of a derived key; the principal's. Null: of none.
 
   bool is_operator() const noexcept { return role == Role::operator_; }
   bool signed_by_owner() const noexcept { return !is_operator() && key == 0; }
 };
 
+/// What a derived key does (`derive_key`), and all the rest, which a new call is part of until it says so.
+enum class For : std::uint8_t { whole_keys, derived_keys };
+
+/// Whose `key` is.
+Principal principal_of(const Book& book, const KeyState& key);
+/// The one word for a key that is unknown, revoked or over: who holds it is told no more.
+Error no_such_key();
+
 /// Fails: `unauthorized` when the key behind the session was revoked meanwhile, or ended before the last
-/// event.
-Result<Caller> authorize(const Book& book, const Principal& principal);
+/// event; `key_limited`.
+Result<Caller> authorize(const Book& book, const Principal& principal, For keys = For::whole_keys);
+
+/// What a call of `caller` would spend on, besides money and GPUs, whose rules `pass_policy` judges.
+struct SpendsOn {
+  std::string_view recipe{};           ///< Empty: none.
+  std::span<const WalletId> payees{};  ///< Who may be paid; none: anybody.
+};
+/// Fails: `unauthorized` outside of the key's time; `key_limited`, with the limit as `limit` in the details.
+Result<Done> check_limits(const Caller& caller, const SpendsOn& on, Instant now);
+/// The names of a derived key's blocks, for the event of what it spends.
+std::vector<core::Digest> ids_of(const core::KeyBlocks* blocks);
+/// Whether `caller` may end the lock `seq`: a derived key ends what it, or one derived from it, began.
+/// Fails: `unauthorized` outside of the key's time; `key_limited`.
+Result<Done> may_end(const Book& book, const Caller& caller, Seq lock, Instant now);
 
 /// Fails: `operator_only`.
 Result<Done> operator_only(const Caller& caller);

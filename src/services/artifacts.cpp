@@ -51,7 +51,7 @@ Result<ArtifactRow> artifact_row(store::MarketStore& store, std::uint32_t tag, A
 }
 
 Result<AccountNumber> check_put(const Book& book, const Principal& principal, const ArtifactPut& asked) {
-  CALYX_TRY(const Caller caller, authorize(book, principal));
+  CALYX_TRY(const Caller caller, authorize(book, principal, For::derived_keys));
   CALYX_TRY(const AccountNumber account, project_account(book, caller, asked.wallet));
   CALYX_CHECK(check_name("/name", asked.name, artifact_name_bytes_max));
   CALYX_CHECK(check_key_text("Idempotency-Key", asked.idempotency_key, Empty::allowed));

@@ -226,6 +226,7 @@ class Judge {
     if (of.host && !known(*of.host)) return "its host is unknown";
     if (of.expires_in_s && (*of.expires_in_s < 1 || *of.expires_in_s > expires_in_s_max))
       return "its deadline is out of range";
+    if (of.under.size() > core::key_blocks_max) return "its key has more blocks than one may have";
     return some(of.amount);
   }
   std::string_view operator()(const EarnEvent& of) const {
@@ -296,6 +297,8 @@ class Judge {
       return "a session ends, no other key does";
     if (of.kind != KeyKind::api && (of.wallet == 0 || of.by != of.wallet))
       return "nobody but the wallet's owner gets such a key";
+    if (of.delegate.has_value() != (of.wallet != 0))
+      return "of wallets' keys others are derived, of no operator's";
     return {};
   }
   std::string_view operator()(const ApprovalRequested& of) const {
@@ -420,6 +423,7 @@ class Audit {
         locks_(key),
         resolutions_(key),
         parts_(key),
+        key_spends_(key),
         requests_(key),
         standing_(key),
         indexed_(key),
@@ -456,6 +460,10 @@ class Audit {
 
   static void add(Fingerprint& to, const store::ResolutionRow& row) {
     to.add({row.lock, row.seq, row.amount.micro, row.fee.micro});
+  }
+
+  static void add(Fingerprint& to, const store::KeySpendRow& row) {
+    to.add(row.block.view(), {row.seq, row.lock, row.amount.micro, row.total.micro});
   }
 
   struct Credit {
@@ -878,6 +886,13 @@ class Audit {
     if (!same) return false;
     if (const auto end = resolution_of(book_, event)) add(resolutions_, *end);
     if (const auto part = part_of(event)) add(parts_, *part);
+    for (store::KeySpendRow& spent : key_spends_of(book_, event)) {
+      Money& total = key_totals_[spent.block];
+      const auto sum = core::plus(total, spent.amount);
+      if (!sum) return at_event(event.seq, "a derived key spent more than 2^63 micro-FLOPS");
+      spent.total = total = *sum;
+      add(key_spends_, spent);
+    }
     if (const auto* spend = std::get_if<SpendEvent>(&event.fields); spend != nullptr && spend->job != 0)
       budgets_[event.seq] = {spend->job, spend->wallet, spend->amount};
 
@@ -1095,7 +1110,7 @@ class Audit {
 
     CALYX_TRY(bool good, compare_entries(INT64_MAX));
     if (!good) return false;
-    Fingerprint locks(key_), resolutions(key_), parts(key_), requests(key_);
+    Fingerprint locks(key_), resolutions(key_), parts(key_), key_spends(key_), requests(key_);
     core::Wide in_escrow = 0, fees = 0;
     CALYX_CHECK(store_.all_locks([&](std::string_view job_id, const store::LockRow& row) -> Result<bool> {
       locks.add(job_id, {row.payer, row.seq, row.amount.micro});
@@ -1112,6 +1127,10 @@ class Audit {
         [&](const store::ResolutionRow& row) -> Result<bool> { return end(resolutions, row); }));
     CALYX_CHECK(
         store_.all_parts([&](const store::ResolutionRow& row) -> Result<bool> { return end(parts, row); }));
+    CALYX_CHECK(store_.all_key_spends([&](const store::KeySpendRow& row) -> Result<bool> {
+      add(key_spends, row);
+      return true;
+    }));
     CALYX_CHECK(store_.all_requests(
         [&](AccountNumber scope, store::RequestKind kind, std::string_view key, Seq seq) -> Result<bool> {
           requests.add(key, {scope, static_cast<int>(kind), seq});
@@ -1119,6 +1138,7 @@ class Audit {
         }));
     if (locks != locks_ || resolutions != resolutions_ || requests != requests_) return name_row();
     if (parts != parts_) return fault("parts: they are not what the events say");
+    if (key_spends != key_spends_) return fault("key_spends: they are not what the events say");
     // What these rows are compared with is made as they were made themselves; the sums come from the legs.
     if (fees != book_.fees.micro) return fault("fees: the rows' sum is not what the events moved");
     for (const WalletState& wallet : book_.wallets) in_escrow -= wallet.held.micro;
@@ -1399,7 +1419,9 @@ class Audit {
   std::vector<Expected> expected_;
   std::string payloads_, jws_, document_;  // kept between rows: the walk allocates little
 
-  Fingerprint locks_, resolutions_, parts_, requests_, standing_, indexed_;  ///< As the events say.
+  Fingerprint locks_, resolutions_, parts_, key_spends_, requests_, standing_,
+      indexed_;                                                     ///< As the events say.
+  std::unordered_map<core::Digest, Money, DigestHash> key_totals_;  ///< Of derived keys' blocks.
   Fingerprint::Key key_;
 
   std::optional<core::Digest> anchored_hash_, anchored_root_;

@@ -63,10 +63,11 @@ bool Book::waits(const ApprovalState& approval, Instant now) noexcept {
   return open && now < approval.expires_at;
 }
 
-bool Book::takes_approval(const WalletState& wallet, Instant now) const noexcept {
-  return wallet.approvals.size() < approvals_kept_max ||
-         !std::all_of(wallet.approvals.begin(), wallet.approvals.end(),
-                      [&](Seq asked) { return waits(approvals.at(asked), now); });
+bool Book::takes_approval(const WalletState& wallet, Instant now, std::size_t most) const noexcept {
+  if (wallet.approvals.size() < most) return true;
+  const auto waiting = std::count_if(wallet.approvals.begin(), wallet.approvals.end(),
+                                     [&](Seq asked) { return waits(approvals.at(asked), now); });
+  return static_cast<std::size_t>(waiting) < most;
 }
 
 Money Book::due(const WalletState& wallet, Instant now, Money enough) const noexcept {
@@ -162,6 +163,7 @@ void Book::open_lock(Seq lock_seq, Instant locked_at, const SpendEvent& spend) {
     payer.deadlines.emplace(lock.deadline->us, lock_seq);
   }
   locks.emplace(lock_seq, std::move(lock));
+  if (!spend.under.empty()) locks_under.emplace(lock_seq, spend.under);
 }
 
 void Book::pay_part(OpenLock& lock, Money gross) {
@@ -175,6 +177,7 @@ void Book::close_lock(std::unordered_map<Seq, OpenLock>::iterator lock) {
   payer.held.micro -= lock->second.amount.micro;
   --payer.open_locks;
   if (lock->second.deadline) payer.deadlines.erase({lock->second.deadline->us, lock->first});
+  if (!locks_under.empty()) locks_under.erase(lock->first);
   locks.erase(lock);
 }
 
@@ -294,10 +297,12 @@ Result<Done> Book::stand(const Event& event) {
                             .created_at = event.at,
                             .revoked_at = {},
                             .kind = of.kind,
-                            .expires_at = {}});
+                            .expires_at = {},
+                            .delegate = of.delegate});
             if (of.expires_in_s)
               keys.back().expires_at = Instant{event.at.us + *of.expires_in_s * core::us_per_second};
             key_by_hash[of.hash] = of.key;
+            if (of.delegate) key_by_delegate[*of.delegate] = of.key;
             if (WalletState* owner = wallet(of.wallet)) owner->keys.push_back(of.key);
             return Done{};
           },

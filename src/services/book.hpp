@@ -55,6 +55,7 @@ struct KeyState {
   std::optional<Instant> revoked_at;
   KeyKind kind = KeyKind::api;
   std::optional<Instant> expires_at;
+  std::optional<core::Digest> delegate;  ///< The public key of which others are derived.
 
   bool good(Instant now) const noexcept { return !revoked_at && (!expires_at || now < *expires_at); }
 };
@@ -144,11 +145,13 @@ class Book {
   // ── standing ──
   std::vector<WalletState> wallets;  ///< Wallet `wallet_first + i` at i.
   std::vector<KeyState> keys;        ///< Key i + 1 at i.
-  std::unordered_map<core::Digest, std::int64_t, DigestHash> key_by_hash;
+  std::unordered_map<core::Digest, std::int64_t, DigestHash> key_by_hash, key_by_delegate;
   /// The first human's wallet of each owner that is an address, as CAIP-10 names it (identity.hpp).
   std::unordered_map<std::string, AccountNumber> wallet_by_address;
   std::deque<Instant> opened_by_signature;  ///< The last `opened_by_signature_max`, oldest first.
   std::unordered_map<Seq, OpenLock> locks;
+  /// The blocks of the derived keys that asked for open locks: few locks have any.
+  std::unordered_map<Seq, std::vector<core::Digest>> locks_under;
   std::map<Seq, ApprovalState> approvals;
   std::map<std::pair<AccountNumber, std::string>, Seq> approval_by_terms;  ///< The latest for the terms.
   std::map<Seq, PayoutState> payouts;
@@ -189,8 +192,9 @@ class Book {
   std::int64_t grants_left_after(Seq seq) const noexcept;
   /// Whether `approval` still waits at `now`: for a decision, or for the call that it serves.
   static bool waits(const ApprovalState& approval, Instant now) noexcept;
-  /// Whether `wallet` may ask for one more approval: not when all that are kept still wait.
-  bool takes_approval(const WalletState& wallet, Instant now) const noexcept;
+  /// Whether `wallet` may ask for one more approval: not while `most` wait, of which all that are kept is
+  /// one.
+  bool takes_approval(const WalletState& wallet, Instant now, std::size_t most) const noexcept;
 
   /// The sum of the locks of `wallet` whose deadline has passed but that nothing has returned yet. Who needs
   /// no more than `enough` is told of the first ones that come to it, and the rest is not looked at.

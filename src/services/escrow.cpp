@@ -140,7 +140,7 @@ Error ended(Reason reason, std::string_view job_id) {
 
 Result<Spent> spend(Transaction& tx, const Principal& principal, const Spend& asked,
                     const Policy* narrowing) {
-  CALYX_TRY(const Caller caller, authorize(tx.book(), principal));
+  CALYX_TRY(const Caller caller, authorize(tx.book(), principal, For::derived_keys));
   CALYX_TRY(const WalletState* wallet, spendable(tx.book(), caller, asked.wallet));
   CALYX_CHECK(check(asked));
   const WalletState* host = nullptr;
@@ -162,6 +162,9 @@ Result<Spent> spend(Transaction& tx, const Principal& principal, const Spend& as
     return Spent{tx.book().txn_id(event.seq, event.at), asked.job_id, first->amount, {}, true};
   }
 
+  SpendsOn on;
+  if (asked.host_wallet) on.payees = {&*asked.host_wallet, 1};
+  CALYX_CHECK(check_limits(caller, on, tx.now()));
   CALYX_CHECK(pass_policy(tx, {.wallet = wallet,
                                .operation = "spend",
                                .amount = asked.amount,
@@ -169,12 +172,15 @@ Result<Spent> spend(Transaction& tx, const Principal& principal, const Spend& as
                                .gpu_type = asked.gpu_type,
                                .judges_gpu = true,
                                .narrowing = narrowing,
+                               .blocks = caller.blocks,
                                .terms = [&] { return terms_of(asked); }}));
   SpendEvent fields{.wallet = wallet->number,
                     .job_id = asked.job_id,
                     .amount = asked.amount,
                     .gpu_type = asked.gpu_type,
-                    .expires_in_s = asked.expires_in_s};
+                    .expires_in_s = asked.expires_in_s,
+                    .job = 0,
+                    .under = ids_of(caller.blocks)};
   if (host != nullptr) fields.host = host->number;
   CALYX_TRY(const Placed event, tx.append(std::move(fields)));
   return Spent{tx.book().txn_id(event.seq, event.at), asked.job_id, asked.amount, wallet->balance};
@@ -286,12 +292,13 @@ Result<Earned> earn(Transaction& tx, const Principal& principal, const Earn& ask
 
 Result<Released> release(Transaction& tx, const Principal& principal, const Release& asked) {
   const Book& book = tx.book();
-  CALYX_TRY(const Caller caller, authorize(book, principal));
+  CALYX_TRY(const Caller caller, authorize(book, principal, For::derived_keys));
   CALYX_TRY(const WalletState* wallet, spendable(book, caller, asked.wallet));
   CALYX_CHECK(check_key_text("/job_id", asked.job_id, Empty::refused));
 
   CALYX_TRY(const std::optional<Seq> seq, tx.store().find_lock(asked.job_id, wallet->number));
   if (!seq) {
+    CALYX_CHECK(may_end(book, caller, 0, tx.now()));
     CALYX_CHECK(sweep(tx, *wallet));
     CALYX_TRY(const Placed event, tx.append(BurnEvent{.wallet = wallet->number, .job_id = asked.job_id}));
     return Released{book.txn_id(event.seq, event.at), asked.job_id, Money{}, wallet->balance, true};
@@ -306,6 +313,7 @@ Result<Released> release(Transaction& tx, const Principal& principal, const Rele
   }
   if (const Reason reason = core::judge_release(found.facts, tx.now()); reason != Reason::none)
     return ended(reason, asked.job_id);
+  CALYX_CHECK(may_end(book, caller, *seq, tx.now()));
   CALYX_CHECK(sweep(tx, *wallet));
   CALYX_TRY(const Placed event, tx.append(ReleaseEvent{.lock = *seq}));
   return Released{book.txn_id(event.seq, event.at), asked.job_id, found.facts.locked, wallet->balance};

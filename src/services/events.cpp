@@ -48,6 +48,19 @@ class Writer {
   void maybe(std::string_view key, const std::optional<std::int64_t>& number) {
     if (number) put(key, *number);
   }
+  void maybe(std::string_view key, const std::vector<core::Digest>& digests) {
+    if (digests.empty()) return;
+    name(key);
+    char mark = '[';
+    for (const core::Digest& digest : digests) {
+      out_.push_back(mark);
+      out_.push_back('"');
+      core::append_hex(out_, digest);
+      out_.push_back('"');
+      mark = ',';
+    }
+    out_.push_back(']');
+  }
   void flag(std::string_view key, bool truth) {
     if (!truth) return;
     name(key);
@@ -131,6 +144,25 @@ class Reader {
     const auto read = core::read_digest_hex(text(key));
     if (!read) good_ = false;
     return read.value_or(core::Digest{});
+  }
+  std::optional<core::Digest> optional_digest(std::string_view key) {
+    const auto text = optional_text(key);
+    const auto read = text ? core::read_digest_hex(*text) : std::nullopt;
+    if (text && !read) good_ = false;
+    return read;
+  }
+  /// A list of one at least, or nothing.
+  std::vector<core::Digest> digests(std::string_view key) {
+    std::vector<core::Digest> out;
+    const json::Value* found = find(key);
+    if (found == nullptr) return out;
+    if (found->array() == nullptr || found->array()->empty()) return good_ = false, out;
+    for (const json::Value& one : *found->array()) {
+      const auto read = one.string() == nullptr ? std::nullopt : core::read_digest_hex(*one.string());
+      if (!read) return good_ = false, out;
+      out.push_back(*read);
+    }
+    return out;
   }
   bool flag(std::string_view key) {
     const json::Value* found = find(key);
@@ -278,6 +310,7 @@ struct Spell {
     out.maybe("host", of.host);
     out.maybe("job", of.job);
     out.put("job_id", of.job_id);
+    out.maybe("under", of.under);
     out.put("wallet", of.wallet);
   }
   void operator()(const EarnEvent& of) const {
@@ -342,6 +375,7 @@ struct Spell {
   }
   void operator()(const KeyIssuedEvent& of) const {
     out.maybe("by", of.by);
+    if (of.delegate) out.put("delegate", *of.delegate);
     out.maybe("expires_in_s", of.expires_in_s);
     out.put("hash", of.hash);
     out.maybe("idempotency_key", of.once);
@@ -430,6 +464,7 @@ Fields read_known(EventKind kind, Reader& in) {
       of.host = in.optional_number("host");
       of.job = in.maybe_number("job");
       of.job_id = in.text("job_id");
+      of.under = in.digests("under");
       of.wallet = in.number("wallet");
       return of;
     }
@@ -512,6 +547,7 @@ Fields read_known(EventKind kind, Reader& in) {
     case EventKind::key_issued: {
       KeyIssuedEvent of;
       of.by = in.maybe_number("by");
+      of.delegate = in.optional_digest("delegate");
       of.expires_in_s = in.optional_number("expires_in_s");
       of.hash = in.digest("hash");
       of.once = in.maybe_text("idempotency_key");

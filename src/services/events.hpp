@@ -33,6 +33,7 @@ struct SpendEvent {
   std::optional<std::int64_t> expires_in_s;
   std::int64_t job =
       0;  ///< The job whose budget this is, which alone may end it; 0: nobody's but the caller's.
+  std::vector<core::Digest> under;  ///< The blocks of the derived key that asked (core/derived_key.hpp).
 };
 
 struct EarnEvent {
@@ -120,6 +121,9 @@ struct KeyIssuedEvent {
   AccountNumber by = 0;
   KeyKind kind = KeyKind::api;
   std::optional<std::int64_t> expires_in_s;
+  /// The public key that the secret gives (crypto/delegate.hpp). Absent for an operator's, from which none is
+  /// derived.
+  std::optional<core::Digest> delegate;
 };
 
 struct KeyRevokedEvent {

@@ -188,12 +188,13 @@ Result<Done> end_all(Transaction& tx, std::vector<JobNumber> next) {
 }  // namespace
 
 Result<JobNumber> cancel_job(Transaction& tx, const Principal& principal, JobId id) {
-  CALYX_TRY(const Caller caller, authorize(tx.book(), principal));
+  CALYX_TRY(const Caller caller, authorize(tx.book(), principal, For::derived_keys));
   CALYX_TRY(JobState state, readable_job(tx.book(), tx.store(), caller, id));
   const JobNumber number = state.number;
   if (is_terminal(state.status)) return number;
   Held job{.known = {}, .state = std::move(state)};
   CALYX_TRY(job.known, tx.seams().known_jobs->get(tx.store(), number));
+  CALYX_CHECK(may_end(tx.book(), caller, job.known->row.lock, tx.now()));
   CALYX_CHECK(may_settle(tx, job));
   CALYX_CHECK(give_up(tx, job, JobFailure::cancelled, "it was cancelled"));
   std::vector<JobNumber> next;

@@ -147,7 +147,7 @@ Result<JobEstimate> estimate_job(const Book& book, const PreparedJob& job) {
 Result<JobSubmitted> submit_job(Transaction& tx, const Principal& principal, const PreparedJob& job,
                                 const Policy* narrowing) {
   const Book& book = tx.book();
-  CALYX_TRY(const Caller caller, authorize(book, principal));
+  CALYX_TRY(const Caller caller, authorize(book, principal, For::derived_keys));
   CALYX_CHECK(may_run_jobs(book, caller));
   const WalletState* payer = nullptr;
   if (job.wallet) {
@@ -171,6 +171,11 @@ Result<JobSubmitted> submit_job(Transaction& tx, const Principal& principal, con
                           .replayed = true};
     }
   }
+  CALYX_CHECK(check_limits(
+      caller,
+      {.recipe = job.terms.work == WorkKind::recipe ? std::string_view(job.terms.name) : std::string_view(),
+       .payees = job.terms.allowed_payees},
+      tx.now()));
   if (!job.terms.callback_url.empty()) CALYX_CHECK(need_webhook_secret(tx, account));
   std::int64_t revision = 0;
   if (!job.terms.project.empty()) {
@@ -222,6 +227,7 @@ Result<JobSubmitted> submit_job(Transaction& tx, const Principal& principal, con
                          .gpu_type = gpu_type,
                          .judges_gpu = needs.gpu_count > 0,
                          .narrowing = narrowing,
+                         .blocks = caller.blocks,
                          .terms = [&] {
                            return json::canonical(json::object({{"operation", "job"}, {"request", request}}));
                          }}));
@@ -231,7 +237,8 @@ Result<JobSubmitted> submit_job(Transaction& tx, const Principal& principal, con
                                                       .job_id = id.text(),
                                                       .amount = estimate.hold,
                                                       .gpu_type = gpu_type,
-                                                      .job = row.number}));
+                                                      .job = row.number,
+                                                      .under = ids_of(caller.blocks)}));
     row.lock = held.seq;
     if (book.house == 0)
       CALYX_CHECK(create_wallet(tx, Principal{}, {.owner_id = std::string(house_owner_id)}));

@@ -250,6 +250,16 @@ Result<JobTerms> read_terms(const json::Object& job, std::string_view recipe) {
   terms.number("deadline_s", out.deadline_s, 1, job_seconds_max);
   terms.number("queue_ttl_s", out.queue_ttl_s, 1, job_seconds_max);
   terms.flag("idempotent", out.idempotent);
+  std::vector<std::string> payees;
+  terms.texts("allowed_payees", payees, core::key_list_max, key_text_max, false);
+  for (std::size_t i = 0; i < payees.size(); ++i) {
+    const auto id = WalletId::read(payees[i]);
+    if (!id)
+      terms.fault(
+          field_error(Reason::field_value, "/allowed_payees/" + std::to_string(i), "is no wallet's id"));
+    else
+      out.allowed_payees.push_back(*id);
+  }
   terms.text("retry_of", out.retry_of, key_text_max);
   terms.text("resume_from", out.resume_from, key_text_max);
   CALYX_CHECK(terms.done());

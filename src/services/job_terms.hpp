@@ -2,6 +2,7 @@
 /// On what terms a job runs: the members of a submit that are not its shape (core/job_shape.hpp), checked.
 #pragma once
 
+#include <calyx/core/ids.hpp>
 #include <calyx/core/job.hpp>
 #include <calyx/core/result.hpp>
 #include <string>
@@ -39,6 +40,7 @@ struct JobTerms {
   std::int64_t queue_ttl_s = 0;                  ///< From submission to its first task; 0: none.
   bool idempotent = false;                       ///< A task may run twice at once.
   std::string retry_of;                          ///< The job whose failed tasks this one tries again.
+  std::vector<WalletId> allowed_payees;          ///< Whose workers may do its tasks; empty: anybody's.
   std::string resume_from;                       ///< The sweep whose finished points this one takes over.
 };
 

@@ -155,7 +155,9 @@ bool runs_image(const LeaseAsked& worker, const std::string& image) {
                      [&](const std::string& one) { return one == image || one == any_image; });
 }
 
-bool meets(const LeaseAsked& worker, const JobTerms& terms) {
+/// Whether `worker`, whose work is paid to `host` (null: to a wallet that is not opened yet), can and may do
+/// the tasks of a job.
+bool meets(const LeaseAsked& worker, const WalletState* host, const JobTerms& terms) {
   const auto names = [&](const std::vector<std::string>& list) {
     return std::find(list.begin(), list.end(), terms.name) != list.end();
   };
@@ -171,7 +173,10 @@ bool meets(const LeaseAsked& worker, const JobTerms& terms) {
                     (needs.gpu_count <= has.gpu_count && covers(has.gpu_memory_mb, needs.gpu_memory_mb) &&
                      (needs.gpu_type.empty() || std::find(worker.gpu_types.begin(), worker.gpu_types.end(),
                                                           needs.gpu_type) != worker.gpu_types.end()));
-  return runs && gpus && covers(has.cpu, needs.cpu) && covers(has.memory_mb, needs.memory_mb) &&
+  const std::vector<WalletId>& payees = terms.allowed_payees;
+  const bool may = payees.empty() ||
+                   (host != nullptr && std::find(payees.begin(), payees.end(), host->id) != payees.end());
+  return runs && may && gpus && covers(has.cpu, needs.cpu) && covers(has.memory_mb, needs.memory_mb) &&
          covers(has.storage_gb, needs.storage_gb) && (needs.profile.empty() || needs.profile == has.profile);
 }
 
@@ -281,7 +286,7 @@ Result<Lease> lease_tasks(Transaction& tx, const Principal& principal, const Lea
       // all others from being seen.
       CALYX_TRY(const std::shared_ptr<const KnownJob> known,
                 tx.seams().known_jobs->get(tx.store(), state.number));
-      if (!meets(asked, known->terms) && !overdue(*known, state, tx.now())) return true;
+      if (!meets(asked, book.wallet(host), known->terms) && !overdue(*known, state, tx.now())) return true;
     }
     ready.push_back(state);
     return ready.size() < jobs_looked_at;
@@ -310,7 +315,7 @@ Result<Lease> lease_tasks(Transaction& tx, const Principal& principal, const Lea
       chores.to_end.push_back(job.state.number);
       continue;
     }
-    if (!meets(asked, job.known->terms)) continue;
+    if (!meets(asked, book.wallet(host), job.known->terms)) continue;
 
     if (job.state.retrying > 0 && has_room(job)) {
       CALYX_TRY(choice.retry, tx.store().jobs().next_retry(job.state.number));

@@ -1,5 +1,6 @@
 #include <calyx/identity.hpp>
 
+#include "crypto/delegate.hpp"
 #include "services/services.hpp"
 
 namespace calyx::services {
@@ -32,6 +33,11 @@ Result<KeyIssued> append_key(Transaction& tx, const Caller& caller, const NewKey
   CALYX_TRY(std::string secret,
             crypto::api_key_text(first_letters(asked.kind, asked.wallet), tx.seams().random));
   const std::int64_t number = tx.book().next_key();
+  std::optional<core::Digest> delegate;
+  if (asked.wallet != 0) {
+    CALYX_TRY(const core::PublicKey key, crypto::delegate_key(secret));
+    delegate = core::Digest{key};
+  }
   CALYX_TRY(const Placed event,
             tx.append(KeyIssuedEvent{.key = number,
                                      .wallet = asked.wallet,
@@ -42,7 +48,8 @@ Result<KeyIssued> append_key(Transaction& tx, const Caller& caller, const NewKey
                                      .once = once,
                                      .by = caller.wallet,
                                      .kind = asked.kind,
-                                     .expires_in_s = asked.expires_in_s}));
+                                     .expires_in_s = asked.expires_in_s,
+                                     .delegate = delegate}));
   CALYX_CHECK(keep_key(tx, caller, once, event.seq));
   return KeyIssued{tx.book().view(*tx.book().key(number)), std::move(secret)};
 }

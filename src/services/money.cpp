@@ -1,3 +1,5 @@
+#include <algorithm>
+
 #include "services/payments.hpp"
 #include "services/services.hpp"
 
@@ -12,12 +14,16 @@ Error refusal(const Book& book, const Outgoing& outgoing, const core::SpendVerdi
   const std::string needs = "needs " + say(outgoing.amount) + " FLOPS, ";
   const bool parents = verdict.owner == core::PolicyOwner::parent;
   const bool sessions = verdict.owner == core::PolicyOwner::session;
+  const bool keys = verdict.owner == core::PolicyOwner::key;
   const WalletState* owner = parents ? book.wallet(outgoing.wallet->parent) : outgoing.wallet;
-  const std::string whose = parents ? "the parent's " : sessions ? "this session's " : "the ";
+  const std::string whose = parents    ? "the parent's "
+                            : sessions ? "this session's "
+                            : keys     ? "this key's "
+                                       : "the ";
   json::Object details;
   details.set("rule", word(verdict.reason));
   details.set("wallet_id", owner->id.text());
-  if (sessions) details.set("owner", "session");
+  if (sessions || keys) details.set("owner", keys ? "key" : "session");
   std::string message;
   switch (verdict.reason) {
     case Reason::wallet_not_active:
@@ -40,13 +46,40 @@ Error refusal(const Book& book, const Outgoing& outgoing, const core::SpendVerdi
       else if (verdict.reason == Reason::spend_cap_per_hour)
         message =
             needs + whose + "cap an hour is " + say(verdict.limit) + " with " + say(verdict.room) + " left";
+      else if (verdict.reason == Reason::budget_spent)
+        message =
+            needs + "this key's budget is " + say(verdict.limit) + " with " + say(verdict.room) + " left";
       else if (verdict.reason == Reason::approval_required)
-        message = needs + "above " + (sessions ? whose : std::string()) + say(verdict.limit) +
+        message = needs + "above " + (sessions || keys ? whose : std::string()) + say(verdict.limit) +
                   " a human must approve";
       else
         message = needs + "has " + say(verdict.room);
   }
   return fail(verdict.reason, std::move(message), json::Value(std::move(details)));
+}
+
+/// What was spent under `block`. A lock of `wallet` that is due counts as returned, swept or not.
+Result<core::BlockFacts> facts_of_block(Transaction& tx, const WalletState& wallet,
+                                        const core::KeyBlock& block) {
+  const Book& book = tx.book();
+  core::BlockFacts out{.policy = {.policy = &block.limits.policy}, .budget = block.limits.budget};
+  Seq hour = INT64_MAX;
+  if (block.limits.policy.spend_cap_per_hour) {
+    CALYX_TRY(hour, tx.store().first_after(Instant{tx.now().us - core::us_per_hour}));
+    CALYX_TRY(out.policy.spent_in_hour, tx.store().key_spent_since(block.id, hour));
+  }
+  CALYX_TRY(out.spent, tx.store().key_spent(block.id));
+  for (const auto& [deadline_us, seq] : wallet.deadlines) {
+    if (deadline_us > tx.now().us) break;
+    const auto under = book.locks_under.find(seq);
+    if (under == book.locks_under.end() ||
+        std::find(under->second.begin(), under->second.end(), block.id) == under->second.end())
+      continue;
+    const Money back = book.locks.at(seq).amount;
+    out.spent.micro -= back.micro;
+    if (seq >= hour) out.policy.spent_in_hour.micro -= back.micro;
+  }
+  return out;
 }
 
 /// The balance of `wallet` with what is due: all of it when that is less than `needed`, else enough.
@@ -140,6 +173,11 @@ Result<Done> pass_policy(Transaction& tx, const Outgoing& outgoing) {
     return facts;
   };
   core::SpendFacts facts;
+  if (outgoing.blocks != nullptr) {
+    for (const core::KeyBlock& block : *outgoing.blocks) {
+      CALYX_TRY(facts.blocks.emplace_back(), facts_of_block(tx, wallet, block));
+    }
+  }
   if (outgoing.narrowing != nullptr) {
     facts.session.policy = outgoing.narrowing;
     if (outgoing.narrowing->spend_cap_per_hour) {
@@ -160,7 +198,11 @@ Result<Done> pass_policy(Transaction& tx, const Outgoing& outgoing) {
   if (verdict.reason != Reason::approval_required) return refusal(book, outgoing, verdict);
 
   // The latest approval for exactly this call, unless its time is over or it was used.
+  // Another key's call is another call: what was approved for one serves no other.
   std::string terms = outgoing.terms();
+  if (outgoing.blocks != nullptr)
+    terms =
+        json::canonical(json::object({{"call", terms}, {"under", core::hex(outgoing.blocks->back().id)}}));
   const ApprovalState* approval = nullptr;
   Seq approval_seq = 0;
   if (const auto found = book.approval_by_terms.find({wallet.number, terms});
@@ -181,7 +223,8 @@ Result<Done> pass_policy(Transaction& tx, const Outgoing& outgoing) {
 
   Error error = refusal(book, outgoing, verdict);
   if (approval == nullptr) {
-    if (!book.takes_approval(wallet, tx.now()))
+    if (!book.takes_approval(wallet, tx.now(),
+                             outgoing.blocks == nullptr ? approvals_kept_max : approvals_kept_max / 2))
       return fail(Reason::too_many_approvals,
                   std::to_string(wallet.approvals.size()) + " approvals of the wallet wait already",
                   json::object({{"wallet_id", wallet.id.text()}, {"limit", approvals_kept_max}}));

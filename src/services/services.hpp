@@ -88,7 +88,8 @@ struct Outgoing {
   std::optional<std::string> gpu_type;
   bool judges_gpu = false;
   const Policy* narrowing = nullptr;
-  bool by_wallet_rules = true;  ///< False: only `narrowing` and the balance judge.
+  const core::KeyBlocks* blocks = nullptr;  ///< Of a derived key; null: of none.
+  bool by_wallet_rules = true;              ///< False: only `narrowing` and the balance judge.
   /// All that the call asked for, as canonical JSON: what an approval is for. Asked only when one is needed.
   std::function<std::string()> terms;
 };

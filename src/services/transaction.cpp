@@ -153,6 +153,25 @@ std::optional<store::ResolutionRow> part_of(const Event& event) {
   return store::ResolutionRow{earn->lock, event.seq, earn->gross, earn->fee};
 }
 
+std::vector<store::KeySpendRow> key_spends_of(const Book& book, const Event& event) {
+  std::vector<store::KeySpendRow> out;
+  const auto add = [&](const std::vector<core::Digest>& blocks, Seq lock, Money amount) {
+    for (const core::Digest& block : blocks)
+      out.push_back({.block = block, .seq = event.seq, .lock = lock, .amount = amount, .total = {}});
+  };
+  if (const auto* spend = std::get_if<SpendEvent>(&event.fields)) {
+    add(spend->under, event.seq, spend->amount);
+  } else if (!book.locks_under.empty()) {
+    const Return back = return_of(event.fields);
+    const auto under = book.locks_under.find(back.seq);
+    if (under == book.locks_under.end()) return out;
+    const OpenLock& lock = book.locks.at(back.seq);
+    const std::int64_t returned = lock.amount.micro + lock.paid.micro - back.stays.micro;
+    if (returned != 0) add(under->second, back.seq, Money{-returned});
+  }
+  return out;
+}
+
 Result<Done> Transaction::tick() {
   const std::int64_t us = seams_.now_us();
   if (us < 0 || us > core::instant_max.us)
@@ -185,6 +204,11 @@ Result<Placed> Transaction::append(Fields fields) {
     CALYX_CHECK(store_.append_lock(job->job_id, {job->payer, event.seq, job->locked}));
   if (const auto end = resolution_of(book_, event)) CALYX_CHECK(store_.append_resolution(*end));
   if (const auto part = part_of(event)) CALYX_CHECK(store_.append_part(*part));
+  for (store::KeySpendRow& row : key_spends_of(book_, event)) {
+    CALYX_TRY(const Money before, store_.key_spent(row.block));
+    row.total = Money{before.micro + row.amount.micro};
+    CALYX_CHECK(store_.append_key_spend(row));
+  }
   const AccountNumber payer = Windows::payer_of(book_, event.fields);
   CALYX_CHECK(book_.apply(event, appended.hash));
   windows_.note(book_, event, payer);

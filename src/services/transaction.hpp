@@ -73,6 +73,9 @@ Result<Done> for_entries(const Book& book, Seq seq, const core::Legs& legs, Each
 
 /// How `event` ends a lock that is open in `book`, if it ends one.
 std::optional<store::ResolutionRow> resolution_of(const Book& book, const Event& event);
+/// The rows of derived keys' spending that `event` becomes, but for their totals. Asked before `book` moves
+/// on to the event.
+std::vector<store::KeySpendRow> key_spends_of(const Book& book, const Event& event);
 /// The part of a lock that `event` pays to one host of several; nothing for most.
 std::optional<store::ResolutionRow> part_of(const Event& event);
 

@@ -578,6 +578,13 @@ Result<Done> Connection::backup_to(const std::string& path) {
   return done;
 }
 
+Statement::Statement(Statement&& other) noexcept { swap(other); }
+Statement& Statement::operator=(Statement&& other) noexcept {
+  Statement(std::move(other)).swap(*this);
+  return *this;
+}
+Statement::~Statement() { sqlite3_finalize(statement_); }
+
 Error Statement::failed(int code) const {
   if (code == SQLITE_ROW) return fail(Reason::internal, std::string("an unexpected row while ") + doing_);
   return store_error(sqlite3_db_handle(statement_), code, doing_);

@@ -159,12 +159,10 @@ class Connection {
 class Statement {
  public:
   Statement() noexcept = default;
-  Statement(Statement&& other) noexcept { swap(other); }
-  Statement& operator=(Statement&& other) noexcept {
-    Statement(std::move(other)).swap(*this);
-    return *this;
-  }
-  ~Statement() { sqlite3_finalize(statement_); }
+  // Not inline: stores have dozens of them, and each store is made and moved in many places.
+  Statement(Statement&& other) noexcept;
+  Statement& operator=(Statement&& other) noexcept;
+  ~Statement();
 
   /// Parameters count from 1.
   Statement& bind(int index, std::int64_t value) noexcept {

@@ -65,6 +65,14 @@ constexpr const char* schema[] = {
   seq  INTEGER NOT NULL,
   PRIMARY KEY(host, seq)
 ) STRICT, WITHOUT ROWID)",
+    R"(CREATE TABLE key_spends(    -- what derived keys sent out and what of it came back, by their blocks
+  block  BLOB NOT NULL,        -- SHA-256 of the block's signature
+  seq    INTEGER NOT NULL,
+  lock   INTEGER NOT NULL,     -- the spend's event: seq, or an earlier one whose rest comes back
+  amount INTEGER NOT NULL,     -- micro-FLOPS; what comes back is below 0
+  total  INTEGER NOT NULL,     -- the sum of the block's amounts so far
+  PRIMARY KEY(block, seq)
+) STRICT, WITHOUT ROWID)",
     R"(CREATE TABLE requests(
   scope INTEGER NOT NULL,
   kind  INTEGER NOT NULL,
@@ -92,8 +100,9 @@ constexpr const char* schema[] = {
 };
 
 /// Which take no change.
-constexpr const char* tables[] = {"events",        "entries",  "milestones", "locks", "resolutions", "parts",
-                                  "zero_earnings", "requests", "receipts",   "tiles", "checkpoints"};
+constexpr const char* tables[] = {"events",      "entries",  "milestones",    "locks",
+                                  "resolutions", "parts",    "zero_earnings", "key_spends",
+                                  "requests",    "receipts", "tiles",         "checkpoints"};
 static_assert(core::legs_max == 8 && entries_a_milestone == 64, "as the schema says");
 
 Error damaged(const char* table, const std::string& row, const char* what, core::json::Value details) {
@@ -361,6 +370,9 @@ Result<MarketStore> MarketStore::make(Connection& connection, bool writes) {
        "paying one host of several"},
       {store.append_zero_earning_, "INSERT INTO zero_earnings(host, seq) VALUES(?1, ?2)",
        "appending a settlement of nothing"},
+      {store.append_key_spend_,
+       "INSERT INTO key_spends(block, seq, lock, amount, total) VALUES(?1, ?2, ?3, ?4, ?5)",
+       "counting what a derived key spent"},
       {store.append_request_, "INSERT INTO requests(scope, kind, key, seq) VALUES(?1, ?2, ?3, ?4)",
        "keeping a caller's key"},
       {store.append_receipt_,
@@ -424,6 +436,14 @@ Result<MarketStore> MarketStore::make(Connection& connection, bool writes) {
        "reading settlements of nothing"},
       {store.all_zero_earnings_, "SELECT host, seq FROM zero_earnings ORDER BY host, seq",
        "reading settlements of nothing"},
+      {store.key_spent_, "SELECT total FROM key_spends WHERE block = ?1 ORDER BY seq DESC LIMIT 1",
+       "looking up what a derived key spent"},
+      // What came back counts for the hour in which it went out.
+      {store.key_spent_since_,
+       "SELECT ifnull(sum(amount), 0) FROM key_spends WHERE block = ?1 AND seq >= ?2 AND lock >= ?2",
+       "looking up what a derived key spent"},
+      {store.all_key_spends_, "SELECT block, seq, lock, amount, total FROM key_spends ORDER BY block, seq",
+       "reading what derived keys spent"},
       {store.all_requests_, "SELECT scope, kind, key, seq FROM requests", "reading callers' keys"},
       {store.all_checkpoints_, "SELECT size, note FROM checkpoints ORDER BY size", "reading checkpoints"},
       {store.all_tiles_, "SELECT level, place, hash FROM tiles ORDER BY level, place", "reading tiles"},
@@ -478,6 +498,15 @@ Result<Done> MarketStore::append_zero_earning(AccountNumber host, Seq seq) {
   const Statement::Run run(append_zero_earning_);
   return run->bind(1, host).bind(2, seq).execute();
 }
+Result<Done> MarketStore::append_key_spend(const KeySpendRow& row) {
+  const Statement::Run run(append_key_spend_);
+  return run->bind(1, octets_of(row.block))
+      .bind(2, row.seq)
+      .bind(3, row.lock)
+      .bind(4, row.amount.micro)
+      .bind(5, row.total.micro)
+      .execute();
+}
 Result<Done> MarketStore::append_request(AccountNumber scope, RequestKind kind, std::string_view key,
                                          Seq seq) {
   const Statement::Run run(append_request_);
@@ -531,6 +560,22 @@ Result<std::optional<Seq>> MarketStore::find_resolution(Seq lock) {
   const Statement::Run run(find_resolution_);
   run->bind(1, lock);
   return one_seq(*run, "resolutions", [&] { return lock; });
+}
+Result<Money> MarketStore::key_spent(const core::Digest& block) {
+  const Statement::Run run(key_spent_);
+  run->bind(1, octets_of(block));
+  CALYX_TRY(const bool found, run->step());
+  if (!found) return Money{};
+  CALYX_CHECK(check_integers(*run, "key_spends", [&] { return core::hex(block); }, {{0, "total"}}));
+  return Money{run->column_int(0)};
+}
+Result<Money> MarketStore::key_spent_since(const core::Digest& block, Seq first) {
+  const Statement::Run run(key_spent_since_);
+  run->bind(1, octets_of(block)).bind(2, first);
+  CALYX_TRY(const bool found, run->step());
+  if (!found) return Money{};
+  CALYX_CHECK(check_integers(*run, "key_spends", [&] { return core::hex(block); }, {{0, "amount"}}));
+  return Money{run->column_int(0)};
 }
 Result<std::vector<Seq>> MarketStore::find_parts(Seq lock) {
   const Statement::Run run(find_parts_);
@@ -772,6 +817,23 @@ Result<Done> MarketStore::all_zero_earnings(const EachZeroEarning& each) {
                                [&] { return zero_earning_name(run->column_int(0), run->column_int(1)); },
                                {{0, "host"}, {1, "seq"}}));
     CALYX_TRY(const bool go_on, each(run->column_int(0), run->column_int(1)));
+    if (!go_on) return Done{};
+  }
+}
+Result<Done> MarketStore::all_key_spends(const EachKeySpend& each) {
+  const Statement::Run run(all_key_spends_);
+  for (;;) {
+    CALYX_TRY(const bool more, run->step());
+    if (!more) return Done{};
+    KeySpendRow row{.block = {},
+                    .seq = run->column_int(1),
+                    .lock = run->column_int(2),
+                    .amount = Money{run->column_int(3)},
+                    .total = Money{run->column_int(4)}};
+    CALYX_CHECK(check_integers(*run, "key_spends", [&] { return row.seq; },
+                               {{1, "seq"}, {2, "lock"}, {3, "amount"}, {4, "total"}}));
+    CALYX_TRY(row.block, digest_column(*run, 0, "key_spends", row.seq));
+    CALYX_TRY(const bool go_on, each(row));
     if (!go_on) return Done{};
   }
 }

@@ -2,9 +2,9 @@
 /// What the engine asks of a market file, one function an intent; all the SQL of calyx is in this room.
 ///
 /// The tables: `events` is the log; `entries`, `milestones`, `locks`, `resolutions`, `parts`,
-/// `zero_earnings`, `requests`, `receipts`, `tiles` and `checkpoints` are views of it that are written in the
-/// same transaction and never again. The SQL view `ledger` shows every entry of every transfer, those in the
-/// columns of `locks`, `resolutions` and `parts` too.
+/// `zero_earnings`, `key_spends`, `requests`, `receipts`, `tiles` and `checkpoints` are views of it that are
+/// written in the same transaction and never again. The SQL view `ledger` shows every entry of every
+/// transfer, those in the columns of `locks`, `resolutions` and `parts` too.
 ///
 /// Entries lie in the order of events, so that a commit writes few pages however many wallets it touches.
 /// Each names the one before of its account: an account's history is walked from its last entry back, and
@@ -89,6 +89,15 @@ struct ReceiptRow {
   std::string_view signature;  ///< 64 bytes.
 };
 
+/// What a block of a derived key sent out, or of it came back.
+struct KeySpendRow {
+  core::Digest block;
+  Seq seq = 0;
+  Seq lock = 0;  ///< The event that sent it out.
+  Money amount;  ///< Below 0: it came back.
+  Money total;   ///< Of the block, so far.
+};
+
 /// What a caller's key was used for.
 enum class RequestKind : std::uint8_t { idempotency_key = 1, topup_reference = 2 };
 
@@ -112,6 +121,7 @@ class MarketStore {
   Result<Done> append_resolution(const ResolutionRow& row);
   Result<Done> append_part(const ResolutionRow& row);
   Result<Done> append_zero_earning(AccountNumber host, Seq seq);
+  Result<Done> append_key_spend(const KeySpendRow& row);
   Result<Done> append_request(AccountNumber scope, RequestKind kind, std::string_view key, Seq seq);
   /// `row.payload` is packed (receipt_text.hpp), which whoever signed it has done.
   Result<Done> append_receipt(const ReceiptRow& row);
@@ -127,6 +137,9 @@ class MarketStore {
   Result<std::optional<Seq>> find_resolution(Seq lock);
   /// The events that paid hosts out of `lock` before the one that ended it, in order.
   Result<std::vector<Seq>> find_parts(Seq lock);
+  /// What was spent under `block`, less what came back: all of it, or of what went out from event `first` on.
+  Result<Money> key_spent(const core::Digest& block);
+  Result<Money> key_spent_since(const core::Digest& block, Seq first);
   Result<std::optional<Seq>> find_request(AccountNumber scope, RequestKind kind, std::string_view key);
   /// The event `seq`; its text is copied, so it outlives the call.
   struct OwnedEvent {
@@ -191,6 +204,9 @@ class MarketStore {
   /// By account and then by entry.
   using EachMilestone = std::function<Result<bool>(AccountNumber account, core::EntryId entry)>;
   Result<Done> all_milestones(const EachMilestone& each);
+  /// By block and then by event.
+  using EachKeySpend = std::function<Result<bool>(const KeySpendRow& row)>;
+  Result<Done> all_key_spends(const EachKeySpend& each);
   using EachRequest =
       std::function<Result<bool>(AccountNumber scope, RequestKind kind, std::string_view key, Seq seq)>;
   Result<Done> all_requests(const EachRequest& each);
@@ -209,7 +225,8 @@ class MarketStore {
   NonceStore nonces_;
   ArtifactStore artifacts_;
   Statement append_event_, append_entry_, append_milestone_, append_lock_, append_resolution_, append_part_,
-      append_zero_earning_, append_request_, append_receipt_, append_tile_, append_checkpoint_;
+      append_zero_earning_, append_key_spend_, append_request_, append_receipt_, append_tile_,
+      append_checkpoint_;
   /// From the entry `last` of `account` back to the first one after `after`: `each(EntryRow)`.
   template <class Each>
   Result<Done> walk_back(AccountNumber account, core::EntryId last, core::EntryId after, Each each);
@@ -220,7 +237,8 @@ class MarketStore {
       receipt_, receipt_count_, tile_, entry_, next_milestone_, last_checkpoint_, at_of_;
   Statement events_from_, standing_events_, event_of_entry_, entries_from_, fees_, open_locks_,
       receipts_from_, all_locks_, all_resolutions_, all_parts_, zero_earnings_of_, all_zero_earnings_,
-      all_milestones_, all_requests_, all_checkpoints_, all_tiles_;
+      all_milestones_, key_spent_, key_spent_since_, all_key_spends_, all_requests_, all_checkpoints_,
+      all_tiles_;
   std::string
       receipt_text_;  ///< The payload of the receipt under way, kept so that the next needs no memory.
 };

@@ -108,11 +108,11 @@ inline constexpr std::string_view submit =
     "timeout_s:int max_retries:int priority depends_on:texts tags:texts callback_url checkpointing:object "
     "requirements:object "
     "max_cost:flops max_budget:flops max_parallel:int max_failed_tasks:int "
-    "deadline_s:int queue_ttl_s:int idempotent:bool retry_of resume_from";
+    "deadline_s:int queue_ttl_s:int idempotent:bool allowed_payees:texts retry_of resume_from";
 inline constexpr std::string_view submit_recipe =
     "payload:object wallet_id fan_out:object batch_size:int merge_strategy timeout_s:int max_retries:int "
     "priority depends_on:texts tags:texts callback_url requirements:object max_cost:flops max_budget:flops "
-    "max_parallel:int max_failed_tasks:int deadline_s:int queue_ttl_s:int";
+    "max_parallel:int max_failed_tasks:int deadline_s:int queue_ttl_s:int allowed_payees:texts";
 inline constexpr std::string_view submitted = "job_id id status hold:flops estimate:object";
 inline constexpr std::string_view job =
     "job_id id status type work:object project revision:int wallet_id priority tags:texts depends_on:texts "

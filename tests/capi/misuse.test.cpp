@@ -26,6 +26,8 @@ struct Args {
   const void* body = nullptr;
   std::size_t body_size = 0;
   const char* label = "tests";
+  const char* api_key = "cyx_live_x";
+  const char* limits = "{}";
   const char* receipt = "a.b.c";
   std::size_t receipt_size = 5;
   const char* jwks =  // a key of RFC 8037
@@ -93,6 +95,9 @@ const std::vector<Call>& calls() {
        [](const Outs& o) { return o.text.data == nullptr && o.text.size == 0; }},
       {"calyx_public_key", Takes::engine,
        [](const Args& a, Outs& o) { return calyx_public_key(a.engine, &o.text); },
+       [](const Outs& o) { return o.text.data == nullptr && o.text.size == 0; }},
+      {"calyx_derive_key", Takes::nothing,
+       [](const Args& a, Outs& o) { return calyx_derive_key(a.api_key, a.limits, &o.text); },
        [](const Outs& o) { return o.text.data == nullptr && o.text.size == 0; }},
       {"calyx_verify_receipt", Takes::nothing,
        [](const Args& a, Outs& o) {
@@ -270,6 +275,7 @@ TEST_CASE("a NULL out-parameter is invalid, and the other one is zeroed all the 
   CHECK(outs.piece == nullptr);
   CHECK(refused(calyx_issue_operator_key(a.engine, a.label, nullptr)));
   CHECK(refused(calyx_public_key(a.engine, nullptr)));
+  CHECK(refused(calyx_derive_key(a.api_key, a.limits, nullptr)));
   CHECK(refused(calyx_verify_receipt(a.receipt, a.receipt_size, a.jwks, a.jwks_size, nullptr)));
   CHECK(refused(calyx_worker_start(a.engine, a.worker_options, nullptr)));
   CHECK(calyx_response_body(a.response, nullptr) == nullptr);
@@ -291,6 +297,8 @@ TEST_CASE("a text is not NULL, is UTF-8 and has a longest length, in every funct
       {"calyx_request", "target", &Args::target, nullptr, 8192, false},
       {"calyx_request", "headers_json", &Args::headers, nullptr, 65536, true},
       {"calyx_issue_operator_key", "label", &Args::label, nullptr, 4096, false},
+      {"calyx_derive_key", "api_key", &Args::api_key, nullptr, 8192, false},
+      {"calyx_derive_key", "limits_json", &Args::limits, nullptr, 65536, true},
       {"calyx_verify_receipt", "receipt", &Args::receipt, &Args::receipt_size, mebibyte, false},
       {"calyx_verify_receipt", "jwks_json", &Args::jwks, &Args::jwks_size, mebibyte, false},
       {"calyx_worker_start", "options_json", &Args::worker_options, nullptr, 65536, true},

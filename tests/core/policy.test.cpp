@@ -29,13 +29,20 @@ struct Story {
   Policy wallet = rules_met_exactly();
   Policy parent = wallet;
   Policy session = wallet;
+  Policy key = wallet;  // of a derived key's second block; the first one allows all
+  std::optional<Money> budget = flops(50);
   SpendAsked asked{.amount = flops(10), .gpu_type = rtx};
   bool wallet_active = true, parent_active = true, has_parent = true, approved = false;
+  Money key_hour = flops(20), key_spent = flops(40);
   Money session_spent = flops(20), wallet_spent = flops(20), parent_spent = flops(20);
   Money balance = flops(10);
 
   SpendVerdict verdict() const {
+    const Policy none;
     SpendFacts facts;
+    facts.blocks = {
+        {.policy = {.policy = &none}},
+        {.policy = {.policy = &key, .spent_in_hour = key_hour}, .budget = budget, .spent = key_spent}};
     facts.session = {.policy = &session, .spent_in_hour = session_spent};
     facts.wallet = {.policy = &wallet, .active = wallet_active, .spent_in_hour = wallet_spent};
     if (has_parent)
@@ -60,24 +67,34 @@ const Rule rules[] = {
      [](Story& of) { of.wallet_active = false; }},
     {"the parent is frozen", Reason::wallet_not_active, PolicyOwner::parent,
      [](Story& of) { of.parent_active = false; }},
+    {"the key's allowlist lacks the GPU", Reason::gpu_not_allowed, PolicyOwner::key,
+     [](Story& of) { of.key.allowed_gpu_types->pop_back(); }},
     {"the session's allowlist lacks the GPU", Reason::gpu_not_allowed, PolicyOwner::session,
      [](Story& of) { of.session.allowed_gpu_types->pop_back(); }},
     {"the wallet's allowlist lacks the GPU", Reason::gpu_not_allowed, PolicyOwner::wallet,
      [](Story& of) { of.wallet.allowed_gpu_types->pop_back(); }},
     {"the parent's allowlist lacks the GPU", Reason::gpu_not_allowed, PolicyOwner::parent,
      [](Story& of) { of.parent.allowed_gpu_types->pop_back(); }},
+    {"one micro above the key's job cap", Reason::spend_cap_per_job, PolicyOwner::key,
+     [](Story& of) { --of.key.spend_cap_per_job->micro; }},
     {"one micro above the session's job cap", Reason::spend_cap_per_job, PolicyOwner::session,
      [](Story& of) { --of.session.spend_cap_per_job->micro; }},
     {"one micro above the wallet's job cap", Reason::spend_cap_per_job, PolicyOwner::wallet,
      [](Story& of) { --of.wallet.spend_cap_per_job->micro; }},
     {"one micro above the parent's job cap", Reason::spend_cap_per_job, PolicyOwner::parent,
      [](Story& of) { --of.parent.spend_cap_per_job->micro; }},
+    {"one micro above the key's hour cap", Reason::spend_cap_per_hour, PolicyOwner::key,
+     [](Story& of) { ++of.key_hour.micro; }},
     {"one micro above the session's hour cap", Reason::spend_cap_per_hour, PolicyOwner::session,
      [](Story& of) { ++of.session_spent.micro; }},
     {"one micro above the wallet's hour cap", Reason::spend_cap_per_hour, PolicyOwner::wallet,
      [](Story& of) { ++of.wallet_spent.micro; }},
     {"one micro above the parent's hour cap", Reason::spend_cap_per_hour, PolicyOwner::parent,
      [](Story& of) { ++of.parent_spent.micro; }},
+    {"one micro above the key's budget", Reason::budget_spent, PolicyOwner::key,
+     [](Story& of) { --of.budget->micro; }},
+    {"one micro above the key's threshold", Reason::approval_required, PolicyOwner::key,
+     [](Story& of) { --of.key.approval_threshold->micro; }},
     {"one micro above the session's threshold", Reason::approval_required, PolicyOwner::session,
      [](Story& of) { --of.session.approval_threshold->micro; }},
     {"one micro above the wallet's threshold", Reason::approval_required, PolicyOwner::wallet,
@@ -144,7 +161,8 @@ TEST_CASE("a wallet without a parent or without rules is bound by its balance al
   CHECK(alone.verdict().reason == Reason::none);
 
   Story free;
-  free.session = free.wallet = free.parent = Policy{};
+  free.key = free.session = free.wallet = free.parent = Policy{};
+  free.budget.reset();
   free.asked = {.amount = core::amount_max};
   free.balance = core::amount_max;
   free.wallet_spent = free.parent_spent = core::supply_max;
@@ -177,6 +195,7 @@ TEST_CASE("an allowlist is read literally, and only by what rents a GPU") {
     CAPTURE(row.says);
     Story story;
     story.wallet.allowed_gpu_types = row.list;
+    story.key.allowed_gpu_types.reset();
     story.session.allowed_gpu_types.reset();
     story.parent.allowed_gpu_types.reset();
     story.asked.gpu_type = row.gpu;
@@ -195,6 +214,19 @@ TEST_CASE("a refusal tells the limit and the room that is left under it") {
   CHECK(verdict.room == flops(2));
   hour.asked.amount = verdict.room;
   CHECK(hour.verdict().reason == Reason::none);
+
+  Story budget;
+  budget.key_spent = flops(47);
+  verdict = budget.verdict();
+  CHECK(verdict.reason == Reason::budget_spent);
+  CHECK(verdict.limit == flops(50));
+  CHECK(verdict.room == flops(3));
+  budget.key_spent = flops(60);  // it was given less than what is spent already
+  CHECK(budget.verdict().room == Money{});
+  budget.budget.reset();
+  CHECK(budget.verdict().reason == Reason::none);
+  budget.key_spent = Money{INT64_MAX - flops(10).micro + 1};
+  CHECK(budget.verdict().reason == Reason::budget_spent);  // no budget, but a sum that nothing can hold
 
   // A cap that was lowered below what went out already leaves no room, not less than none.
   Story lowered;
@@ -218,6 +250,8 @@ TEST_CASE("a refusal tells the limit and the room that is left under it") {
   // The largest amounts do not overflow.
   Story large;
   large.session = large.wallet = large.parent = Policy{.spend_cap_per_hour = core::amount_max};
+  large.key = {};
+  large.budget.reset();
   large.wallet_spent = large.balance = core::supply_max;
   large.asked.amount = core::amount_max;
   CHECK(large.verdict().reason == Reason::spend_cap_per_hour);

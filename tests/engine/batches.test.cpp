@@ -20,7 +20,7 @@ using testing::Waiting;
 
 namespace {
 
-constexpr Principal all{};
+const Principal all{};
 /// How often calls are made to wait together until they share a batch: that its time is over is certain, that
 /// there is time left a neighbour on the machine may prevent.
 constexpr int attempts_max = 50;

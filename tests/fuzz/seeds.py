@@ -11,6 +11,9 @@ import json
 import pathlib
 import sys
 
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
+
 VECTORS = pathlib.Path(__file__).resolve().parent.parent / "vectors" / "payments"
 
 
@@ -24,6 +27,10 @@ def compact(value):
 
 def unurl(text):
     return base64.urlsafe_b64decode(text + "=" * (-len(text) % 4))
+
+
+def url(data):
+    return base64.urlsafe_b64encode(data).decode().rstrip("=")
 
 
 def strings(value):
@@ -202,8 +209,36 @@ def json_texts():
     yield '{"z":1,"a":{"list":[{"z":1,"a":2},{"k":"\\u00e9"}]}}'
 
 
+LIMITS = (
+    {},
+    {"budget": {"max": "100.00"}},
+    {"amount_range": {"max": 6}, "spend_cap_per_hour": "20.5", "approval_threshold": "5.00"},
+    {"allowed_gpu_types": ["H100", "RTX 4090"], "allowed_recipes": ["packing"], "allowed_payees": []},
+    {"execution_date": {"not_before": "2027-01-15T12:00:00Z", "not_after": "2027-02-28T23:59:59Z"}},
+)
+
+
+def derived_key():
+    yield from map(compact, LIMITS)
+    yield compact({"budget": {"max": "1.00", "currency": "USD"}})
+    for count in (1, 2, 5):
+        signer = Ed25519PrivateKey.from_private_bytes(bytes([count]) * 32)
+        parts = ["cyx_der_" + url(signer.public_key().public_bytes(Encoding.Raw, PublicFormat.Raw))]
+        before = b""
+        for number, limits in enumerate(LIMITS[:count]):
+            secret = bytes([16 * count + number]) * 32
+            following = Ed25519PrivateKey.from_private_bytes(secret)
+            public = following.public_key().public_bytes(Encoding.Raw, PublicFormat.Raw)
+            text = compact(limits).encode()
+            before = signer.sign(b"calyx/derived-key/1\n" + before + public + text)
+            parts.append("~".join(map(url, (text, public, before))))
+            signer = following
+        yield ".".join([*parts, url(secret)])
+
+
 TARGETS = {
     "account": account,
+    "derived_key": derived_key,
     "encoding": encoding,
     "json": json_texts,
     "mpp_challenge": mpp_challenge,

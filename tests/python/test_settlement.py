@@ -457,3 +457,21 @@ def test_an_interpreter_that_ends_while_a_backend_is_asked_ends_in_peace(tmp_pat
     with calyx.open(path) as market:
         (wallet,) = market.wallets()
         assert wallet.balance == 100
+
+
+@pytest.mark.parametrize("judges", [False, True])
+def test_a_contracts_signature_reaches_only_who_judges_it(judges: bool) -> None:
+    payment = json.loads(base64.b64decode(SIGNED))
+    payment["payload"]["signature"] = "0x" + "ab" * 300
+    words = base64.b64encode(json.dumps(payment).encode()).decode()
+    backend = Backend(settle=SettlementAnswer.settled("0x" + "1" * 64))
+    backend.judges_contracts = judges  # type: ignore[attr-defined]
+    till = Till(backend)
+    if judges:
+        assert till.session.pay_quote(till.quote, words).payment.status == "paid"
+        assert till.alice.balance == 100
+        return
+    with pytest.raises(calyx.Refused) as refused:
+        till.session.pay_quote(till.quote, words)
+    assert refused.value.details["code"] == "unexpected_verify_error"
+    assert backend.asked == []

@@ -315,6 +315,9 @@ TEST_CASE("the first thing that is wrong is named, whatever was edited") {
        "INSERT INTO receipts SELECT -1, seq, key, payload, signature FROM receipts WHERE leaf = 0",
        "receipt -1: stands before the first"},
 
+      {"a derived key's spending too many", nullptr,
+       "INSERT INTO key_spends VALUES (zeroblob(32), 3, 3, 1, 1)",
+       "key_spends: they are not what the events say"},
       {"a settlement of nothing too many", nullptr, "INSERT INTO zero_earnings VALUES (18, 3)",
        "zero_earnings: account 18 at event 3 has a row, the event says nothing of it"},
 

@@ -66,8 +66,10 @@ std::vector<Fields> one_of_each(Dice& dice) {
   const auto by = [&] { return dice.yes() ? 0 : wallet(); };
   const std::string hex_id = "00112233445566778899aabbccddeeff";
   return {
-      SpendEvent{wallet(), dice.text(), dice.money(), maybe(dice.text()), maybe(wallet()), maybe(seq()),
-                 dice.yes() ? 0 : seq()},
+      SpendEvent{
+          wallet(), dice.text(), dice.money(), maybe(dice.text()), maybe(wallet()), maybe(seq()),
+          dice.yes() ? 0 : seq(),
+          dice.yes() ? std::vector<core::Digest>{} : std::vector<core::Digest>{dice.digest(), dice.digest()}},
       EarnEvent{seq(), wallet(), dice.money(), dice.money(), dice.money(), dice.digest(), dice.text(),
                 dice.number(1'000), dice.number(1'000'000),
                 maybe(core::ReceiptWork{dice.text(), dice.text(), dice.text(), dice.text(), dice.digest()}),
@@ -83,7 +85,8 @@ std::vector<Fields> one_of_each(Dice& dice) {
                          dice.policy(), dice.text(), by()},
       WalletChanged{wallet(), static_cast<WalletStatus>(dice.number(3)), dice.policy(), by()},
       KeyIssuedEvent{seq(), by(), dice.digest(), dice.text(), dice.text(), dice.yes() ? 0 : seq(),
-                     dice.text(), by(), static_cast<KeyKind>(dice.number(3)), maybe(seq())},
+                     dice.text(), by(), static_cast<KeyKind>(dice.number(3)), maybe(seq()),
+                     maybe(dice.digest())},
       KeyRevokedEvent{seq(), by()},
       ApprovalRequested{wallet(), dice.text(), dice.money(), dice.text(), maybe(dice.text()), dice.text(),
                         seq()},

@@ -45,7 +45,7 @@ struct Street {
   Money balance() { return all.wallet(agent.wallet.id).value().balance; }
 };
 
-std::string detail(const Error& error, const char* name) {
+std::string detail_of(const Error& error, const char* name) {
   const core::json::Value* value = error.details.find(name);
   if (value == nullptr) return "absent";
   return value->string() != nullptr ? *value->string() : core::json::text(*value);
@@ -93,12 +93,12 @@ TEST_CASE("a refused spend says which rule of which wallet, what it needs and wh
     const Error& error = spent.error();
     CHECK(error.reason == row.reason);
     CHECK(error.message == row.message);
-    CHECK(detail(error, "rule") == std::string(word(row.reason)));
-    CHECK(detail(error, "wallet_id") == (row.parents ? street.human : street.agent).wallet.id.text());
-    CHECK(detail(error, "needed") == "6.0");
-    CHECK(detail(error, "limit") == row.limit);
-    CHECK(detail(error, "room") == row.room);
-    CHECK(detail(error, "shortfall") == row.shortfall);
+    CHECK(detail_of(error, "rule") == std::string(word(row.reason)));
+    CHECK(detail_of(error, "wallet_id") == (row.parents ? street.human : street.agent).wallet.id.text());
+    CHECK(detail_of(error, "needed") == "6.0");
+    CHECK(detail_of(error, "limit") == row.limit);
+    CHECK(detail_of(error, "room") == row.room);
+    CHECK(detail_of(error, "shortfall") == row.shortfall);
     CHECK(street.balance() == before);
   }
 }
@@ -146,7 +146,7 @@ TEST_CASE("the rolling hour counts what went out, less what came back, to the mi
   const auto room = [&] {
     const Result<Spent> refused = street.spend(flops(11));
     REQUIRE(refused.reason() == Reason::spend_cap_per_hour);
-    return detail(refused.error(), "room");
+    return detail_of(refused.error(), "room");
   };
   CHECK(room() == "10.0");
   const Spend first = street.job(flops(4));
@@ -239,14 +239,14 @@ TEST_CASE("an hour that is first asked about after a whole settlement still coun
       .value();
   street.rule(street.agent.wallet.id, {.spend_cap_per_hour = flops(5)});
   street.clock += 61 * second;
-  CHECK(detail(street.spend(flops(2)).error(), "room") == "1.0");
+  CHECK(detail_of(street.spend(flops(2)).error(), "room") == "1.0");
 }
 
 TEST_CASE("an agent's transfers and payouts count in its hour, an allocation and the operator's don't") {
   Street street;
   const WalletId agent = street.agent.wallet.id;
   street.rule(agent, {.spend_cap_per_hour = flops(10)});
-  const auto room = [&] { return detail(street.spend(flops(11)).error(), "room"); };
+  const auto room = [&] { return detail_of(street.spend(flops(11)).error(), "room"); };
   street.by_human.transfer({.from = street.human.wallet.id, .to = agent, .amount = flops(50)}).value();
   CHECK(room() == "10.0");
   street.all.transfer({.from = agent, .to = street.host, .amount = flops(50)}).value();
@@ -272,7 +272,7 @@ TEST_CASE("a parent's hour bounds the sum of itself and all its agents") {
   street.spend(flops(3)).value();
   by_other.spend({.wallet = other.wallet.id, .job_id = "o", .amount = flops(4)}).value();
   street.by_human.spend({.wallet = human, .job_id = "h", .amount = flops(2)}).value();
-  CHECK(detail(street.spend(flops(2)).error(), "room") == "1.0");
+  CHECK(detail_of(street.spend(flops(2)).error(), "room") == "1.0");
   // An agent that is made later is counted from its first spend on.
   const WalletCreated late = street.create_agent();
   street.all.topup({.wallet = late.wallet.id, .amount = flops(100)}).value();
@@ -289,9 +289,9 @@ TEST_CASE("a spend above the threshold passes once after a human said yes, and f
   const Spend asked = street.job(one_more(flops(5)));
   const Result<Spent> refused = street.by_agent.spend(asked);
   REQUIRE(refused.reason() == Reason::approval_required);
-  CHECK(detail(refused.error(), "approval_status") == "pending");
-  const std::string id = detail(refused.error(), "approval_id");
-  CHECK(detail(street.by_agent.spend(asked).error(), "approval_id") == id);  // asking again asks nothing new
+  CHECK(detail_of(refused.error(), "approval_status") == "pending");
+  const std::string id = detail_of(refused.error(), "approval_id");
+  CHECK(detail_of(street.by_agent.spend(asked).error(), "approval_id") == id);  // asking again asks nothing new
   const auto listed = street.by_human.approvals(agent).value();
   REQUIRE(listed.items.size() == 1);
   CHECK(listed.items[0].id.text() == id);
@@ -327,7 +327,7 @@ TEST_CASE("an approval for a transfer serves one transfer, the next asks again")
   street.rule(agent, {.approval_threshold = flops(5)});
   const WalletTransfer asked{.from = agent, .to = street.host, .amount = flops(6), .reference = "rent"};
   const auto approval_of = [&](const Error& error) {
-    return ApprovalId::read(detail(error, "approval_id")).value_or(ApprovalId{});
+    return ApprovalId::read(detail_of(error, "approval_id")).value_or(ApprovalId{});
   };
   const Result<Moved> first = street.by_agent.transfer(asked);
   REQUIRE(first.reason() == Reason::approval_required);
@@ -339,7 +339,7 @@ TEST_CASE("an approval for a transfer serves one transfer, the next asks again")
 
   // No is no, however often it is asked; silence until the end of its day is no as well.
   street.by_human.deny(approval_of(second_time.error())).value();
-  CHECK(detail(street.by_agent.transfer(asked).error(), "approval_status") == "denied");
+  CHECK(detail_of(street.by_agent.transfer(asked).error(), "approval_status") == "denied");
   WalletTransfer other = asked;
   other.reference = "food";
   const ApprovalId silent = approval_of(street.by_agent.transfer(other).error());
@@ -350,7 +350,7 @@ TEST_CASE("an approval for a transfer serves one transfer, the next asks again")
   CHECK(street.by_human.deny(silent).reason() == Reason::approval_expired);
   // The no has ended with its day as well.
   CHECK(street.by_human.deny(approval_of(second_time.error())).reason() == Reason::approval_expired);
-  CHECK(detail(street.by_agent.transfer(asked).error(), "approval_status") == "pending");
+  CHECK(detail_of(street.by_agent.transfer(asked).error(), "approval_status") == "pending");
   const Result<Moved> too_late = street.by_agent.transfer(other);
   REQUIRE(too_late.reason() == Reason::approval_required);
   CHECK(approval_of(too_late.error()) != silent);
@@ -365,7 +365,7 @@ TEST_CASE("a human's own spends above its threshold are the operator's to approv
   const Spend asked{.wallet = human, .job_id = "own", .amount = flops(6)};
   const Result<Spent> refused = street.by_human.spend(asked);
   REQUIRE(refused.reason() == Reason::approval_required);
-  const ApprovalId id = ApprovalId::read(detail(refused.error(), "approval_id")).value_or(ApprovalId{});
+  const ApprovalId id = ApprovalId::read(detail_of(refused.error(), "approval_id")).value_or(ApprovalId{});
   CHECK(street.by_human.approve(id).reason() == Reason::operator_only);
   CHECK(street.all.approve(id).ok());
   CHECK(street.by_human.spend(asked).ok());
@@ -434,9 +434,9 @@ TEST_CASE("a narrowed session's own rules speak first, by name, and bind every c
   CHECK(says(street.by_agent) == "needs 6 FLOPS, the cap a job is 5");
   const Result<Spent> refused = narrow.spend(asked);
   REQUIRE(refused.reason() == Reason::spend_cap_per_job);
-  CHECK(detail(refused.error(), "owner") == "session");
-  CHECK(detail(refused.error(), "wallet_id") == agent.text());
-  CHECK(detail(refused.error(), "room") == "3.0");
+  CHECK(detail_of(refused.error(), "owner") == "session");
+  CHECK(detail_of(refused.error(), "wallet_id") == agent.text());
+  CHECK(detail_of(refused.error(), "room") == "3.0");
 
   // Narrowed again, both bind.
   Session narrower = narrow.narrowed(
@@ -500,7 +500,7 @@ TEST_CASE("a thousand approvals of a wallet may wait, the next waits for one to 
   CHECK(refused.reason() == Reason::too_many_approvals);
   CHECK(facts(refused.reason()).http == 429);
   CHECK(street.all.audit().value().seq == before);
-  CHECK(detail(ask(7).error(), "approval_status") == "pending");  // one that waits is no new one
+  CHECK(detail_of(ask(7).error(), "approval_status") == "pending");  // one that waits is no new one
   // Another wallet's are its own, and in a bulk the others go on.
   const WalletCreated other = street.create_agent();
   street.rule(other.wallet.id, {.approval_threshold = Money{}});
@@ -708,14 +708,14 @@ TEST_CASE("grants and the waitlist keep their keys, and a replay has no secret")
   CHECK(again.moved.txn == first.moved.txn);
   CHECK(again.moved.new_balance == first.moved.new_balance);
   CHECK(again.remaining == first.remaining);
-  CHECK(detail(all.grant(street.host, "g").error(), "field") == "/wallet_id");
+  CHECK(detail_of(all.grant(street.host, "g").error(), "field") == "/wallet_id");
   CHECK(all.grant(human, "other").reason() == Reason::grant_taken);
-  CHECK(detail(all.topup({.wallet = human, .amount = flops(1), .idempotency_key = "g"}).error(), "field") ==
+  CHECK(detail_of(all.topup({.wallet = human, .amount = flops(1), .idempotency_key = "g"}).error(), "field") ==
         "/operation");
 
   const WaitlistEntry entry = all.join_waitlist("carol", "j").value();
   CHECK(all.join_waitlist("carol", "j").value().replayed);
-  CHECK(detail(all.join_waitlist("dave", "j").error(), "field") == "/owner_id");
+  CHECK(detail_of(all.join_waitlist("dave", "j").error(), "field") == "/owner_id");
   CHECK(all.join_waitlist("carol", "j2").value().id == entry.id);
   CHECK(all.join_waitlist("dave", "j2").reason() == Reason::key_reused);  // a replay keeps its key too
   const WaitlistEntry dave = all.join_waitlist("dave").value();
@@ -730,7 +730,7 @@ TEST_CASE("grants and the waitlist keep their keys, and a replay has no secret")
   CHECK(later.created.key_last4 == approved.created.key_last4);
   CHECK(later.created.wallet.id == approved.created.wallet.id);
   CHECK(later.created.wallet.balance == Money{});
-  CHECK(detail(all.approve_waitlist(dave.id, "a").error(), "field") == "/waitlist_id");
+  CHECK(detail_of(all.approve_waitlist(dave.id, "a").error(), "field") == "/waitlist_id");
   CHECK(all.approve_waitlist(entry.id).reason() == Reason::waitlist_decided);
   CHECK(all.audit({}, AuditDepth::each).value().ok);
 }
@@ -743,7 +743,7 @@ TEST_CASE("a top-up that is replayed by its reference keeps the key that came wi
   CHECK(street.all.topup(asked).value().txn == first.txn);
   CHECK(street.all.topup(asked).value().new_balance == flops(5));
   asked.reference = "pi_2";
-  CHECK(detail(street.all.topup(asked).error(), "field") == "/reference");
+  CHECK(detail_of(street.all.topup(asked).error(), "field") == "/reference");
   CHECK(street.all.wallet(street.host).value().balance == flops(5));
   CHECK(street.all.audit({}, AuditDepth::each).value().ok);
 }
@@ -769,7 +769,7 @@ TEST_CASE("of a bulk with a key what stood is replayed and what was refused is t
   CHECK(std::get<Moved>(again[3]).replayed);
   // The same place with other contents is a conflict that names the field.
   std::get<TopUp>(many[0]).amount = flops(9);
-  CHECK(detail(std::get<Error>(street.all.bulk(many, "b").value()[0]), "field") == "/amount");
+  CHECK(detail_of(std::get<Error>(street.all.bulk(many, "b").value()[0]), "field") == "/amount");
   // Without the key, or with no key's letters, nothing is kept or known.
   CHECK_FALSE(std::get<Moved>(street.all.bulk(many).value()[0]).replayed);
   CHECK(street.all.topup({.wallet = human, .amount = flops(9), .idempotency_key = "b 0"}).reason() ==

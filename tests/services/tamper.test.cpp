@@ -32,8 +32,9 @@ namespace {
 
 constexpr std::int64_t flops = core::micro_per_flops;
 constexpr int job_of_nothing = 8;  // it comes to nothing, so that its host has no entry
-constexpr const char* tables[] = {"events",        "entries",  "milestones", "locks", "resolutions", "parts",
-                                  "zero_earnings", "requests", "receipts",   "tiles", "checkpoints"};
+constexpr const char* tables[] = {"events",      "entries",  "milestones",    "locks",
+                                  "resolutions", "parts",    "zero_earnings", "key_spends",
+                                  "requests",    "receipts", "tiles",         "checkpoints"};
 
 int rounds(int usual) { return testing::by_scale(usual / 8, usual, 20 * usual); }
 
@@ -70,9 +71,11 @@ class Jobs {
   explicit Jobs(const std::string& path) : file(path) {
     engine.emplace(Engine::open({.path = file, .now_us = [this] { return us += 1'000; }}).value());
     Session all = engine->as_operator();
-    payer = all.create_wallet({.owner_type = OwnerType::human, .owner_id = "alice", .idempotency_key = "w-1"})
-                .value()
-                .wallet.id;
+    const WalletCreated alice =
+        all.create_wallet({.owner_type = OwnerType::human, .owner_id = "alice", .idempotency_key = "w-1"})
+            .value();
+    payer = alice.wallet.id;
+    key = derive_key(derive_key(alice.api_key, {}).value(), {.budget = Money{5'000 * flops}}).value();
     host = all.create_wallet({.owner_type = OwnerType::human, .owner_id = "bob"}).value().wallet.id;
     all.topup({.wallet = payer, .amount = Money{5'000 * flops}, .reference = "r-1", .idempotency_key = "t-1"})
         .value();
@@ -81,13 +84,18 @@ class Jobs {
   /// Settles `count` more jobs, `each` in a commit.
   void settle(int count, int each) {
     Session all = engine->as_operator();
+    Session derived = engine->session(key).value();
     while (count > 0) {
       std::vector<Operation> operations;
       for (int i = 0; i < each && count > 0; ++i, --count) {
         const std::string job = "job-" + std::to_string(jobs);
         const Money gross{jobs++ == job_of_nothing ? 0 : 3'230'000};
-        operations.push_back(
-            Spend{.wallet = payer, .job_id = job, .amount = Money{4 * flops}, .host_wallet = host});
+        const Spend spend{.wallet = payer, .job_id = job, .amount = Money{4 * flops}, .host_wallet = host};
+        // A few with a derived key, so that rows of those are there.
+        if (jobs % 16 == 3)
+          derived.spend(spend).value();
+        else
+          operations.push_back(spend);
         operations.push_back(Earn{
             .host = host, .job_id = job, .gross_amount = gross, .gpu_model = "A100", .duration_seconds = 42});
       }
@@ -104,6 +112,7 @@ class Jobs {
   std::int64_t us = 1'775'000'000'000'000;
   std::optional<Engine> engine;
   WalletId payer, host;
+  std::string key;
   ReceiptId last;
   int jobs = 0;
 };
@@ -295,7 +304,7 @@ TEST_CASE("what was taken away, put back or replaced is told by a receipt or a c
   const auto cut_after = [&](const std::string& seq) {
     return edited([&](Raw& raw) {
       for (const char* table :
-           {"locks", "resolutions", "parts", "zero_earnings", "requests", "receipts", "events"})
+           {"locks", "resolutions", "parts", "zero_earnings", "key_spends", "requests", "receipts", "events"})
         raw.run("DELETE FROM " + std::string(table) + " WHERE seq > " + seq);
       raw.run("DELETE FROM entries WHERE id / 8 > " + seq);
       raw.run("DELETE FROM milestones WHERE entry / 8 > " + seq);

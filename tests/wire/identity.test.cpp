@@ -564,3 +564,54 @@ TEST_CASE("CP-03, CP-04: a wallet of an EVM chain signs in with EIP-4361's text"
   CHECK(door.ask("GET", "/api/v1/account/balance", opened.at("token")).status == 200);
 }
 #endif
+
+TEST_CASE("a derived key is presented as any other, and told apart by what it may not") {
+  Door door;
+  const Answer made =
+      door.ask("POST", "/v1/wallets", door.op, R"({"owner_type":"human","owner_id":"alice"})");
+  REQUIRE(made.status == 201);
+  const std::string wallet = made.at("id"), key = made.at("api_key");
+  REQUIRE(door.ask("POST", "/v1/wallets/" + wallet + "/topup", door.op, R"({"amount":100})").status == 200);
+  calyx::KeyLimits limits;
+  limits.policy.spend_cap_per_job = calyx::Money{6'000'000};
+  limits.budget = calyx::Money{10'000'000};
+  const std::string derived = calyx::derive_key(key, limits).value();
+  const std::string spend = "/v1/wallets/" + wallet + "/spend";
+
+  CHECK(door.ask("GET", "/v1/wallets/" + wallet, derived).at("balance") == "100.0");
+  CHECK(door.send("GET", "/v1/wallets/" + wallet, {}, {{"Authorization", "Bearer " + derived}}).status ==
+        200);
+  CHECK(door.ask("POST", spend, derived, R"({"job_id":"a","amount":6})").status == 200);
+  const Answer above = door.ask("POST", spend, derived, R"({"job_id":"b","amount":7})");
+  CHECK(above.status == 403);
+  CHECK(above.at("error.code") == "spend_cap_per_job");
+  CHECK(above.at("error.details.owner") == "key");
+  const Answer spent = door.ask("POST", spend, derived, R"({"job_id":"b","amount":5})");
+  CHECK(spent.status == 403);
+  CHECK(spent.at("error.code") == "budget_spent");
+  CHECK(spent.at("error.details.room") == "4.0");
+
+  const std::string before = door.state();
+  const Answer moved = door.ask("POST", "/v1/wallets/" + wallet + "/transfer", derived,
+                                R"({"to_wallet_id":")" + wallet + R"(","amount":1})");
+  CHECK(moved.status == 403);
+  CHECK(moved.at("error.code") == "key_limited");
+  CHECK(door.ask("POST", "/v1/wallets/" + wallet + "/keys", derived, "{}").at("error.code") == "key_limited");
+  CHECK(door.ask("POST", "/api/v1/account/quotes/topup", derived, R"({"amount":1})").at("error.code") ==
+        "key_limited");
+  CHECK(door.ask("GET", "/v1/audit", derived).status == 403);
+  CHECK(door.ask("GET", "/v1/wallets/" + wallet, derived.substr(0, derived.size() - 1)).status == 401);
+  CHECK(door.state() == before);
+}
+
+TEST_CASE("what a derived key lacks in its wallet's balance is told, and no quote is made for it") {
+  Door door;
+  const Answer made =
+      door.ask("POST", "/v1/wallets", door.op, R"({"owner_type":"human","owner_id":"alice"})");
+  const std::string derived = calyx::derive_key(made.at("api_key"), {}).value();
+  const Answer lacks =
+      door.ask("POST", "/v1/wallets/" + made.at("id") + "/spend", derived, R"({"job_id":"a","amount":6})");
+  CHECK(lacks.status == 402);
+  CHECK(lacks.at("error.code") == "insufficient_balance");
+  CHECK(lacks.at("error.details.quote") == "absent");
+}

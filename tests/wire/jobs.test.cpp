@@ -522,6 +522,8 @@ TEST_CASE("CP-68 to CP-83: what is no job is refused with its place, and nothing
       {"CP-81: nobody is called yet", R"("callback_url":"https://example.org/")", "unsupported",
        "/callback_url"},
       {"CP-83: nothing is kept yet", R"("checkpointing":{"enabled":true})", "unsupported", "/checkpointing"},
+      {"a payee of nobody's", R"("allowed_payees":["wal_1"])", "field_value", "/allowed_payees/0"},
+      {"a payee alone", R"("allowed_payees":"wal_1")", "field_type", "/allowed_payees"},
       {"a retry of nothing", R"("retry_of":"job_01M32511TR0000000G014850DB")", "job_unknown", "/retry_of"},
       {"a retry of a number", R"("retry_of":7)", "field_type", "/retry_of"},
       {"two jobs before", R"("retry_of":"job_01M32511TR0000000G014850DB","resume_from":"job_1")",

@@ -68,6 +68,7 @@ from .market import (
     open,
     recompute_receipt,
 )
+from .keys import derive_key
 from .money import Amount, Flops
 from .payments import (
     Payment,
@@ -192,6 +193,7 @@ __all__ = [
     "WebhookVerdict",
     "Worker",
     "__version__",
+    "derive_key",
     "open",
     "plot",
     "recipes",

@@ -23,6 +23,9 @@ def money_text(micro: int) -> str:
 def verify_receipt(receipt: str, jwks: str) -> dict[str, Any]:
     """Judges a receipt by a key set, with no market at hand."""
 
+def derive_key(api_key: str, limits: str) -> str:
+    """A key that may do what api_key may, within limits, a JSON object, besides."""
+
 def verify_webhook(secret: str, id: str, timestamp: str, signature: str, body: bytes, now_us: int) -> str:
     """Why a webhook is not to be believed; empty for one that is."""
 

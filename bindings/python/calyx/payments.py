@@ -134,6 +134,10 @@ class Settlement(Protocol):
     payment, and under one key money moves once. What raises goes to ``sys.unraisablehook`` and says unavailable, also
     ``calyx.Refused``; an interrupt is raised by the call that was under way. The market keeps it, and what it refers
     to, until another one is set or the market is closed.
+
+    Signatures are judged before it is asked, but those of contracts (ERC-1271, ERC-6492). Payments with one are
+    refused, unless it has an attribute ``judges_contracts`` that is true: then :meth:`verify` judges the one in
+    ``payment.payload``.
     """
 
     def verify(self, payment: VerifiedPayment) -> SettlementAnswer:
@@ -209,6 +213,7 @@ def settlement_in(settlement: Settlement | SimulatedTokens | None) -> _native.Si
         credit = None if answer.credit is None else answer.credit.micro
         return answer.outcome, answer.transaction, credit, answer.reason
 
+    asked.judges_contracts = bool(getattr(settlement, "judges_contracts", False))  # type: ignore[attr-defined]
     return asked
 
 

@@ -635,6 +635,19 @@ PYBIND11_MODULE(_native, module) {
       },
       arg("receipt"), arg("jwks"), "Judges a receipt by a key set, with no market at hand.");
   module.def(
+      "derive_key",
+      [](Text api_key, Text limits) {
+        const calyx::Result<std::string> made = [&] {
+          const Outside none;
+          const calyx::Result<calyx::KeyLimits> read = calyx::read_key_limits(limits);
+          return read.ok() ? calyx::derive_key(api_key, *read) : calyx::Result<std::string>(read.error());
+        }();
+        if (!made.ok()) throw Failure(made.error());
+        return out(*made);
+      },
+      arg("api_key"), arg("limits"),
+      "A key that may do what api_key may, within limits, a JSON object, besides.");
+  module.def(
       "verify_webhook",
       [](Text secret, Text id, Text timestamp, Text signature, const py::bytes& body, std::int64_t now_us) {
         const std::string octets = body;

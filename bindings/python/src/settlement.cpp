@@ -86,10 +86,11 @@ calyx::PaymentHeader header_of(std::string name) {
 // ── who settles ──
 
 /// A Python function that is asked, as payments.py makes it: `(call, key, payment) -> (outcome, transaction,
-/// micro, reason)`.
+/// micro, reason)`, with `judges_contracts` on it.
 class PySettlement final : public calyx::SettlementBackend {
  public:
-  explicit PySettlement(const py::object& function) : function_(function) {}
+  explicit PySettlement(const py::object& function)
+      : function_(function), judges_contracts_(function.attr("judges_contracts").cast<bool>()) {}
 
   SettlementAnswer verify(const VerifiedPayment& payment) override {
     return ask(SettlementCall::verify, {}, &payment);
@@ -98,6 +99,7 @@ class PySettlement final : public calyx::SettlementBackend {
     return ask(SettlementCall::settle, key, &payment);
   }
   SettlementAnswer status(std::string_view key) override { return ask(SettlementCall::status, key, nullptr); }
+  bool judges_contracts() const noexcept override { return judges_contracts_; }
 
  private:
   SettlementAnswer ask(SettlementCall call, std::string_view key, const VerifiedPayment* payment) const {
@@ -117,6 +119,7 @@ class PySettlement final : public calyx::SettlementBackend {
   }
 
   Callback function_;
+  bool judges_contracts_;
 };
 
 /// `work()` without the GIL: what is simulated may lie in a file.

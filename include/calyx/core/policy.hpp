@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <calyx/core/money.hpp>
 #include <calyx/core/reason.hpp>
+#include <cstdint>
 #include <optional>
 #include <string>
 #include <string_view>
@@ -24,8 +25,9 @@ struct Policy {
 
 namespace core {
 
-/// Whose rule spoke: the session's that asked, the wallet's own, or its parent's.
-enum class PolicyOwner : std::uint8_t { session, wallet, parent };
+/// Whose rule spoke: the derived key's that asked (derived_key.hpp), its session's, the wallet's own, or its
+/// parent's.
+enum class PolicyOwner : std::uint8_t { key, session, wallet, parent };
 
 /// The policy that allows what both allow.
 inline Policy tighter(const Policy& a, const Policy& b) {
@@ -59,7 +61,15 @@ struct PolicyFacts {
   Money spent_in_hour{};
 };
 
+/// One block of a derived key, and what was spent under it.
+struct BlockFacts {
+  PolicyFacts policy{};
+  std::optional<Money> budget{};
+  Money spent{};  ///< All, less what came back.
+};
+
 struct SpendFacts {
+  std::vector<BlockFacts> blocks{};
   PolicyFacts session{};  ///< Its hour is the wallet's.
   PolicyFacts wallet{};
   PolicyFacts parent{};
@@ -82,8 +92,8 @@ constexpr bool allows_gpu(const Policy& policy, std::optional<std::string_view> 
                      [&](const std::string& allowed) { return allowed == *gpu_type; });
 }
 
-/// Judges a spend in the promised order: active, GPU, job cap, hour cap, approval, balance; the session's
-/// rule before the wallet's own, and that before its parent's.
+/// Judges a spend in the promised order: active, GPU, job cap, hour cap, budget, approval, balance; the key's
+/// rules before the session's, that before the wallet's own, and that before its parent's.
 constexpr SpendVerdict judge(const SpendAsked& asked, const SpendFacts& facts) {
   const PolicyFacts* const all[] = {&facts.session, &facts.wallet, &facts.parent};
   const auto owner = [&](const PolicyFacts* of) {
@@ -91,6 +101,11 @@ constexpr SpendVerdict judge(const SpendAsked& asked, const SpendFacts& facts) {
     return of == &facts.wallet ? PolicyOwner::wallet : PolicyOwner::parent;
   };
   const auto each = [&](auto rule) -> SpendVerdict {
+    for (const BlockFacts& block : facts.blocks)
+      if (SpendVerdict verdict = rule(block.policy); verdict.reason != Reason::none) {
+        verdict.owner = PolicyOwner::key;
+        return verdict;
+      }
     for (const PolicyFacts* of : all)
       if (of->policy != nullptr)
         if (SpendVerdict verdict = rule(*of); verdict.reason != Reason::none) {
@@ -129,6 +144,16 @@ constexpr SpendVerdict judge(const SpendAsked& asked, const SpendFacts& facts) {
             .room = Money{std::max<std::int64_t>(0, cap->micro - of.spent_in_hour.micro)}};
   });
   if (verdict.reason != Reason::none) return verdict;
+
+  for (const BlockFacts& block : facts.blocks) {
+    // Without a budget only what no sum of money can be is refused.
+    const Money most = block.budget.value_or(Money{INT64_MAX});
+    if (static_cast<Wide>(block.spent.micro) + asked.amount.micro <= most.micro) continue;
+    return {.reason = Reason::budget_spent,
+            .owner = PolicyOwner::key,
+            .limit = most,
+            .room = Money{std::max<std::int64_t>(0, most.micro - block.spent.micro)}};
+  }
 
   if (!facts.approved) {
     verdict = each([&](const PolicyFacts& of) -> SpendVerdict {

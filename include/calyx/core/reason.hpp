@@ -90,6 +90,8 @@ enum class Status : std::int32_t {
   X(gpu_not_allowed, refused, 403)        \
   X(spend_cap_per_job, refused, 403)      \
   X(spend_cap_per_hour, refused, 403)     \
+  X(budget_spent, refused, 403)           \
+  X(key_limited, refused, 403)            \
   X(approval_required, refused, 403)      \
   /* Things that are not there. */        \
   X(wallet_unknown, not_found, 404)       \
