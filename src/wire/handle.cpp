@@ -99,10 +99,8 @@ Result<Response> answer(Engine& engine, const Request& request) {
     call.session = std::move(session);
   }
   Result<Response> answered = found.route->handle(call);
-  if (answered.ok() || !call.session) return answered;
-  Error error = std::move(answered).error();
-  wire::offer_quote(*call.session, error);
-  return error;
+  if (answered.reason() != Reason::insufficient_balance || !call.session) return answered;
+  return wire::answer_for_payment(call, found.route->handle, answered.error());
 }
 
 }  // namespace

@@ -394,7 +394,7 @@ Result<Session> session_of(Engine& engine, const Request& request, bool of_jobs)
 Result<IdempotencyKey> idempotency_key(const Request& request) {
   constexpr std::string_view name = "Idempotency-Key";
   CALYX_TRY(const std::optional<std::string_view> given, header(request, name));
-  if (!given) return IdempotencyKey{};
+  if (!given) return key_of_payment(request);
   if (given->empty())
     return fail(Reason::field_value, "is empty, takes 1 to 128 bytes of 0x21-0x7E",
                 json::object({{"field", name}}));

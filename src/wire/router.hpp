@@ -94,7 +94,7 @@ bool is_signed(const Request& request) noexcept;
 /// signature that may run jobs. Fails: as `api_key`, also when a key and a signature are given;
 /// `malformed_header`; as `Engine::session`.
 Result<Session> session_of(Engine& engine, const Request& request, bool of_jobs);
-/// The header `Idempotency-Key`, or an empty key. Fails: `malformed_header`, `field_value` when it is empty;
+/// The header `Idempotency-Key`; without one `key_of_payment`. Fails: `malformed_header`, `field_value` when it is empty;
 /// its length and letters are judged by the call that takes it.
 Result<IdempotencyKey> idempotency_key(const Request& request);
 
@@ -216,9 +216,14 @@ Result<Response> topup_credits(Call& call);
 Result<Response> get_settings(Call& call);
 Result<Response> put_settings(Call& call);
 
-/// Adds to a refusal for want of balance a quote of what is missing, where one can be paid: `quote` of its
-/// details.
-void offer_quote(Session& session, Error& error);
+/// What tells a call that brings its payment from others, where it has no key: one payment pays for one call.
+/// Empty for a call without one.
+IdempotencyKey key_of_payment(const Request& request);
+
+/// The answer to a call that `handle` refused for want of balance. Where payments are taken, the refusal
+/// names a quote of what is missing (`quote` of its details) and says how to pay; a call that brings the
+/// payment pays first and is then made.
+Result<Response> answer_for_payment(Call& call, Handler handle, const Error& refused);
 
 // routes_quotes.cpp
 Result<Response> list_quotes(Call& call);

@@ -116,8 +116,9 @@ bool key_in_authorization(const Request& request) {
 }
 
 /// The 402 of the quote `id`, which is paid at `path`: `why` in calyx's words beside those of the protocols.
+/// Of a call that was `refused` it says that as all refusals do, in place of version 1's text.
 Result<Response> payable(Call& call, QuoteId id, std::string_view path, const Error& why,
-                         std::string_view network = {}) {
+                         std::string_view network = {}, const Error* refused = nullptr) {
   PaymentAsk ask;
   ask.resource = path;
   ask.network = network;
@@ -127,9 +128,16 @@ Result<Response> payable(Call& call, QuoteId id, std::string_view path, const Er
   if (!ask.error.empty()) ask.detail = why.message;
   CALYX_TRY(PaymentChallenge challenge, call.session->payment_challenge(id, ask));
   json::Object body = *challenge.body.object();
-  body.set("code", word(why.reason));
-  body.set("message", why.message);
-  body.set("details", why.details.object() != nullptr ? why.details : json::Value(json::Object{}));
+  const Error& says = refused == nullptr ? why : *refused;
+  json::Object words;
+  words.set("code", word(says.reason));
+  words.set("message", says.message);
+  words.set("details", says.details.object() != nullptr ? says.details : json::Value(json::Object{}));
+  if (refused != nullptr) {
+    body.set("error", std::move(words));
+  } else {
+    for (const json::Member& member : words) body.set(member.key, member.value);
+  }
   Response out;
   out.status = facts(Reason::payment_required).http;
   out.headers = {{"Content-Type", "application/problem+json"},
@@ -146,6 +154,11 @@ constexpr bool may_pay_again(Reason reason) noexcept {
   return reason == Reason::payment_invalid || reason == Reason::payment_insufficient;
 }
 
+/// Whether nothing can be paid at a quote any more.
+constexpr bool is_over(Reason reason) noexcept {
+  return reason == Reason::quote_expired || reason == Reason::quote_failed || reason == Reason::quote_paid;
+}
+
 Response did_not_settle(const PaymentAnswer& answer) {
   return error_response(fail(Reason::payment_invalid, "the payment did not settle: ask for another quote",
                              json::object({{"code", answer.payment.error},
@@ -155,7 +168,10 @@ Response did_not_settle(const PaymentAnswer& answer) {
 
 /// `out` as the answer to a payment.
 Response paid_response(Response out, const PaymentAnswer& answer, const PaymentWords& words) {
-  out.headers.push_back({"Cache-Control", "private"});
+  // A 402 says already that it is not to be stored.
+  const bool said = std::any_of(out.headers.begin(), out.headers.end(),
+                                [](const HeaderField& field) { return field.name == "Cache-Control"; });
+  if (!said) out.headers.push_back({"Cache-Control", "private"});
   if (!answer.response.empty())
     out.headers.push_back({std::string(response_header(words.header)), answer.response});
   return out;
@@ -185,25 +201,78 @@ Response with_exact_balance(Response out, const Wallet& wallet) {
   return out;
 }
 
-}  // namespace
-
-void offer_quote(Session& session, Error& error) {
-  if (error.reason != Reason::insufficient_balance) return;
-  const json::Value* const wallet = error.details.find("wallet_id");
-  const json::Value* const shortfall = error.details.find("shortfall");
-  if (wallet == nullptr || wallet->string() == nullptr || shortfall == nullptr) return;
+/// What a refusal for want of balance says is missing, and in which wallet.
+struct Lack {
+  WalletId wallet;
+  Money amount;
+};
+std::optional<Lack> lack_in(const Error& refused) {
+  const json::Value* const wallet = refused.details.find("wallet_id");
+  const json::Value* const shortfall = refused.details.find("shortfall");
+  if (wallet == nullptr || wallet->string() == nullptr || shortfall == nullptr) return std::nullopt;
   const auto id = WalletId::read(*wallet->string());
   const core::MoneyReading lacks = core::read_money(json::text(*shortfall));
+  if (!id || lacks.fault != core::MoneyFault::none) return std::nullopt;
+  return Lack{*id, lacks.money};
+}
+
+/// `refused` with a quote of what is missing, and with `why` it is still to be paid in the words of the
+/// protocols. It stands by itself where no quote is given, or none could be paid.
+Response lacking(Call& call, const Error& refused, const Error& why) {
+  Session& session = *call.session;
+  const std::optional<Lack> lack = lack_in(refused);
   const Result<PaymentTerms> terms = session.payment_terms();
-  if (!id || lacks.fault != core::MoneyFault::none || !terms.ok() || terms->networks.empty()) return;
+  if (!lack || !terms.ok() || terms->networks.empty()) return error_response(refused);
   const Result<Quote> quote =
-      session.quote_topup({.wallet = *id, .amount = lacks.money, .kind = QuoteKind::shortfall});
-  // The refusal stands by itself where no quote is given, or none could be paid.
-  if (!quote.ok() || !session.payment_challenge(quote->id).ok()) return;
-  error.details.object()->set("quote", json::object({{"quote_id", quote->id.text()},
-                                                     {"amount", *shortfall},
-                                                     {"expires_at", core::iso_text(quote->expires_at)},
-                                                     {"pay", pay_path(quote->id)}}));
+      session.quote_topup({.wallet = lack->wallet, .amount = lack->amount, .kind = QuoteKind::shortfall});
+  if (!quote.ok()) return error_response(refused);
+  // Somebody else's wallet is paid for at its quote alone.
+  const bool here = lack->wallet == session.principal().wallet;
+  Error offers = refused;
+  offers.details.object()->set("quote", json::object({{"quote_id", quote->id.text()},
+                                                      {"amount", *refused.details.find("shortfall")},
+                                                      {"expires_at", core::iso_text(quote->expires_at)},
+                                                      {"pay", pay_path(quote->id)}}));
+  Result<Response> out = payable(call, quote->id, here ? call.path : pay_path(quote->id), why, {}, &offers);
+  if (!out.ok()) return error_response(refused);
+  return here ? *std::move(out) : error_response(offers);
+}
+
+}  // namespace
+
+IdempotencyKey key_of_payment(const Request& request) {
+  const Result<std::optional<PaymentWords>> words = payment_in(request);
+  if (!words.ok() || !*words) return {};
+  return "payment-" + core::hex(output_hash((*words)->text));
+}
+
+Result<Response> answer_for_payment(Call& call, Handler handle, const Error& refused) {
+  const std::optional<Lack> lack = lack_in(refused);
+  CALYX_TRY(const std::optional<PaymentWords> words, payment_in(call.request));
+  const Error waits = fail(Reason::payment_required, "the call waits for what its wallet lacks");
+  if (!words || !lack || lack->wallet != call.session->principal().wallet)
+    return lacking(call, refused, waits);
+  const Result<PaymentAnswer> answer = call.session->pay_credits(lack->amount, *words, QuoteKind::shortfall);
+  if (may_pay_again(answer.reason())) return lacking(call, refused, answer.error());
+  // The quote that was asked for has had its payment, or its time: here is another one.
+  if (is_over(answer.reason()))
+    return lacking(
+        call, refused,
+        fail(Reason::payment_invalid, answer.error().message, json::object({{"code", "payment-expired"}})));
+  // Who may not pay was refused for want of balance all the same.
+  if (answer.reason() == Reason::key_limited || answer.reason() == Reason::too_many_quotes) return refused;
+  if (!answer.ok()) return answer.error();
+  if (answer->payment.status == PaymentStatus::failed)
+    return paid_response(did_not_settle(*answer), *answer, *words);
+  if (answer->payment.status != PaymentStatus::paid)
+    return fail(Reason::outcome_unknown, "the payment still settles: make the same call again, with it",
+                json::object(
+                    {{"payment_id", answer->payment.id.text()}, {"quote_id", answer->payment.quote.text()}}));
+  Result<Response> again = handle(call);
+  // Its money may be gone again, to somebody quicker.
+  if (again.reason() == Reason::insufficient_balance)
+    return paid_response(lacking(call, again.error(), waits), *answer, *words);
+  return paid_response(again.ok() ? *std::move(again) : error_response(again.error()), *answer, *words);
 }
 
 Result<Response> list_quotes(Call& call) {
@@ -307,14 +376,14 @@ Result<Response> topup_credits(Call& call) {
               call.session->quote_topup({.wallet = id, .amount = amount, .kind = QuoteKind::credits}));
     return payable(call, quote.id, call.path, why, network);
   };
-  if (!words) return ask_once_more(fail(Reason::payment_required, "credits are paid for with this very call"));
+  if (!words)
+    return ask_once_more(fail(Reason::payment_required, "credits are paid for with this very call"));
   const Result<PaymentAnswer> answer = call.session->pay_credits(amount, *words);
   if (may_pay_again(answer.reason())) return ask_once_more(answer.error());
   // MPP says 402 and a fresh challenge whatever became of the one that was answered.
   const bool mpp =
       words->header == PaymentHeader::authorization || words->header == PaymentHeader::payment_authorization;
-  if (mpp && (answer.reason() == Reason::quote_expired || answer.reason() == Reason::quote_failed ||
-              answer.reason() == Reason::quote_paid))
+  if (mpp && is_over(answer.reason()))
     return ask_once_more(
         fail(Reason::payment_invalid, answer.error().message, json::object({{"code", "payment-expired"}})));
   if (!answer.ok()) return answer.error();

@@ -112,6 +112,23 @@ for (const [name, client] of Object.entries(clients)) {
   assert.ok(answer.headers.get(client.response), `${client.response} is missing`);
   assert.equal(await balance(), before + 500);
   ++paid;
+  const wordsOfFirst = words;
+
+  // A call that lacks balance, made by the same wrapped fetch as any other: it pays, and the call is done.
+  const lacking = before + 500 + 500;
+  const spent = await client.wrap(listening)(`${url}/v1/wallets/${wallet.body.id}/spend`, {
+    method: "POST",
+    headers: { "X-API-Key": key, "Content-Type": "application/json" },
+    body: JSON.stringify({ job_id: `paid-by-${name}`, amount: lacking }),
+  });
+  assert.equal(spent.status, 200, await spent.clone().text());
+  assert.equal((await spent.json()).job_id, `paid-by-${name}`);
+  assert.ok(spent.headers.get(client.response), `${client.response} is missing`);
+  assert.equal(await balance(), 0);
+  const released = await ask("POST", `/v1/wallets/${wallet.body.id}/release`, key, { job_id: `paid-by-${name}` });
+  assert.equal(released.status, 200);
+  assert.equal(await balance(), lacking);
+  words = wordsOfFirst;
 
   // The same again, as after an answer that was lost; then on another quote.
   const again = await ask("POST", first, key, undefined, { [client.header]: words });
@@ -141,7 +158,7 @@ for (const [name, client] of Object.entries(clients)) {
   assert.equal(other.body.code, "payment_invalid");
   await settings("base");
 
-  assert.equal(await balance(), before + 500);
+  assert.equal(await balance(), lacking);
 }
 assert.equal(paid, 3);
 gateway.kill("SIGTERM");

@@ -360,46 +360,52 @@ TEST_CASE("a token of 18 decimals is paid by Permit2, and MPP stays with the net
 }
 
 #if CALYX_HAVE_SECP256K1
+namespace {
+
+// The `Authorization` in which `payer` pays the 402 `challenged` by MPP: 100 FLOPS.
+std::string credential_for(const Till& till, const calyx::crypto::for_tests::EvmWallet& payer,
+                           const Answer& challenged) {
+  const std::string header = challenged.header("WWW-Authenticate");
+  const auto parameter = [&](const std::string& name) {
+    const std::size_t found = header.find(" " + name + "=\"");
+    if (found == std::string::npos) return std::string();
+    const std::size_t from = found + name.size() + 3;
+    return header.substr(from, header.find('"', from) - from);
+  };
+  wire_test::json::Object challenge;
+  for (const char* name : {"id", "realm", "method", "intent", "request", "expires", "header", "opaque"})
+    if (const std::string text = parameter(name); !text.empty()) challenge.set(name, text);
+  const core::EvmAsset& asset = *core::find_evm_asset("base");
+  core::TransferAuthorization transfer;
+  transfer.from = payer.address();
+  transfer.to = *core::read_evm_address("0x3C44CdDdB6a900fa2b585dd299e03d12FA4293BC");
+  transfer.value = core::Uint256(1'000'000);
+  transfer.valid_before = core::Uint256(static_cast<std::uint64_t>(till.now_us / core::us_per_second) + 300);
+  transfer.nonce =
+      core::keccak256(std::string_view(parameter("id")), std::string_view(parameter("realm"))).bytes;
+  const std::string signature = payer.sign(core::transfer_digest(
+      {asset.name, asset.version, asset.chain_id, *core::read_evm_address(asset.contract)}, transfer));
+  wire_test::json::Object payload;
+  payload.set("type", "authorization")
+      .set("from", core::checksummed_text(transfer.from))
+      .set("to", core::checksummed_text(transfer.to))
+      .set("value", core::text(transfer.value))
+      .set("validAfter", "0")
+      .set("validBefore", core::text(transfer.valid_before))
+      .set("nonce", "0x" + core::hex(core::chars(transfer.nonce)))
+      .set("signature", "0x" + core::hex(signature));
+  wire_test::json::Object whole;
+  whole.set("challenge", std::move(challenge)).set("payload", std::move(payload));
+  return "Payment " + core::base64url(wire_test::json::canonical(Value(std::move(whole))));
+}
+
+}  // namespace
+
 TEST_CASE("XM-02: an MPP client's authorization pays the quote whose challenge it answers, and no other") {
   const calyx::crypto::for_tests::EvmWallet payer(std::string(31, '\0') + "\x2a");
   Till till;
   till.fill(core::lower_text(payer.address()));
-
-  const auto credential = [&](const Answer& challenged) {
-    const std::string header = challenged.header("WWW-Authenticate");
-    const auto parameter = [&](const std::string& name) {
-      const std::size_t found = header.find(" " + name + "=\"");
-      if (found == std::string::npos) return std::string();
-      const std::size_t from = found + name.size() + 3;
-      return header.substr(from, header.find('"', from) - from);
-    };
-    wire_test::json::Object challenge;
-    for (const char* name : {"id", "realm", "method", "intent", "request", "expires", "header", "opaque"})
-      if (const std::string text = parameter(name); !text.empty()) challenge.set(name, text);
-    const core::EvmAsset& asset = *core::find_evm_asset("base");
-    core::TransferAuthorization transfer;
-    transfer.from = payer.address();
-    transfer.to = *core::read_evm_address("0x3C44CdDdB6a900fa2b585dd299e03d12FA4293BC");
-    transfer.value = core::Uint256(1'000'000);
-    transfer.valid_before =
-        core::Uint256(static_cast<std::uint64_t>(till.now_us / core::us_per_second) + 300);
-    transfer.nonce =
-        core::keccak256(std::string_view(parameter("id")), std::string_view(parameter("realm"))).bytes;
-    const std::string signature = payer.sign(core::transfer_digest(
-        {asset.name, asset.version, asset.chain_id, *core::read_evm_address(asset.contract)}, transfer));
-    wire_test::json::Object payload;
-    payload.set("type", "authorization")
-        .set("from", core::checksummed_text(transfer.from))
-        .set("to", core::checksummed_text(transfer.to))
-        .set("value", core::text(transfer.value))
-        .set("validAfter", "0")
-        .set("validBefore", core::text(transfer.valid_before))
-        .set("nonce", "0x" + core::hex(core::chars(transfer.nonce)))
-        .set("signature", "0x" + core::hex(signature));
-    wire_test::json::Object whole;
-    whole.set("challenge", std::move(challenge)).set("payload", std::move(payload));
-    return "Payment " + core::base64url(wire_test::json::canonical(Value(std::move(whole))));
-  };
+  const auto credential = [&](const Answer& challenged) { return credential_for(till, payer, challenged); };
 
   const std::string at = till.quote(), other = till.quote();
   const std::string words = credential(till.ask("POST", at, till.key));
@@ -432,6 +438,27 @@ TEST_CASE("XM-02: an MPP client's authorization pays the quote whose challenge i
   CHECK(till.balance() == "200.0");
   CHECK(till.engine.as_operator().audit().value().ok);
 }
+
+TEST_CASE("XM-02, CP-118: a call that lacks money is paid for as it is, by MPP too") {
+  const calyx::crypto::for_tests::EvmWallet payer(std::string(31, '\0') + "\x2a");
+  Till till;
+  till.fill(core::lower_text(payer.address()));
+  const std::string spend = "/v1/wallets/" + till.wallet + "/spend";
+  const std::string asked = R"({"job_id":"j","amount":100})";
+  const calyx::HeaderFields bearer = {{"Authorization", "Bearer " + till.key}};
+  const std::string words = credential_for(till, payer, till.send("POST", spend, asked, bearer));
+  // What was asked for at one call is no payment of another.
+  const Answer other = till.send("POST", spend, R"({"job_id":"j","amount":101})",
+                                 {bearer[0], {"Payment-Authorization", words}});
+  CHECK(other.status == 402);
+  CHECK(other.code() == "insufficient_balance");
+  const Answer spent = till.send("POST", spend, asked, {bearer[0], {"Payment-Authorization", words}});
+  CHECK_MESSAGE(spent.status == 200, spent.body);
+  CHECK(spent.at("job_id") == "j");
+  CHECK(!spent.header("Payment-Receipt").empty());
+  CHECK(till.balance() == "0.0");
+  CHECK(till.engine.as_operator().audit().value().ok);
+}
 #endif
 
 TEST_CASE("a payment whose backend cannot say is under way, and the same call ends it") {
@@ -449,6 +476,63 @@ TEST_CASE("a payment whose backend cannot say is under way, and the same call en
   CHECK(paid.status == 200);
   CHECK(!paid.header("PAYMENT-RESPONSE").empty());
   CHECK(till.balance() == "100.0");
+}
+
+TEST_CASE("a contract's signature is for a backend that judges it, and for no other") {
+  if (!built("wire.quotes.contract")) return;
+  // A chain that knows one contract's signature.
+  struct Chain final : calyx::SettlementBackend {
+    Chain(std::shared_ptr<calyx::SimulatedTokens> with, bool judging)
+        : tokens(std::move(with)), judges(judging) {}
+    calyx::SettlementAnswer verify(const calyx::VerifiedPayment& payment) override {
+      const std::string header = payment.payload;
+      if (unpacked(header).find("payload")->find("signature")->string()->ends_with("ee"))
+        return tokens->verify(payment);
+      return {.outcome = calyx::SettlementOutcome::refused, .reason = "invalid_exact_evm_payload_signature"};
+    }
+    calyx::SettlementAnswer settle(std::string_view key, const calyx::VerifiedPayment& payment) override {
+      return tokens->settle(key, payment);
+    }
+    calyx::SettlementAnswer status(std::string_view key) override { return tokens->status(key); }
+    bool judges_contracts() const noexcept override { return judges; }
+    std::shared_ptr<calyx::SimulatedTokens> tokens;
+    bool judges;
+  };
+  // What the real client signed, with a longer signature in its place, as a contract wallet's is.
+  const auto signed_by_contract = [](const std::string& end) {
+    wire_test::json::Object payment = *unpacked(real_v2()).object();
+    wire_test::json::Object payload = *payment.find("payload")->object();
+    payload.set("signature", "0x" + std::string(600, 'a') + end);
+    payment.set("payload", std::move(payload));
+    return core::base64(wire_test::json::text(Value(std::move(payment))));
+  };
+  Till till;
+  const std::string at = till.quote();
+  const Answer nobody = till.pay(at, "PAYMENT-SIGNATURE", signed_by_contract("ee"));
+  CHECK(nobody.status == 402);
+  CHECK(nobody.at("details.code") == "unexpected_verify_error");
+
+  till.engine.set_settlement(std::make_shared<Chain>(till.tokens, true));
+  const Answer wrong = till.pay(till.quote(), "PAYMENT-SIGNATURE", signed_by_contract("dd"));
+  CHECK(wrong.status == 402);
+  CHECK(wrong.code() == "payment_invalid");
+  CHECK(wrong.at("error.details.code") == "invalid_exact_evm_payload_signature");
+  CHECK(till.balance() == "0.0");
+
+  // One that was taken for such a backend waits where the next one would not judge it.
+  Till other;
+  const auto chain = std::make_shared<Chain>(other.tokens, true);
+  other.engine.set_settlement(chain);
+  other.tokens->next(calyx::SimulatedTokens::Answer::unavailable);
+  const std::string quote = other.quote();
+  CHECK(other.pay(quote, "PAYMENT-SIGNATURE", signed_by_contract("ee")).status == 202);
+  other.engine.set_settlement(other.tokens);
+  CHECK(other.pay(quote, "PAYMENT-SIGNATURE", signed_by_contract("ee")).status == 202);
+  CHECK(other.balance() == "0.0");
+  other.engine.set_settlement(chain);
+  const Answer paid = other.pay(quote, "PAYMENT-SIGNATURE", signed_by_contract("ee"));
+  CHECK_MESSAGE(paid.status == 200, paid.body);
+  CHECK(other.balance() == "100.0");
 }
 
 TEST_CASE("CP-115, CP-116: quotes are asked for, listed and read by their own") {
@@ -553,6 +637,101 @@ TEST_CASE(
   // Where no payment is taken there is nothing to offer.
   REQUIRE(till.ask("PUT", "/v1/settings", till.op, R"({"networks":[]})").status == 200);
   CHECK(till.ask("POST", spend, till.key, second).at("error.details.quote") == "absent");
+}
+
+TEST_CASE(
+    "CP-118: a call that lacks money says how to pay, and made again with the payment is paid for and done") {
+  if (!built("wire.quotes.lacking")) return;
+  struct Row {
+    const char* header;
+    std::string text;
+    const char* response;
+  };
+  const Row rows[] = {{"X-PAYMENT", real_v1(), "X-PAYMENT-RESPONSE"},
+                      {"PAYMENT-SIGNATURE", real_v2(), "PAYMENT-RESPONSE"}};
+  for (const Row& row : rows) {
+    CAPTURE(std::string(row.header));
+    Till till;
+    const std::string spend = "/v1/wallets/" + till.wallet + "/spend";
+    const std::string asked = R"({"job_id":"j","amount":100})";
+    const Answer refused = till.ask("POST", spend, till.key, asked);
+    CHECK(refused.status == 402);
+    CHECK(refused.code() == "insufficient_balance");
+    CHECK(refused.header("Cache-Control") == "no-store");
+    CHECK(refused.at("accepts.0.resource") == "https://calyx.example" + spend);
+    CHECK(refused.at("accepts.0.maxAmountRequired") == "1000000");
+    CHECK(*unpacked(refused.header("PAYMENT-REQUIRED")).find("resource")->find("url") ==
+          Value("https://calyx.example" + spend));
+    CHECK(refused.header("WWW-Authenticate").find("Payment ") == 0);
+
+    // Of another amount it pays nothing, and is asked for anew.
+    const Answer more =
+        till.ask("POST", spend, till.key, R"({"job_id":"j","amount":101})", {{row.header, row.text}});
+    CHECK(more.status == 402);
+    CHECK(more.code() == "insufficient_balance");
+    CHECK(more.at("error.details.quote.amount") == "101.0");
+    CHECK(till.balance() == "0.0");
+
+    const Answer spent = till.ask("POST", spend, till.key, asked, {{row.header, row.text}});
+    REQUIRE_MESSAGE(spent.status == 200, spent.body);
+    CHECK(spent.at("job_id") == "j");
+    CHECK(*unpacked(spent.header(row.response)).find("success") == Value(true));
+    CHECK(till.balance() == "0.0");
+    CHECK(till.ask("GET", "/v1/wallets/" + till.wallet, till.key).at("held") == "100.0");
+    // Again it is the same answer, and pays for nothing more.
+    const Answer again = till.ask("POST", spend, till.key, asked, {{row.header, row.text}});
+    CHECK(again.status == 200);
+    CHECK(again.replayed());
+    const Answer next =
+        till.ask("POST", spend, till.key, R"({"job_id":"k","amount":100})", {{row.header, row.text}});
+    CHECK(next.status == 402);  // its payment is spent: here is what to pay for this one
+    CHECK(next.code() == "insufficient_balance");
+    CHECK(next.at("error.details.quote.amount") == "100.0");
+    CHECK(till.engine.as_operator().audit().value().ok);
+  }
+}
+
+TEST_CASE("CP-118: one payment pays for one call, also where that names no key of its own") {
+  if (!built("wire.quotes.lacking")) return;
+  Till till;
+  REQUIRE(till.ask("PUT", "/v1/settings", till.op, R"({"prices":{"base":"1"}})").status == 200);
+  const std::string job = R"({"task":"t","timeout_s":100})";
+  const calyx::HeaderFields words = {{"PAYMENT-SIGNATURE", real_v2()}};
+  const Answer made = till.ask("POST", "/api/v1/jobs", till.key, job, words);
+  REQUIRE_MESSAGE(made.status == 201, made.body);
+  // Its answer was lost. Money that came meanwhile is not for a second job.
+  REQUIRE(till.ask("POST", "/v1/wallets/" + till.wallet + "/topup", till.op, R"({"amount":500})").status ==
+          200);
+  const Answer again = till.ask("POST", "/api/v1/jobs", till.key, job, words);
+  CHECK(again.replayed());
+  CHECK(again.at("job_id") == made.at("job_id"));
+  CHECK(till.balance() == "500.0");
+  const Answer other = till.ask("POST", "/api/v1/jobs", till.key, R"({"task":"u","timeout_s":100})", words);
+  CHECK(other.status == 409);
+  CHECK(other.code() == "key_reused");
+}
+
+TEST_CASE("CP-118: a call whose payment still settles is not made yet, and the same call ends it") {
+  if (!built("wire.quotes.lacking")) return;
+  Till till;
+  const std::string spend = "/v1/wallets/" + till.wallet + "/spend";
+  const std::string asked = R"({"job_id":"j","amount":100})";
+  const calyx::HeaderFields words = {{"PAYMENT-SIGNATURE", real_v2()}};
+  till.tokens->next(calyx::SimulatedTokens::Answer::pending);
+  const Answer waits = till.ask("POST", spend, till.key, asked, words);
+  CHECK(waits.status == 503);
+  CHECK(waits.code() == "outcome_unknown");
+  CHECK(till.balance() == "0.0");
+  const Answer spent = till.ask("POST", spend, till.key, asked, words);
+  CHECK_MESSAGE(spent.status == 200, spent.body);
+  CHECK(till.ask("GET", "/v1/wallets/" + till.wallet, till.key).at("held") == "100.0");
+
+  Till other;
+  other.tokens->next(calyx::SimulatedTokens::Answer::refused);
+  const Answer failed = other.ask("POST", "/v1/wallets/" + other.wallet + "/spend", other.key, asked, words);
+  CHECK(failed.status == 402);
+  CHECK(failed.code() == "payment_invalid");
+  CHECK(other.ask("GET", "/v1/wallets/" + other.wallet, other.key).at("held") == "0.0");
 }
 
 TEST_CASE("settings say where payments are taken; what is at fault is named and nothing is set") {
