@@ -94,8 +94,8 @@ bool is_signed(const Request& request) noexcept;
 /// signature that may run jobs. Fails: as `api_key`, also when a key and a signature are given;
 /// `malformed_header`; as `Engine::session`.
 Result<Session> session_of(Engine& engine, const Request& request, bool of_jobs);
-/// The header `Idempotency-Key`; without one `key_of_payment`. Fails: `malformed_header`, `field_value` when it is empty;
-/// its length and letters are judged by the call that takes it.
+/// The header `Idempotency-Key`; without one `key_of_payment`. Fails: `malformed_header`, `field_value` when
+/// it is empty; its length and letters are judged by the call that takes it.
 Result<IdempotencyKey> idempotency_key(const Request& request);
 
 enum class Replay : bool { first, again };

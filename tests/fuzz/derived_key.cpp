@@ -15,9 +15,8 @@ namespace calyx::fuzz {
 namespace {
 
 bool holds(const core::DerivedKey& key) {
-  return core::chain_holds(key, crypto::Ed25519{}, [](std::span<const std::uint8_t> seed) {
-    return crypto::public_key_of(seed);
-  });
+  return core::chain_holds(key, crypto::Ed25519{},
+                           [](std::span<const std::uint8_t> seed) { return crypto::public_key_of(seed); });
 }
 
 void limits(std::string_view text) {

@@ -291,7 +291,8 @@ TEST_CASE("a spend above the threshold passes once after a human said yes, and f
   REQUIRE(refused.reason() == Reason::approval_required);
   CHECK(detail_of(refused.error(), "approval_status") == "pending");
   const std::string id = detail_of(refused.error(), "approval_id");
-  CHECK(detail_of(street.by_agent.spend(asked).error(), "approval_id") == id);  // asking again asks nothing new
+  CHECK(detail_of(street.by_agent.spend(asked).error(), "approval_id") ==
+        id);  // asking again asks nothing new
   const auto listed = street.by_human.approvals(agent).value();
   REQUIRE(listed.items.size() == 1);
   CHECK(listed.items[0].id.text() == id);
@@ -710,8 +711,8 @@ TEST_CASE("grants and the waitlist keep their keys, and a replay has no secret")
   CHECK(again.remaining == first.remaining);
   CHECK(detail_of(all.grant(street.host, "g").error(), "field") == "/wallet_id");
   CHECK(all.grant(human, "other").reason() == Reason::grant_taken);
-  CHECK(detail_of(all.topup({.wallet = human, .amount = flops(1), .idempotency_key = "g"}).error(), "field") ==
-        "/operation");
+  CHECK(detail_of(all.topup({.wallet = human, .amount = flops(1), .idempotency_key = "g"}).error(),
+                  "field") == "/operation");
 
   const WaitlistEntry entry = all.join_waitlist("carol", "j").value();
   CHECK(all.join_waitlist("carol", "j").value().replayed);
