@@ -210,14 +210,18 @@ class Statement {
     bind_code_ = SQLITE_OK;
   }
 
-  /// Columns count from 0; views live until the next `step` or `reset`. NULL reads as 0 or as empty.
+  /// Columns count from 0; views live until the next `step` or `reset`. NULL reads as 0 or as empty, and so
+  /// does a text where bytes are asked for, or bytes where a text is: one flipped bit makes either of the
+  /// other.
   std::int64_t column_int(int index) const noexcept { return sqlite3_column_int64(statement_, index); }
   std::string_view column_text(int index) const noexcept {
+    if (sqlite3_column_type(statement_, index) != SQLITE_TEXT) return {};
     const void* bytes = sqlite3_column_text(statement_, index);
     return bytes == nullptr ? std::string_view()
                             : std::string_view(static_cast<const char*>(bytes), size(index));
   }
   std::span<const std::uint8_t> column_blob(int index) const noexcept {
+    if (sqlite3_column_type(statement_, index) != SQLITE_BLOB) return {};
     const void* bytes = sqlite3_column_blob(statement_, index);
     if (bytes == nullptr) return {};
     return {static_cast<const std::uint8_t*>(bytes), size(index)};

@@ -27,7 +27,7 @@ void past_the_triggers(Raw& raw, const std::function<void()>& change) {
     names.push_back(row[0]);
     texts.push_back(row[1]);
   }));
-  REQUIRE(names.size() == 54);
+  REQUIRE(names.size() == 56);
   for (const std::string& name : names) REQUIRE(raw.run("DROP TRIGGER " + name));
   change();
   for (const std::string& text : texts) REQUIRE(raw.run(text));
@@ -152,6 +152,8 @@ TEST_CASE("what is planted in a file turns the checker red") {
        true, true},
       {"an instant altered under its old hash", change("UPDATE events SET at_us = at_us + 1 WHERE seq = 9"),
        true, true},
+      {"a derived key's spending that no event made",
+       change("INSERT INTO key_spends VALUES (zeroblob(32), 3, 3, 1, 1)"), false, true},
       {"a fee off by one, sums kept",
        [](Raw& raw) {
          const std::string seq = a_settlement(raw);

@@ -28,7 +28,8 @@ std::string ask(Connection& connection, const std::string& sql) {
   const Statement::Run run(*statement);
   const auto row = run->step();
   if (!row.ok()) return std::string(calyx::word(row.reason()));
-  return *row ? std::string(run->column_text(0)) : "no row";
+  if (!*row) return "no row";
+  return run->is_integer(0) ? std::to_string(run->column_int(0)) : std::string(run->column_text(0));
 }
 
 Connection open(const std::string& path) { return Connection::open({.path = path}).value(); }
@@ -420,6 +421,9 @@ TEST_CASE("what is bound comes back: numbers, texts with a NUL, bytes, nothing")
     CHECK_FALSE(run->is_null(2));
     CHECK(run->is_null(3));
     CHECK(run->column_text(3).empty());
+    // Bytes are no text, and a text is no bytes, though each is a bit away from the other.
+    CHECK(run->column_text(2).empty());
+    CHECK(run->column_blob(1).empty());
     CHECK_FALSE(run->step().value());
   }
   // Texts and blobs of no bytes at no address are empty, not NULL, which the columns would refuse.
