@@ -139,9 +139,9 @@ bool built(const Till& till, const std::string& test = "capi.settlement") {
 }  // namespace
 
 TEST_CASE("a C function settles a payment: it is asked in JSON, and the credits follow from its answer") {
+  Backend backend;  // outlives the engine, which drops it
   Till till;
   if (!built(till)) return;
-  Backend backend;
   backend.answer = replies(settled);
   REQUIRE(till.settles(backend) == CALYX_OK);
   const std::string pay = till.quote();
@@ -221,9 +221,9 @@ TEST_CASE("what a settlement gives and replies decides what becomes of the payme
   };
   for (const Row& row : rows) {
     CAPTURE(row.says);
+    Backend backend;  // outlives the engine, which drops it
     Till till;
     if (!built(till)) return;
-    Backend backend;
     backend.answer = row.answer;
     REQUIRE(till.settles(backend) == CALYX_OK);
     const Said said = till.present(till.quote());
@@ -236,9 +236,9 @@ TEST_CASE("what a settlement gives and replies decides what becomes of the payme
 
 TEST_CASE(
     "a payment that is pending is asked about by its key, and settled anew only where nobody knows it") {
+  Backend backend;  // outlives the engine, which drops it
   Till till;
   if (!built(till)) return;
-  Backend backend;
   std::string next = R"({"outcome":"pending"})";
   backend.answer = [&](Backend&, calyx_call* call, const std::string& asked) {
     return static_cast<int>(say(call, asked == "verify" ? valid : next));
@@ -260,6 +260,7 @@ TEST_CASE(
 }
 
 TEST_CASE("a settlement's call can reply, and says what is wrong with a reply; it can do nothing else") {
+  Backend backend;  // outlives the engine, which drops it
   Till till;
   if (!built(till)) return;
   struct Row {
@@ -281,7 +282,6 @@ TEST_CASE("a settlement's call can reply, and says what is wrong with a reply; i
   };
   std::vector<std::string> wrong;
   calyx_call* kept = nullptr;
-  Backend backend;
   backend.answer = [&](Backend&, calyx_call* call, const std::string&) {
     kept = call;
     const auto note = [&](bool holds, const char* what) {
@@ -313,9 +313,9 @@ TEST_CASE("a settlement's call can reply, and says what is wrong with a reply; i
 }
 
 TEST_CASE("a settlement may call calyx, and another one that it sets serves from the next call on") {
+  Backend first, second;  // which outlive the engine
   Till till;
   if (!built(till)) return;
-  Backend first, second;
   second.answer = replies(R"({"outcome":"settled","transaction":"second"})");
   std::string balance_inside;
   int dropped_inside = -1;
@@ -339,9 +339,9 @@ TEST_CASE("a settlement may call calyx, and another one that it sets serves from
 }
 
 TEST_CASE("a settlement may close its own engine, and is dropped when the call is over") {
+  Backend backend;  // outlives the engine, which drops it
   Till till;
   if (!built(till)) return;
-  Backend backend;
   backend.answer = [&](Backend& self, calyx_call* call, const std::string&) {
     calyx_close(std::exchange(till.engine, nullptr));
     return self.dropped == 0 ? static_cast<int>(say(call, settled)) : 1;
@@ -352,9 +352,9 @@ TEST_CASE("a settlement may close its own engine, and is dropped when the call i
 }
 
 TEST_CASE("eight threads bring one payment: it is credited once") {
+  Backend backend;  // outlives the engine, which drops it
   Till till;
   if (!built(till)) return;
-  Backend backend;
   backend.answer = replies(settled);
   REQUIRE(till.settles(backend) == CALYX_OK);
   const std::string pay = till.quote();
