@@ -92,9 +92,11 @@ Result<Session> Engine::session_of_derived(std::string_view api_key) {
   auto key = core::read_derived_key(api_key);
   if (!key) return services::no_such_key();
   const Wiped wiped{*key};
+  Instant now;
   // The root is looked up first: a stranger's signatures are not worth checking.
   CALYX_TRY(Principal principal,
-            market_->read([&](const services::Book& book, Instant now) -> Result<Principal> {
+            market_->read([&](const services::Book& book, Instant at) -> Result<Principal> {
+              now = at;
               CALYX_CHECK(market_->can_check_keys());
               const auto found = book.key_by_delegate.find(core::Digest{key->root});
               const services::KeyState* root =
@@ -103,11 +105,8 @@ Result<Session> Engine::session_of_derived(std::string_view api_key) {
               return services::principal_of(book, *root);
             }));
   CALYX_TRY(core::KeyBlocks blocks, blocks_of(*key));
+  if (!core::in_time(blocks, now)) return services::no_such_key();
   principal.blocks = std::make_shared<const core::KeyBlocks>(std::move(blocks));
-  CALYX_CHECK(market_->read([&](const services::Book&, Instant now) -> Result<Done> {
-    if (!core::in_time(*principal.blocks, now)) return services::no_such_key();
-    return Done{};
-  }));
   return Session(*market_, std::move(principal));
 }
 

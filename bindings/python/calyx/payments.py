@@ -51,7 +51,7 @@ _Asked = Callable[[str, str, Union[dict[str, Any], None]], tuple[str, str, Union
 
 @dataclass(frozen=True)
 class VerifiedPayment:
-    """A payment whose own words were found good: signature, recipient, amount and times."""
+    """A payment whose own words were found good: recipient, amount, times, and the signature, if it is no contract's."""
 
     #: ``x402_v1``, ``x402_v2`` or ``mpp``.
     protocol: str

@@ -37,8 +37,8 @@ namespace calyx {
 /// What a derived key allows; what is absent binds nothing. AP2's names for it, where it has one, stand in
 /// `limits_document`. Units: micro-FLOPS.
 struct KeyLimits {
-  /// Caps a job and an hour, the threshold above which a human approves, and GPUs: as a wallet's policy, but
-  /// that the hour counts what this key spent.
+  /// Caps a job and an hour, the threshold above which somebody must approve, and GPUs: as a wallet's policy,
+  /// but that the hour counts what this key spent.
   Policy policy{};
   std::optional<Money> budget{};  ///< All that it may ever spend, less what came back.
   std::optional<std::vector<std::string>> allowed_recipes{};  ///< Then it runs jobs of these alone.
