@@ -147,6 +147,8 @@ class CALYX_EXPORT Facilitator final : public SettlementBackend {
   /// with `not_on_chain` a named transaction that `lookup` does not see.
   SettlementAnswer verify(const VerifiedPayment& payment) override;
   /// May take `tries` times the timeout and the pauses. Sends `key` as `Idempotency-Key`, for who heeds it.
+  /// Pending, and nothing is sent, while another call is at it, and as long as `status` waits; and so
+  /// `verify`, unavailable.
   SettlementAnswer settle(std::string_view key, const VerifiedPayment& payment) override;
   SettlementAnswer status(std::string_view key) override;
   bool judges_contracts() const noexcept override;

@@ -6,6 +6,7 @@
 #include <calyx/facilitator.hpp>
 #include <initializer_list>
 #include <mutex>
+#include <optional>
 
 #include "crypto/sha256.hpp"
 #include "json/reader.hpp"
@@ -212,23 +213,27 @@ struct Facilitator::State {
     return known[put_count++ % remembered_max] = Known{name};
   }
 
-  /// Keeps whoever comes next for `name` waiting, where this time led nowhere.
+  /// Keeps whoever comes next for `name` waiting where this time led nowhere, and nobody where it led on.
   void remember(const Digest& name, const SettlementAnswer& answer) {
-    if (answer.outcome != SettlementOutcome::unavailable && answer.outcome != SettlementOutcome::pending)
-      return;
+    const bool in_vain =
+        answer.outcome == SettlementOutcome::unavailable || answer.outcome == SettlementOutcome::pending;
     const std::int64_t now = work->now_ms();
     const std::lock_guard lock(mutex);
     Known& of = put(name);
-    of.wait_ms = std::clamp(2 * of.wait_ms, first_wait_ms, wait_ms_max);
+    of.wait_ms = in_vain ? std::clamp(2 * of.wait_ms, first_wait_ms, wait_ms_max) : 0;
     of.due_ms = now + of.wait_ms;
   }
-  /// Whether nobody asked before that the payment be settled, as far as that is certain. From now on somebody
-  /// did.
-  bool begin(const Digest& name) {
+  /// One at a time asks about a payment: from now on others wait until this one remembers what came of it, or
+  /// is long gone. Without a value it has to wait itself; true if nobody asked before, as far as
+  /// that is certain.
+  std::optional<bool> begin(const Digest& key, const Digest& payment) {
+    const std::int64_t now = work->now_ms();
     const std::lock_guard lock(mutex);
-    const Known* const found = find(name);
+    if (const Known* const of = find(key); of != nullptr && now < of->due_ms) return std::nullopt;
+    const Known* const found = find(payment);
     const bool first = found != nullptr && !found->begun;
-    put(name).begun = true;
+    put(payment).begun = true;
+    put(key).due_ms = now + wait_ms_max;
     return first;
   }
 
@@ -300,7 +305,9 @@ SettlementAnswer Facilitator::verify(const VerifiedPayment& payment) {
   {
     // Before anything is asked: who was asked to settle it meanwhile has then begun.
     const std::lock_guard lock(its.mutex);
-    if (now < its.put(name).due_ms) return out;
+    State::Known& of = its.put(name);
+    if (now < of.due_ms) return out;
+    of.due_ms = now + wait_ms_max;
   }
   its.ask(true, {}, payment, true, out);
   its.remember(name, out);
@@ -310,12 +317,18 @@ SettlementAnswer Facilitator::verify(const VerifiedPayment& payment) {
 SettlementAnswer Facilitator::settle(std::string_view key, const VerifiedPayment& payment) {
   State& its = *state_;
   SettlementAnswer out;
+  const Digest name = crypto::Sha256{}(key);
+  const std::optional<bool> turn = its.begin(name, crypto::Sha256{}(payment.payload));
+  if (!turn) {
+    out.outcome = SettlementOutcome::pending;
+    return out;
+  }
   const bool on_chain = !payment.on_chain.empty();
-  const bool first = !on_chain && its.begin(crypto::Sha256{}(payment.payload));
+  const bool first = *turn && !on_chain;
   if (!first) its.work->lookup(payment, out);
   if (out.outcome == SettlementOutcome::unknown) out.outcome = SettlementOutcome::unavailable;
   if (out.outcome == SettlementOutcome::unavailable && !on_chain) its.ask(false, key, payment, first, out);
-  its.remember(crypto::Sha256{}(key), out);
+  its.remember(name, out);
   return out;
 }
 

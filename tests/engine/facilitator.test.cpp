@@ -224,6 +224,7 @@ TEST_CASE("a payment goes out as it came, beside what it pays") {
     CHECK(refused.outcome == SettlementOutcome::refused);
     CHECK(refused.reason == "invalid_payload");
     CHECK(facilitator->settle("k2", of).outcome == SettlementOutcome::unavailable);
+    line.now_ms += 300'000;
   };
   no_payload([](auto& of) { of.payload = "?"; }, payment());
   no_payload([](auto& of) { of.payload = core::base64("[]"); }, payment());
@@ -418,6 +419,7 @@ TEST_CASE("only the first try of the first settle is believed that nothing will 
     // Somebody else's call, at the same moment, knows less.
     CHECK(facilitator->settle("k", of).outcome == SettlementOutcome::unavailable);
     // Nor does another look make it the first again.
+    line.now_ms += 1'000;
     line.says(200, valid);
     CHECK(facilitator->verify(of).outcome == SettlementOutcome::valid);
     line.says({no_funds});
@@ -431,6 +433,7 @@ TEST_CASE("only the first try of the first settle is believed that nothing will 
     CHECK(line.sent.size() == 2);
     CHECK(line.sent[0].body == line.sent[1].body);
     CHECK(line.sent[0].headers == line.sent[1].headers);
+    line.now_ms += 1'000;
     // The first try's answer, got by the second one.
     line.says({first, FacilitatorReply{200, success}});
     CHECK(facilitator->settle("k", of).outcome == SettlementOutcome::settled);
@@ -448,6 +451,7 @@ TEST_CASE("only the first try of the first settle is believed that nothing will 
     line.answer = [&](const Line::Sent& sent) -> Reply {
       if (!sent.url.ends_with("/verify")) return no_funds;
       if (line.sent.size() > 1) return FacilitatorReply{200, valid};
+      line.now_ms += 300'000;
       CHECK(facilitator->verify(of).outcome == SettlementOutcome::valid);
       CHECK(facilitator->settle("k", of).outcome == SettlementOutcome::refused);
       return FacilitatorReply{200, valid};
@@ -549,6 +553,46 @@ TEST_CASE("what led nowhere is asked about again after 1 s, then 2 s, up to 5 mi
   CHECK(facilitator->verify(payment("0x02")).outcome == SettlementOutcome::valid);
 }
 
+TEST_CASE("one at a time asks about a payment") {
+  Line line;
+  line.options.tries = 1;
+  const auto facilitator = line.open();
+  line.answer = [&](const Line::Sent&) {
+    line.now_ms += 299'999;
+    CHECK(facilitator->verify(payment()).outcome == SettlementOutcome::unavailable);
+    return FacilitatorReply{200, valid};
+  };
+  CHECK(facilitator->verify(payment()).outcome == SettlementOutcome::valid);
+  CHECK(facilitator->verify(payment()).outcome == SettlementOutcome::valid);
+  CHECK(line.sent.size() == 2);
+  line.sent.clear();
+
+  const auto somebody_else = [&] {
+    CHECK(facilitator->status("k").outcome == SettlementOutcome::unavailable);
+    CHECK(facilitator->settle("k", payment()).outcome == SettlementOutcome::pending);
+  };
+  line.answer = [&](const Line::Sent&) -> Reply {
+    somebody_else();
+    line.now_ms += 299'999;
+    somebody_else();
+    if (line.sent.size() == 2) return FacilitatorReply{200, success};
+    return std::nullopt;
+  };
+  CHECK(facilitator->settle("k", payment()).outcome == SettlementOutcome::unavailable);
+  // Who heard that it was due before somebody else had no answer is too late as well.
+  somebody_else();
+  line.now_ms += 1'000;
+  CHECK(facilitator->settle("k", payment()).outcome == SettlementOutcome::settled);
+  CHECK(line.sent.size() == 2);
+  // One that never came back keeps nobody out for ever.
+  line.answer = [&](const Line::Sent&) -> Reply {
+    line.now_ms += 300'000;
+    CHECK(facilitator->status("k").outcome == SettlementOutcome::unknown);
+    return std::nullopt;
+  };
+  CHECK(facilitator->settle("k", payment()).outcome == SettlementOutcome::unavailable);
+}
+
 TEST_CASE("what a chain says ends what a facilitator cannot") {
   struct Row {
     SettlementOutcome seen;
@@ -583,10 +627,12 @@ TEST_CASE("what a chain says ends what a facilitator cannot") {
     CHECK(facilitator->settle("k", payment()).outcome == row.settles);
     CHECK(line.sent.size() == 1);
     // The next time the chain is asked first, and the facilitator only where it does not know.
+    line.now_ms += 1'000;
     CHECK(facilitator->settle("k", payment()).outcome == row.settles);
     CHECK(line.sent.size() == (row.settles == SettlementOutcome::unavailable ? 2 : 1));
     line.sent.clear();
     CHECK(facilitator->verify(named).outcome == row.verifies);
+    line.now_ms += 2'000;
     CHECK(facilitator->settle("k", named).outcome == row.on_chain);
     CHECK(line.sent.empty());
   }
