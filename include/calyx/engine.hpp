@@ -82,6 +82,14 @@ struct Options {
   bool synchronous_normal = false;  ///< For tests of the tests: loses acknowledged calls on power loss.
 };
 
+/// A payment that came with a call, in place of a key.
+struct PaidCall {
+  PaymentAnswer answer{};
+  /// Once paid, of the payer's wallet: for what was paid and no more, however often the payment comes, and
+  /// for what derived keys may do (keys.hpp).
+  std::optional<Session> session{};
+};
+
 class CALYX_EXPORT Engine {
  public:
   /// Opens or creates a market. A market whose file is gone while its log or its key file stands is not begun
@@ -117,6 +125,25 @@ class CALYX_EXPORT Engine {
   /// with `unknown`, `expired` or `used` as `code`, also after the base URL changed; `signature_invalid`;
   /// `not_whitelisted`; `not_built`; the store.
   Result<KeyIssued> sign_in(std::string_view challenge_id, std::string_view signature);
+  /// What a call of `price` asks of whoever makes it without a key, at `PaymentAsk::resource`. Nothing is
+  /// kept. Fails: `amount_zero`, `amount_out_of_range`; as `Session::payment_challenge`.
+  Result<PaymentChallenge> payment_challenge(Money price, const PaymentAsk& ask = {});
+  /// Judges the payment that came with such a call, and settles it. Credited is the wallet of the payer's
+  /// address, as its own signature would open it; nobody's is opened before `Options::settlement` says that
+  /// the payment would settle. The same words again, to the byte, are the same payment, whatever the price is
+  /// by then. Do the call with an idempotency key of the payment's own (`Payment::id`): so one pays for one
+  /// call.
+  ///
+  /// Fails, in this order: as `payment_challenge`; `payment_malformed`, `payment_invalid`, as
+  /// `Session::pay_quote`, also where a contract off Base signed, which has no wallet here; `outcome_unknown`
+  /// while the backend does not say whether it would settle; `payment_reused`; `payment_insufficient`;
+  /// `too_many_wallets`; `too_many_quotes` after 32 payments of the payer within an hour that did not settle;
+  /// `wallet_not_active`, `balance_out_of_range`, `supply_out_of_range`; the store.
+  Result<PaidCall> pay_for_call(Money price, const PaymentWords& words);
+  /// A key of kind `compute` for the wallet of who paid for a call: shown once, and once a payment. Fails:
+  /// `payment_unknown` for one that pays for no call, or not yet; `not_whitelisted` for a stranger's wallet
+  /// that has all the keys it may have.
+  Result<KeyIssued> issue_management_key(PaymentId paid);
   /// Trusted, in process: everything is allowed.
   Session as_operator();
 

@@ -34,9 +34,10 @@ enum class QuoteKind : std::uint8_t {
   topup,      ///< Credits that somebody wants.
   shortfall,  ///< Credits that a call lacked.
   credits,    ///< Credits that are asked for and paid at one place, call after call.
+  call,       ///< A call that its payer made without a key. Given by `Engine::pay_for_call` alone.
 };
 constexpr std::string_view word(QuoteKind kind) noexcept {
-  constexpr std::string_view words[] = {"topup", "shortfall", "credits"};
+  constexpr std::string_view words[] = {"topup", "shortfall", "credits", "call"};
   return words[static_cast<std::size_t>(kind)];
 }
 

@@ -30,7 +30,7 @@ namespace {
 
 constexpr std::size_t block_bytes = std::size_t{64} << 10;
 constexpr std::uint64_t end_mark_bytes = 1024;  // two blocks of zeros end a tar (POSIX.1, pax)
-constexpr std::array<char, block_bytes> zeros{};
+std::array<char, block_bytes> zeros{};  // never written; not const, so that the library need not hold them
 
 struct Free {
   void operator()(struct ::archive* handle) const noexcept { ::archive_read_free(handle); }

@@ -1,28 +1,21 @@
-/// \file
-/// A quote in the words of x402 and MPP: what its 402 says, and what comes in answer.
 #include "engine/paying.hpp"
 
-#include <calyx/core/mpp.hpp>
+#include <algorithm>
 #include <calyx/core/payment_identity.hpp>
-#include <calyx/core/payment_terms.hpp>
-#include <calyx/engine.hpp>
 
 #include "crypto/hmac.hpp"
 #include "crypto/secp256k1.hpp"
-#include "engine/job_reading.hpp"
-#include "engine/market.hpp"
 #include "json/reader.hpp"
 #include "payments/mpp.hpp"
 #include "payments/solana.hpp"
 #include "payments/x402.hpp"
-#include "services/access.hpp"
-#include "services/payments.hpp"
 
 namespace calyx {
 
 using core::x402::Requirement;
+using engine::Asked;
+using engine::is_mpp;
 using services::Book;
-using services::Transaction;
 
 namespace {
 
@@ -32,16 +25,6 @@ namespace mpp = payments::mpp;
 constexpr std::string_view description = "calyx credits";
 constexpr std::string_view mpp_method = "evm";
 constexpr std::string_view mpp_intent = "charge";
-
-/// All that a payment of one quote is judged by.
-struct Asked {
-  Quote quote;
-  PaymentTerms terms;
-  Instant now;
-  std::vector<Requirement> offered;  ///< One a network of `terms`.
-  std::string secret;                ///< Of MPP's challenges; empty: MPP is not offered.
-  bool judges_contracts = false;     ///< The backend does.
-};
 
 Error refused(std::string_view code, std::string_view says) {
   return fail(Reason::payment_invalid, std::string("the payment is not accepted: ").append(says),
@@ -55,9 +38,7 @@ Error malformed(std::string_view code, const std::string& pointer) {
 Error refused(core::x402::Verdict verdict, int version) {
   return refused(core::x402::wire_code(verdict, version), core::x402::word(verdict));
 }
-Error refused(const core::mpp::Verdict& verdict) {
-  return refused(core::mpp::type_end(verdict.problem), verdict.detail);
-}
+using engine::refused;
 
 VerifiedPayment verified(core::PaymentIdentity identity, PaymentProtocol protocol, Money credit,
                          std::string_view text) {
@@ -80,9 +61,6 @@ Result<Money> worth(const core::Uint256& amount, std::string_view network) {
   return fail(Reason::amount_out_of_range, "the payment is above what one amount may be");
 }
 
-constexpr bool is_x402(PaymentHeader header) noexcept {
-  return header == PaymentHeader::x_payment || header == PaymentHeader::payment_signature;
-}
 payments::X402Reading read_x402(const PaymentWords& words) {
   return payments::read_x402_payment(words.text, words.header == PaymentHeader::x_payment
                                                      ? payments::X402Header::x_payment
@@ -131,15 +109,20 @@ Result<VerifiedPayment> judge_x402(const Asked& asked, const PaymentWords& words
 
 // ── MPP ──
 
-/// The challenge for `charge`, without its id. One challenge is of one quote: `opaque` says which.
+/// The member of a challenge's `opaque` that names what it is of.
+constexpr const char* member_of(const engine::AskedFor& what) noexcept {
+  return what.of_call ? "call" : "quote";
+}
+
+/// The challenge for `charge`, without its id. One challenge is of one quote or call: `opaque` says which.
 core::mpp::Challenge challenge_for(const Asked& asked, const json::Value& charge, bool other_header) {
   core::mpp::Challenge out;
   out.realm = asked.terms.realm;
   out.method = std::string(mpp_method);
   out.intent = std::string(mpp_intent);
   out.request = core::mpp::json_text(charge);
-  out.expires = core::iso_text(asked.quote.expires_at);
-  out.opaque = core::mpp::json_text(json::object({{"quote", asked.quote.id.text()}}));
+  out.expires = core::iso_text(asked.what.expires_at);
+  out.opaque = core::mpp::json_text(json::object({{member_of(asked.what), asked.what.name}}));
   if (other_header) out.header = std::string(core::mpp::other_header);
   return out;
 }
@@ -166,7 +149,9 @@ Result<VerifiedPayment> judge_mpp(const Asked& asked, const PaymentWords& words)
   const std::string_view secrets[] = {asked.secret};
   const std::vector<Charge> charges = charges_of(asked);
   for (const auto& [requirement, charge] : charges) {
-    const core::mpp::Challenge mine = challenge_for(asked, charge, other_header);
+    core::mpp::Challenge mine = challenge_for(asked, charge, other_header);
+    // Of a call's challenge nothing was kept: that it was issued here, for a call, has to do.
+    if (asked.what.of_call && !engine::name_in(echoed, "call").empty()) mine.opaque = echoed.opaque;
     // Among several networks the one that is answered is meant; what fits none is judged beside the last.
     if (mine.request != echoed.request && requirement != charges.back().requirement) continue;
     const core::mpp::Verdict bound = mpp::judge_challenge(
@@ -184,62 +169,12 @@ Result<VerifiedPayment> judge_mpp(const Asked& asked, const PaymentWords& words)
   return refused({core::mpp::Problem::method_unsupported, "nothing is asked for by MPP here", false});
 }
 
-// ── what is said ──
+}  // namespace
 
-/// What the client of a payment is told in a header of the answer.
-std::string response_to(const Payment& payment, const PaymentWords& words) {
-  if (!is_terminal(payment.status)) return {};
-  const bool paid = payment.status == PaymentStatus::paid;
-  if (is_x402(words.header)) {
-    const payments::X402Reading reading = read_x402(words);
-    // Version 1's client knows a closed list of reasons, and refuses a header with another one.
-    std::string_view error = payment.error;
-    if (words.header == PaymentHeader::x_payment && error != "insufficient_funds")
-      error = "unexpected_settle_error";
-    return payments::x402_payment_response({.error = paid ? std::string_view() : error,
-                                            .transaction = payment.transaction,
-                                            .network = reading.payment.network,
-                                            .payer = payment.facts.payer},
-                                           version_of(words.header));
-  }
-  if (!paid) return {};
-  return core::mpp::payment_receipt({.method = std::string(mpp_method),
-                                     .reference = payment.transaction,
-                                     .settled_at = payment.ended_at.value_or(payment.created_at),
-                                     .external_id = payment.quote.text()});
-}
-
-/// Whether `payment` came in these words.
-bool same_words(const Payment& payment, const PaymentWords& words) {
-  const bool same_protocol =
-      is_x402(words.header)
-          ? payment.facts.protocol ==
-                (version_of(words.header) == 1 ? PaymentProtocol::x402_v1 : PaymentProtocol::x402_v2)
-          : payment.facts.protocol == PaymentProtocol::mpp;
-  return same_protocol && !words.text.empty() && payment.facts.payload == words.text;
-}
-
-Result<Done> check_open(const Quote& quote) {
-  switch (quote.status) {
-    case QuoteStatus::open: return Done{};
-    case QuoteStatus::expired:
-      return fail(Reason::quote_expired, "the quote has expired: ask for another one");
-    case QuoteStatus::failed:
-      return fail(Reason::quote_failed, "the quote's payment failed: ask for another quote");
-    case QuoteStatus::authorized:
-    case QuoteStatus::settling:
-    case QuoteStatus::paid: break;
-  }
-  return fail(Reason::quote_paid, "the quote has its payment");
-}
-
-/// What the open `quote` asks for, at `resource`, by which no payment is judged; on `network` alone, if one
-/// is named.
-Result<Asked> asked_of(Market& market, Quote quote, std::string_view resource,
-                       std::string_view network = {}) {
-  CALYX_CHECK(check_open(quote));
+Result<Asked> engine::asked_of(Market& market, AskedFor what, std::string_view resource,
+                               std::string_view network) {
   Asked out;
-  out.quote = std::move(quote);
+  out.what = std::move(what);
   CALYX_CHECK(market.read([&](const Book& book, Instant now) -> Result<Done> {
     out.terms = book.payment_terms;
     out.now = now;
@@ -264,10 +199,10 @@ Result<Asked> asked_of(Market& market, Quote quote, std::string_view resource,
   if (out.terms.networks.empty())
     return fail(Reason::not_built,
                 "this build checks no signature of an EVM chain: libsecp256k1 was not there");
-  const std::string memo = out.quote.id.text();
+  // What is signed for a call that nobody keeps cannot repeat its name.
+  const std::string_view memo = out.what.of_call ? std::string_view() : out.what.name;
   out.offered = core::requirements_of(
-      out.terms,
-      {.amount = out.quote.amount, .memo = memo, .resource = resource, .description = description});
+      out.terms, {.amount = out.what.amount, .memo = memo, .resource = resource, .description = description});
   for (const Requirement& requirement : out.offered)
     CALYX_CHECK(worth(requirement.amount, requirement.network));
   const crypto::SecretBytes& key = *market.seams().hash_key;
@@ -279,39 +214,22 @@ Result<Asked> asked_of(Market& market, Quote quote, std::string_view resource,
   return out;
 }
 
-}  // namespace
-
-bool engine::signed_by_contract(const VerifiedPayment& payment) {
-  if (payment.protocol == PaymentProtocol::mpp) {
-    const core::mpp::CredentialReading reading = mpp::read_authorization(payment.payload);
-    const auto read = core::mpp::read_evm_authorization(reading.credential.payload);
-    return read && read->signature.size() > core::evm_signature_bytes;
-  }
-  const payments::X402Reading reading =
-      read_x402({.header = payment.protocol == PaymentProtocol::x402_v1 ? PaymentHeader::x_payment
-                                                                        : PaymentHeader::payment_signature,
-                 .text = payment.payload});
-  return reading.payment.signature.size() > core::evm_signature_bytes;
+Result<VerifiedPayment> engine::judge(const Asked& asked, const PaymentWords& words) {
+  return is_mpp(words.header) ? judge_mpp(asked, words) : judge_x402(asked, words);
 }
 
-Result<PaymentTerms> Session::payment_terms() {
-  return market_->read([&](const Book& book, Instant) -> Result<PaymentTerms> {
-    CALYX_TRY(const services::Caller caller,
-              services::authorize(book, principal_, services::For::derived_keys));
-    static_cast<void>(caller);
-    return book.payment_terms;
-  });
+Error engine::refused(const core::mpp::Verdict& verdict) {
+  return calyx::refused(core::mpp::type_end(verdict.problem), verdict.detail);
 }
 
-Result<PaymentTerms> Session::change_settings(const PaymentTermsChange& change,
-                                              const std::optional<core::Prices>& prices) {
-  return market_->write(
-      [&](Transaction& tx) { return services::change_settings(tx, principal_, change, prices); });
+std::string engine::name_in(const core::mpp::Challenge& challenge, const char* member) {
+  const auto opaque = core::unbase64url(challenge.opaque);
+  const Result<json::Value> map = read_json(opaque.value_or(std::string()));
+  const json::Value* const name = map.ok() ? map->find(member) : nullptr;
+  return name == nullptr || name->string() == nullptr ? std::string() : *name->string();
 }
 
-Result<PaymentChallenge> Session::payment_challenge(QuoteId id, const PaymentAsk& ask) {
-  CALYX_TRY(Quote quote, this->quote(id));
-  CALYX_TRY(const Asked asked, asked_of(*market_, std::move(quote), ask.resource, ask.network));
+Result<PaymentChallenge> engine::challenge_of(const Asked& asked, const PaymentAsk& ask) {
   PaymentChallenge out;
   std::string first_id;
   const std::string_view secrets[] = {asked.secret};
@@ -341,92 +259,48 @@ Result<PaymentChallenge> Session::payment_challenge(QuoteId id, const PaymentAsk
   return out;
 }
 
-Result<PaymentAnswer> Session::pay_quote(QuoteId id, const PaymentWords& words) {
-  CALYX_TRY(Quote quote, this->quote(id));
-  PaymentAnswer out;
-  std::optional<VerifiedPayment> facts;
-  for (Payment& payment : quote.payments) {
-    if (!same_words(payment, words)) continue;
-    facts = payment.facts;
-    if (!is_terminal(payment.status)) break;
-    // What has ended needs nobody to settle it.
-    out.payment = std::move(payment);
-    out.payment.replayed = true;
-    out.response = response_to(out.payment, words);
-    return out;
+std::string engine::response_to(const Payment& payment, const PaymentWords& words) {
+  if (!is_terminal(payment.status)) return {};
+  const bool paid = payment.status == PaymentStatus::paid;
+  if (!is_mpp(words.header)) {
+    const payments::X402Reading reading = read_x402(words);
+    // Version 1's client knows a closed list of reasons, and refuses a header with another one.
+    std::string_view error = payment.error;
+    if (words.header == PaymentHeader::x_payment && error != "insufficient_funds")
+      error = "unexpected_settle_error";
+    return payments::x402_payment_response({.error = paid ? std::string_view() : error,
+                                            .transaction = payment.transaction,
+                                            .network = reading.payment.network,
+                                            .payer = payment.facts.payer},
+                                           version_of(words.header));
   }
-  if (!facts) {
-    CALYX_TRY(const Asked asked, asked_of(*market_, std::move(quote), {}));
-    CALYX_TRY(facts, is_x402(words.header) ? judge_x402(asked, words) : judge_mpp(asked, words));
-  }
-  CALYX_TRY(out.payment, present_payment(id, *facts));
-  out.response = response_to(out.payment, words);
-  return out;
+  if (!paid) return {};
+  return core::mpp::payment_receipt({.method = std::string(mpp_method),
+                                     .reference = payment.transaction,
+                                     .settled_at = payment.ended_at.value_or(payment.created_at),
+                                     .external_id = payment.quote.text()});
 }
 
-namespace {
-
-/// The quote that a credential of MPP names, if it names one.
-std::optional<QuoteId> quote_in(std::string_view credential) {
-  const core::mpp::CredentialReading reading = mpp::read_authorization(credential);
-  const auto opaque = core::unbase64url(reading.credential.challenge.opaque);
-  const Result<json::Value> map = read_json(opaque.value_or(std::string()));
-  const json::Value* const quote = map.ok() ? map->find("quote") : nullptr;
-  return quote == nullptr || quote->string() == nullptr ? std::nullopt : QuoteId::read(*quote->string());
+bool engine::same_words(const Payment& payment, const PaymentWords& words) {
+  const bool same_protocol =
+      is_mpp(words.header)
+          ? payment.facts.protocol == PaymentProtocol::mpp
+          : payment.facts.protocol ==
+                (version_of(words.header) == 1 ? PaymentProtocol::x402_v1 : PaymentProtocol::x402_v2);
+  return same_protocol && !words.text.empty() && payment.facts.payload == words.text;
 }
 
-constexpr std::size_t quotes_looked_at = 64;
-
-}  // namespace
-
-Result<PaymentAnswer> Session::pay_credits(Money amount, const PaymentWords& words, QuoteKind kind) {
-  if (!principal_.wallet)
-    return services::field_error(Reason::field_value, "/wallet_id", "an operator has no account of its own");
-  std::optional<QuoteId> id;
-  if (!is_x402(words.header)) {
-    id = quote_in(words.text);
-    const Result<Quote> meant = id ? quote(*id) : Result<Quote>(services::no_quote(QuoteId{}));
-    // What was taken in these words goes on, whatever is asked for by now: else its client would pay twice.
-    const bool taken = meant.ok() && meant->wallet == *principal_.wallet &&
-                       std::any_of(meant->payments.begin(), meant->payments.end(),
-                                   [&](const Payment& payment) { return same_words(payment, words); });
-    // A challenge of another call, another amount or another wallet is none of this one.
-    if (!taken && (!meant.ok() || meant->wallet != *principal_.wallet || meant->kind != kind ||
-                   meant->amount != amount))
-      return refused({core::mpp::Problem::invalid_challenge, "the challenge is not of this call", false});
+bool engine::signed_by_contract(const VerifiedPayment& payment) {
+  if (payment.protocol == PaymentProtocol::mpp) {
+    const core::mpp::CredentialReading reading = mpp::read_authorization(payment.payload);
+    const auto read = core::mpp::read_evm_authorization(reading.credential.payload);
+    return read && read->signature.size() > core::evm_signature_bytes;
   }
-  if (!id) {
-    CALYX_TRY(const engine::Reading by, engine::reading(*market_, principal_));
-    // Version 1 names no quote: a payment that came before is found by its words.
-    CALYX_CHECK(market_->history([&](store::MarketStore& store) -> Result<Done> {
-      CALYX_TRY(const auto quotes, store.payments().newest_quotes(by.caller.wallet, quotes_looked_at));
-      for (const store::QuoteRow& quote : quotes) {
-        if (id || quote.kind != static_cast<std::int64_t>(kind)) continue;
-        CALYX_CHECK(
-            store.payments().payments_of(quote.number, [&](const store::PaymentRow& payment) -> Result<bool> {
-              if (payment.payload == words.text) id = services::quote_id_of(by.tag, quote);
-              return !id;
-            }));
-      }
-      return Done{};
-    }));
-  }
-  if (!id) {
-    CALYX_TRY(const Quote quote, quote_topup({.wallet = *principal_.wallet, .amount = amount, .kind = kind}));
-    id = quote.id;
-  }
-  return pay_quote(*id, words);
-}
-
-Result<Money> Session::paid_in(WalletId wallet) {
-  CALYX_TRY(const core::AccountNumber account,
-            market_->read([&](const Book& book, Instant) -> Result<core::AccountNumber> {
-              CALYX_TRY(const services::Caller caller,
-                        services::authorize(book, principal_, services::For::derived_keys));
-              CALYX_TRY(const services::WalletState* state, services::readable(book, caller, wallet));
-              return state->number;
-            }));
-  return market_->history([&](store::MarketStore& store) { return store.payments().credited_to(account); });
+  const payments::X402Reading reading =
+      read_x402({.header = payment.protocol == PaymentProtocol::x402_v1 ? PaymentHeader::x_payment
+                                                                        : PaymentHeader::payment_signature,
+                 .text = payment.payload});
+  return reading.payment.signature.size() > core::evm_signature_bytes;
 }
 
 }  // namespace calyx

@@ -1,12 +1,15 @@
 #include "services/payments.hpp"
 
+#include <calyx/core/request_signature.hpp>
 #include <calyx/engine.hpp>
 #include <new>
 
+#include "crypto/sha256.hpp"
 #include "engine/job_reading.hpp"
 #include "engine/market.hpp"
 #include "engine/paging.hpp"
 #include "engine/paying.hpp"
+#include "payments/mpp.hpp"
 
 namespace calyx {
 
@@ -49,10 +52,10 @@ SettlementAnswer ask(SettlementBackend& backend, SettlementCall call, const Paym
   return {};
 }
 
-/// Asks the backend and writes down what it says, as far as that leads.
-Result<Payment> go_on(Market& market, SettlementBackend& backend, const services::PaymentTaken& taken) {
+/// Asks the backend, `call` first, and writes down what it says, as far as that leads.
+Result<Payment> go_on(Market& market, SettlementBackend& backend, const services::PaymentTaken& taken,
+                      SettlementCall call) {
   Payment payment = taken.payment;
-  SettlementCall call = core::first_call(payment.status);
   while (!is_terminal(payment.status)) {
     const SettlementAnswer answer = ask(backend, call, payment);
     if (core::judge_settlement({.status = payment.status, .call = call, .outcome = answer.outcome}) ==
@@ -78,6 +81,31 @@ Result<WalletId> wallet_in(const engine::Reading& by, const store::QuoteRow& row
     return store::damaged_row("quotes", row.number, "its wallet is none");
   return by.wallets[static_cast<std::size_t>(at)];
 }
+
+Result<Done> check_open(const Quote& quote) {
+  switch (quote.status) {
+    case QuoteStatus::open: return Done{};
+    case QuoteStatus::expired:
+      return fail(Reason::quote_expired, "the quote has expired: ask for another one");
+    case QuoteStatus::failed:
+      return fail(Reason::quote_failed, "the quote's payment failed: ask for another quote");
+    case QuoteStatus::authorized:
+    case QuoteStatus::settling:
+    case QuoteStatus::paid: break;
+  }
+  return fail(Reason::quote_paid, "the quote has its payment");
+}
+
+/// What the open `quote` asks for, at `resource`; on `network` alone, if one is named.
+Result<engine::Asked> asked_for(Market& market, const Quote& quote, std::string_view resource,
+                                std::string_view network = {}) {
+  CALYX_CHECK(check_open(quote));
+  return engine::asked_of(market,
+                          {.amount = quote.amount, .expires_at = quote.expires_at, .name = quote.id.text()},
+                          resource, network);
+}
+
+constexpr std::size_t quotes_looked_at = 64;
 
 }  // namespace
 
@@ -142,7 +170,7 @@ Result<Payment> Session::present_payment(QuoteId id, const VerifiedPayment& paym
   CALYX_TRY(const services::PaymentTaken taken, market_->write([&](Transaction& tx) {
     return services::take_payment(tx, principal_, id, payment);
   }));
-  return go_on(*market_, *backend, taken);
+  return go_on(*market_, *backend, taken, core::first_call(taken.payment.status));
 }
 
 Result<PaymentRound> Session::settle_payments() {
@@ -166,7 +194,8 @@ Result<PaymentRound> Session::settle_payments() {
       after = number;
       CALYX_TRY(const services::PaymentTaken taken,
                 market_->write([&](Transaction& tx) { return services::payment_at(tx, number); }));
-      const Result<Payment> payment = go_on(*market_, *backend, taken);
+      const Result<Payment> payment =
+          go_on(*market_, *backend, taken, core::first_call(taken.payment.status));
       // What a wallet cannot take stays under way, and keeps nobody else's from being settled.
       if (!payment.ok() && !is_refusal(payment.reason())) return payment.error();
       const PaymentStatus status = payment.ok() ? payment->status : PaymentStatus::settling;
@@ -175,6 +204,214 @@ Result<PaymentRound> Session::settle_payments() {
                                            : out.waiting);
     }
   }
+}
+
+Result<PaymentTerms> Session::payment_terms() {
+  return market_->read([&](const Book& book, Instant) -> Result<PaymentTerms> {
+    CALYX_TRY(const services::Caller caller,
+              services::authorize(book, principal_, services::For::derived_keys));
+    static_cast<void>(caller);
+    return book.payment_terms;
+  });
+}
+
+Result<PaymentTerms> Session::change_settings(const PaymentTermsChange& change,
+                                              const std::optional<core::Prices>& prices) {
+  return market_->write(
+      [&](Transaction& tx) { return services::change_settings(tx, principal_, change, prices); });
+}
+
+Result<PaymentChallenge> Session::payment_challenge(QuoteId id, const PaymentAsk& ask) {
+  CALYX_TRY(const Quote quote, this->quote(id));
+  CALYX_TRY(const engine::Asked asked, asked_for(*market_, quote, ask.resource, ask.network));
+  return engine::challenge_of(asked, ask);
+}
+
+Result<PaymentAnswer> Session::pay_quote(QuoteId id, const PaymentWords& words) {
+  CALYX_TRY(Quote quote, this->quote(id));
+  PaymentAnswer out;
+  std::optional<VerifiedPayment> facts;
+  for (Payment& payment : quote.payments) {
+    if (!engine::same_words(payment, words)) continue;
+    facts = payment.facts;
+    if (!is_terminal(payment.status)) break;
+    // What has ended needs nobody to settle it.
+    out.payment = std::move(payment);
+    out.payment.replayed = true;
+    out.response = engine::response_to(out.payment, words);
+    return out;
+  }
+  if (!facts) {
+    CALYX_TRY(const engine::Asked asked, asked_for(*market_, quote, {}));
+    CALYX_TRY(facts, engine::judge(asked, words));
+  }
+  CALYX_TRY(out.payment, present_payment(id, *facts));
+  out.response = engine::response_to(out.payment, words);
+  return out;
+}
+
+Result<PaymentAnswer> Session::pay_credits(Money amount, const PaymentWords& words, QuoteKind kind) {
+  if (!principal_.wallet)
+    return services::field_error(Reason::field_value, "/wallet_id", "an operator has no account of its own");
+  std::optional<QuoteId> id;
+  if (engine::is_mpp(words.header)) {
+    id = QuoteId::read(
+        engine::name_in(payments::mpp::read_authorization(words.text).credential.challenge, "quote"));
+    const Result<Quote> meant = id ? quote(*id) : Result<Quote>(services::no_quote(QuoteId{}));
+    // What was taken in these words goes on, whatever is asked for by now: else its client would pay twice.
+    const bool taken =
+        meant.ok() && meant->wallet == *principal_.wallet &&
+        std::any_of(meant->payments.begin(), meant->payments.end(),
+                    [&](const Payment& payment) { return engine::same_words(payment, words); });
+    // A challenge of another call, another amount or another wallet is none of this one.
+    if (!taken && (!meant.ok() || meant->wallet != *principal_.wallet || meant->kind != kind ||
+                   meant->amount != amount))
+      return engine::refused(
+          {core::mpp::Problem::invalid_challenge, "the challenge is not of this call", false});
+  }
+  if (!id) {
+    CALYX_TRY(const engine::Reading by, engine::reading(*market_, principal_));
+    // Version 1 names no quote: a payment that came before is found by its words.
+    CALYX_CHECK(market_->history([&](store::MarketStore& store) -> Result<Done> {
+      CALYX_TRY(const auto quotes, store.payments().newest_quotes(by.caller.wallet, quotes_looked_at));
+      for (const store::QuoteRow& quote : quotes) {
+        if (id || quote.kind != static_cast<std::int64_t>(kind)) continue;
+        CALYX_CHECK(
+            store.payments().payments_of(quote.number, [&](const store::PaymentRow& payment) -> Result<bool> {
+              if (payment.payload == words.text) id = services::quote_id_of(by.tag, quote);
+              return !id;
+            }));
+      }
+      return Done{};
+    }));
+  }
+  if (!id) {
+    CALYX_TRY(const Quote quote, quote_topup({.wallet = *principal_.wallet, .amount = amount, .kind = kind}));
+    id = quote.id;
+  }
+  return pay_quote(*id, words);
+}
+
+Result<Money> Session::paid_in(WalletId wallet) {
+  CALYX_TRY(const core::AccountNumber account,
+            market_->read([&](const Book& book, Instant) -> Result<core::AccountNumber> {
+              CALYX_TRY(const services::Caller caller,
+                        services::authorize(book, principal_, services::For::derived_keys));
+              CALYX_TRY(const services::WalletState* state, services::readable(book, caller, wallet));
+              return state->number;
+            }));
+  return market_->history([&](store::MarketStore& store) { return store.payments().credited_to(account); });
+}
+
+// ── calls without a key ──
+
+namespace {
+
+constexpr std::size_t call_name_octets = 16;
+
+/// Whose wallet a payment credits that came with a call. A contract's address is its own on its chain alone,
+/// and accounts are of Base.
+Result<std::string> account_of(const VerifiedPayment& payment) {
+  namespace signing = core::request_signature;
+  if (core::find_evm_asset(payment.network) == nullptr)
+    return signing::account_of(signing::Chain::solana, payment.payer);
+  std::string out = signing::account_of(signing::Chain::base, payment.payer);
+  if (engine::signed_by_contract(payment) && out != payment.network + ":" + payment.payer)
+    return fail(Reason::payment_invalid, "a contract pays for a call without a key on Base alone",
+                core::json::object({{"code", "unexpected_verify_error"}}));
+  return out;
+}
+
+/// Fails: as `Engine::payment_challenge`.
+Result<engine::Asked> asked_for_call(Market& market, Money price, const PaymentAsk& ask) {
+  CALYX_CHECK(services::check_amount("/price", price));
+  std::string octets(call_name_octets, '\0');
+  if (!market.seams().random(octets.data(), octets.size()))
+    return fail(Reason::io_error, "no random bytes are to be had");
+  CALYX_TRY(engine::Asked out,
+            engine::asked_of(market, {.amount = price, .name = core::hex(octets), .of_call = true},
+                             ask.resource, ask.network));
+  out.what.expires_at = {out.now.us + quote_lasts_s * core::us_per_second};
+  return out;
+}
+
+/// The backend's word that `payment` would settle. Fails: `payment_invalid`, `outcome_unknown`.
+Result<Done> check_would_settle(SettlementBackend& backend, const VerifiedPayment& payment) {
+  Payment asked;
+  asked.facts = payment;
+  const SettlementAnswer answer = ask(backend, SettlementCall::verify, asked);
+  switch (answer.outcome) {
+    case SettlementOutcome::valid:
+    case SettlementOutcome::settled: return Done{};
+    case SettlementOutcome::refused:
+      return fail(Reason::payment_invalid, "the payment would not settle: " + answer.reason,
+                  core::json::object({{"code", answer.reason}}));
+    case SettlementOutcome::unavailable:
+    case SettlementOutcome::pending:
+    case SettlementOutcome::unknown: break;
+  }
+  return fail(Reason::outcome_unknown,
+              "nobody can say yet whether the payment is good: make the same call again, with it");
+}
+
+}  // namespace
+
+Result<PaymentChallenge> Engine::payment_challenge(Money price, const PaymentAsk& ask) {
+  CALYX_TRY(const engine::Asked asked, asked_for_call(*market_, price, ask));
+  return engine::challenge_of(asked, ask);
+}
+
+Result<PaidCall> Engine::pay_for_call(Money price, const PaymentWords& words) {
+  Market& market = *market_;
+  services::CallPayment call{.price = price, .once = "call-" + core::hex(crypto::Sha256{}(words.text))};
+  CALYX_TRY(const std::optional<std::int64_t> before,
+            market.history([&](MarketStore& store) { return services::call_payment(store, call.once); }));
+  const std::shared_ptr<SettlementBackend> backend = market.settlement();
+  services::PaymentTaken taken;
+  if (before) {
+    CALYX_TRY(taken, market.write([&](Transaction& tx) { return services::payment_at(tx, *before); }));
+    taken.payment.replayed = true;
+    if (!engine::same_words(taken.payment, words))
+      return fail(Reason::payment_reused, "the payment came before, in another header",
+                  core::json::object({{"payment_id", taken.payment.id.text()}}));
+  } else {
+    CALYX_TRY(const engine::Asked asked, asked_for_call(market, price, {}));
+    CALYX_TRY(const VerifiedPayment facts, engine::judge(asked, words));
+    CALYX_TRY(call.account, account_of(facts));
+    CALYX_CHECK(someone(backend));
+    CALYX_CHECK(check_would_settle(*backend, facts));
+    CALYX_TRY(taken,
+              market.write([&](Transaction& tx) { return services::take_call_payment(tx, call, facts); }));
+  }
+  PaidCall out;
+  if (!is_terminal(taken.payment.status)) {
+    CALYX_CHECK(someone(backend));
+    // Of one that was taken just now nobody can have asked before.
+    CALYX_TRY(taken.payment, go_on(market, *backend, taken,
+                                   taken.payment.replayed ? SettlementCall::status : SettlementCall::settle));
+  }
+  out.answer.payment = std::move(taken.payment);
+  const Payment& payment = out.answer.payment;
+  out.answer.response = engine::response_to(payment, words);
+  if (payment.status != PaymentStatus::paid) return out;
+  // Whoever has the words has what they paid for; all else of the wallet is its owner's.
+  core::KeyBlock block{.id = crypto::Sha256{}("calyx paid call 1\n" + payment.id.text())};
+  block.limits.budget = payment.credited;
+  CALYX_TRY(Principal principal, market.read([&](const Book& book, Instant) -> Result<Principal> {
+    const services::WalletState* const wallet = book.find(payment.wallet);
+    if (wallet == nullptr) return services::no_such_key();
+    return Principal{.role = Role::human,
+                     .wallet = wallet->id,
+                     .key = {},
+                     .whitelisted = services::whitelisted(book, *wallet)};
+  }));
+  principal.blocks = std::make_shared<const core::KeyBlocks>(core::KeyBlocks{std::move(block)});
+  out.session = Session(market, std::move(principal));
+  return out;
+}
+
+Result<KeyIssued> Engine::issue_management_key(PaymentId paid) {
+  return market_->write([&](Transaction& tx) { return services::issue_management_key(tx, paid); });
 }
 
 }  // namespace calyx

@@ -717,7 +717,7 @@ class Audit {
       };
       if (row.number != static_cast<std::int64_t>(i) + 1) return quote_fault("is missing");
       if (book_.wallet(row.account) == nullptr || row.amount.micro < 1 || row.amount > core::amount_max ||
-          row.kind < 0 || row.kind > static_cast<std::int64_t>(QuoteKind::credits) || row.expires <= row.at)
+          row.kind < 0 || row.kind > static_cast<std::int64_t>(QuoteKind::call) || row.expires <= row.at)
         return quote_fault("is none that calyx gives");
     }
     std::int64_t count = 0;

@@ -10,18 +10,6 @@ const WalletState* wallet_of(const Book& book, const std::string& account) {
   return found == book.wallet_by_address.end() ? nullptr : book.wallet(found->second);
 }
 
-Result<const WalletState*> open_wallet(Transaction& tx, const std::string& account, AccountNumber by) {
-  const Book& book = tx.book();
-  CALYX_CHECK(tx.append(WalletCreatedEvent{.wallet = book.next_wallet(),
-                                           .owner_type = OwnerType::human,
-                                           .owner_id = account,
-                                           .parent = 0,
-                                           .policy = {},
-                                           .once = {},
-                                           .by = by}));
-  return wallet_of(book, account);
-}
-
 /// Whether strangers may open one more wallet now.
 Result<Done> check_pace(const Book& book, Instant now) {
   const std::deque<Instant>& opened = book.opened_by_signature;
@@ -46,16 +34,33 @@ Result<Done> take_nonce(Transaction& tx, const SignedOnce& once, Reason reason, 
 
 }  // namespace
 
+Result<const WalletState*> wallet_or_room(const Book& book, const std::string& account, Instant now) {
+  const WalletState* const wallet = wallet_of(book, account);
+  if (wallet == nullptr) CALYX_CHECK(check_pace(book, now));
+  return wallet;
+}
+
+Result<const WalletState*> open_wallet(Transaction& tx, const std::string& account, AccountNumber by) {
+  const Book& book = tx.book();
+  CALYX_CHECK(tx.append(WalletCreatedEvent{.wallet = book.next_wallet(),
+                                           .owner_type = OwnerType::human,
+                                           .owner_id = account,
+                                           .parent = 0,
+                                           .policy = {},
+                                           .once = {},
+                                           .by = by}));
+  return wallet_of(book, account);
+}
+
 bool is_whitelisted(const Book& book, const std::string& account) {
   const WalletState* const wallet = wallet_of(book, account);
   return wallet != nullptr && wallet->whitelisted;
 }
 
 Result<Principal> admit(Transaction& tx, const SignedOnce& once, Whitelist whitelist) {
-  const WalletState* wallet = wallet_of(tx.book(), once.account);
   if (whitelist == Whitelist::needed && !is_whitelisted(tx.book(), once.account))
     return not_whitelisted(once.account);
-  if (wallet == nullptr) CALYX_CHECK(check_pace(tx.book(), tx.now()));
+  CALYX_TRY(const WalletState* wallet, wallet_or_room(tx.book(), once.account, tx.now()));
   CALYX_CHECK(take_nonce(tx, once, Reason::signature_invalid, "nonce_used", "stale"));
   if (wallet == nullptr) {
     CALYX_TRY(wallet, open_wallet(tx, once.account, tx.book().next_wallet()));

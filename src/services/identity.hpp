@@ -18,6 +18,11 @@ struct SignedOnce {
 /// Whether the wallet of `account` is there, and on the whitelist.
 bool is_whitelisted(const Book& book, const std::string& account);
 
+/// The wallet of `account`; null where it may be given one. Fails: `too_many_wallets`.
+Result<const WalletState*> wallet_or_room(const Book& book, const std::string& account, Instant now);
+/// Opens the wallet of `account`, which has none. `by`: who does; the next wallet's number for its owner.
+Result<const WalletState*> open_wallet(Transaction& tx, const std::string& account, AccountNumber by);
+
 enum class Whitelist : std::uint8_t { needed, not_needed };
 
 /// The wallet of `once.account`, opened if need be; the nonce is taken.

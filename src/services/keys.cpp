@@ -1,6 +1,7 @@
 #include <calyx/identity.hpp>
 
 #include "crypto/delegate.hpp"
+#include "services/payments.hpp"
 #include "services/services.hpp"
 
 namespace calyx::services {
@@ -113,6 +114,14 @@ Result<KeyIssued> issue_compute_key(Transaction& tx, const Principal& principal,
   if (!caller.signed_by_owner())
     return signature_needed("a key for compute is made by the signature of the wallet's owner");
   return issue(tx, caller, {.wallet = caller.wallet, .label = label, .kind = KeyKind::compute}, once);
+}
+
+Result<KeyIssued> issue_management_key(Transaction& tx, PaymentId paid) {
+  CALYX_TRY(const AccountNumber wallet, payer_of_call(tx, paid));
+  // The payment is the wallet's signature.
+  return issue(tx, {.role = Role::human, .wallet = wallet},
+               {.wallet = wallet, .label = "management", .kind = KeyKind::compute},
+               "management-" + paid.text());
 }
 
 Result<KeyIssued> open_session(Transaction& tx, const WalletState& wallet) {

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <calyx/core/payment_terms.hpp>
 
+#include "services/identity.hpp"
 #include "services/jobs.hpp"
 #include "services/services.hpp"
 
@@ -171,7 +172,7 @@ Result<QuoteRow> quote_row(store::MarketStore& store, std::uint32_t tag, QuoteId
 
 Result<Quote> view_quote(store::MarketStore& store, std::uint32_t tag, WalletId wallet, const QuoteRow& row,
                          Instant now) {
-  if (row.kind < 0 || row.kind > static_cast<std::int64_t>(QuoteKind::credits))
+  if (row.kind < 0 || row.kind > static_cast<std::int64_t>(QuoteKind::call))
     return lost_row("quote", row.number);
   Quote out{.id = quote_id_of(tag, row),
             .wallet = wallet,
@@ -357,6 +358,103 @@ Result<PaymentTaken> take_payment(Transaction& tx, const Principal& principal, Q
       {.payment = found.row.number, .status = static_cast<std::int64_t>(PaymentStatus::authorized)}));
   CALYX_TRY(Payment payment, view(tx, found));
   return PaymentTaken{found.row.number, std::move(payment)};
+}
+
+namespace {
+
+/// Whose quotes of calls are: nobody asked for them.
+constexpr std::int64_t calls_scope = 0;
+/// Calls of one payer within an hour whose payments did not settle, one after another: each is a row for
+/// ever.
+constexpr std::size_t unpaid_calls_max = 32;
+
+/// Fails: `too_many_quotes`.
+Result<Done> check_unpaid(Transaction& tx, const WalletState& wallet) {
+  CALYX_TRY(const std::vector<QuoteRow> newest,
+            tx.store().payments().newest_quotes(wallet.number, unpaid_calls_max));
+  if (newest.size() < unpaid_calls_max) return Done{};
+  const std::int64_t wait_us = newest.back().at.us + core::us_per_hour - tx.now().us;
+  if (wait_us <= 0) return Done{};
+  for (const QuoteRow& row : newest) {
+    CALYX_TRY(const Quote quote, view_quote(tx.store(), tx.book().tag, wallet.id, row, tx.now()));
+    if (quote.kind != QuoteKind::call || quote.status == QuoteStatus::paid) return Done{};
+  }
+  return fail(Reason::too_many_quotes,
+              "the last " + std::to_string(unpaid_calls_max) + " payments for calls did not settle",
+              json::object({{"limit", unpaid_calls_max},
+                            {"retry_after_s", (wait_us + core::us_per_second - 1) / core::us_per_second}}));
+}
+
+}  // namespace
+
+Result<std::optional<std::int64_t>> call_payment(store::MarketStore& store, std::string_view once) {
+  std::optional<std::int64_t> out;
+  CALYX_TRY(const std::optional<QuoteRow> quote, store.payments().quote_once(calls_scope, once));
+  if (!quote) return out;
+  CALYX_CHECK(store.payments().payments_of(quote->number, [&](const PaymentRow& row) -> Result<bool> {
+    if (!row.surplus) out = row.number;
+    return !out;
+  }));
+  if (!out) return lost_row("quote", quote->number);
+  return out;
+}
+
+Result<PaymentTaken> take_call_payment(Transaction& tx, const CallPayment& call,
+                                       const VerifiedPayment& asked) {
+  CALYX_TRY(const std::optional<std::int64_t> before, call_payment(tx.store(), call.once));
+  if (before) {  // somebody was quicker
+    CALYX_TRY(PaymentTaken taken, payment_at(tx, *before));
+    taken.payment.replayed = true;
+    return taken;
+  }
+  // All that may refuse comes first: what is appended before a refusal stays.
+  CALYX_CHECK(check_facts(asked));
+  PaymentRow row{.network = asked.network, .asset = asked.asset, .payer = asked.payer, .nonce = asked.nonce};
+  row.credit = asked.credit;
+  row.on_chain = asked.on_chain;
+  CALYX_TRY(const std::optional<PaymentRow> seen, tx.store().payments().find(row));
+  if (seen)
+    return fail(Reason::payment_reused, "the nonce came before, with another quote or other contents");
+  if (asked.credit < call.price)
+    return fail(Reason::payment_insufficient,
+                "pays " + say(asked.credit) + " FLOPS, the call costs " + say(call.price));
+  CALYX_CHECK(check_supply(tx.book(), asked.credit));
+  CALYX_TRY(const WalletState* wallet, wallet_or_room(tx.book(), call.account, tx.now()));
+  if (wallet != nullptr) {
+    CALYX_CHECK(check_can_credit(tx.book(), *wallet, row));
+    CALYX_CHECK(check_unpaid(tx, *wallet));
+  } else {
+    CALYX_TRY(wallet, open_wallet(tx, call.account, tx.book().next_wallet()));
+  }
+  CALYX_TRY(const std::int64_t last, tx.store().payments().last_quote());
+  const QuoteRow quote{.number = last + 1,
+                       .at = tx.now(),
+                       .expires = Instant{tx.now().us + quote_lasts_s * core::us_per_second},
+                       .account = wallet->number,
+                       .kind = static_cast<std::int64_t>(QuoteKind::call),
+                       .amount = call.price,
+                       .scope = calls_scope,
+                       .once = call.once};
+  CALYX_CHECK(tx.change_payments().add_quote(quote));
+  const Principal payer{.role = Role::human, .wallet = wallet->id, .key = {}};
+  CALYX_TRY(PaymentTaken taken, take_payment(tx, payer, quote_id_of(tx.book().tag, quote), asked));
+  CALYX_TRY(taken.payment,
+            move_payment(tx, taken.number, SettlementCall::verify, {.outcome = SettlementOutcome::valid}));
+  return taken;
+}
+
+Result<AccountNumber> payer_of_call(Transaction& tx, PaymentId id) {
+  const auto number = static_cast<std::int64_t>(id.number());
+  CALYX_TRY(const std::optional<PaymentRow> row, tx.store().payments().payment(number));
+  if (row && payment_id_of(tx.book().tag, *row) == id) {
+    CALYX_TRY(const FoundPayment found, find_payment(tx.store(), number));
+    CALYX_TRY(const PaymentState state, payment_state_of(tx.store(), number));
+    if (found.quote.kind == static_cast<std::int64_t>(QuoteKind::call) &&
+        status_of(state) == PaymentStatus::paid)
+      return found.quote.account;
+  }
+  return fail(Reason::payment_unknown, "no paid call " + id.text(),
+              json::object({{"payment_id", id.text()}}));
 }
 
 Result<PaymentTaken> payment_at(Transaction& tx, std::int64_t number) {

@@ -43,6 +43,22 @@ Result<PaymentTaken> take_payment(Transaction& tx, const Principal& principal, Q
 /// Writes what `answer` to `call` does to the payment where it is now; one that has ended stays as it is.
 Result<Payment> move_payment(Transaction& tx, std::int64_t number, SettlementCall call,
                              const SettlementAnswer& answer);
+/// A payment that came with a call which no key came with.
+struct CallPayment {
+  std::string account{};  ///< The payer's, by CAIP-10: its wallet is credited, opened if need be.
+  Money price{};
+  std::string once{};  ///< Of the words in which it came.
+};
+/// The number of the payment that came in these words, if one was taken. Fails: `corrupt`.
+Result<std::optional<std::int64_t>> call_payment(store::MarketStore& store, std::string_view once);
+/// Takes one that the backend has said would settle, which is then `settling`; or finds that it was taken.
+/// Fails, and writes nothing: `payment_insufficient`, `payment_reused`, `too_many_wallets`,
+/// `too_many_quotes`; as `take_payment`.
+Result<PaymentTaken> take_call_payment(Transaction& tx, const CallPayment& call,
+                                       const VerifiedPayment& asked);
+/// Whose wallet the call's payment `id` was credited to. Fails: `payment_unknown`.
+Result<AccountNumber> payer_of_call(Transaction& tx, PaymentId id);
+
 /// One payment as it stands. Fails: `corrupt`.
 Result<PaymentTaken> payment_at(Transaction& tx, std::int64_t number);
 

@@ -76,21 +76,30 @@ Result<Response> answer(Engine& engine, const Request& request) {
                 asked_for(request.method, call.path));
   if (found.route == nullptr) return not_allowed(request.method, call.path, found.allow);
 
-  const wire::Access access = found.route->access;
-  if (access != wire::Access::anyone && !(access == wire::Access::metrics && request.remote_is_local)) {
-    if (access == wire::Access::metrics) {
-      const Result<std::string_view> token = wire::api_key(request);
-      if (token.ok() && engine.is_metrics_token(*token)) return found.route->handle(call);
+  return wire::answer_of(call, *found.route);
+}
+
+}  // namespace
+
+Result<Response> wire::answer_of(Call& call, const Route& route) {
+  Engine& engine = call.engine;
+  const Request& request = call.request;
+  const Access access = route.access;
+  if (route.price != nullptr && !says_who(request)) return answer_for_price(call, route);
+  if (access != Access::anyone && !(access == Access::metrics && request.remote_is_local)) {
+    if (access == Access::metrics) {
+      const Result<std::string_view> token = api_key(request);
+      if (token.ok() && engine.is_metrics_token(*token)) return route.handle(call);
     }
     // What belongs to jobs is for those who may run them, whoever gave out their key.
-    const bool of_jobs = found.route->path.starts_with("/api/v1/");
+    const bool of_jobs = route.path.starts_with("/api/v1/");
     // No signature is an operator's, so none opens a wallet on their routes.
-    if (access != wire::Access::key && wire::is_signed(request))
+    if (access != Access::key && is_signed(request))
       return fail(Reason::operator_only, "only an operator's key may do this",
                   json::object({{"role", "human"}}));
-    CALYX_TRY(Session session, wire::session_of(engine, request, of_jobs));
+    CALYX_TRY(Session session, session_of(engine, request, of_jobs));
     const Principal& principal = session.principal();
-    if (access != wire::Access::key && principal.role != Role::operator_)
+    if (access != Access::key && principal.role != Role::operator_)
       return fail(Reason::operator_only, "only an operator's key may do this",
                   json::object({{"role", principal.role == Role::human ? "human" : "agent"}}));
     if (of_jobs && !principal.whitelisted)
@@ -98,12 +107,10 @@ Result<Response> answer(Engine& engine, const Request& request) {
                   json::object({{"wallet_id", principal.wallet->text()}}));
     call.session = std::move(session);
   }
-  Result<Response> answered = found.route->handle(call);
+  Result<Response> answered = route.handle(call);
   if (answered.reason() != Reason::insufficient_balance || !call.session) return answered;
-  return wire::answer_for_payment(call, found.route->handle, answered.error());
+  return answer_for_payment(call, route.handle, answered.error());
 }
-
-}  // namespace
 
 BodyStream::~BodyStream() = default;
 

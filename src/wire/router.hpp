@@ -30,6 +30,9 @@ struct Call {
 };
 
 using Handler = Result<Response> (*)(Call&);
+/// What a call costs. Judges the body first, as the handler would: nobody is asked to pay for what is
+/// refused.
+using Pricer = Result<Money> (*)(Call&);
 
 enum class Method : std::uint8_t { get, post, put, patch, delete_ };
 inline constexpr std::size_t methods = 5;
@@ -52,6 +55,9 @@ struct Route {
   Access access;
   Handler handle;
   std::size_t body_bytes_max = request_body_max;  ///< Of the body, before anything is read of it.
+  /// Not null: a call without a key pays this much with itself. Its handler's session is then
+  /// `PaidCall::session`.
+  Pricer price = nullptr;
 };
 
 /// Every route. Where a literal and `{id}` both fit a path, the literal is meant.
@@ -90,6 +96,8 @@ std::optional<std::string_view> sayable(std::string_view text) noexcept;
 Result<std::string_view> api_key(const Request& request);
 /// Whether a request has `X-Auth-` headers.
 bool is_signed(const Request& request) noexcept;
+/// Whether a request says who makes it, by a key or a signature, good or not.
+bool says_who(const Request& request) noexcept;
 /// The session that a request's key opens, or its `X-Auth-` headers (identity.hpp); `of_jobs`: of a
 /// signature that may run jobs. Fails: as `api_key`, also when a key and a signature are given;
 /// `malformed_header`; as `Engine::session`.
@@ -219,6 +227,13 @@ Result<Response> put_settings(Call& call);
 /// What tells a call that brings its payment from others, where it has no key: one payment pays for one call.
 /// Empty for a call without one.
 IdempotencyKey key_of_payment(const Request& request);
+
+/// The answer to a call that says nobody's name, of a route with a price: a 402, or what its payment paid
+/// for. What MPP paid for has a key for its payer beside it (`Engine::issue_management_key`).
+Result<Response> answer_for_price(Call& call, const Route& route);
+
+/// The answer of `route` to `call`, whose session is yet to be opened. Fails: as whoever is asked.
+Result<Response> answer_of(Call& call, const Route& route);
 
 /// The answer to a call that `handle` refused for want of balance. Where payments are taken, the refusal
 /// names a quote of what is missing (`quote` of its details) and says how to pay; a call that brings the

@@ -24,21 +24,6 @@ Result<AddressChain> chain_of(const Address& address) {
   return field_fault(Reason::field_value, "/chain", "takes base or solana");
 }
 
-// The machines' interface names its keys by UUIDs: they are the octets of our ids.
-std::string uuid_of(KeyId id) {
-  const std::string digits = [&] {
-    std::string octets;
-    for (const std::uint64_t half : {id.high, id.low})
-      for (int shift = 56; shift >= 0; shift -= 8) octets.push_back(static_cast<char>(half >> shift & 0xFF));
-    return core::hex(octets);
-  }();
-  std::string out;
-  for (std::size_t i = 0; i < digits.size(); ++i) {
-    if (i == 8 || i == 12 || i == 16 || i == 20) out.push_back('-');
-    out.push_back(digits[i]);
-  }
-  return out;
-}
 std::optional<KeyId> read_uuid(std::string_view text) {
   std::string digits;
   for (const char c : text)
@@ -50,13 +35,13 @@ std::optional<KeyId> read_uuid(std::string_view text) {
     std::uint64_t& half = i < 8 ? id.high : id.low;
     half = half << 8 | static_cast<unsigned char>((*octets)[i]);
   }
-  if (uuid_of(id) != text) return std::nullopt;
+  if (uuid_text(id) != text) return std::nullopt;
   return id;
 }
 
 void append_compute_key(std::string& out, const ApiKey& key) {
   Members(out)
-      .text("id", std::string_view(uuid_of(key.id)))
+      .text("id", std::string_view(uuid_text(key.id)))
       .text("label", std::string_view(key.label))
       .text("key_last4", std::string_view(key.last4))
       .instant("created_at", key.created_at)
@@ -137,7 +122,7 @@ Result<Response> issue_compute_key(Call& call) {
   std::string out;
   Members(out)
       .text_or_null("api_key", issued.api_key)
-      .text("id", std::string_view(uuid_of(issued.key.id)))
+      .text("id", std::string_view(uuid_text(issued.key.id)))
       .text("label", std::string_view(issued.key.label))
       .instant("created_at", issued.key.created_at)
       .close();

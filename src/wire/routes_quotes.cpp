@@ -115,10 +115,8 @@ bool key_in_authorization(const Request& request) {
   return false;
 }
 
-/// The 402 of the quote `id`, which is paid at `path`: `why` in calyx's words beside those of the protocols.
-/// Of a call that was `refused` it says that as all refusals do, in place of version 1's text.
-Result<Response> payable(Call& call, QuoteId id, std::string_view path, const Error& why,
-                         std::string_view network = {}, const Error* refused = nullptr) {
+/// What a 402 at `path` says of the last payment, which is `why`.
+PaymentAsk ask_of(const Call& call, std::string_view path, const Error& why, std::string_view network = {}) {
   PaymentAsk ask;
   ask.resource = path;
   ask.network = network;
@@ -126,14 +124,18 @@ Result<Response> payable(Call& call, QuoteId id, std::string_view path, const Er
   if (const json::Value* const code = why.details.find("code"); code != nullptr && code->string() != nullptr)
     ask.error = *code->string();
   if (!ask.error.empty()) ask.detail = why.message;
-  CALYX_TRY(PaymentChallenge challenge, call.session->payment_challenge(id, ask));
+  return ask;
+}
+
+/// A 402: what calyx `says` beside the words of the protocols. Of a call that was `refused` it says that as
+/// all refusals do, in place of version 1's text.
+Response payable(PaymentChallenge challenge, const Error& says, bool refused = false) {
   json::Object body = *challenge.body.object();
-  const Error& says = refused == nullptr ? why : *refused;
   json::Object words;
   words.set("code", word(says.reason));
   words.set("message", says.message);
   words.set("details", says.details.object() != nullptr ? says.details : json::Value(json::Object{}));
-  if (refused != nullptr) {
+  if (refused) {
     body.set("error", std::move(words));
   } else {
     for (const json::Member& member : words) body.set(member.key, member.value);
@@ -147,6 +149,14 @@ Result<Response> payable(Call& call, QuoteId id, std::string_view path, const Er
     out.headers.push_back({"WWW-Authenticate", std::move(one)});
   json::append_text(out.body, json::Value(std::move(body)));
   return out;
+}
+
+/// The 402 of the quote `id`, which is paid at `path`.
+Result<Response> payable(Call& call, QuoteId id, std::string_view path, const Error& why,
+                         std::string_view network = {}) {
+  CALYX_TRY(PaymentChallenge challenge,
+            call.session->payment_challenge(id, ask_of(call, path, why, network)));
+  return payable(std::move(challenge), why);
 }
 
 /// Whether another payment may do what the refused one did not.
@@ -164,6 +174,12 @@ Response did_not_settle(const PaymentAnswer& answer) {
                              json::object({{"code", answer.payment.error},
                                            {"payment_id", answer.payment.id.text()},
                                            {"quote_id", answer.payment.quote.text()}})));
+}
+
+Error still_settles(const PaymentAnswer& answer) {
+  return fail(
+      Reason::outcome_unknown, "the payment still settles: make the same call again, with it",
+      json::object({{"payment_id", answer.payment.id.text()}, {"quote_id", answer.payment.quote.text()}}));
 }
 
 /// `out` as the answer to a payment.
@@ -233,9 +249,10 @@ Response lacking(Call& call, const Error& refused, const Error& why) {
                                                       {"amount", *refused.details.find("shortfall")},
                                                       {"expires_at", core::iso_text(quote->expires_at)},
                                                       {"pay", pay_path(quote->id)}}));
-  Result<Response> out = payable(call, quote->id, here ? call.path : pay_path(quote->id), why, {}, &offers);
-  if (!out.ok()) return error_response(refused);
-  return here ? *std::move(out) : error_response(offers);
+  Result<PaymentChallenge> challenge =
+      session.payment_challenge(quote->id, ask_of(call, here ? call.path : pay_path(quote->id), why));
+  if (!challenge.ok()) return error_response(refused);
+  return here ? payable(*std::move(challenge), offers, true) : error_response(offers);
 }
 
 }  // namespace
@@ -244,6 +261,63 @@ IdempotencyKey key_of_payment(const Request& request) {
   const Result<std::optional<PaymentWords>> words = payment_in(request);
   if (!words.ok() || !*words) return {};
   return "payment-" + core::hex(output_hash((*words)->text));
+}
+
+bool says_who(const Request& request) noexcept {
+  return is_signed(request) || key_in_authorization(request) ||
+         std::any_of(request.headers.begin(), request.headers.end(),
+                     [](const HeaderField& field) { return same_ignoring_case(field.name, "X-API-Key"); });
+}
+
+namespace {
+
+/// Has `out`, an object, say the key of who paid with `answer`.
+void add_management_key(Response& out, Engine& engine, const PaymentAnswer& answer) {
+  const Result<KeyIssued> issued = engine.issue_management_key(answer.payment.id);
+  // A wallet that has all the keys it may have goes without another one.
+  if (!issued.ok() || out.body.size() < 2 || out.body.back() != '}') return;
+  std::string members;
+  Members(members)
+      .text_or_null("management_api_key", issued->api_key)
+      .text("management_api_key_id", std::string_view(uuid_text(issued->key.id)))
+      .text("management_api_key_last4", std::string_view(issued->key.last4))
+      .text("management_note",
+            std::string_view(issued->replayed ? "the key was shown with the payment's first answer"
+                                              : "keep this key: it is shown this once"))
+      .close();
+  out.body.pop_back();
+  out.body.append(out.body.size() > 1 ? "," : "").append(members, 1, std::string::npos);
+  out.headers.push_back({"Cache-Control", "no-store"});
+}
+
+}  // namespace
+
+Result<Response> answer_for_price(Call& call, const Route& route) {
+  CALYX_TRY(const Money price, route.price(call));
+  CALYX_TRY(const std::optional<PaymentWords> words, payment_in(call.request));
+  const auto ask = [&](const Error& why) -> Result<Response> {
+    Result<PaymentChallenge> challenge = call.engine.payment_challenge(price, ask_of(call, call.path, why));
+    // Where no payments are taken a key is what is missing.
+    if (challenge.reason() == Reason::unsupported || challenge.reason() == Reason::not_built)
+      return api_key(call.request).error();
+    if (!challenge.ok()) return std::move(challenge).error();
+    return payable(*std::move(challenge), why);
+  };
+  if (!words)
+    return ask(fail(Reason::payment_required, "the call is paid for with itself, or made with a key"));
+  Result<PaidCall> paid = call.engine.pay_for_call(price, *words);
+  if (may_pay_again(paid.reason())) return ask(paid.error());
+  if (!paid.ok()) return std::move(paid).error();
+  const PaymentAnswer& answer = paid->answer;
+  if (answer.payment.status == PaymentStatus::failed)
+    return paid_response(did_not_settle(answer), answer, *words);
+  if (!paid->session) return still_settles(answer);
+  call.session = paid->session;
+  Result<Response> done = route.handle(call);
+  Response out = done.ok() ? *std::move(done) : error_response(done.error());
+  const bool mpp = answer.payment.facts.protocol == PaymentProtocol::mpp;
+  if (mpp && out.status < 300) add_management_key(out, call.engine, answer);
+  return paid_response(std::move(out), answer, *words);
 }
 
 Result<Response> answer_for_payment(Call& call, Handler handle, const Error& refused) {
@@ -264,10 +338,7 @@ Result<Response> answer_for_payment(Call& call, Handler handle, const Error& ref
   if (!answer.ok()) return answer.error();
   if (answer->payment.status == PaymentStatus::failed)
     return paid_response(did_not_settle(*answer), *answer, *words);
-  if (answer->payment.status != PaymentStatus::paid)
-    return fail(Reason::outcome_unknown, "the payment still settles: make the same call again, with it",
-                json::object(
-                    {{"payment_id", answer->payment.id.text()}, {"quote_id", answer->payment.quote.text()}}));
+  if (answer->payment.status != PaymentStatus::paid) return still_settles(*answer);
   Result<Response> again = handle(call);
   // Its money may be gone again, to somebody quicker.
   if (again.reason() == Reason::insufficient_balance)

@@ -251,4 +251,19 @@ void append_json(std::string& out, const AuditReport& report) {
   members.close();
 }
 
+std::string uuid_text(KeyId id) {
+  const std::string digits = [&] {
+    std::string octets;
+    for (const std::uint64_t half : {id.high, id.low})
+      for (int shift = 56; shift >= 0; shift -= 8) octets.push_back(static_cast<char>(half >> shift & 0xFF));
+    return core::hex(octets);
+  }();
+  std::string out;
+  for (std::size_t i = 0; i < digits.size(); ++i) {
+    if (i == 8 || i == 12 || i == 16 || i == 20) out.push_back('-');
+    out.push_back(digits[i]);
+  }
+  return out;
+}
+
 }  // namespace calyx::wire

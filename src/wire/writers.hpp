@@ -170,4 +170,7 @@ std::string page_text(const Listed<T>& listed) {
   return page_text(listed, [](std::string& out, const T& item) { append_json(out, item); });
 }
 
+/// As the machines' interface names its keys: the octets of our id as a UUID.
+std::string uuid_text(KeyId id);
+
 }  // namespace calyx::wire

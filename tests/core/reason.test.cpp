@@ -97,6 +97,7 @@ TEST_CASE("the codes that the documents name are these") {
       {Reason::job_ambiguous, "job_ambiguous", 409},
       {Reason::key_reused, "key_reused", 409},
       {Reason::quote_unknown, "quote_unknown", 404},
+      {Reason::payment_unknown, "payment_unknown", 404},
       {Reason::payment_insufficient, "payment_insufficient", 402},
       {Reason::payment_required, "payment_required", 402},
       {Reason::payment_invalid, "payment_invalid", 402},

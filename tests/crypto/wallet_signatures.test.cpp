@@ -89,7 +89,7 @@ TEST_CASE("sign-in texts that Ethereum wallets signed are judged as they should 
     CAPTURE(text_of(row, "name"));
     const std::string text = text_of(row, "message");
     const std::string signature = read_hex_bytes(text_of(row, "signature")).value();
-    const Instant at = sign_in::read_date_time(text_of(row, "verify_at")).value();
+    const Instant at = core::read_date_time(text_of(row, "verify_at")).value();
     const json::Value* expect = row.find("calyx_expect");
     const std::string domain = expect == nullptr ? std::string() : text_of(row, "expected_domain");
     const std::string nonce = expect == nullptr ? std::string() : text_of(row, "expected_nonce");

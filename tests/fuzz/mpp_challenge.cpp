@@ -112,7 +112,7 @@ void issued_challenge(const mpp::Challenge& asked, const mpp::Challenge& issued)
   const std::string_view usual[] = {usual_secret};
   const std::string_view newer[] = {newer_secret};
   const std::string_view both[] = {newer_secret, usual_secret};
-  const auto expires = issued.expires.empty() ? std::nullopt : mpp::read_date_time(issued.expires);
+  const auto expires = issued.expires.empty() ? std::nullopt : core::read_date_time(issued.expires);
   const bool in_time = !expires || *expires > Instant{};
   demand(judge(usual, issued) == in_time && judge(both, issued) == in_time,
          "a challenge is known by its secret");

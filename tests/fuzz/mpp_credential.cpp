@@ -171,7 +171,7 @@ void challenge_of_ours(const Credential& credential) {
   }
   if (!issued.ok()) return;
   const core::mpp::Verdict verdict = judge(*issued, received_in);
-  const auto expires = echoed.expires.empty() ? std::nullopt : core::mpp::read_date_time(echoed.expires);
+  const auto expires = echoed.expires.empty() ? std::nullopt : core::read_date_time(echoed.expires);
   demand(verdict.problem == (expires && *expires <= answered_at ? Problem::payment_expired : Problem::none),
          "a challenge that was issued is good until it expires");
   demand(judge(*issued, echoed.header.empty() ? core::mpp::other_header : core::mpp::usual_header).problem ==

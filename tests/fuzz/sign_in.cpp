@@ -49,12 +49,12 @@ std::int64_t us_by_calendar(std::string_view text) {
 }
 
 void date_time(std::string_view text) {
-  const auto instant = signs::read_date_time(text);
+  const auto instant = core::read_date_time(text);
   if (!instant) return;
   demand(instant->us == us_by_calendar(text), "an instant is the calendar's");
   if (instant->us < 0 || *instant > core::instant_max) return;
   const std::int64_t whole = instant->us - instant->us % core::us_per_second;
-  demand(signs::read_date_time(core::iso_text(*instant)) == Instant{whole},
+  demand(core::read_date_time(core::iso_text(*instant)) == Instant{whole},
          "an instant that is spelled is read");
 }
 
@@ -64,8 +64,8 @@ bool same_signs_reading(const signs::Reading& one, const signs::Reading& other) 
 
 /// The first instants at which the message is good and no longer good, as far as it says.
 void its_time(const signs::Message& message) {
-  const auto begins = signs::read_date_time(message.not_before);
-  const auto ends = signs::read_date_time(message.expiration_time);
+  const auto begins = core::read_date_time(message.not_before);
+  const auto ends = core::read_date_time(message.expiration_time);
   if (ends) {
     demand(signs::judge(message, {}, *ends) != signs::Fault::none, "a message ends with its last instant");
     if (!begins || *begins < *ends)
@@ -91,8 +91,8 @@ void signed_message(signs::Message message) {
   message.address = core::checksummed_text(evm_wallet().address());
   const auto text = signs::sign_in_text(message, signs::Chain::ethereum);
   demand(text.has_value(), "a message of another address is a message");
-  const auto begins = signs::read_date_time(message.not_before);
-  const auto ends = signs::read_date_time(message.expiration_time);
+  const auto begins = core::read_date_time(message.not_before);
+  const auto ends = core::read_date_time(message.expiration_time);
   const Instant now = begins ? *begins : ends ? Instant{ends->us - 1} : Instant{};
   const auto verdict = [&](std::string_view of, std::string_view signature) {
     return signs::verify_sign_in(of, signature, {}, now, crypto::EvmSignatures{});

@@ -138,7 +138,7 @@ TEST_CASE("the rounds of a real client end as they should") {
       const json::Value& receipt = at(row, "receipt");
       CHECK(payment_receipt({text_of(receipt, "method"),
                              text_of(receipt, "reference"),
-                             *read_date_time(text_of(receipt, "timestamp")),
+                             *core::read_date_time(text_of(receipt, "timestamp")),
                              {},
                              {}}) ==
             text_of(at(at(row, "reference_response"), "headers"), "payment-receipt"));

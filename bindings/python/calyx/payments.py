@@ -252,7 +252,7 @@ class Quote:
 
     id: str
     wallet_id: str
-    #: ``topup``, ``shortfall`` or ``credits``.
+    #: ``topup``, ``shortfall``, ``credits`` or ``call``.
     kind: str
     amount: Flops
     created_at: datetime

@@ -145,30 +145,6 @@ inline std::string_view limits_fault(const KeyLimits& limits) {
 
 namespace detail {
 
-/// The instant that `iso_text` spells so, or nothing.
-inline std::optional<Instant> read_iso(std::string_view text) {
-  const auto digits = [&](std::size_t at, std::size_t count) -> std::int64_t {
-    std::int64_t out = 0;
-    for (std::size_t i = at; i < at + count; ++i) {
-      if (text[i] < '0' || text[i] > '9') return -1;
-      out = out * 10 + (text[i] - '0');
-    }
-    return out;
-  };
-  if (text.size() != iso_bytes) return std::nullopt;
-  const std::int64_t year = digits(0, 4), month = digits(5, 2), day = digits(8, 2);
-  const std::int64_t hour = digits(11, 2), minute = digits(14, 2), second = digits(17, 2);
-  if (year < 1970 || month < 1 || month > 12 || day < 1 || hour < 0 || minute < 0 || second < 0)
-    return std::nullopt;
-  // Days from the civil date, by the eras of `date_of`; what it does not give back was no date.
-  const std::int64_t shifted = month <= 2 ? year - 1 : year;
-  const std::int64_t era = shifted / 400, of_era = shifted - era * 400;
-  const std::int64_t of_year = (153 * (month > 2 ? month - 3 : month + 9) + 2) / 5 + day - 1;
-  const std::int64_t days = era * 146'097 + of_era * 365 + of_era / 4 - of_era / 100 + of_year - 719'468;
-  const Instant out{(((days * 24 + hour) * 60 + minute) * 60 + second) * us_per_second};
-  return iso_text(out) == text ? std::optional<Instant>(out) : std::nullopt;
-}
-
 /// Reads members; where the first is that cannot be read, or that nobody asked for, is remembered.
 class LimitsReader {
  public:

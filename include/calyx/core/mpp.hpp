@@ -22,7 +22,6 @@
 #include <calyx/core/keccak256.hpp>
 #include <calyx/core/receipt.hpp>
 #include <calyx/core/result.hpp>
-#include <calyx/core/sign_in.hpp>
 #include <calyx/core/solana.hpp>
 #include <calyx/core/time.hpp>
 #include <calyx/core/uint256.hpp>
@@ -55,8 +54,6 @@ template <class M>
 concept HmacSha256 = requires(const M& hmac, std::string_view key, std::string_view message) {
   { hmac(key, message) } -> std::same_as<Digest>;
 };
-
-using sign_in::read_date_time;
 
 /// A body's digest as mppx writes and checks it: the bare form.
 inline std::string body_digest_text(const Digest& digest) {

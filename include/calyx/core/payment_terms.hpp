@@ -157,7 +157,7 @@ inline Uint256 amount_covering(Money money, unsigned decimals) {
 /// What stands around the amount in what is asked for.
 struct PaymentAsked {
   Money amount{};
-  std::string_view memo;  ///< What binds a transaction of Solana: the quote's id.
+  std::string_view memo;  ///< What binds a transaction of Solana: the quote's id. Empty: the client's own.
   std::string_view resource;
   std::string_view description;
 };
@@ -177,7 +177,8 @@ inline std::vector<x402::Requirement> requirements_of(const PaymentTerms& terms,
       requirement.asset = one.asset;
       requirement.pay_to = one.pay_to;
       json::Object extra;
-      extra.set("feePayer", one.fee_payer).set("memo", std::string(asked.memo));
+      extra.set("feePayer", one.fee_payer);
+      if (!asked.memo.empty()) extra.set("memo", std::string(asked.memo));
       requirement.extra = std::move(extra);
     }
     requirement.resource = terms.base_url + std::string(asked.resource);

@@ -101,6 +101,7 @@ enum class Status : std::int32_t {
   X(key_unknown, not_found, 404)          \
   X(payout_unknown, not_found, 404)       \
   X(quote_unknown, not_found, 404)        \
+  X(payment_unknown, not_found, 404)      \
   X(waitlist_unknown, not_found, 404)     \
   X(checkpoint_unknown, not_found, 404)   \
   X(recipe_unknown, not_found, 404)       \

@@ -1,13 +1,16 @@
 /// \file
-/// Instants: microseconds since 1970-01-01 UTC, and their ISO 8601 spelling. No clock: time is an argument.
+/// Instants: microseconds since 1970-01-01 UTC, and how they are spelled. No clock: time is an argument.
 #pragma once
 
+#include <algorithm>
 #include <array>
 #include <compare>
 #include <cstddef>
 #include <cstdint>
 #include <cstring>
+#include <optional>
 #include <string>
+#include <string_view>
 
 namespace calyx {
 
@@ -85,6 +88,72 @@ inline std::string iso_text(Instant instant) {
   std::string out;
   append_iso(out, instant);
   return out;
+}
+
+/// The instant that an RFC 3339 date-time spells, or nothing. The fraction may have any number of digits,
+/// beyond six they are cut off; a leap second counts as the one before it.
+inline std::optional<Instant> read_date_time(std::string_view text) noexcept {
+  // yyyy-mm-ddThh:mm:ss[.f]Z or +hh:mm
+  constexpr std::string_view form = "dddd-dd-ddTdd:dd:dd";
+  const auto digit = [](char c) { return c >= '0' && c <= '9'; };
+  if (text.size() <= form.size()) return std::nullopt;
+  for (std::size_t i = 0; i < form.size(); ++i)
+    if (form[i] == 'd' ? !digit(text[i]) : text[i] != form[i] && !(form[i] == 'T' && text[i] == 't'))
+      return std::nullopt;
+  const auto number = [text](std::size_t at, std::size_t digits) {
+    unsigned out = 0;
+    for (std::size_t i = at; i < at + digits; ++i) out = out * 10 + static_cast<unsigned>(text[i] - '0');
+    return out;
+  };
+  const unsigned year = number(0, 4);
+  const unsigned month = number(5, 2);
+  const unsigned day = number(8, 2);
+  const unsigned hour = number(11, 2);
+  const unsigned minute = number(14, 2);
+  const unsigned second = number(17, 2);
+  if (month < 1 || month > 12 || hour > 23 || minute > 59 || second > 60) return std::nullopt;
+  constexpr std::array<unsigned, 12> days = {31, 28, 31, 30, 31, 30, 31, 31, 30, 31, 30, 31};
+  const bool leap = (year % 4 == 0 && year % 100 != 0) || year % 400 == 0;
+  if (day < 1 || day > days[month - 1] + (month == 2 && leap ? 1U : 0U)) return std::nullopt;
+
+  std::size_t at = form.size();
+  std::int64_t fraction_us = 0;
+  if (text[at] == '.') {
+    const std::size_t begin = ++at;
+    std::int64_t unit = 100'000;
+    for (; at < text.size() && digit(text[at]); ++at, unit /= 10) fraction_us += unit * (text[at] - '0');
+    if (at == begin) return std::nullopt;
+  }
+  if (at == text.size()) return std::nullopt;
+  std::int64_t offset_minutes = 0;
+  const char zone = text[at++];
+  if (zone == '+' || zone == '-') {
+    if (text.size() - at != 5 || text[at + 2] != ':') return std::nullopt;
+    for (const std::size_t i : {at, at + 1, at + 3, at + 4})
+      if (!digit(text[i])) return std::nullopt;
+    if (number(at, 2) > 23 || number(at + 3, 2) > 59) return std::nullopt;
+    offset_minutes = static_cast<std::int64_t>(number(at, 2)) * 60 + number(at + 3, 2);
+    if (zone == '-') offset_minutes = -offset_minutes;
+  } else if ((zone != 'Z' && zone != 'z') || at != text.size()) {
+    return std::nullopt;
+  }
+
+  // Days from 1970, by years that begin on 1 March, as `date_of` counts.
+  const std::int64_t shifted_year = static_cast<std::int64_t>(year) - (month <= 2 ? 1 : 0);
+  const std::int64_t era = (shifted_year >= 0 ? shifted_year : shifted_year - 399) / 400;
+  const std::int64_t year_of_era = shifted_year - era * 400;
+  const std::int64_t month_from_march = month > 2 ? month - 3 : month + 9;
+  const std::int64_t day_of_year = (153 * month_from_march + 2) / 5 + day - 1;
+  const std::int64_t day_of_era = year_of_era * 365 + year_of_era / 4 - year_of_era / 100 + day_of_year;
+  const std::int64_t day_number = era * 146'097 + day_of_era - 719'468;
+  const std::int64_t seconds = day_number * 86'400 + hour * 3600 + minute * 60 + std::min(second, 59U);
+  return Instant{(seconds - offset_minutes * 60) * us_per_second + fraction_us};
+}
+
+/// The instant that `iso_text` spells so, or nothing.
+inline std::optional<Instant> read_iso(std::string_view text) {
+  const auto at = read_date_time(text);
+  return at && at->us >= 0 && iso_text(*at) == text ? at : std::nullopt;
 }
 
 }  // namespace core

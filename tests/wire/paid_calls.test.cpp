@@ -1,0 +1,403 @@
+// Calls that bring a payment in place of a key, at a route of the test's own.
+#include <atomic>
+#include <thread>
+#include <vector>
+
+#include "wire/fields.hpp"
+#include "wire/router.hpp"
+#include "wire/till.hpp"
+#include "wire/writers.hpp"
+
+namespace core = calyx::core;
+using calyx::Reason;
+using wire_test::Answer;
+using wire_test::built;
+using wire_test::client_address;
+using wire_test::real_v1;
+using wire_test::real_v2;
+using wire_test::Till;
+using wire_test::unpacked;
+using wire_test::json::Value;
+
+namespace {
+
+struct Order {
+  std::string name;
+  calyx::Money amount;
+};
+calyx::Result<Order> order_in(calyx::wire::Call& call) {
+  CALYX_TRY(const Value body, calyx::wire::read_body(call.request));
+  calyx::wire::Fields fields(body);
+  Order out;
+  fields.read("name", out.name);
+  fields.read("amount", out.amount);
+  CALYX_CHECK(fields.done());
+  return out;
+}
+
+/// What is sold: an escrow of the order's amount, in its payer's wallet.
+calyx::Result<calyx::Response> sell(calyx::wire::Call& call) {
+  CALYX_TRY(const Order order, order_in(call));
+  const calyx::Spend asked{
+      .wallet = *call.session->principal().wallet, .job_id = order.name, .amount = order.amount};
+  CALYX_TRY(const calyx::Spent spent, call.session->spend(asked));
+  std::string out;
+  calyx::wire::Members(out).id("wallet_id", asked.wallet).money("held", asked.amount).close();
+  return calyx::wire::json_response(200, std::move(out),
+                                    spent.replayed ? calyx::wire::Replay::again : calyx::wire::Replay::first);
+}
+
+const calyx::wire::Route route{.method = calyx::wire::Method::post,
+                               .path = "/test/orders",
+                               .access = calyx::wire::Access::key,
+                               .handle = sell,
+                               .price = [](calyx::wire::Call& call) -> calyx::Result<calyx::Money> {
+                                 CALYX_TRY(const Order order, order_in(call));
+                                 return order.amount;
+                               }};
+
+struct Shop : Till {
+  Answer order(calyx::HeaderFields headers = {}, const std::string& body = R"({"name":"n","amount":100})") {
+    const calyx::Request request{"POST", "/test/orders", std::move(headers), body};
+    calyx::wire::Call call{.engine = engine,
+                           .request = request,
+                           .path = "/test/orders",
+                           .query = {},
+                           .id = {},
+                           .key = {},
+                           .session = {}};
+    const calyx::Result<calyx::Response> made = calyx::wire::answer_of(call, route);
+    const calyx::Response response = made.ok() ? *made : calyx::wire::error_response(made.error());
+    Answer out{response.status, response.headers, response.body, {}};
+    if (auto read = calyx::read_json(out.body); read.ok()) out.value = *std::move(read);
+    return out;
+  }
+  std::size_t wallets() { return engine.as_operator().wallets({.limit = 1000}).value().items.size(); }
+  std::string wallet_at(const std::string& address) {
+    for (const calyx::Wallet& one : engine.as_operator().wallets({.limit = 1000}).value().items)
+      if (one.owner_id == "eip155:8453:" + address) return one.id.text();
+    return "none";
+  }
+  std::string at(const std::string& of, const char* member) {
+    return ask("GET", "/v1/wallets/" + of, op).at(member);
+  }
+  void sound() {
+    const auto report = engine.as_operator().audit({}, calyx::AuditDepth::each).value();
+    CHECK_MESSAGE(report.ok, report.first_fault);
+  }
+};
+
+const calyx::HeaderFields by_v2() { return {{"PAYMENT-SIGNATURE", real_v2()}}; }
+
+}  // namespace
+
+TEST_CASE("XM-05, SG-02, SG-08: a call without a key says what it costs, and the payment makes it, once") {
+  if (!built("wire.paid_calls")) return;
+  for (const bool v1 : {false, true}) {
+    CAPTURE(v1);
+    Shop shop;
+    const calyx::HeaderFields words =
+        v1 ? calyx::HeaderFields{{"X-PAYMENT", real_v1()}} : calyx::HeaderFields(by_v2());
+    const Answer asked = shop.order();
+    CHECK(asked.status == 402);
+    CHECK(asked.at("code") == "payment_required");
+    CHECK(asked.at("accepts.0.resource") == "https://calyx.example/test/orders");
+    CHECK(asked.at("accepts.0.maxAmountRequired") == "1000000");
+    CHECK(unpacked(asked.header("PAYMENT-REQUIRED")).find("accepts")->array()->size() == 1);
+    CHECK(asked.header("WWW-Authenticate").starts_with("Payment "));
+    CHECK(asked.header("Cache-Control") == "no-store");
+    // What is refused anyway nobody is asked to pay for.
+    CHECK(shop.order({}, R"({"name":"n","amount":100,"x":1})").code() == "field_unknown");
+    CHECK(shop.order(words, R"({"name":"n","amount":0})").status == 422);
+    CHECK(shop.wallets() == 1);
+
+    const Answer made = shop.order(words);
+    REQUIRE_MESSAGE(made.status == 200, made.body);
+    CHECK(made.members() == "wallet_id held");
+    CHECK(made.header("Cache-Control") == "private");
+    const Value said = unpacked(made.header(v1 ? "X-PAYMENT-RESPONSE" : "PAYMENT-RESPONSE"));
+    CHECK(*said.find("success") == Value(true));
+    const std::string wallet = shop.wallet_at(client_address);
+    CHECK(made.at("wallet_id") == wallet);
+    CHECK(shop.wallets() == 2);
+    CHECK(shop.at(wallet, "balance") == "0.0");
+    CHECK(shop.at(wallet, "held") == "100.0");
+
+    // Its answer was lost: the same call again, also when its words have long ended, or nobody settles any
+    // more.
+    shop.pass_s(7'200);
+    shop.engine.set_settlement(nullptr);
+    const Answer again = shop.order(words);
+    CHECK(again.status == 200);
+    CHECK(again.replayed());
+    CHECK(again.body == made.body);
+    CHECK(shop.tokens->settlements().value() == 1);
+    // And no other call, whatever else the wallet has by now.
+    REQUIRE(shop.ask("POST", "/v1/wallets/" + wallet + "/topup", shop.op, R"({"amount":500})").status == 200);
+    const Answer other = shop.order(words, R"({"name":"m","amount":100})");
+    CHECK(other.status == 403);
+    CHECK(other.code() == "budget_spent");
+    CHECK(shop.at(wallet, "balance") == "500.0");
+    CHECK(shop.at(wallet, "held") == "100.0");
+    // The words pay in one header.
+    CHECK(shop.order({{v1 ? "PAYMENT-SIGNATURE" : "X-PAYMENT", words[0].value}}).code() == "payment_reused");
+    shop.sound();
+  }
+}
+
+TEST_CASE("who says who asks is asked for a key, good or not, and pays from the wallet") {
+  Shop shop;
+  CHECK(shop.order({{"X-API-Key", "cyx_live_no"}}).status == 401);
+  CHECK(shop.order({{"Authorization", "Bearer x402c_no"}}).status == 401);
+  CHECK(shop.order({{"X-Auth-Chain", "base"}}).status == 401);
+  const Answer lacks = shop.order({{"X-API-Key", shop.key}});
+  CHECK(lacks.status == 402);
+  CHECK(lacks.code() == "insufficient_balance");
+  REQUIRE(shop.ask("POST", "/v1/wallets/" + shop.wallet + "/topup", shop.op, R"({"amount":100})").status ==
+          200);
+  CHECK(shop.order({{"X-API-Key", shop.key}}).status == 200);
+  CHECK(shop.balance() == "0.0");
+  // Where no payments are taken a key is what is missing.
+  REQUIRE(shop.ask("PUT", "/v1/settings", shop.op, R"({"networks":[]})").status == 200);
+  CHECK(shop.order().status == 401);
+  CHECK(shop.order().code() == "unauthorized");
+}
+
+TEST_CASE("a payment that does not fit the call, or would not settle, leaves nothing behind") {
+  if (!built("wire.paid_calls")) return;
+  Shop shop;
+  const Answer dearer = shop.order(by_v2(), R"({"name":"n","amount":101})");
+  CHECK(dearer.status == 402);
+  CHECK(dearer.at("code") == "payment_invalid");
+  CHECK(dearer.at("accepts.0.maxAmountRequired") == "1010000");
+  CHECK(shop.order({{"X-PAYMENT", "?"}}).status == 400);
+  CHECK(shop.order({{"X-PAYMENT", real_v1()}, {"PAYMENT-SIGNATURE", real_v2()}}).code() ==
+        "payment_malformed");
+  // The backend is asked before a stranger is given a wallet.
+  struct Refusing final : calyx::SettlementBackend {
+    calyx::SettlementOutcome says = calyx::SettlementOutcome::refused;
+    calyx::SettlementAnswer verify(const calyx::VerifiedPayment&) override {
+      return {.outcome = says, .reason = "insufficient_funds"};
+    }
+    calyx::SettlementAnswer settle(std::string_view, const calyx::VerifiedPayment&) override {
+      return {.outcome = calyx::SettlementOutcome::refused, .reason = "insufficient_funds"};
+    }
+    calyx::SettlementAnswer status(std::string_view) override { return {}; }
+  };
+  const auto refusing = std::make_shared<Refusing>();
+  shop.engine.set_settlement(refusing);
+  const Answer refused = shop.order(by_v2());
+  CHECK(refused.status == 402);
+  CHECK(refused.at("details.code") == "insufficient_funds");
+  refusing->says = calyx::SettlementOutcome::unavailable;
+  const Answer unsaid = shop.order(by_v2());
+  CHECK(unsaid.status == 503);
+  CHECK(unsaid.code() == "outcome_unknown");
+  CHECK(shop.wallets() == 1);
+  // One that was good and then does not settle has failed for good.
+  refusing->says = calyx::SettlementOutcome::valid;
+  for (int i = 0; i < 2; ++i) {
+    const Answer failed = shop.order(by_v2());
+    CHECK(failed.status == 402);
+    CHECK(failed.code() == "payment_invalid");
+    CHECK(failed.at("error.details.code") == "insufficient_funds");
+  }
+  CHECK(shop.wallets() == 2);
+  CHECK(shop.at(shop.wallet_at(client_address), "balance") == "0.0");
+  shop.sound();
+}
+
+TEST_CASE("a call whose payment still settles is not made yet, and the same call ends it") {
+  if (!built("wire.paid_calls")) return;
+  Shop shop;
+  // The first word, that it would settle, is the only one that comes at once.
+  struct Slow final : calyx::SettlementBackend {
+    std::shared_ptr<calyx::SimulatedTokens> tokens;
+    bool done = false;
+    calyx::SettlementAnswer verify(const calyx::VerifiedPayment& of) override { return tokens->verify(of); }
+    calyx::SettlementAnswer settle(std::string_view key, const calyx::VerifiedPayment& of) override {
+      calyx::SettlementAnswer answer = tokens->settle(key, of);
+      return done ? answer : calyx::SettlementAnswer{.outcome = calyx::SettlementOutcome::pending};
+    }
+    calyx::SettlementAnswer status(std::string_view key) override {
+      return done ? tokens->status(key)
+                  : calyx::SettlementAnswer{.outcome = calyx::SettlementOutcome::pending};
+    }
+  };
+  const auto slow = std::make_shared<Slow>();
+  slow->tokens = shop.tokens;
+  shop.engine.set_settlement(slow);
+  for (int i = 0; i < 2; ++i) {
+    const Answer waits = shop.order(by_v2());
+    CHECK(waits.status == 503);
+    CHECK(waits.code() == "outcome_unknown");
+    CHECK(waits.header("PAYMENT-RESPONSE").empty());
+  }
+  const std::string wallet = shop.wallet_at(client_address);
+  CHECK(shop.at(wallet, "balance") == "0.0");
+  slow->done = true;
+  // Whoever settles: then the call finds it paid.
+  CHECK(shop.engine.as_operator().settle_payments().value().paid == 1);
+  CHECK(shop.at(wallet, "balance") == "100.0");
+  CHECK(shop.order(by_v2()).status == 200);
+  CHECK(shop.at(wallet, "held") == "100.0");
+  CHECK(shop.tokens->settlements().value() == 1);
+  shop.sound();
+}
+
+TEST_CASE("many threads that make one paid call make it once") {
+  if (!built("wire.paid_calls")) return;
+  Shop shop;
+  std::atomic<int> made{0}, other{0};
+  std::vector<std::thread> threads;
+  threads.reserve(16);
+  for (int i = 0; i < 16; ++i)
+    threads.emplace_back([&] {
+      const Answer answer = shop.order(by_v2());
+      ++(answer.status == 200 ? made : other);
+    });
+  for (std::thread& thread : threads) thread.join();
+  CHECK(made >= 1);
+  CHECK(shop.order(by_v2()).status == 200);
+  const std::string wallet = shop.wallet_at(client_address);
+  CHECK(shop.at(wallet, "balance") == "0.0");
+  CHECK(shop.at(wallet, "held") == "100.0");
+  CHECK(shop.tokens->settlements().value() == 1);
+  CHECK(shop.wallets() == 2);
+  shop.sound();
+}
+
+#if CALYX_HAVE_SECP256K1
+TEST_CASE("XM-39: who pays by MPP without a key is given one, once") {
+  const calyx::crypto::for_tests::EvmWallet payer(std::string(31, '\0') + "\x2a");
+  const std::string address = core::lower_text(payer.address());
+  Shop shop;
+  shop.fill(address);
+  const auto credential = [&] { return wire_test::credential_for(shop, payer, shop.order()); };
+  const std::string words = credential();
+  const Answer made = shop.order({{"Authorization", words}});
+  REQUIRE_MESSAGE(made.status == 200, made.body);
+  CHECK(made.members() ==
+        "wallet_id held management_api_key management_api_key_id management_api_key_last4 management_note");
+  CHECK(made.header("Cache-Control") == "no-store");
+  CHECK(!made.header("Payment-Receipt").empty());
+  const std::string key = made.at("management_api_key");
+  CHECK(key.starts_with("x402c_"));
+  CHECK(key.ends_with(made.at("management_api_key_last4")));
+  // It is the payer's, for all that such keys do.
+  CHECK(shop.send("GET", "/compute/credits/balance", {}, {{"X-API-Key", key}}).at("balance") == "0.00");
+  CHECK(shop.send("GET", "/v1/wallets/" + shop.wallet_at(address), {}, {{"X-API-Key", key}}).status == 200);
+  const Answer keys = shop.send("GET", "/compute/api-keys", {}, {{"X-API-Key", key}});
+  CHECK(keys.at("api_keys.0.id") == made.at("management_api_key_id"));
+
+  const Answer again = shop.order({{"Authorization", words}});
+  CHECK(again.status == 200);
+  CHECK(again.at("management_api_key") == "null");
+  CHECK(again.at("management_api_key_id") == made.at("management_api_key_id"));
+  CHECK(again.at("management_note") != made.at("management_note"));
+
+  // A challenge of a call is for calls, one of a quote for that; and each is paid for by one payment.
+  const std::string second = credential();
+  CHECK(second != words);
+  CHECK(shop.pay(shop.quote(), "Authorization", second).at("error") == "invalid-challenge");
+  const std::string of_quote =
+      wire_test::credential_for(shop, payer, shop.ask("POST", shop.quote(), shop.key));
+  const Answer wrong = shop.order({{"Authorization", of_quote}});
+  CHECK(wrong.status == 402);
+  CHECK(wrong.at("type") == "https://paymentauth.org/problems/invalid-challenge");
+  CHECK(shop.order({{"Authorization", second}}, R"({"name":"m","amount":101})").status == 402);
+  const std::string last = credential();
+  shop.pass_s(901);
+  CHECK(shop.order({{"Authorization", last}}).at("type") ==
+        "https://paymentauth.org/problems/payment-expired");
+
+  // A call that fails shows no key; its money stays in the wallet.
+  const std::string third = credential();
+  REQUIRE(shop.ask("PATCH", "/v1/wallets/" + shop.wallet_at(address), shop.op, R"({"status":"frozen"})")
+              .status == 200);
+  const Answer taken = shop.order({{"Authorization", third}}, R"({"name":"m","amount":100})");
+  CHECK(taken.status == 403);
+  CHECK(taken.code() == "wallet_not_active");
+  CHECK(taken.members() == "error");
+  CHECK(shop.at(shop.wallet_at(address), "balance") == "100.0");
+  CHECK(shop.send("GET", "/compute/api-keys", {}, {{"X-API-Key", key}}).find("api_keys")->array()->size() ==
+        1);
+  shop.sound();
+}
+
+TEST_CASE("a paid call's session has what was paid, and no more") {
+  if (!built("wire.paid_calls")) return;
+  Shop shop;
+  const std::string text = real_v2();
+  const calyx::PaymentWords words{.header = calyx::PaymentHeader::payment_signature, .text = text};
+  const calyx::Money price{100 * core::micro_per_flops};
+  CHECK(shop.engine.payment_challenge(calyx::Money{}).reason() == Reason::amount_zero);
+  CHECK(shop.engine.pay_for_call(calyx::Money{}, words).reason() == Reason::amount_zero);
+  const calyx::PaidCall paid = shop.engine.pay_for_call(price, words).value();
+  CHECK(paid.answer.payment.status == calyx::PaymentStatus::paid);
+  REQUIRE(paid.session);
+  calyx::Session session = *paid.session;
+  const calyx::WalletId wallet = *session.principal().wallet;
+  CHECK(session.wallet(wallet).value().balance == price);
+  const calyx::WalletId other = calyx::WalletId::read(shop.wallet).value();
+  CHECK(session.transfer({.from = wallet, .to = other, .amount = price}).reason() == Reason::key_limited);
+  CHECK(session.issue_compute_key("mine").reason() == Reason::key_limited);
+  CHECK(session.quote_topup({.wallet = wallet, .amount = price}).reason() == Reason::key_limited);
+  REQUIRE(shop.engine.as_operator().topup({.wallet = wallet, .amount = price}).ok());
+  const calyx::Money half{price.micro / 2};
+  CHECK(session.spend({.wallet = wallet, .job_id = "a", .amount = half}).ok());
+  CHECK(session.spend({.wallet = wallet, .job_id = "b", .amount = calyx::Money{half.micro + 1}}).reason() ==
+        Reason::budget_spent);
+  // The same payment is the same budget.
+  calyx::Session again = *shop.engine.pay_for_call(price, words).value().session;
+  CHECK(again.spend({.wallet = wallet, .job_id = "c", .amount = half}).ok());
+  CHECK(again.spend({.wallet = wallet, .job_id = "d", .amount = calyx::Money{1}}).reason() ==
+        Reason::budget_spent);
+
+  const calyx::PaymentId id = paid.answer.payment.id;
+  CHECK(shop.engine.issue_management_key(calyx::PaymentId{}).reason() == Reason::payment_unknown);
+  CHECK(shop.engine.issue_management_key(id).value().key.wallet == wallet);
+  CHECK(shop.engine.issue_management_key(id).value().api_key.empty());
+  shop.sound();
+}
+
+TEST_CASE("a payer whose calls do not settle is let be, after 32 of them within an hour") {
+  const calyx::crypto::for_tests::EvmWallet payer(std::string(31, '\0') + "\x2b");
+  Shop shop;
+  shop.fill(core::lower_text(payer.address()));
+  shop.tokens->next(calyx::SimulatedTokens::Answer::refused);
+  // It would settle, and then it does not.
+  struct Vain final : calyx::SettlementBackend {
+    bool settles = false;
+    calyx::SettlementAnswer verify(const calyx::VerifiedPayment&) override {
+      return {.outcome = calyx::SettlementOutcome::valid};
+    }
+    calyx::SettlementAnswer settle(std::string_view key, const calyx::VerifiedPayment&) override {
+      if (settles) return {.outcome = calyx::SettlementOutcome::settled, .transaction = std::string(key)};
+      return {.outcome = calyx::SettlementOutcome::refused, .reason = "nonce_used"};
+    }
+    calyx::SettlementAnswer status(std::string_view) override { return {}; }
+  };
+  const auto vain = std::make_shared<Vain>();
+  shop.engine.set_settlement(vain);
+  const auto order = [&](int i) {
+    const std::string body = R"({"name":"n)" + std::to_string(i) + R"(","amount":100})";
+    return shop.order({{"Authorization", wire_test::credential_for(shop, payer, shop.order({}, body))}},
+                      body);
+  };
+  for (int i = 0; i < 32; ++i) {
+    CHECK(order(i).code() == "payment_invalid");
+    shop.pass_s(1);
+  }
+  const Answer enough = order(32);
+  CHECK(enough.status == 429);
+  CHECK(enough.code() == "too_many_quotes");
+  CHECK(enough.at("error.details.retry_after_s") == "3568");
+  shop.pass_s(3'568);
+  vain->settles = true;
+  CHECK(order(33).status == 200);
+  // One that settles ends the row.
+  CHECK(order(34).status == 200);
+  shop.sound();
+}
+#endif
