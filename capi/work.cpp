@@ -221,6 +221,20 @@ Result<WorkerOptions> worker_options(const json::Value& value) {
     read_texts(inner, "readable", commands.readable);
     read_texts(inner, "writable", commands.writable);
     inner.read("network", commands.network);
+    read_count(inner, "memory_mb", commands.memory_mb);
+    read_count(inner, "disk_mb", commands.disk_mb);
+    read_object(inner, "user", [&](Fields& of) {
+      TaskUser& user = commands.user.emplace();
+      for (const auto& [member, number] : {std::pair{"user", &user.user}, std::pair{"group", &user.group}}) {
+        std::int64_t given = 0;
+        of.read(member, given);
+        if (given < 0 || given > std::numeric_limits<std::uint32_t>::max())
+          of.fault(wire::field_fault(Reason::field_value, "/commands/user/" + std::string(member),
+                                     "is " + std::to_string(given) + ", and no user's or group's number"));
+        else
+          *number = static_cast<std::uint32_t>(given);
+      }
+    });
     inner.read("allow_bare_host", commands.allow_bare_host);
     inner.read_optional("containers", commands.containers);
     inner.read_optional("bubblewrap", commands.bubblewrap);

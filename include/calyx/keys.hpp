@@ -17,11 +17,14 @@ enum class KeyKind : std::uint8_t {
   api,      ///< `cyx_live_`, `cyx_op_`: by whoever manages the wallet.
   session,  ///< `fls_`: to a wallet that signed in; it ends.
   compute,  ///< `x402c_`: by the signature of the wallet's owner, who alone revokes it.
+  jobs,     ///< `flk_`: as `api`, under the prefix that clients of the jobs' interface know.
 };
 constexpr std::string_view word(KeyKind kind) noexcept {
-  constexpr std::string_view words[] = {"api", "session", "compute"};
+  constexpr std::string_view words[] = {"api", "session", "compute", "jobs"};
   return words[static_cast<std::size_t>(kind)];
 }
+/// Whether whoever manages a wallet issues, exchanges and revokes keys of this kind.
+constexpr bool is_managed(KeyKind kind) noexcept { return kind == KeyKind::api || kind == KeyKind::jobs; }
 
 /// An API key without its secret.
 struct ApiKey {

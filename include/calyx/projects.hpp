@@ -78,9 +78,10 @@ struct Revision {
 /// The manifest's place in a tarball. Its members, all of which may be left out:
 /// - `data_sources`, immutable inputs from elsewhere, a list of {`name`, `type`: `huggingface`, `url` or
 ///   `artifact`, `source`, `revision`?, `sha256`?, `mount_path`}
-/// - `cache_mounts`, folders that runs may write to and find again, a list of {`name`, `mount_path`,
+/// - `cache_mounts`, folders that runs would like to write to and find again, a list of {`name`, `mount_path`,
 ///   `size_mb`?}
 ///
+/// Both are judged and kept, for the host: calyx fetches nothing and mounts nothing of them.
 /// A name is 1 to 128 bytes of 0x21-0x7E, once a list; a mount path is an absolute one without `.` and `..`.
 inline constexpr std::string_view manifest_path = "computalot.project.json";
 inline constexpr std::size_t manifest_bytes_max = std::size_t{1} << 20;

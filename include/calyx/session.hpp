@@ -127,8 +127,9 @@ class CALYX_EXPORT Session {
   /// The operators' keys, revoked ones too, oldest first (operator). Fails: `field_value`.
   Result<Listed<ApiKey>> operator_keys(const Page& page = {});
   /// Issues one more key for `wallet` (operator; a human for itself and its agents). `label`: at most 64
-  /// bytes of UTF-8 without controls. Fails: `field_value`, `key_reused`.
-  Result<KeyIssued> issue_key(WalletId wallet, std::string_view label, const IdempotencyKey& once = {});
+  /// bytes of UTF-8 without controls. `kind`: `api` or `jobs`. Fails: `field_value`, `key_reused`.
+  Result<KeyIssued> issue_key(WalletId wallet, std::string_view label, const IdempotencyKey& once = {},
+                              KeyKind kind = KeyKind::api);
   /// Revokes a key; once revoked it stays so, and revoking again answers the same. Of kind `compute` the
   /// owner's signature or an operator does it. Fails: `key_unknown`, `signature_needed`.
   Result<ApiKey> revoke_key(KeyId key);
@@ -295,6 +296,9 @@ class CALYX_EXPORT Session {
   Result<Lease> lease_tasks(const LeaseAsked& asked);
   /// What the tasks of a lease read, in their order.
   Result<std::vector<core::json::Value>> task_payloads(const Lease& lease);
+  /// The project's tarball that a lease's commands run in, as it was pushed. Fails: `lease_lost`;
+  /// `project_not_ready` for a lease without a project; `corrupt` when the bytes are gone from the folder.
+  Result<ArtifactReader> lease_source(std::int64_t token);
   /// How tasks at the front of a lease went; each counts once. Fails: `lease_lost`, `field_value`, also for
   /// an artifact that is none.
   Result<Reported> report_tasks(const Report& report);
@@ -410,6 +414,8 @@ class CALYX_EXPORT Session {
  private:
   friend class Engine;
   Session(Market& market, Principal principal) : market_(&market), principal_(std::move(principal)) {}
+  /// The bytes of `found`, called `what` where they are gone.
+  Result<ArtifactReader> open_bytes(Artifact found, const std::string& what);
   Market* market_;
   Principal principal_;
   std::shared_ptr<const Policy> narrowing_{};  ///< Null: none.

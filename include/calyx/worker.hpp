@@ -86,6 +86,11 @@ struct ImageRoot {
   std::string image{}, folder{};  ///< As jobs name it; absolute.
 };
 
+/// A user of this machine.
+struct TaskUser {
+  std::uint32_t user = 0, group = 0;
+};
+
 /// How commands run: each with an environment that begins empty, a folder of its own, no network but where it
 /// is let, and limits; README says which of these a kernel keeps.
 ///
@@ -100,7 +105,16 @@ struct CommandOptions {
   /// What tasks on the bare host may read besides the system's own folders, and may write besides their own.
   std::vector<std::string> readable{}, writable{};
   bool network = false;  ///< Whether tasks, and builds of Dockerfiles, reach more than local sockets.
-  /// Commands may run as processes of this machine's own.
+  /// What a task may take whose job says nothing of it in `requirements.memory_mb`: all its processes
+  /// together; and in `storage_gb`: its files. 0: no limit. Units: 2^20 bytes.
+  std::uint64_t memory_mb = 4'096, disk_mb = 8'192;
+  /// As whom commands run, where the host is root: best a user who owns nothing, as `nobody`. It must get
+  /// through to `scratch` and to the market's folder; the folders of projects and checkpoints beside the
+  /// market are opened to its group. Absent: as the host itself. Fails, for another one where the host is not
+  /// root: `options_invalid`.
+  std::optional<TaskUser> user{};
+  /// Commands may run as processes of this machine's own; those of a host that is root only where the kernel
+  /// has Landlock.
   bool allow_bare_host = false;
   /// What runs containers: an absolute path of podman or docker, `none`, or `auto` for whichever answers.
   std::string containers = "auto";

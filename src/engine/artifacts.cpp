@@ -257,14 +257,40 @@ Result<Done> ArtifactReader::check() const { return inside_->blob().check(); }
 
 Result<ArtifactReader> Session::open_artifact(ArtifactId id) {
   CALYX_TRY(Artifact found, artifact(id));
+  return open_bytes(std::move(found), id.text());
+}
+
+Result<ArtifactReader> Session::lease_source(std::int64_t token) {
+  CALYX_CHECK(market_->read([&](const Book& book, Instant) -> Result<Done> {
+    CALYX_TRY(const services::Caller caller, services::authorize(book, principal_));
+    return services::operator_only(caller);
+  }));
+  CALYX_TRY(Artifact found, market_->history([&](MarketStore& store) -> Result<Artifact> {
+    CALYX_TRY(const std::optional<store::LeaseRow> lease, store.jobs().lease(token));
+    if (!lease) return fail(Reason::lease_lost, "no such lease");
+    CALYX_TRY(const std::shared_ptr<const services::KnownJob> job,
+              market_->known_jobs().get(store, lease->job));
+    if (job->row.revision == 0) return fail(Reason::project_not_ready, "the lease's tasks run in no project");
+    CALYX_TRY(const services::FoundRevision revision,
+              services::find_revision(store, job->row.account, job->terms.project, job->row.revision));
+    Artifact out;
+    out.name = job->terms.project + ".tar.gz";
+    out.size = revision.revision.size;
+    out.sha256 = revision.revision.sha256;
+    return out;
+  }));
+  const std::string what = found.name;
+  return open_bytes(std::move(found), what);
+}
+
+Result<ArtifactReader> Session::open_bytes(Artifact found, const std::string& what) {
   CALYX_TRY(const artifacts::Store blobs, open_blobs(*market_));
   Result<artifacts::Reader> blob = blobs.open(found.sha256);
   // The row says that it is there: that its blob is gone is a fault of the folder, and not the caller's.
   if (blob.reason() == Reason::artifact_unknown || (blob.ok() && blob->size() != found.size))
-    return fail(
-        Reason::corrupt,
-        "the bytes of " + id.text() + " are not in the folder of artifacts: put it back beside the market",
-        core::json::object({{"artifact_id", id.text()}}));
+    return fail(Reason::corrupt,
+                "the bytes of " + what + " are not in the folder of artifacts: put it back beside the market",
+                core::json::object({{"sha256", core::hex(found.sha256)}}));
   if (!blob.ok()) return blob.error();
   return ArtifactReader(
       std::make_shared<OpenArtifact>(std::move(found), *std::move(blob), market_->lifeline()));

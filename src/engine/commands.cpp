@@ -1,7 +1,12 @@
 #include "engine/commands.hpp"
 
+#include <sys/stat.h>
+#include <unistd.h>
+
 #include <algorithm>
 #include <chrono>
+#include <csignal>
+#include <filesystem>
 
 #include "json/reader.hpp"
 
@@ -10,6 +15,10 @@ namespace {
 
 namespace json = core::json;
 using services::JobTerms;
+
+constexpr std::uint64_t file_margin_mb = 1024;
+/// Of a user of the tasks' own, all its tasks together.
+constexpr std::uint64_t processes_max = 4096;
 
 /// What of each stream is kept with the task: its end, which says why.
 constexpr std::uint64_t output_bytes_max = std::uint64_t{256} << 10;
@@ -78,6 +87,17 @@ void redact(std::string& text, const std::string& image) {
     text.replace(at, image.size(), shown);
 }
 
+/// Lets a group pass through the two folders above `folder`, which are the market's own.
+bool let_through(const std::string& folder, gid_t group) {
+  std::filesystem::path above = folder;
+  for (int i = 0; i < 2 && !folder.empty(); ++i) {
+    above = above.parent_path();
+    if (::lchown(above.c_str(), static_cast<uid_t>(-1), group) != 0 || ::chmod(above.c_str(), 0710) != 0)
+      return false;
+  }
+  return true;
+}
+
 /// Devices, as long as a task has them.
 class Taken {
  public:
@@ -134,6 +154,8 @@ Result<std::unique_ptr<Commands>> Commands::open(const CommandOptions& options, 
   wanted.helper = options.helper;
   wanted.readable.insert(wanted.readable.end(), options.readable.begin(), options.readable.end());
   wanted.writable = options.writable;
+  wanted.landlock_required = ::geteuid() == 0;
+  if (options.user) wanted.user = runner::User{options.user->user, options.user->group};
   CALYX_TRY(std::unique_ptr<runner::Runner> runner, runner::Runner::open(std::move(wanted)));
   CALYX_TRY(std::unique_ptr<Places> places, Places::find(options, *runner));
   return std::unique_ptr<Commands>(new Commands(std::move(runner), std::move(places), options, gpu_count));
@@ -165,6 +187,11 @@ std::optional<TaskOutcome> Commands::run(const services::KnownJob& job, const Pr
   Result<std::optional<runner::Enclosure>> place = place_of();
   if (!place.ok()) return no_place(place.error());
   task.enclosure = *std::move(place);
+  if (user_ && !(let_through(source.path, user_->group) && let_through(checkpoint, user_->group) &&
+                 (checkpoint.empty() || ::lchown(checkpoint.c_str(), user_->user, user_->group) == 0)))
+    return no_place(fail(Reason::io_error,
+                         "the folders of projects or checkpoints cannot be opened to the "
+                         "tasks' user"));
   const Taken gpus(devices_, terms.requirements.gpu_count, call.stopped);
   if (terms.requirements.gpu_count != 0 && gpus.numbers().empty()) return std::nullopt;
   if (!gpus.numbers().empty()) task.gpus = gpus.numbers();
@@ -176,7 +203,12 @@ std::optional<TaskOutcome> Commands::run(const services::KnownJob& job, const Pr
   task.network = network_;
   task.result_optional = terms.bare_result;
   task.limits.timeout_ms = terms.timeout_s * 1'000;
-  task.limits.memory_mb = static_cast<std::uint64_t>(terms.requirements.memory_mb);
+  const core::Requirements& needs = terms.requirements;
+  task.limits.memory_mb = needs.memory_mb != 0 ? static_cast<std::uint64_t>(needs.memory_mb) : memory_mb_;
+  task.limits.disk_mb = needs.storage_gb != 0 ? static_cast<std::uint64_t>(needs.storage_gb) << 10 : disk_mb_;
+  // Somewhat above: a task that fills the disk with one file is told of its disk, not of a file's size.
+  if (user_) task.limits.processes = processes_max;
+  task.limits.file_mb = task.limits.disk_mb == 0 ? 0 : task.limits.disk_mb + file_margin_mb;
   runner::Watch watch;
   watch.cancelled = call.stopped;
   watch.progress = [&](std::string_view text) {
@@ -192,7 +224,8 @@ std::optional<TaskOutcome> Commands::run(const services::KnownJob& job, const Pr
     ended = runner_->run(task, watch);
   }
   if (ended.how == runner::How::cancelled) return std::nullopt;
-  TaskOutcome out{.failure = failure_of(ended.how),
+  const bool file_too_large = ended.how == runner::How::signalled && ended.signal == SIGXFSZ;
+  TaskOutcome out{.failure = file_too_large ? JobFailure::out_of_disk : failure_of(ended.how),
                   .error = ended.message,
                   .ran_ms = ended.ran_ms,
                   .out = end_of(ended.out),

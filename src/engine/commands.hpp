@@ -60,6 +60,9 @@ class Commands {
       : runner_(std::move(runner)),
         places_(std::move(places)),
         network_(options.network),
+        memory_mb_(options.memory_mb),
+        disk_mb_(options.disk_mb),
+        user_(options.user),
         devices_(gpu_count),
         enclosure_{.scratch = options.scratch,
                    .helper = options.helper,
@@ -68,6 +71,8 @@ class Commands {
   std::unique_ptr<runner::Runner> runner_;
   std::unique_ptr<Places> places_;
   bool network_;
+  std::uint64_t memory_mb_, disk_mb_;  ///< Of a task whose job says nothing of it.
+  std::optional<TaskUser> user_;       ///< Of tasks, if not the host's own.
   Devices devices_;
   const EnclosureOptions enclosure_;
   std::mutex mutex_;          ///< Of what follows.

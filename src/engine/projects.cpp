@@ -435,6 +435,10 @@ Result<ProjectStatusDetails> Session::project_status_details(const ProjectName& 
       sources != nullptr && !sources->array()->empty())
     note("data_sources", std::to_string(sources->array()->size()) + " data sources are the host's to mount",
          "");
+  if (const json::Value* caches = revision.manifest.find("cache_mounts");
+      caches != nullptr && !caches->array()->empty())
+    note("cache_mounts", std::to_string(caches->array()->size()) + " cache mounts are the host's to mount",
+         "");
   return out;
 }
 

@@ -535,9 +535,10 @@ Result<Listed<Receipt>> Session::receipts(WalletId wallet, const Page& page) {
 
 // ── keys, approvals, outside money ──
 
-Result<KeyIssued> Session::issue_key(WalletId wallet, std::string_view label, const IdempotencyKey& once) {
+Result<KeyIssued> Session::issue_key(WalletId wallet, std::string_view label, const IdempotencyKey& once,
+                                     KeyKind kind) {
   return market_->write(
-      [&](Transaction& tx) { return services::issue_key(tx, principal_, wallet, label, once); });
+      [&](Transaction& tx) { return services::issue_key(tx, principal_, wallet, label, once, kind); });
 }
 Result<ApiKey> Session::revoke_key(KeyId key) {
   return market_->write([&](Transaction& tx) { return services::revoke_key(tx, principal_, key); });

@@ -231,8 +231,40 @@ struct Options {
       helper;  ///< The path of `calyx-runner`; empty: beside calyx, in its libexec, then `CALYX_RUNNER`.
   std::optional<User> user;  ///< Whom tasks run as. Only root may give another than its own.
   /// What every task may read; what is not there is left out. A host's own files are not to be among them.
-  std::vector<std::string> readable = {"/usr",    "/bin", "/sbin", "/lib",  "/lib32", "/lib64",
-                                       "/libx32", "/opt", "/etc",  "/proc", "/sys",   "/run/systemd/resolve"};
+  /// Of /etc what programs cannot do without, and nothing that is root's alone: the host may be root.
+  std::vector<std::string> readable = {"/usr",
+                                       "/bin",
+                                       "/sbin",
+                                       "/lib",
+                                       "/lib32",
+                                       "/lib64",
+                                       "/libx32",
+                                       "/opt",
+                                       "/proc",
+                                       "/sys",
+                                       "/run/systemd/resolve",
+                                       "/etc/alternatives",
+                                       "/etc/ca-certificates",
+                                       "/etc/fonts",
+                                       "/etc/group",
+                                       "/etc/host.conf",
+                                       "/etc/hosts",
+                                       "/etc/ld.so.cache",
+                                       "/etc/ld.so.conf",
+                                       "/etc/ld.so.conf.d",
+                                       "/etc/localtime",
+                                       "/etc/mime.types",
+                                       "/etc/nsswitch.conf",
+                                       "/etc/OpenCL",
+                                       "/etc/os-release",
+                                       "/etc/passwd",
+                                       "/etc/protocols",
+                                       "/etc/resolv.conf",
+                                       "/etc/services",
+                                       "/etc/ssl/certs",
+                                       "/etc/ssl/openssl.cnf",
+                                       "/etc/timezone",
+                                       "/etc/vulkan"};
   std::vector<std::string> writable;  ///< What every task may write besides: /dev/shm, for some programs.
   std::string path = "/usr/local/bin:/usr/bin:/bin";  ///< A task's PATH, if it brings none.
   bool landlock_required = false;  ///< Tasks do not start where the kernel has no Landlock.

@@ -164,7 +164,7 @@ Error not_whitelisted(std::string_view owner_id) {
 Error signature_needed(const char* says) { return fail(Reason::signature_needed, says); }
 
 Result<Done> may_change_keys(const Caller& caller) {
-  if (caller.key_kind == KeyKind::api) return Done{};
+  if (is_managed(caller.key_kind)) return Done{};
   return signature_needed("this key makes and revokes no keys: the wallet's owner signs for that");
 }
 

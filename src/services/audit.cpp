@@ -295,7 +295,8 @@ class Judge {
     if (of.wallet != 0 && !known(of.wallet)) return "its wallet is unknown";
     if (of.expires_in_s.has_value() != (of.kind == KeyKind::session))
       return "a session ends, no other key does";
-    if (of.kind != KeyKind::api && (of.wallet == 0 || of.by != of.wallet))
+    if (of.kind == KeyKind::jobs && of.wallet == 0) return "operators get no key for jobs";
+    if (!is_managed(of.kind) && (of.wallet == 0 || of.by != of.wallet))
       return "nobody but the wallet's owner gets such a key";
     if (of.delegate.has_value() != (of.wallet != 0))
       return "of wallets' keys others are derived, of no operator's";

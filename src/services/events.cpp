@@ -551,7 +551,8 @@ Fields read_known(EventKind kind, Reader& in) {
       of.expires_in_s = in.optional_number("expires_in_s");
       of.hash = in.digest("hash");
       of.once = in.maybe_text("idempotency_key");
-      of.kind = in.maybe_one_of("issued_as", KeyKind::api, {KeyKind::session, KeyKind::compute});
+      of.kind =
+          in.maybe_one_of("issued_as", KeyKind::api, {KeyKind::session, KeyKind::compute, KeyKind::jobs});
       of.key = in.number("key");
       of.label = in.text("label");
       of.last4 = in.text("last4");

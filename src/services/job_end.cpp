@@ -140,7 +140,7 @@ Result<Done> end_downstream(Transaction& tx, JobNumber number, JobStatus status,
   for (const JobNumber one : waiting) {
     CALYX_TRY(Held job, hold(tx, one));
     if (is_terminal(job.state.status)) continue;
-    if (status == JobStatus::completed) {
+    if (lets_go_on(job.known->terms, status)) {
       if (--job.state.waiting == 0) job.state.status = JobStatus::queued;
       CALYX_CHECK(put(tx, job));
       continue;

@@ -189,7 +189,7 @@ Result<JobSubmitted> submit_job(Transaction& tx, const Principal& principal, con
   for (const JobId& id : job.depends_on) {
     Result<JobState> state = readable_job(book, tx.store(), caller, id);
     if (!state.ok()) return state.error();
-    if (state->status == JobStatus::completed) continue;
+    if (lets_go_on(job.terms, state->status)) continue;
     if (is_terminal(state->status))
       return field_error(Reason::field_value, "/depends_on",
                          "names job " + id.text() + ", which ended " + std::string(word(state->status)));

@@ -230,6 +230,7 @@ Result<JobTerms> read_terms(const json::Object& job, std::string_view recipe) {
     }
   if (!known) terms.fault(field_error(Reason::field_value, "/priority", "must be high, normal or low"));
   terms.texts("depends_on", out.depends_on, job_depends_on_max, key_text_max, false);
+  terms.flag("allow_partial", out.allow_partial);
   terms.texts("tags", out.tags, job_tags_max, key_text_max, false);
   terms.text("callback_url", out.callback_url, 2048);
   read_requirements(terms, out.requirements);

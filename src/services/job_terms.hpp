@@ -30,6 +30,7 @@ struct JobTerms {
   std::int64_t max_retries = 0;
   JobPriority priority = JobPriority::normal;
   std::vector<std::string> depends_on, tags;
+  bool allow_partial = false;  ///< A job that it depends on may end `partial`.
   std::string callback_url;
   core::Requirements requirements;
   bool checkpoints = false, resumes = false;
@@ -43,6 +44,11 @@ struct JobTerms {
   std::vector<WalletId> allowed_payees;          ///< Whose workers may do its tasks; empty: anybody's.
   std::string resume_from;                       ///< The sweep whose finished points this one takes over.
 };
+
+/// Whether a job of these terms may begin once one that it depends on has ended so.
+constexpr bool lets_go_on(const JobTerms& terms, JobStatus ended) noexcept {
+  return ended == JobStatus::completed || (ended == JobStatus::partial && terms.allow_partial);
+}
 
 /// Members that say what the job splits into, for all types: core/job_shape.hpp judges them.
 inline constexpr std::string_view shape_members[] = {

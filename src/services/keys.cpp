@@ -16,6 +16,7 @@ std::string_view first_letters(KeyKind kind, AccountNumber wallet) noexcept {
     case KeyKind::api: break;
     case KeyKind::session: return "fls_";
     case KeyKind::compute: return "x402c_";
+    case KeyKind::jobs: return "flk_";
   }
   return wallet == 0 ? "cyx_op_" : "cyx_live_";
 }
@@ -94,7 +95,7 @@ Result<KeyIssued> issue(Transaction& tx, const Caller& caller, const NewKey& ask
 }  // namespace
 
 Result<KeyIssued> issue_key(Transaction& tx, const Principal& principal, std::optional<WalletId> wallet,
-                            std::string_view label, const IdempotencyKey& once) {
+                            std::string_view label, const IdempotencyKey& once, KeyKind kind) {
   const Book& book = tx.book();
   CALYX_TRY(const Caller caller, authorize(book, principal));
   AccountNumber number = 0;
@@ -105,7 +106,9 @@ Result<KeyIssued> issue_key(Transaction& tx, const Principal& principal, std::op
     CALYX_CHECK(operator_only(caller));
   }
   CALYX_CHECK(may_change_keys(caller));
-  return issue(tx, caller, {.wallet = number, .label = label}, once);
+  if (!is_managed(kind) || (kind == KeyKind::jobs && number == 0))
+    return field_error(Reason::field_value, "/kind", "takes api, or of a wallet jobs");
+  return issue(tx, caller, {.wallet = number, .label = label, .kind = kind}, once);
 }
 
 Result<KeyIssued> issue_compute_key(Transaction& tx, const Principal& principal, std::string_view label,
@@ -150,7 +153,7 @@ Result<KeyIssued> rotate_key(Transaction& tx, const Principal& principal, KeyId 
   CALYX_TRY(const Caller caller, authorize(book, principal));
   CALYX_TRY(const KeyState* key, manageable_key(book, caller, id));
   CALYX_CHECK(may_change_keys(caller));
-  if (key->kind != KeyKind::api)
+  if (!is_managed(key->kind))
     return signature_needed("the wallet's owner signs for another one, in place of this key");
   CALYX_CHECK(check_key_text("Idempotency-Key", once, Empty::allowed));
   const auto old = static_cast<std::int64_t>(id.number());
@@ -166,9 +169,10 @@ Result<KeyIssued> rotate_key(Transaction& tx, const Principal& principal, KeyId 
                 core::json::object({{"key_id", id.text()}}));
   const AccountNumber wallet = key->wallet;
   const std::string label = key->label;
+  const KeyKind kind = key->kind;
   if (const WalletState* const owner = book.wallet(wallet)) CALYX_CHECK(may_grow(book, *owner));
   CALYX_CHECK(tx.append(KeyRevokedEvent{.key = old, .by = caller.wallet}));
-  return append_key(tx, caller, {.wallet = wallet, .label = label, .replaces = old}, once);
+  return append_key(tx, caller, {.wallet = wallet, .label = label, .kind = kind, .replaces = old}, once);
 }
 
 }  // namespace calyx::services

@@ -36,7 +36,7 @@ Result<Released> release(Transaction& tx, const Principal& principal, const Rele
 
 // keys.cpp
 Result<KeyIssued> issue_key(Transaction& tx, const Principal& principal, std::optional<WalletId> wallet,
-                            std::string_view label, const IdempotencyKey& once);
+                            std::string_view label, const IdempotencyKey& once, KeyKind kind = KeyKind::api);
 Result<KeyIssued> issue_compute_key(Transaction& tx, const Principal& principal, std::string_view label,
                                     const IdempotencyKey& once);
 /// The same for who paid for a call, once a payment. Fails: `payment_unknown`, `not_whitelisted`.

@@ -105,13 +105,14 @@ inline constexpr std::string_view submit =
     "merge_strategy "
     "key_field:any on_duplicate weight:any parameters:object fixed_payload:object sample:object rank_by:any "
     "split:object reduce:any candidates:array shared_payload:object replicas:int seed:any project "
-    "timeout_s:int max_retries:int priority depends_on:texts tags:texts callback_url checkpointing:object "
-    "requirements:object "
+    "timeout_s:int max_retries:int priority depends_on:texts allow_partial:bool tags:texts callback_url "
+    "checkpointing:object requirements:object "
     "max_cost:flops max_budget:flops max_parallel:int max_failed_tasks:int "
     "deadline_s:int queue_ttl_s:int idempotent:bool allowed_payees:texts retry_of resume_from";
 inline constexpr std::string_view submit_recipe =
     "payload:object wallet_id fan_out:object batch_size:int merge_strategy timeout_s:int max_retries:int "
-    "priority depends_on:texts tags:texts callback_url requirements:object max_cost:flops max_budget:flops "
+    "priority depends_on:texts allow_partial:bool tags:texts callback_url requirements:object max_cost:flops "
+    "max_budget:flops "
     "max_parallel:int max_failed_tasks:int deadline_s:int queue_ttl_s:int allowed_payees:texts";
 inline constexpr std::string_view submitted = "job_id id status hold:flops estimate:object";
 inline constexpr std::string_view job =
@@ -169,8 +170,8 @@ inline constexpr Note notes[] = {
     {get, "/v1/wallets/{id}/approvals", wallets, "List what waits for a human, or was decided", page, "",
      listed},
     {get, "/v1/wallets/{id}/keys", keys, "List a wallet's API keys, without their secrets", page, "", listed},
-    {post, "/v1/wallets/{id}/keys", keys, "Issue one more key for a wallet; it is shown once", once, "label",
-     issued, 201},
+    {post, "/v1/wallets/{id}/keys", keys, "Issue one more key for a wallet; it is shown once", once,
+     "label kind", issued, 201},
     {get, "/v1/wallets/{id}/receipts", receipts, "List receipts of jobs that the wallet paid for or hosted",
      page, "", listed},
     {get, "/v1/wallets/{id}/webhook-secret", keys, "Whether a wallet has a secret that signs its webhooks",
@@ -357,6 +358,9 @@ inline constexpr Note notes[] = {
      "lease:object"},
     {post, "/api/v1/workers/report", workers, "Say how leased tasks went; with no outcome it is a heartbeat",
      "", "lease_id! first:int gives_back:bool outcomes:array progress:object", "left:int expires_at"},
+    {get, "/api/v1/workers/leases/{id}/source", workers,
+     "Download the tarball of the project that a lease's commands run in, or a range of its bytes",
+     "Range:header If-Range:header", "", "", 200, bytes},
     {get, "/health", ops, "Whether the process answers", "", "", "status"},
     {get, "/live", ops, "The same", "", "", "status"},
     {get, "/ready", ops, "Whether the market's file is read; 503 until then", "", "", "status"},

@@ -116,6 +116,7 @@ constexpr Route route_table[] = {
     {Method::post, "/compute/credits/topup", Access::key, topup_credits},
     {Method::post, "/api/v1/workers/lease", Access::operator_, lease_tasks},
     {Method::post, "/api/v1/workers/report", Access::operator_, report_tasks},
+    {Method::get, "/api/v1/workers/leases/{id}/source", Access::operator_, get_lease_source},
     {Method::get, "/health", Access::anyone, get_health},
     {Method::get, "/live", Access::anyone, get_health},
     {Method::get, "/ready", Access::anyone, get_ready},

@@ -203,6 +203,9 @@ Result<Response> get_account_ledger(Call& call);
 Result<Response> get_holds(Call& call);
 Result<Response> lease_tasks(Call& call);
 Result<Response> report_tasks(Call& call);
+/// A lease's token, which is told as a decimal string: it is a secret, and no number to reckon with. Fails:
+/// `lease_lost`.
+Result<std::int64_t> read_token(std::string_view text);
 Result<Response> get_health(Call& call);
 Result<Response> get_ready(Call& call);
 Result<Response> get_metrics(Call& call);
@@ -272,6 +275,7 @@ Result<Response> list_artifact_parts(Call& call);
 Result<Response> complete_artifact(Call& call);
 Result<Response> abort_artifact(Call& call);
 Result<Response> collect_artifacts(Call& call);
+Result<Response> get_lease_source(Call& call);
 
 // routes_streams.cpp
 Result<Response> stream_job(Call& call);

@@ -193,9 +193,10 @@ Result<Response> list_artifacts(Call& call) {
   return json_response(200, std::move(out));
 }
 
-Result<Response> get_artifact(Call& call) {
-  CALYX_TRY(const ArtifactId id, artifact_id(call));
-  CALYX_TRY(ArtifactReader reader, call.session->open_artifact(id));
+namespace {
+
+/// The bytes, or the range of them that was asked for.
+Result<Response> bytes_response(const Call& call, ArtifactReader reader) {
   const Artifact& artifact = reader.artifact();
   const std::string etag = '"' + core::hex(artifact.sha256) + '"';
   CALYX_TRY(const auto asked, header(call.request, "Range"));
@@ -231,6 +232,20 @@ Result<Response> get_artifact(Call& call) {
   out.body.resize(range->count);
   CALYX_CHECK(reader.read_at(range->first, out.body));
   return out;
+}
+
+}  // namespace
+
+Result<Response> get_artifact(Call& call) {
+  CALYX_TRY(const ArtifactId id, artifact_id(call));
+  CALYX_TRY(ArtifactReader reader, call.session->open_artifact(id));
+  return bytes_response(call, std::move(reader));
+}
+
+Result<Response> get_lease_source(Call& call) {
+  CALYX_TRY(const std::int64_t token, read_token(call.id));
+  CALYX_TRY(ArtifactReader reader, call.session->lease_source(token));
+  return bytes_response(call, std::move(reader));
 }
 
 // ── a ticket ──

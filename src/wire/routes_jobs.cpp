@@ -104,18 +104,10 @@ void append_task(std::string& out, const JobTask& task, bool whole) {
   members.close();
 }
 
-/// A token is told as a decimal string: it is a secret, and no number to reckon with.
-Result<std::int64_t> read_token(Fields& fields) {
+Result<std::int64_t> token_in(Fields& fields) {
   std::string text;
   fields.read("lease_id", text);
-  std::int64_t token = 0;
-  for (const char digit : text) {
-    constexpr std::size_t digits_max = 16;  // 53 bits
-    if (digit < '0' || digit > '9' || text.size() > digits_max)
-      return fail(Reason::lease_lost, "no such lease", json::object({{"field", "/lease_id"}}));
-    token = token * 10 + (digit - '0');
-  }
-  return token;
+  return read_token(text);
 }
 
 Result<TaskOutcome> read_outcome(const json::Value& value) {
@@ -490,6 +482,17 @@ Result<Response> get_holds(Call& call) {
 
 // ── the host's ──
 
+Result<std::int64_t> read_token(std::string_view text) {
+  std::int64_t token = 0;
+  for (const char digit : text) {
+    constexpr std::size_t digits_max = 16;  // 53 bits
+    if (digit < '0' || digit > '9' || text.size() > digits_max)
+      return fail(Reason::lease_lost, "no such lease", json::object({{"field", "/lease_id"}}));
+    token = token * 10 + (digit - '0');
+  }
+  return token;
+}
+
 Result<Response> lease_tasks(Call& call) {
   CALYX_TRY(const json::Value body, read_body(call.request));
   Fields fields(body);
@@ -546,7 +549,7 @@ Result<Response> report_tasks(Call& call) {
   CALYX_TRY(const json::Value body, read_body(call.request, job_text_bytes_max));
   Fields fields(body);
   Report report;
-  CALYX_TRY(report.token, read_token(fields));
+  CALYX_TRY(report.token, token_in(fields));
   const json::Value* outcomes = fields.find("outcomes");
   fields.read("gives_back", report.gives_back);
   const json::Value* progress = fields.find("progress");

@@ -7,6 +7,7 @@ namespace {
 
 struct IssueAsked {
   std::string label;
+  KeyKind kind = KeyKind::api;
   IdempotencyKey once;
 };
 
@@ -15,8 +16,14 @@ Result<IssueAsked> read_issue(const Request& request) {
   IssueAsked asked;
   Fields fields(body);
   std::optional<std::string> label;
+  std::string kind(word(KeyKind::api));
   fields.read("label", label);
+  fields.read_optional("kind", kind);
   CALYX_CHECK(fields.done());
+  if (kind == word(KeyKind::jobs))
+    asked.kind = KeyKind::jobs;
+  else if (kind != word(KeyKind::api))
+    return field_fault(Reason::field_value, "/kind", "takes api or jobs");
   if (label) asked.label = *std::move(label);
   CALYX_TRY(asked.once, idempotency_key(request));
   return asked;
@@ -46,7 +53,7 @@ Result<Response> issue_key(Call& call) {
   CALYX_TRY(const WalletId id, wallet_id(call));
   const Result<IssueAsked> asked = read_issue(call.request);
   if (!asked.ok()) return first_fault(*call.session, id, Right::manage_own, asked.error());
-  CALYX_TRY(const KeyIssued issued, call.session->issue_key(id, asked->label, asked->once));
+  CALYX_TRY(const KeyIssued issued, call.session->issue_key(id, asked->label, asked->once, asked->kind));
   return issued_response(201, issued);
 }
 

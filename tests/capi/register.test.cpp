@@ -561,6 +561,12 @@ TEST_CASE("a worker's options say what is wrong with them, and where") {
        "field_type: options_json/commands/roots/a is a number, must be a string"},
       {R"({"commands":{"scratch":"/tmp","allow_bare_host":1}})", CALYX_INVALID,
        "field_type: options_json/commands/allow_bare_host is a number, must be true or false"},
+      {R"({"commands":{"scratch":"/tmp","memory_mb":-1}})", CALYX_INVALID,
+       "field_value: options_json/commands/memory_mb is -1"},
+      {R"({"commands":{"scratch":"/tmp","user":{"user":65534}}})", CALYX_INVALID,
+       "field_missing: options_json/commands/user/group "},
+      {R"({"commands":{"scratch":"/tmp","user":{"user":-1,"group":1}}})", CALYX_INVALID,
+       "field_value: options_json/commands/user/user is -1"},
       {R"({"commands":{"scratch":"/tmp","bare":true}})", CALYX_INVALID,
        "field_unknown: options_json/commands/bare "},
   };

@@ -2,6 +2,7 @@
 
 #include <fcntl.h>
 #include <sys/file.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include <filesystem>
@@ -36,6 +37,12 @@ struct Shop {
         {"fail.sh", "echo 'no such luck' >&2\nexit 3\n", 0755},
         {"slow.sh", "sleep 60\n", 0755},
         {"mute.sh", "exit 0\n", 0755},
+        {"greedy.sh", "exec tail -c 200000000 /dev/zero >&2\n", 0755},
+        {"large.sh",
+         "head -c $1 /dev/zero > \"$TMPDIR/large\"\nsleep ${2:-0}\necho 1 > \"$COMPUTALOT_TASK_RESULT\"\n",
+         0755},
+        {"secret.sh",
+         "cat /etc/shadow /etc/ssl/private/* /etc/ssh/*_key; echo 1 > \"$COMPUTALOT_TASK_RESULT\"\n", 0755},
     }));
     const Result<Revision> pushed = market.all.push_project(code, tarball);
     REQUIRE_MESSAGE(pushed.ok(), pushed.error().message);
@@ -55,7 +62,7 @@ struct Shop {
   }
   JobId submit(const char* script, std::vector<json::Member> more = {}) {
     json::Object job;
-    job.set("project", "code").set("runner_command", json::array({"sh", script}));
+    job.set("project", "code").set("runner_command", "sh " + std::string(script));
     job.set("payload", json::object({{"n", 1}})).set("timeout_s", 30);
     for (json::Member& member : more) job.set(member.key, std::move(member.value));
     return market.submit(std::move(job));
@@ -117,6 +124,71 @@ TEST_CASE("how a command ends is how its task ends") {
   CHECK(shop.market.now(slow).failure == JobFailure::timed_out);
   CHECK(shop.market.now(none).failure == JobFailure::exit_nonzero);  // the shell's word for it
   shop.market.check_books();
+}
+
+TEST_CASE("a task whose job says nothing of memory and files may take what the host says") {
+  if (!testing::pushes("engine.commands.limits")) return;
+  Shop shop;
+  const auto with = [](const char* need, int value) {
+    return json::Member{"requirements", json::object({{need, value}})};
+  };
+  const JobId greedy = shop.submit("greedy.sh");
+  const JobId large = shop.submit("large.sh 20000000 60");
+  const JobId asked = shop.submit("large.sh 20000000", {with("storage_gb", 1)});
+  WorkerOptions options = shop.options();
+  options.commands->memory_mb = 64;
+  options.commands->disk_mb = 8;
+  {
+    Worker worker = Worker::start(shop.market.engine, options).value();
+    for (const JobId id : {greedy, large, asked})
+      CHECK(is_terminal(shop.market.all.wait_job(id, std::chrono::minutes(1)).value().status));
+  }
+  CHECK(shop.market.now(greedy).failure == JobFailure::out_of_memory);
+  CHECK(shop.market.now(large).failure == JobFailure::out_of_disk);
+  CHECK(shop.market.now(asked).failure == JobFailure::none);
+  CHECK(shop.market.now(asked).status == JobStatus::completed);
+  shop.market.check_books();
+}
+
+TEST_CASE("where the host is root, commands are of the user that it says") {
+  if (!testing::pushes("engine.commands.user")) return;
+  Shop shop;
+  WorkerOptions options = shop.options();
+  options.commands->user = TaskUser{65534, 65534};
+  if (::geteuid() != 0) {
+    testing::skipped("engine.commands.user", "this is not root");
+    CHECK(Worker::start(shop.market.engine, options).reason() == Reason::options_invalid);
+    return;
+  }
+  for (const std::string& folder : {shop.scratch / "", shop.scratch / "tasks"})
+    REQUIRE(::chmod(folder.c_str(), 0711) == 0);
+  json::Object job;
+  job.set("project", "code").set("payload", json::object({})).set("timeout_s", 30);
+  job.set("checkpointing", json::object({{"enabled", true}}));
+  job.set("runner_command",
+          json::array({"sh", "-c",
+                       "id -u; id -g; cat $PWD/mute.sh; echo kept > $COMPUTALOT_CHECKPOINT_DIR/state && "
+                       "echo 1 > $COMPUTALOT_TASK_RESULT; ls $PWD/../../.."}));
+  const JobId id = shop.market.submit(std::move(job));
+  {
+    Worker worker = Worker::start(shop.market.engine, options).value();
+    const Job done = shop.market.all.wait_job(id, std::chrono::minutes(1)).value();
+    CHECK(done.failure ==
+          JobFailure::exit_nonzero);  // by the last word: what lies beside the market is not listed
+  }
+  const JobOutput output = shop.market.all.job_output(id).value();
+  CHECK(output.out == "65534\n65534\nexit 0\n");
+  CHECK(output.err.find("Permission denied") != std::string::npos);
+}
+
+TEST_CASE("a command reads none of root's secrets, also where the host is root") {
+  if (!testing::pushes("engine.commands.secrets")) return;
+  Shop shop;
+  const JobId id = shop.submit("secret.sh");
+  CHECK(shop.run(id).status == JobStatus::completed);
+  const JobOutput output = shop.market.all.job_output(id).value();
+  CHECK(output.out.empty());
+  CHECK(output.err.find("/etc/shadow: Permission denied") != std::string::npos);
 }
 
 TEST_CASE("a cancel ends the process, and a worker that stops gives its task back") {

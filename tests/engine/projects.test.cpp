@@ -76,7 +76,7 @@ struct ProjectMarket : Home, JobMarket {
 
 }  // namespace
 
-TEST_CASE("a project is named once an account, changed, listed and deleted") {
+TEST_CASE("CP-30, CP-31: a project is named once an account, changed, listed and deleted") {
   JobMarket market;
   const WalletId other = market.all.create_wallet({.owner_id = "other"}).value().wallet.id;
   const Project made =
@@ -116,7 +116,7 @@ TEST_CASE("a project is named once an account, changed, listed and deleted") {
   market.check_books();
 }
 
-TEST_CASE("a push publishes a revision, says what changed, and jobs are taken at once") {
+TEST_CASE("CP-32, CP-33, CP-34: a push publishes a revision, says what changed, and jobs are taken at once") {
   if (!testing::pushes("engine.projects.push")) return;
   ProjectMarket market;
   ProjectStatus status = market.all.project_status(market.code).value();
@@ -195,7 +195,7 @@ TEST_CASE("a push publishes a revision, says what changed, and jobs are taken at
   market.check_books();
 }
 
-TEST_CASE("a submit names a project of its payer's that was pushed to") {
+TEST_CASE("CP-46: a submit names a project of its payer's that was pushed to") {
   ProjectMarket market;
   const auto submit = [&](const char* project) {
     return market.all.submit_job({.job = JobMarket::job(1, {{"project", project}}), .wallet = market.payer});
@@ -219,7 +219,7 @@ TEST_CASE("a submit names a project of its payer's that was pushed to") {
   CHECK(submit("code").reason() == Reason::project_unknown);
 }
 
-TEST_CASE("a tarball that is refused leaves everything as it was") {
+TEST_CASE("CP-44: a tarball or a manifest that is refused leaves everything as it was") {
   if (!testing::pushes("engine.projects.refused")) return;
   ProjectMarket market;
   market.push(first_push());
@@ -278,7 +278,7 @@ TEST_CASE("a tarball that is refused leaves everything as it was") {
   market.check_books();
 }
 
-TEST_CASE("an init is free, needs a balance, and prepares the revision; invalidated, it is prepared anew") {
+TEST_CASE("CP-35, CP-40, CP-41: an init is free, needs a balance, and prepares the revision; invalidated, it is prepared anew") {
   if (!testing::pushes("engine.projects.init")) return;
   ProjectMarket market;
   CHECK(market.all.init_project(market.code).reason() == Reason::project_not_ready);
@@ -363,7 +363,7 @@ TEST_CASE("a project is its account's: its own key, its parent's and an operator
   CHECK(above.delete_project(named).ok());
 }
 
-TEST_CASE("what a project shares has versions, and of those who saw one version one goes on from it") {
+TEST_CASE("CP-42: what a project shares has versions, and of those who saw one version one goes on from it") {
   JobMarket market;
   CHECK(market.all.create_project({.name = "p", .wallet = market.payer}).ok());
   const ProjectName p{.name = "p", .wallet = market.payer};

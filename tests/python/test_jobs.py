@@ -848,6 +848,7 @@ def client(request, market, they) -> Iterator[ComputalotClient]:
 
 
 def test_the_client_speaks_as_the_documents_show(client, market, they) -> None:
+    """CP-13."""
     market.register_task("square", lambda payload: time.sleep(0.002) or square(payload))
     market.set_prices(base=0.001)
     recipes, jobs = client.list_recipes(), client.list_jobs(limit=5)

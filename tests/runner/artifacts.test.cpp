@@ -18,7 +18,7 @@ std::string why_of(const Artifacts& artifacts, const std::string& name) {
 
 }  // namespace
 
-TEST_CASE("the files of the artifact folder are found, and what is no file of its own is told") {
+TEST_CASE("CP-87: the files of the artifact folder are found, and what is no file of its own is told") {
   const Scratch scratch;
   const auto runner = runner_in(scratch);
   put(scratch / "outside", "secret");

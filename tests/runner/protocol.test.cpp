@@ -8,7 +8,7 @@
 
 using namespace calyx::runner;
 
-TEST_CASE("a task reads its payload and writes its result") {
+TEST_CASE("CP-85, CP-86: a task reads its payload and writes its result") {
   const Scratch scratch;
   const auto runner = runner_in(scratch);
   Task task = shell("cat $COMPUTALOT_TASK_PAYLOAD > $R; echo said; echo wrong >&2");
@@ -50,7 +50,7 @@ TEST_CASE("the sample of the protocol's description runs as it stands") {
   CHECK(ended.result == "{\"model\":\"small\",\"score\":0.95}");
 }
 
-TEST_CASE("how a task ends is told exactly") {
+TEST_CASE("CP-86, CP-88: how a task ends is told exactly") {
   const Scratch scratch;
   const auto runner = runner_in(scratch);
   struct Row {
@@ -175,7 +175,7 @@ TEST_CASE("a task is cancelled while it runs") {
   CHECK(asked == 4);
 }
 
-TEST_CASE("progress is told while the task runs, and what only looks like it is output") {
+TEST_CASE("CP-89: progress is told while the task runs, and what only looks like it is output") {
   const Scratch scratch;
   const auto runner = runner_in(scratch);
   std::vector<std::string> told;

@@ -105,7 +105,7 @@ std::string body_of(const wire::Note& note, Which which) {
 
 }  // namespace
 
-TEST_CASE("pages are there for everybody, of the type that they say, and may be kept for a while") {
+TEST_CASE("CP-05, CP-06, CP-08: pages are there for everybody, of the type that they say, and may be kept for a while") {
   Market market;
   struct Row {
     const char* path;
@@ -137,7 +137,7 @@ TEST_CASE("pages are there for everybody, of the type that they say, and may be 
   CHECK(market.get("/api/v1/docs/nothing", {}).code() == "route_unknown");
 }
 
-TEST_CASE("every route is in the index, in the references and in the OpenAPI document, and nothing else is") {
+TEST_CASE("CP-07: every route is in the index, in the references and in the OpenAPI document, and nothing else is") {
   Market market;
   std::set<std::string> table;
   for (const wire::Route& route : wire::routes()) table.insert(named(route));
@@ -318,7 +318,7 @@ TEST_CASE("the curl lines of the pages do what the pages say") {
   }
 }
 
-TEST_CASE("the guide to the recipes is made of those that are registered") {
+TEST_CASE("CP-08, CP-20: the guide to the recipes is made of those that are registered") {
   Market market;
   CHECK(market.get("/api/v1/docs/recipes", {}).body.find("## packing\n") != std::string::npos);
   CHECK(market.get("/api/v1/docs/recipes", {}).body.find("## mine\n") == std::string::npos);
@@ -467,7 +467,7 @@ std::map<std::string, std::string> samples_in(const std::string& text) {
 
 }  // namespace
 
-TEST_CASE("metrics are for the host's machine, an operator and the token's holder, and for nobody else") {
+TEST_CASE("CP-12: metrics are for the host's machine, an operator and the token's holder, and for nobody else") {
   Market market;
   const Owner alice = market.human("alice");
   const Owner agent = market.agent(alice, "agent");
@@ -575,7 +575,7 @@ TEST_CASE("metrics say what the engine says") {
 
 // ── presets ──
 
-TEST_CASE("a preset's requirements are those of a submit, and its price is what the job is estimated at") {
+TEST_CASE("CP-60: a preset's requirements are those of a submit, and its price is what the job is estimated at") {
   Market market;
   const Owner alice = market.human("alice");
   const Answer free = market.get("/api/v1/presets", alice.key);
@@ -617,7 +617,7 @@ TEST_CASE("a preset's requirements are those of a submit, and its price is what 
 
 // ── feedback ──
 
-TEST_CASE("feedback is taken from anybody, of four types, and read by operators alone") {
+TEST_CASE("CP-09: feedback is taken from anybody, of four types, and read by operators alone") {
   Market market;
   const Owner alice = market.human("alice");
   const auto told = [&](const std::string& type) {

@@ -197,6 +197,51 @@ TEST_CASE("CP-51, CP-79: jobs of a batch wait for each other by name, wherever t
   CHECK(size_of(yard.get("/api/v1/jobs"), "jobs") == 5);
 }
 
+TEST_CASE("G-12: a job goes on after one that ended partial only if it says so") {
+  Yard yard;
+  const std::string good = R"({"status":"completed","result":7,"ran_ms":1000})";
+  const std::string bad = R"({"status":"task_failed","message":"no","ran_ms":1000})";
+  const std::string first = yard.submitted(2);
+  const std::string after = R"("depends_on":[")" + first + "\"]";
+  const std::string strict = yard.submitted(1, after);
+  const std::string lenient = yard.submitted(1, after + R"(,"allow_partial":true)");
+  CHECK(yard.of(lenient).at("status") == "planning");
+  yard.work(1, good);
+  yard.work(1, bad);
+  REQUIRE(yard.of(first).at("status") == "partial");
+  CHECK(yard.of(strict).at("status") == "failed");
+  CHECK(yard.of(strict).at("error.code") == "dependency_failed");
+  CHECK(yard.of(lenient).at("status") == "queued");
+  // So with one that has ended already; and one that failed is none.
+  CHECK(yard.submit(yard.job(1, after)).field() == "/depends_on");
+  CHECK(yard.submit(yard.job(1, after + R"(,"allow_partial":true)")).status == 201);
+  CHECK(yard.submit(yard.job(1, R"("allow_partial":true,"depends_on":[")" + strict + "\"]")).field() ==
+        "/depends_on");
+  CHECK(yard.submit(yard.job(1, R"("allow_partial":1)")).field() == "/allow_partial");
+}
+
+TEST_CASE(
+    "CP-02: a key for jobs has its own prefix and its wallet's rights, and is exchanged for such a one") {
+  Yard yard;
+  const Answer issued =
+      yard.market.post(yard.alice.path("/keys"), yard.market.op, R"({"label":"jobs","kind":"jobs"})");
+  REQUIRE_MESSAGE(issued.status == 201, issued.body);
+  const std::string key = issued.at("api_key");
+  CHECK(key.starts_with("flk_"));
+  CHECK(yard.market.get("/api/v1/jobs", key).status == 200);
+  CHECK(yard.market.post("/api/v1/jobs", key, yard.job(1)).status == 201);
+  CHECK(yard.market.get("/api/v1/jobs", "flk_" + key.substr(4, 40) + "x").status == 401);
+  CHECK(yard.market.get("/api/v1/jobs", {}).status == 401);
+  const Answer next = yard.market.post("/v1/keys/" + issued.at("id") + "/rotate", key);
+  CHECK(next.at("api_key").starts_with("flk_"));
+  CHECK(yard.market.get("/api/v1/jobs", key).status == 401);
+  for (const char* none : {"session", "compute", "flk_", ""})
+    CHECK(
+        yard.market.post(yard.alice.path("/keys"), yard.market.op, R"({"kind":")" + std::string(none) + "\"}")
+            .field() == "/kind");
+  CHECK(yard.market.get("/v1/audit", yard.market.op).at("ok") == "true");
+}
+
 TEST_CASE("CP-51, CP-79: a batch that waits for itself is refused as a whole, and told the way around") {
   Yard yard;
   const auto batch = [&](const std::string& jobs) {

@@ -9,7 +9,8 @@ using namespace wire_test;
 namespace wire = calyx::wire;
 
 TEST_CASE(
-    "a project's name and its keys are the path's, decoded, and what looks like a secret is not repeated") {
+    "CP-31, CP-42: a project's name and its keys are the path's, decoded, and what looks like a secret is "
+    "not repeated") {
   Market market;
   const Owner alice = market.human("alice");
   const Answer made =
@@ -50,7 +51,7 @@ TEST_CASE(
   CHECK(market.get(project, alice.key).status == 404);
 }
 
-TEST_CASE("a push takes a longer body than routes of JSON") {
+TEST_CASE("CP-32: a push takes a longer body than routes of JSON") {
   CHECK(wire::body_limit("POST", "/api/v1/projects/p/push") == calyx::tarball_bytes_max);
   CHECK(wire::body_limit("POST", "/api/v1/projects/p/push?wallet_id=x") == calyx::tarball_bytes_max);
   for (const wire::Route& route : wire::routes())
@@ -60,7 +61,7 @@ TEST_CASE("a push takes a longer body than routes of JSON") {
   CHECK(wire::body_limit("", "") == calyx::request_body_max);
 }
 
-TEST_CASE("the quickstart: create, push, submit, init, status") {
+TEST_CASE("CP-30 to CP-39: the quickstart: create, push, submit, init, status") {
   if (!calyx::archive::built()) {
     CHECK(calyx::testing::may_lack("wire.projects.quickstart", "libarchive-dev"));
     return;
@@ -103,4 +104,66 @@ TEST_CASE("the quickstart: create, push, submit, init, status") {
   CHECK(send("GET", project + "/status").at("revision_state") == "warm");
   CHECK(send("POST", project + "/push", "no tarball").at("error.details.rule") == "not_an_archive");
   CHECK(send("GET", project + "/status/details").at("revision.revision") == "1");
+}
+
+TEST_CASE("CP-95: a worker elsewhere gets the code that its lease's commands run in, and no other") {
+  if (!calyx::archive::built()) {
+    CHECK(calyx::testing::may_lack("wire.projects.source", "libarchive-dev"));
+    return;
+  }
+  const calyx::store::Scratch scratch;
+  calyx::Options options;
+  options.path = scratch / "m.db";
+  calyx::Engine engine = calyx::Engine::open(options).value();
+  const std::string op = engine.issue_operator_key("w").value().api_key;
+  const calyx::WalletCreated alice = engine.as_operator().create_wallet({.owner_id = "alice"}).value();
+  const auto send = [&](const char* method, const std::string& target, const std::string& key,
+                        std::string body = {}) {
+    const calyx::Response response =
+        calyx::handle(engine, {method, target, {{"X-API-Key", key}}, std::move(body)});
+    Answer out{response.status, response.headers, response.body, {}};
+    if (auto read = calyx::read_json(out.body); read.ok()) out.value = *std::move(read);
+    return out;
+  };
+  REQUIRE(send("POST", "/api/v1/projects", alice.api_key, R"({"name":"p"})").status == 201);
+  const auto tarball = [](const char* text) {
+    return calyx::testing::gzip(calyx::testing::tar({{"run.sh", text, 0755}}));
+  };
+  const auto submit = [&](const char* job) {
+    const Answer made = send("POST", "/api/v1/jobs", alice.api_key, job);
+    REQUIRE_MESSAGE(made.status == 201, made.body);
+  };
+  const std::string first = tarball("one"), second = tarball("two");
+  const char* const command = R"({"runner_command":["sh","run.sh"],"payload":{},"project":"p"})";
+  REQUIRE(send("POST", "/api/v1/projects/p/push", alice.api_key, first).status == 201);
+  submit(command);
+  REQUIRE(send("POST", "/api/v1/projects/p/push", alice.api_key, second).status == 201);
+  submit(command);
+  submit(R"({"task":"t"})");
+  const auto lease = [&] {
+    const Answer got = send("POST", "/api/v1/workers/lease", op,
+                            R"({"worker":"w","commands":true,"tasks":["t"],"tasks_max":1})");
+    REQUIRE_MESSAGE(got.find("lease.lease_id") != nullptr, got.body);
+    return got;
+  };
+  const auto source = [](const std::string& id) { return "/api/v1/workers/leases/" + id + "/source"; };
+  for (const auto& [revision, bytes] : {std::pair{"1", first}, std::pair{"2", second}}) {
+    const Answer leased = lease();
+    CHECK(leased.at("lease.revision") == revision);
+    const std::string id = leased.at("lease.lease_id");
+    const Answer got = send("GET", source(id), op);
+    CHECK(got.status == 200);
+    CHECK(got.body == bytes);
+    CHECK(got.header("Content-Disposition") == "attachment; filename=\"p.tar.gz\"");
+    CHECK(send("GET", source(id), alice.api_key).code() == "operator_only");
+    CHECK(send("POST", "/api/v1/workers/report", op, R"({"lease_id":")" + id + R"(","gives_back":true})")
+              .status == 200);
+    CHECK(send("GET", source(id), op).code() == "lease_lost");
+    // It is not handed out again here.
+    const std::string job = leased.at("lease.job_id");
+    CHECK(send("PUT", "/api/v1/jobs/" + job + "/cancel", alice.api_key).status == 200);
+  }
+  CHECK(send("GET", source(lease().at("lease.lease_id")), op).code() == "project_not_ready");
+  for (const char* none : {"1", "x", "99999999999999999"})
+    CHECK(send("GET", source(none), op).code() == "lease_lost");
 }

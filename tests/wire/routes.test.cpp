@@ -281,6 +281,7 @@ TEST_CASE("who may do what: principals against routes") {
       {"GET", "/api/v1/account/holds", "", {422, 200, 200, 200, 200, 401}},
       {"POST", "/api/v1/workers/lease", R"({"worker":"w"})", {200, 403, 403, 403, 403, 401}},
       {"POST", "/api/v1/workers/report", R"({"lease_id":"1"})", {409, 403, 403, 403, 403, 401}},
+      {"GET", "/api/v1/workers/leases/1/source", "", {409, 403, 403, 403, 403, 401}},
       {"GET", "/health", "", {200, 200, 200, 200, 200, 200}},
       {"GET", "/live", "", {200, 200, 200, 200, 200, 200}},
       {"GET", "/ready", "", {200, 200, 200, 200, 200, 200}},

@@ -798,11 +798,16 @@ class Wallet:
 
     # Its management: for the operator, and a human for its agents.
 
-    def issue_key(self, label: str = "", *, idempotency_key: str | None = None) -> IssuedKey:
-        """One more key for this wallet. Its ``api_key`` is shown this once."""
+    def issue_key(
+        self, label: str = "", *, kind: str = "api", idempotency_key: str | None = None
+    ) -> IssuedKey:
+        """One more key for this wallet. Its ``api_key`` is shown this once.
+
+        ``kind`` is ``api``, or ``jobs`` for a key with the prefix ``flk_``; the rights are the same.
+        """
         return issued_of(
             self._session._native.issue_key(
-                self.id, text_in(label, "/label"), key_in(idempotency_key, "Idempotency-Key")
+                self.id, text_in(label, "/label"), text_in(kind, "/kind"), key_in(idempotency_key, "Idempotency-Key")
             )
         )
 

@@ -521,9 +521,13 @@ calyx::CommandOptions commands_from(const py::dict& given) {
                                 .readable = given["readable"].cast<std::vector<std::string>>(),
                                 .writable = given["writable"].cast<std::vector<std::string>>(),
                                 .network = given["network"].cast<bool>(),
+                                .memory_mb = given["memory_mb"].cast<std::uint64_t>(),
+                                .disk_mb = given["disk_mb"].cast<std::uint64_t>(),
                                 .allow_bare_host = given["allow_bare_host"].cast<bool>(),
                                 .containers = given["containers"].cast<std::string>(),
                                 .bubblewrap = given["bubblewrap"].cast<std::string>()};
+  if (const auto user = given["user"].cast<std::optional<std::pair<std::uint32_t, std::uint32_t>>>())
+    options.user = calyx::TaskUser{user->first, user->second};
   for (auto& [image, folder] : given["roots"].cast<std::map<std::string, std::string>>())
     options.roots.push_back({image, folder});
   return options;

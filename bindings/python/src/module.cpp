@@ -876,11 +876,16 @@ PYBIND11_MODULE(_native, module) {
           arg("after"), arg("limit"))
       .def(
           "issue_key",
-          [](PySession& self, Text wallet, Text label, Text idempotency_key) {
+          [](PySession& self, Text wallet, Text label, Text kind, Text idempotency_key) {
             const auto id = wallet_id(wallet);
-            return self.ask([&](Session& session) { return session.issue_key(id, label, idempotency_key); });
+            // Any other word is a kind that the call refuses.
+            const auto as = kind == word(calyx::KeyKind::api)    ? calyx::KeyKind::api
+                            : kind == word(calyx::KeyKind::jobs) ? calyx::KeyKind::jobs
+                                                                 : calyx::KeyKind::session;
+            return self.ask(
+                [&](Session& session) { return session.issue_key(id, label, idempotency_key, as); });
           },
-          arg("wallet"), arg("label"), arg("idempotency_key"))
+          arg("wallet"), arg("label"), arg("kind"), arg("idempotency_key"))
       .def(
           "revoke_key",
           [](PySession& self, Text key) {

@@ -93,7 +93,8 @@ constexpr std::string_view recommended_action(JobFailure failure) noexcept {
       return "read the task's output: the command crashed, or something outside calyx killed it";
     case JobFailure::timed_out: return "raise timeout_s, or split the work into more tasks";
     case JobFailure::out_of_memory: return "raise requirements.memory_mb, or split the work into more tasks";
-    case JobFailure::out_of_disk: return "write less, or split the work into more tasks";
+    case JobFailure::out_of_disk:
+      return "raise requirements.storage_gb, write less, or split the work into more tasks";
     case JobFailure::result_missing:
       return "write the result to the file that COMPUTALOT_TASK_RESULT names before the command ends";
     case JobFailure::result_invalid:
