@@ -420,11 +420,33 @@ void append_error(std::string& out, const Error& error) {
   out += "}}";
 }
 
+namespace {
+
+/// Whether the same call may come right by waiting alone. A market that is read only, or of a newer build, or
+/// lacks its keys, or is closed, needs somebody who does something.
+constexpr bool waiting_helps(Reason reason) noexcept {
+  switch (reason) {
+    case Reason::too_many_approvals:
+    case Reason::too_many_quotes:
+    case Reason::too_many_wallets:
+    case Reason::too_much_feedback:
+    case Reason::store_busy:
+    case Reason::disk_full:
+    case Reason::io_error:
+    case Reason::no_memory:
+    case Reason::signer_failed:
+    case Reason::outcome_unknown: return true;
+    default: return false;
+  }
+}
+
+}  // namespace
+
 Response error_response(const Error& error) {
   std::string body;
   append_error(body, error);
   Response out = json_response(facts(error.reason).http, std::move(body));
-  if (out.status == 429 || out.status == 503) {
+  if (waiting_helps(error.reason)) {
     // A rule that knows when it lets the next one pass says so.
     const json::Value* known = error.details.find("retry_after_s");
     const std::int64_t* seconds = known == nullptr ? nullptr : known->integer();
