@@ -262,7 +262,8 @@ def test_long_bodies_reach_the_routes_that_take_them(gateway, tmp_path):
         assert connection.getresponse().read() == data
 
         pieces = (data[at : at + 100_000] for at in range(0, len(data), 100_000))  # chunked
-        status, again, _ = ask_on(connection, "POST", f"/api/v1/artifacts?name=b&sha256={sha256}", pieces, gateway.key, RAW)
+        target = f"/api/v1/artifacts?name=b&sha256={sha256}"
+        status, again, _ = ask_on(connection, "POST", target, pieces, gateway.key, RAW)
         assert (status, again["size"]) == (201, len(data))
 
         _, ticket, _ = ask_on(connection, "POST", "/api/v1/artifacts/direct", {"name": "c"}, gateway.key)
@@ -274,8 +275,8 @@ def test_long_bodies_reach_the_routes_that_take_them(gateway, tmp_path):
         status, sent, _ = ask_on(connection, "PUT", part, data, gateway.key, RAW)
         assert (status, sent["size"], sent["sha256"]) == (200, len(data), sha256)
 
-        items = [{"x": "y" * 1000} for _ in range(4000)]
-        status, job, _ = ask_on(connection, "POST", "/api/v1/jobs", {"task": "t", "fan_out": {"items": items}}, gateway.key)
+        asked = {"task": "t", "fan_out": {"items": [{"x": "y" * 1000} for _ in range(4000)]}}
+        status, job, _ = ask_on(connection, "POST", "/api/v1/jobs", asked, gateway.key)
         assert status == 201, job
         asked = {"worker": "w", "tasks": ["t"], "tasks_max": 2}
         leased = ask_on(connection, "POST", "/api/v1/workers/lease", asked, gateway.key)[1]["lease"]
@@ -283,7 +284,8 @@ def test_long_bodies_reach_the_routes_that_take_them(gateway, tmp_path):
         report = {"lease_id": leased["lease_id"], "first": leased["first"], "outcomes": [done, done]}
         status, told, _ = ask_on(connection, "POST", "/api/v1/workers/report", report, gateway.key)
         assert status == 200, told
-        assert ask_on(connection, "GET", f"/api/v1/jobs/{job['job_id']}", key=gateway.key)[1]["progress"]["completed"] == 2
+        _, state, _ = ask_on(connection, "GET", f"/api/v1/jobs/{job['job_id']}", key=gateway.key)
+        assert state["progress"]["completed"] == 2
 
     (tmp_path / "noise").write_bytes(data)
     packed = tmp_path / "code.tar"
@@ -291,6 +293,15 @@ def test_long_bodies_reach_the_routes_that_take_them(gateway, tmp_path):
     assert gateway.ask("POST", "/api/v1/projects", {"name": "my-proj"})[0] == 201
     status, pushed, _ = gateway.ask("POST", "/api/v1/projects/my-proj/push", packed.read_bytes(), headers=RAW)
     assert (status, pushed["revision"]) == (201, 1)
+
+
+def test_nobody_holds_what_goes_to_the_disk(gateway):
+    pieces = (b"x" * MEBIBYTE for _ in range(256))
+    status, made, _ = gateway.ask("POST", "/api/v1/artifacts?name=a", pieces, headers=RAW)
+    assert (status, made["size"]) == (201, 256 * MEBIBYTE)
+    with open(f"/proc/{gateway.process.pid}/status") as file:
+        peak_kib = next(int(line.split()[1]) for line in file if line.startswith("VmHWM:"))
+    assert peak_kib < 128 << 10
 
 
 def test_a_body_beyond_its_routes_limit_is_told_the_limit(gateway):
