@@ -44,7 +44,9 @@ constexpr std::size_t label_bytes_max = 4096;  // the engine knows how long a la
 constexpr std::size_t limits_bytes_max = 65536;
 constexpr std::size_t receipt_bytes_max = json_bytes_max;
 static_assert(core::derived_key_bytes_max == 8192 && receipt_bytes_max == 1048576 &&
-                  request_body_max == 1048576 && tarball_bytes_max == 536870912,
+                  request_body_max == 1048576 && tarball_bytes_max == 536870912 &&
+                  job_text_bytes_max == 67108864 && artifact_part_bytes_max == 67108864 &&
+                  artifact_bytes_max == 2147483648 && wire::parts_text_bytes_max == 4194304,
               "calyx.h says these numbers");
 
 constexpr std::size_t struct_size_min = sizeof(std::size_t);
@@ -204,7 +206,7 @@ Result<Done> request(const calyx_engine* handle, const char* method, const char*
   CALYX_TRY(asked.headers, headers_of(headers_json));
   if (body == nullptr && body_size != 0)
     return fail(Reason::field_missing, "body is NULL and its size " + std::to_string(body_size));
-  if (const std::size_t most = wire::body_limit(asked.method, asked.target); body_size > most) {
+  if (const std::size_t most = body_limit(asked.method, asked.target); body_size > most) {
     // The wire says 413 by the size alone, so what is too long is neither read nor copied.
     asked.body.assign(most + 1, ' ');
   } else if (body_size != 0) {

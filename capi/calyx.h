@@ -106,10 +106,11 @@ CALYX_API void calyx_close(calyx_engine* engine) CALYX_NOEXCEPT;
 
 /* Answers one request of the wire contract. `method` (at most 32 bytes) and `target` (at most 8192; path and
  * query, percent-encoded) are as in HTTP, `headers_json` (at most 65536) is a JSON object of strings or NULL,
- * `body` is NULL only when `body_size` is 0. A text that is longer is CALYX_INVALID; a body of more than
- * 1048576 bytes (a project's tarball: 536870912) is not read, and answered with 413. No request counts as
- * local here: a host that lets one read GET /metrics sends an operator's key of its own with it. Owns: *out,
- * given back with calyx_response_free. */
+ * `body` is NULL only when `body_size` is 0. A text that is longer is CALYX_INVALID; a body that is longer
+ * than its route takes is not read, and answered with 413. Most take 1048576 bytes; jobs, their estimates and
+ * workers' reports 67108864; a part of an upload 67108864, and its end 4194304; a project's tarball
+ * 536870912; an artifact 2147483648. No request counts as local here: a host that lets one read GET /metrics
+ * sends an operator's key of its own with it. Owns: *out, given back with calyx_response_free. */
 CALYX_API CALYX_CHECKED calyx_status calyx_request(calyx_engine* engine, const char* method,
                                                    const char* target, const char* headers_json,
                                                    const void* body, size_t body_size,

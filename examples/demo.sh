@@ -19,7 +19,7 @@ folder=$1
 shift
 "$@" "$folder"
 
-# The C and Python programs sell the result that the C++ one computes: it must be the same to the byte.
+# All three programs compute the same result, to the byte.
 if [ -e "$folder/result.json" ]; then
   cmp "$folder/result.json" "$here/packing_result.json" || die 'packing_result.json is not what was computed'
 fi
@@ -27,6 +27,10 @@ fi
 # With `set -e` a command that fails ends the script, so each line below that is printed was true.
 sh "$here/verify_receipt.sh" "$folder/receipt.jws" "$folder/keys.json" >/dev/null
 say 'Verify' "openssl says valid: $folder/receipt.jws"
+hash=$(openssl dgst -sha256 -r "$here/packing_result.json")
+sh "$here/verify_receipt.sh" "$folder/receipt.jws" "$folder/keys.json" |
+  grep -q "\"output_hash\":\"sha256:${hash%% *}\"" || die 'what the receipt is for is not packing_result.json'
+say 'Compare' 'the receipt is for the bytes of packing_result.json'
 "$python" "$here/verify_receipt.py" "$folder/receipt.jws" "$folder/keys.json" >/dev/null
 "$python" "$here/verify_receipt.py" "$folder/receipt.json" "$folder/keys.json" >/dev/null
 say 'Verify' "Python's cryptography says valid: receipt.jws and receipt.json"

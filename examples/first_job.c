@@ -4,9 +4,9 @@
  *
  *   first_job_c [FOLDER]
  *
- * The result that is sold here is packing_result.json beside this file: first_job.cpp computes it. What the
- * job leaves in FOLDER (first-job-files without one) others can verify: see verify_receipt.sh and
- * verify_receipt.py.
+ * The result that is sold here is the verdict on a packing, by calyx's recipe of that name: the same bytes on
+ * every machine. What the job leaves in FOLDER (first-job-files without one) others can verify: see
+ * verify_receipt.sh and verify_receipt.py.
  *
  * The exit status is 0 only when every step held. */
 #include <calyx.h>
@@ -17,8 +17,23 @@
 #include <string.h>
 #include <sys/stat.h>
 
-/* The SHA-256 of packing_result.json, whose bytes are canonical JSON (RFC 8785). */
-#define OUTPUT_HASH "sha256:567412946578e245290335179e64cc6e27bbe4231e3434c6ae7f99db0a8f3458"
+/* packing_candidate.json: x, y and direction of fifteen half disks. */
+#define CANDIDATE                    \
+  "-1.947976, -0.216018, -1.952559," \
+  "-1.343538, -1.408118, -1.806817," \
+  "-0.511240, -1.608219, 1.334840,"  \
+  "0.107197, -2.785728, 1.604215,"   \
+  "1.468267, -1.318451, -1.961364,"  \
+  "1.923808, -0.424237, -1.137674,"  \
+  "0.590829, 0.061564, -0.987283,"   \
+  "1.863280, 0.649851, -0.343180,"   \
+  "1.132094, 1.576399, 0.130943,"    \
+  "0.195112, 0.960784, 3.050385,"    \
+  "0.198857, 1.001474, -0.091229,"   \
+  "0.074870, 1.956307, 1.760846,"    \
+  "-0.898408, 1.672321, -3.021429,"  \
+  "-0.744498, 0.378747, -2.147637,"  \
+  "-1.802388, 0.803442, -3.023172"
 
 static calyx_engine* engine;
 
@@ -111,6 +126,41 @@ static void balance(const wallet* as, char* out, size_t size) {
   calyx_response_free(response);
 }
 
+/* What the host does: a job of the market's own, which costs nobody anything, on a thread of this process.
+ * Gives the hash of its result, and the radius in it. */
+static void compute(const wallet* as, char* hash, size_t hash_size, char* score, size_t score_size) {
+  calyx_worker* worker = NULL;
+  calyx_response* response;
+  char job[64];
+  char target[128];
+  const void* piece;
+  size_t size = 1;
+  need(calyx_worker_start(engine, NULL, &worker) == CALYX_OK, "no worker");
+  response = ask(as->api_key, "POST", "/api/v1/recipes/packing/jobs", 201,
+                 "{\"payload\":{\"operation\":\"eval\",\"candidate\":[" CANDIDATE "]}}");
+  member(body_of(response), "job_id", job, sizeof job);
+  calyx_response_free(response);
+  snprintf(target, sizeof target, "/api/v1/jobs/%s/stream", job); /* which ends with the job */
+  response = ask(as->api_key, "GET", target, 200, NULL);
+  while (size != 0) {
+    const calyx_status next = calyx_response_next(response, 1000, &piece, &size);
+    need(next == CALYX_OK || next == CALYX_UNAVAILABLE, "the job's stream");
+    if (next == CALYX_UNAVAILABLE) size = 1; /* nothing yet */
+  }
+  calyx_response_free(response);
+  calyx_worker_stop(worker);
+  snprintf(target, sizeof target, "/api/v1/jobs/%s", job);
+  response = ask(as->api_key, "GET", target, 200, NULL);
+  member(body_of(response), "output_hash", hash, hash_size);
+  calyx_response_free(response);
+  snprintf(target, sizeof target, "/api/v1/results/%s", job);
+  response = ask(as->api_key, "GET", target, 200, NULL);
+  member(body_of(response), "valid", job, sizeof job);
+  need(strcmp(job, "true") == 0, "the packing is not valid");
+  member(body_of(response), "score", score, score_size);
+  calyx_response_free(response);
+}
+
 static void write_file(const char* folder, const char* name, const char* text) {
   char path[1024];
   FILE* file;
@@ -127,6 +177,7 @@ int main(int count, char** words) {
   char second[64];
   char third[64];
   char receipt_id[64];
+  char output_hash[96];
   char target[128];
   char jws[4096];
   char* digit;
@@ -176,13 +227,15 @@ int main(int count, char** words) {
            host.id);
   post(&agent, agent.id, "spend", 200, body, "new_balance", first, sizeof first);
   say("Lock escrow", "4.0 for job-441; the agent has %s left", first);
-  say("The job runs", "its result is packing_result.json");
-  say("", "%s", OUTPUT_HASH);
+  compute(&market, output_hash, sizeof output_hash, first, sizeof first);
+  say("The job runs", "packing.eval: 15 semicircles fit a circle of %s", first);
+  say("", "%s", output_hash);
 
-  post(&host, host.id, "earn", 200,
-       "{\"job_id\":\"job-441\",\"gross_amount\":3.80,\"output_hash\":\"" OUTPUT_HASH
-       "\",\"gpu_model\":\"CPU\",\"duration_seconds\":1}",
-       "receipt_id", receipt_id, sizeof receipt_id);
+  snprintf(body, sizeof body,
+           "{\"job_id\":\"job-441\",\"gross_amount\":3.80,\"output_hash\":\"%s\",\"gpu_model\":\"CPU\","
+           "\"duration_seconds\":1}",
+           output_hash);
+  post(&host, host.id, "earn", 200, body, "receipt_id", receipt_id, sizeof receipt_id);
   balance(&host, first, sizeof first);
   say("Settle", "3.8: the host gets %s, the platform 0.57, and 0.2 goes back to the agent", first);
 

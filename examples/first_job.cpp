@@ -11,7 +11,6 @@
 #include <calyx/calyx.hpp>
 #include <calyx/core/encoding.hpp>
 #include <calyx/core/receipt.hpp>
-#include <calyx_kernels/backend.hpp>
 #include <calyx_kernels/packing_sample.hpp>
 #include <chrono>
 #include <cstdio>
@@ -42,24 +41,14 @@ void write_file(const std::filesystem::path& path, std::string_view bytes) {
   need(file.flush().good(), "cannot write a file");
 }
 
-/// What the host sells: the verdict on fifteen unit semicircles, as JSON. packing.eval is of class `exact`,
-/// so these numbers have the same bits on every machine, and canonical JSON gives them one spelling.
-json::Value score(const calyx::kernels::Backend& backend, const double* candidate) {
-  packing::Verdict verdict{};
-  need(backend.packing_eval(candidate, 1, &verdict) == calyx::kernels::Code::ok, "the candidate was refused");
-  json::Array overlapping;
-  for (std::uint32_t i = 0; i < packing::pieces; ++i)
-    for (std::uint32_t j = i + 1; j < packing::pieces; ++j)
-      if (packing::overlaps(verdict, i, j)) overlapping.push_back(json::array({i, j}));
-  const bool valid = verdict.valid == 1;
-  return json::object({{"recipe", "packing"},
-                       {"operation", "eval"},
-                       {"valid", valid},
-                       {"score", valid ? json::Value(verdict.circle.radius) : json::Value()},
-                       {"circle", json::object({{"x", verdict.circle.centre.x},
-                                                {"y", verdict.circle.centre.y},
-                                                {"radius", verdict.circle.radius}})},
-                       {"overlapping_pairs", std::move(overlapping)}});
+/// What the host sells: the verdict on fifteen unit semicircles, by the recipe `packing`. It is of class
+/// `exact`, so its numbers have the same bits on every machine, and canonical JSON gives them one spelling.
+calyx::JobSubmit eval_of_sample() {
+  json::Array candidate;
+  for (const double number : packing::sample_candidate) candidate.push_back(number);
+  calyx::JobSubmit out{.recipe = "packing"};
+  out.job.set("payload", json::object({{"operation", "eval"}, {"candidate", std::move(candidate)}}));
+  return out;
 }
 
 /// `jws` with one digit of the amount in its payload changed, and the signature left as it was.
@@ -116,14 +105,16 @@ void first_job(const std::filesystem::path& folder) {
                          money_text(locked.new_balance) + " left");
 
   const auto started = std::chrono::steady_clock::now();
-  const calyx::kernels::Backend* backend = calyx::kernels::choose_backend();
-  const json::Value result = score(*backend, packing::sample_candidate);
+  // The host computes it, here on this thread: a job of the operator's costs nobody anything.
+  const calyx::JobId computing = market.submit_job(eval_of_sample()).value().id;
+  const calyx::core::Digest output_hash = market.run_job(computing).value().output_hash.value();
+  const json::Value result = market.job_results(computing).value().result;
   const std::string canonical = json::canonical(result);
-  const calyx::core::Digest output_hash = calyx::output_hash(canonical);
+  need(calyx::output_hash(canonical) == output_hash, "the result is not what its hash says");
   const auto lasted = std::chrono::ceil<std::chrono::seconds>(std::chrono::steady_clock::now() - started);
-  need(*result.find("valid")->boolean(), "the packing is not valid");
-  say("The job runs", std::string("packing.eval on the ") + backend->name +
-                          ": 15 semicircles fit a circle of " + json::canonical(*result.find("score")));
+  const json::Value& raw = *result.find("raw");  // of the numbers as they are, not rounded
+  need(*raw.find("valid")->boolean(), "the packing is not valid");
+  say("The job runs", "packing.eval: 15 semicircles fit a circle of " + json::canonical(*raw.find("score")));
   say("", calyx::core::output_hash_text(output_hash));
 
   calyx::Session as_host = engine.session(host.api_key).value();

@@ -21,11 +21,14 @@
 #include <calyx/simulated_tokens.hpp>
 #include <charconv>
 #include <chrono>
+#include <condition_variable>
 #include <cstdio>
 #include <cstdlib>
 #include <memory>
+#include <mutex>
 #include <new>
 #include <optional>
+#include <span>
 #include <string>
 #include <string_view>
 #include <thread>
@@ -49,6 +52,8 @@ constexpr std::size_t requests_a_connection_max = 10'000;
 constexpr int keep_alive_s = 5;
 constexpr int read_timeout_s = 10;
 constexpr int write_timeout_s = 10;
+// How many bodies longer than most are taken at once: each holds a second thread, and some of them memory.
+constexpr int long_bodies_max = 16;
 // A body that is over the limit is still taken off the line up to here, so that its sender hears 413 and not
 // a broken connection.
 constexpr std::size_t drained_bytes_max = std::size_t{16} << 20;
@@ -59,7 +64,7 @@ struct Settings {
   std::string market;  // empty: in memory
   std::string host = "127.0.0.1";
   int port = 8080;  // 0: any that is free
-  std::size_t body_bytes_max = calyx::request_body_max;
+  std::size_t body_bytes_max = calyx::artifact_bytes_max;
   bool issue_operator_key = false;
   bool behind_proxy = false;
   unsigned workers = 0;  // threads that do jobs
@@ -80,7 +85,7 @@ constexpr const char* usage =
     "  --market PATH         the market file, made when absent (without it: in memory, gone at the end)\n"
     "  --host ADDRESS        where to listen (127.0.0.1)\n"
     "  --port NUMBER         0 takes any that is free (8080)\n"
-    "  --max-body BYTES      the longest request body, at most 1048576 (1048576)\n"
+    "  --max-body BYTES      no longer body, whatever its route takes: 1048576, some up to 2147483648\n"
     "  --issue-operator-key  mint an operator's API key and print it, this once\n"
     "  --callbacks           jobs may name a callback_url: https, port 443, public addresses\n"
     "  --callbacks-inside PORT   the same on this port, with http and to any address: for a closed network\n"
@@ -209,8 +214,8 @@ CommandLine read_command_line(int count, char** words) {
           .allow_http = true, .allow_private = true, .ports = {static_cast<std::uint16_t>(port.value_or(0))}};
     }
     if (word == "--max-body") {
-      const auto bytes = number_in<std::size_t>(value, calyx::request_body_max);
-      if (!bytes) line.fault = "--max-body takes 0 to " + std::to_string(calyx::request_body_max);
+      const auto bytes = number_in<std::size_t>(value, calyx::artifact_bytes_max);
+      if (!bytes) line.fault = "--max-body takes 0 to " + std::to_string(calyx::artifact_bytes_max);
       line.settings.body_bytes_max = bytes.value_or(0);
     }
     if (!line.fault.empty()) return line;
@@ -225,15 +230,24 @@ CommandLine read_command_line(int count, char** words) {
 // ── what HTTP leaves open ──
 
 /// A refusal of the gateway's own, in the shape of the wire's. `message` needs no escapes.
-calyx::Response refusal(int status, const std::string& code, const std::string& message) {
+calyx::Response refusal(int status, const std::string& code, const std::string& message,
+                        const std::string& details = "{}") {
   return {status,
           {{"Content-Type", "application/json"}},
-          R"({"error":{"code":")" + code + R"(","message":")" + message + R"(","details":{}}})"};
+          R"({"error":{"code":")" + code + R"(","message":")" + message + R"(","details":)" + details + "}}"};
 }
 
-calyx::Response too_large(const Settings& settings) {
-  return refusal(413, "too_large",
-                 "the body has more than " + std::to_string(settings.body_bytes_max) + " bytes");
+calyx::Response too_large(std::size_t most) {
+  const std::string number = std::to_string(most);
+  return refusal(413, "too_large", "the body has more than " + number + " bytes",
+                 R"({"limit":)" + number + "}");
+}
+
+/// The same for what is as it should be, and comes at a bad time.
+calyx::Response not_now(const std::string& code, const std::string& message) {
+  calyx::Response out = refusal(503, code, message + ": ask again later");
+  out.headers.push_back({"Retry-After", "5"});
+  return out;
 }
 
 enum class Body { none, sized, chunked, unclear };
@@ -318,11 +332,71 @@ bool from_this_machine(const httplib::Request& request) {
   return address == "::1" || address.rfind("127.", 0) == 0 || address.rfind("::ffff:127.", 0) == 0;
 }
 
+/// A long body on its way from the connection's thread, on which the HTTP library pushes it, to the one that
+/// answers and pulls it. What is pulled too slowly is not read off the line.
+class Passage {
+ public:
+  explicit Passage(std::size_t bytes_max) : bytes_max_(bytes_max) {}
+
+  /// Waits for room. False once nobody pulls any more.
+  bool push(const char* bytes, std::size_t count) {
+    std::unique_lock lock(mutex_);
+    moved_.wait(lock, [this] { return abandoned_ || held_.size() < held_max; });
+    if (abandoned_) return false;
+    held_.append(bytes, count);
+    moved_.notify_all();
+    return true;
+  }
+  void end(bool whole) {
+    const std::scoped_lock lock(mutex_);
+    ended_ = true;
+    whole_ = whole;
+    moved_.notify_all();
+  }
+
+  /// Waits for bytes, or the end.
+  calyx::Result<std::size_t> pull(std::span<char> out) {
+    std::unique_lock lock(mutex_);
+    moved_.wait(lock, [this] { return ended_ || at_ < held_.size(); });
+    if (at_ == held_.size())
+      return whole_ ? calyx::Result<std::size_t>(0)
+                    : calyx::fail(calyx::Reason::malformed_header, "the body ended before it was whole");
+    const std::size_t count = std::min(out.size(), held_.size() - at_);
+    std::copy_n(held_.data() + at_, count, out.data());
+    at_ += count;
+    if (at_ == held_.size()) {
+      held_.clear();
+      at_ = 0;
+      moved_.notify_all();
+    }
+    pulled_ += count;
+    if (pulled_ <= bytes_max_) return count;
+    return calyx::fail(calyx::Reason::too_large,
+                       "the body has more than " + std::to_string(bytes_max_) + " bytes",
+                       calyx::core::json::object({{"limit", bytes_max_}}));
+  }
+  void abandon() {
+    const std::scoped_lock lock(mutex_);
+    abandoned_ = true;
+    moved_.notify_all();
+  }
+
+ private:
+  static constexpr std::size_t held_max = std::size_t{1} << 20;
+  const std::size_t bytes_max_;
+  std::mutex mutex_;
+  std::condition_variable moved_;
+  std::string held_;
+  std::size_t at_ = 0;
+  std::size_t pulled_ = 0;
+  bool ended_ = false, whole_ = false, abandoned_ = false;
+};
+
 // ── the server ──
 
 class Gateway {
  public:
-  Gateway(calyx::Engine& engine, Settings settings) : engine_(engine), settings_(std::move(settings)) {
+  explicit Gateway(const Settings& settings) : settings_(settings) {
     server_.new_task_queue = [] { return new httplib::ThreadPool(connections_max); };
     server_.set_keep_alive_max_count(requests_a_connection_max);
     server_.set_keep_alive_timeout(keep_alive_s);
@@ -334,15 +408,14 @@ class Gateway {
       const int yes = 1;
       setsockopt(line, SOL_SOCKET, SO_REUSEADDR, &yes, sizeof yes);
     });
-    // The limit on what is sent is kept below, with an answer in the shape of the wire's; this one stops the
-    // library from reading on.
-    server_.set_payload_max_length(drained_bytes_max);
+    // The limits on what is sent are kept below, with an answer in the shape of the wire's.
+    server_.set_payload_max_length(std::max<std::size_t>(calyx::artifact_bytes_max, drained_bytes_max));
 
     server_.set_expect_100_continue_handler(
         [this](const httplib::Request& request, httplib::Response& response) {
-          if (framing_of(request) != Body::sized || length_of(request) <= settings_.body_bytes_max)
-            return 100;
-          send(too_large(settings_), response, after(Then::close));
+          const std::size_t most = limit_of(request);
+          if (framing_of(request) != Body::sized || length_of(request) <= most) return 100;
+          send(too_large(most), response, after(Then::close));
           return 413;
         });
     server_.set_pre_routing_handler([this](const httplib::Request& request, httplib::Response& response) {
@@ -385,6 +458,9 @@ class Gateway {
                                                                 : std::nullopt;
   }
 
+  /// Whose requests are served; it outlives that.
+  void use(calyx::Engine& engine) { engine_ = &engine; }
+
   /// Serves until `stop`, and then until the requests under way are answered.
   void serve() {
     server_.listen_after_bind();
@@ -397,7 +473,7 @@ class Gateway {
     while (!server_.is_running() && !done_) std::this_thread::sleep_for(moment);
     stopping_ = true;
     // A server that is stopped cuts streams off, so they end first.
-    engine_.end_streams();
+    engine_->end_streams();
     const auto until = std::chrono::steady_clock::now() + streams_end;
     while (streams_ != 0 && std::chrono::steady_clock::now() < until) std::this_thread::sleep_for(moment);
     server_.stop();
@@ -408,6 +484,11 @@ class Gateway {
  private:
   static std::size_t length_of(const httplib::Request& request) {
     return number_in<std::size_t>(request.get_header_value("Content-Length"), SIZE_MAX).value_or(0);
+  }
+
+  /// How long the body may be.
+  std::size_t limit_of(const httplib::Request& request) const {
+    return std::min(settings_.body_bytes_max, calyx::body_limit(request.method, request.target));
   }
 
   /// Answers what has no body to wait for. Whether it did.
@@ -432,14 +513,17 @@ class Gateway {
            after(Then::close));
       return true;
     }
-    if (body == Body::sized && length_of(request) > drained_bytes_max) {
-      send(too_large(settings_), response, after(Then::close));
-      return true;
+    if (body == Body::sized) {
+      const std::size_t most = limit_of(request);
+      if (length_of(request) > std::max(most, drained_bytes_max)) {
+        send(too_large(most), response, after(Then::close));
+        return true;
+      }
     }
     if (body != Body::none) return false;
     calyx::Request asked = as_it_came(request);
     asked.remote_is_local = !settings_.behind_proxy && from_this_machine(request);
-    answer(calyx::handle(engine_, asked), request, response);
+    answer(calyx::handle(*engine_, asked), request, response);
     return true;
   }
 
@@ -451,23 +535,77 @@ class Gateway {
     calyx::Request asked = as_it_came(request);
     const_cast<httplib::Request&>(request).headers.erase("Content-Type");
 
+    const std::size_t most = limit_of(request);
+    const std::size_t length = framing_of(request) == Body::sized ? length_of(request) : most;
+    if (length <= most && length > calyx::request_body_max)
+      return pass_on(std::move(asked), most, response, reader);
+
     std::size_t seen = 0;
     const bool whole = reader([&](const char* bytes, std::size_t count) {
       seen += count;
-      if (seen <= settings_.body_bytes_max)
+      if (seen <= most)
         asked.body.append(bytes, count);
       else
         asked.body.clear();
       return seen <= drained_bytes_max;
     });
-    if (seen > settings_.body_bytes_max) {
-      send(too_large(settings_), response, after(whole ? Then::keep : Then::close));
+    if (seen > most) {
+      send(too_large(most), response, after(whole ? Then::keep : Then::close));
     } else if (!whole) {
       send(refusal(400, "malformed_header", "the body ended before its length"), response,
            after(Then::close));
     } else {
-      answer(calyx::handle(engine_, asked), request, response);
+      answer(calyx::handle(*engine_, asked), request, response);
     }
+  }
+
+  /// Answers a request with a long body while that comes, so that it is never held here, and a caller who may
+  /// not send it hears so at its beginning.
+  void pass_on(calyx::Request asked, std::size_t most, httplib::Response& response,
+               const httplib::ContentReader& reader) {
+    const int open = ++long_bodies_;
+    const std::shared_ptr<void> counted(&long_bodies_, [this](void*) { --long_bodies_; });
+    std::size_t left = drained_bytes_max;  // to be taken off the line once the answer stands
+    const auto drain = [&left](std::size_t count) {
+      left -= std::min(left, count);
+      return left > 0;
+    };
+    if (open > long_bodies_max) {
+      const bool whole = reader([&](const char*, std::size_t count) { return drain(count); });
+      send(not_now("too_many_bodies", std::to_string(long_bodies_max) + " long bodies are on their way"),
+           response, after(whole ? Then::keep : Then::close));
+      return;
+    }
+    Passage passage(most);
+    asked.source = [&passage](std::span<char> out) { return passage.pull(out); };
+    std::optional<calyx::Response> answered;
+    std::thread answering([&] {
+      try {
+        answered = calyx::handle(*engine_, asked);
+      } catch (const std::bad_alloc&) {  // told below
+      }
+      passage.abandon();
+    });
+    bool taken = true, whole = false;
+    {
+      struct Joined {
+        std::thread& thread;
+        Passage& passage;
+        const bool& whole;
+        ~Joined() {
+          passage.end(whole);
+          thread.join();
+        }
+      } const joined{answering, passage, whole};
+      whole = reader([&](const char* bytes, std::size_t count) {
+        taken = taken && passage.push(bytes, count);
+        if (taken) return !stopping_;
+        return drain(count);
+      });
+    }
+    if (!answered) throw std::bad_alloc();
+    if (taken && !whole && stopping_) answered = not_now("closed", "the gateway stops");
+    send(*std::move(answered), response, after(whole ? Then::keep : Then::close));
   }
 
   void answer(calyx::Response&& answered, const httplib::Request& request, httplib::Response& response) {
@@ -480,10 +618,8 @@ class Gateway {
     const int open = ++streams_;
     const std::shared_ptr<void> counted(&streams_, [this](void*) { --streams_; });
     if (open > streams_max) {
-      answered = refusal(503, "too_many_streams",
-                         std::to_string(streams_max) + " streams are open, which is all there may be");
-      answered.headers.push_back({"Retry-After", "5"});
-      send(std::move(answered), response, after(Then::keep));
+      send(not_now("too_many_streams", std::to_string(streams_max) + " streams are open"), response,
+           after(Then::keep));
       return;
     }
     const auto pull = [stream, counted](std::size_t, httplib::DataSink& sink) {
@@ -521,12 +657,13 @@ class Gateway {
   /// A server that stops asks no source for a body any more, and keeps no connection anyhow.
   Then after(Then wanted) const { return stopping_ ? Then::stop : wanted; }
 
-  calyx::Engine& engine_;
+  calyx::Engine* engine_ = nullptr;
   const Settings settings_;
   httplib::Server server_;
   std::atomic<bool> done_{false};
   std::atomic<bool> stopping_{false};
   std::atomic<int> streams_{0};
+  std::atomic<int> long_bodies_{0};
 };
 
 /// Prints to the one who started the gateway, at once even into a pipe.
@@ -573,13 +710,15 @@ int run(const Settings& settings) {
     options.settlement = *std::move(facilitator);
   }
   const bool settles = options.settlement != nullptr;
+  // Before the market is opened, which makes it where there is none.
+  Gateway gateway(settings);
+  const std::optional<int> port = gateway.bind();
+  if (!port) return complain("cannot listen on " + settings.host + " port " + std::to_string(settings.port));
   auto engine = calyx::Engine::open(std::move(options));
   if (!engine) return complain(engine.error().message);
   const auto worker = worker_of(*engine, settings);
   if (!worker) return complain(worker.error().message);
-  Gateway gateway(*engine, settings);
-  const std::optional<int> port = gateway.bind();
-  if (!port) return complain("cannot listen on " + settings.host + " port " + std::to_string(settings.port));
+  gateway.use(*engine);
   if (settings.issue_operator_key) {
     const auto issued = engine->issue_operator_key("gateway");
     if (!issued) return complain(issued.error().message);

@@ -2,7 +2,8 @@
 /// The wire contract in process: method, target, headers and body in; status, headers and body out.
 ///
 /// Most bodies are whole when `handle` returns. Those of streams (`GET /api/v1/jobs/{id}/stream`, …) come in
-/// pieces, which whoever asked pulls out of `Response::stream`.
+/// pieces, which whoever asked pulls out of `Response::stream`. A request's own may come in pieces as well
+/// (`Request::source`), and how long one may be says `body_limit`.
 ///
 /// Threads: any, at any time.
 #pragma once
@@ -10,8 +11,11 @@
 #include <calyx/engine.hpp>
 #include <calyx/version.hpp>
 #include <chrono>
+#include <cstddef>
 #include <cstdint>
+#include <functional>
 #include <memory>
+#include <span>
 #include <string>
 #include <string_view>
 #include <utility>
@@ -25,6 +29,13 @@ struct HeaderField {
 };
 using HeaderFields = std::vector<HeaderField>;
 
+/// A request's body that comes in pieces: fills `out` and gives how many bytes it put there, 0 at the end.
+/// Its error ends the request and is its answer.
+using BodySource = std::function<Result<std::size_t>(std::span<char> out)>;
+
+/// Of a body that is pulled from its source, what is held in memory. Longer ones go to the disk as they come.
+inline constexpr std::size_t body_held_max = std::size_t{64} << 20;
+
 struct Request {
   std::string method{};    ///< As in HTTP, upper case.
   std::string target{};    ///< Path and query, percent-encoded: `/v1/wallets/wlt_…/entries?limit=10`.
@@ -33,6 +44,10 @@ struct Request {
   /// Whether it comes from the host's own machine or process, as far as the host knows: by the address of the
   /// connection, never by a header, which anybody may send. `GET /metrics` is then answered without a key.
   bool remote_is_local = false;
+  /// In place of `body`, which is then empty: pulled inside `handle`, once the key was judged, and never
+  /// beyond the limit. A signature (`X-Auth-` headers) covers all of the body, so that of such a request is
+  /// held, and is `too_large` above `body_held_max`.
+  BodySource source{};
 };
 
 /// What a body that comes in pieces has to give just now.
@@ -65,8 +80,12 @@ struct Response {
   std::shared_ptr<BodyStream> stream{};  ///< Null: `body` is all of it.
 };
 
-/// Bytes of a body that are read; more is answered 413.
+/// Bytes of a body that most routes read. Some take more, of which `body_limit` knows.
 inline constexpr std::size_t request_body_max = 1 << 20;
+
+/// How many bytes of a body are read of a request with `method` and `target`; more is answered 413. Where no
+/// route is, `request_body_max`. A server asks before it reads what a client sends.
+CALYX_EXPORT std::size_t body_limit(std::string_view method, std::string_view target) noexcept;
 
 /// Answers `request`. A refusal is an answer with its status and a JSON body; nothing is thrown but
 /// `std::bad_alloc`.

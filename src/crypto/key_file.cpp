@@ -337,11 +337,12 @@ Result<SecretBytes> get(const std::string& path) {
   if (!file.open()) {
     const int number = errno;
     if (number == ENOENT)
-      return fail(Reason::keys_missing,
-                  "the key file " + path +
-                      " is not there: put it back from a backup, or open the market with "
-                      "a signing callback");
-    if (number == ELOOP) return fail(Reason::path_refused, "the key file " + path + " is a symbolic link");
+      return fail(
+          Reason::keys_missing,
+          "the key file " + path + " is not there: put it back from a backup, or open the market read-only");
+    if (number == ELOOP)
+      return fail(Reason::path_refused,
+                  "the key file " + path + " is a symbolic link: put the file itself there");
     if (number == EACCES)
       return fail(Reason::path_refused,
                   "the key file " + path + " may not be read by this user: run as its owner");
@@ -350,7 +351,7 @@ Result<SecretBytes> get(const std::string& path) {
   struct stat facts {};
   if (::fstat(*file, &facts) != 0) return system_error(errno, "looking at it", path);
   if (!S_ISREG(facts.st_mode))
-    return fail(Reason::path_refused, "the key file " + path + " is no regular file");
+    return fail(Reason::path_refused, "the key file " + path + " is no regular file: move it away");
   if ((facts.st_mode & 077) != 0) {
     char mode[8];
     std::snprintf(mode, sizeof mode, "%04o", static_cast<unsigned>(facts.st_mode & 07777));

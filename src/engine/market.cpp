@@ -209,8 +209,8 @@ Result<Done> Market::start() {
       CALYX_TRY(gate_, store::Gate::open(store::gate_path(sidecars), options_.busy_timeout_ms));
     }
   }
-  CALYX_TRY(const store::GateHold hold, store::GateHold::take(gate_, options_.busy_timeout_ms));
-  static_cast<void>(hold);
+  const Result<store::GateHold> hold = store::GateHold::take(gate_, options_.busy_timeout_ms);
+  if (!hold.ok()) return store::at_path(hold.error(), path_);
   Result<Done> started = start_under_gate();
   if (started.reason() == Reason::not_a_market || started.reason() == Reason::file_missing) gate_.withdraw();
   return started;

@@ -269,6 +269,37 @@ Result<Done> check_policy(const Policy& policy) {
   return Done{};
 }
 
+Error reused(Reason reason, std::string_view field) {
+  return fail(reason, "was used before with another " + std::string(field),
+              json::object({{"field", "/" + std::string(field)}}));
+}
+
+Error reused(Reason reason, std::string_view field, std::string_view was, std::string_view is) {
+  Error out = reused(reason, field);
+  out.message.append(": ").append(was).append(", now ").append(is);
+  json::Object& details = *out.details.object();
+  details.set("was", was);
+  details.set("is", is);
+  return out;
+}
+
+Error reused(Reason reason, std::string_view field, Money was, Money is) {
+  Error out = reused(reason, field, say(was), say(is));
+  json::Object& details = *out.details.object();
+  *details.find("was") = number(was);
+  *details.find("is") = number(is);
+  return out;
+}
+
+Error reused(Reason reason, std::string_view field, const Book& book, AccountNumber was, AccountNumber is) {
+  return reused(reason, field, book.wallet(was)->id.text(), book.wallet(is)->id.text());
+}
+
+Error expired(Reason reason, std::string_view what, Instant at) {
+  const std::string text = core::iso_text(at);
+  return fail(reason, std::string(what) + " expired at " + text, json::object({{"expires_at", text}}));
+}
+
 std::string say(Money money) {
   std::string out;
   core::append_money(out, money, 0);

@@ -106,6 +106,16 @@ Result<Money> read_amount(std::string_view field, const core::json::Value& value
 
 Error field_error(Reason reason, std::string_view field, std::string message);
 
+/// The conflict that a key used for something else is; `field` is the first that differs.
+Error reused(Reason reason, std::string_view field);
+/// The same with what it was, and what it is now.
+Error reused(Reason reason, std::string_view field, std::string_view was, std::string_view is);
+Error reused(Reason reason, std::string_view field, Money was, Money is);
+Error reused(Reason reason, std::string_view field, const Book& book, AccountNumber was, AccountNumber is);
+
+/// `what`, "the approval", whose time is over since `at`.
+Error expired(Reason reason, std::string_view what, Instant at);
+
 /// An amount as messages say it (`6`, `0.5`) and as details hold it (a number of the wire).
 std::string say(Money money);
 core::json::Value number(Money money);

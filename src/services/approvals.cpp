@@ -16,8 +16,7 @@ Result<Approval> decide_approval(Transaction& tx, const Principal& principal, Ap
 
   // What was used is used; everything else is nothing any more at its end.
   if (approval.status != ApprovalStatus::used && tx.now() >= approval.expires_at)
-    return fail(Reason::approval_expired, "the approval expired at " + core::iso_text(approval.expires_at),
-                core::json::object({{"expires_at", core::iso_text(approval.expires_at)}}));
+    return expired(Reason::approval_expired, "the approval", approval.expires_at);
   const ApprovalStatus wanted = approved ? ApprovalStatus::approved : ApprovalStatus::denied;
   if (approval.status == wanted) return book.view(approval, tx.now());  // decided so before
   if (approval.status != ApprovalStatus::pending)

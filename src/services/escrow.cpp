@@ -100,6 +100,8 @@ Result<Found> look_up(Transaction& tx, AccountNumber payer, Seq seq) {
   found.host = spend->host;
   found.job = spend->job;
   found.facts.locked = spend->amount;
+  if (spend->expires_in_s)
+    found.facts.deadline = Instant{event.at.us + *spend->expires_in_s * core::us_per_second};
   CALYX_TRY(const std::optional<Seq> end, tx.store().find_resolution(seq));
   if (!end)
     return fail(Reason::corrupt, "lock " + std::to_string(seq) + " is neither open nor ended; run an audit");
@@ -127,11 +129,15 @@ const Found* settled_alone(const std::vector<Found>& candidates, AccountNumber h
   return first ? found : nullptr;
 }
 
-Error ended(Reason reason, std::string_view job_id) {
+Error ended(Reason reason, std::string_view job_id, const core::LockFacts& facts) {
   switch (reason) {
     case Reason::already_settled: return job_error(reason, job_id, "the job was settled before");
     case Reason::escrow_released: return job_error(reason, job_id, "the job's escrow was released before");
-    case Reason::escrow_expired: return job_error(reason, job_id, "the job's escrow expired");
+    case Reason::escrow_expired: {
+      Error error = expired(reason, "the job's escrow", facts.deadline.value_or(Instant{}));
+      error.details.object()->set("job_id", job_id);
+      return error;
+    }
     default: return job_error(reason, job_id, std::string(word(reason)));
   }
 }
@@ -158,7 +164,8 @@ Result<Spent> spend(Transaction& tx, const Principal& principal, const Spend& as
     if (first == nullptr)
       return job_error(Reason::job_burned, asked.job_id, "the job id was burned by a release");
     if (const std::string_view field = differs(tx.book(), *first, asked); !field.empty())
-      return reused(Reason::job_id_reused, field);
+      return field == "amount" ? reused(Reason::job_id_reused, field, first->amount, asked.amount)
+                               : reused(Reason::job_id_reused, field);
     return Spent{tx.book().txn_id(event.seq, event.at), asked.job_id, first->amount, {}, true};
   }
 
@@ -234,13 +241,16 @@ Result<Earned> earn(Transaction& tx, const Principal& principal, const Earn& ask
   if (facts.state == core::LockState::settled) {
     const auto& before = std::get<EarnEvent>(found->end->fields);
     if (const std::string_view field = differs(before, host->number, asked); !field.empty())
-      return reused(Reason::already_settled, field);
+      return field == "gross_amount"
+                 ? reused(Reason::already_settled, field, before.gross, asked.gross_amount)
+             : field == "wallet_id" ? reused(Reason::already_settled, field, book, before.host, host->number)
+                                    : reused(Reason::already_settled, field);
     return Earned{book.txn_id(found->end->seq, found->end->at), before.gross, before.fee, before.net, {},
                   book.receipt_id(before.leaf, found->end->at), true};
   }
   if (const Reason reason = core::judge_settlement(facts, asked.gross_amount, tx.now());
       reason != Reason::none) {
-    if (reason != Reason::gross_above_locked) return ended(reason, asked.job_id);
+    if (reason != Reason::gross_above_locked) return ended(reason, asked.job_id, facts);
     return fail(reason, "gross " + say(asked.gross_amount) + " FLOPS, locked " + say(facts.locked),
                 json::object({{"field", "/gross_amount"},
                               {"needed", number(asked.gross_amount)},
@@ -312,7 +322,7 @@ Result<Released> release(Transaction& tx, const Principal& principal, const Rele
     return Released{book.txn_id(first, at), asked.job_id, found.facts.locked, {}, found.burned, true};
   }
   if (const Reason reason = core::judge_release(found.facts, tx.now()); reason != Reason::none)
-    return ended(reason, asked.job_id);
+    return ended(reason, asked.job_id, found.facts);
   CALYX_CHECK(may_end(book, caller, *seq, tx.now()));
   CALYX_CHECK(sweep(tx, *wallet));
   CALYX_TRY(const Placed event, tx.append(ReleaseEvent{.lock = *seq}));

@@ -113,11 +113,6 @@ Result<Done> keep_key(Transaction& tx, const Caller& caller, const IdempotencyKe
   return tx.store().append_request(caller.wallet, store::RequestKind::idempotency_key, once, seq);
 }
 
-Error reused(Reason reason, std::string_view field) {
-  return fail(reason, "was used before with another " + std::string(field),
-              json::object({{"field", "/" + std::string(field)}}));
-}
-
 Result<Event> event_at(store::MarketStore& store, Seq seq) {
   CALYX_TRY(const std::optional<store::MarketStore::OwnedEvent> row, store.event(seq));
   if (!row)
@@ -280,9 +275,12 @@ Result<Moved> topup(Transaction& tx, const Principal& principal, const TopUp& as
   if (first) {
     const auto* before = std::get_if<TopUpEvent>(&first->fields);
     if (before == nullptr) return reused(Reason::key_reused, "operation");
-    if (before->wallet != wallet->number) return reused(Reason::key_reused, "wallet_id");
-    if (before->amount != asked.amount) return reused(Reason::key_reused, "amount");
-    if (before->reference != asked.reference) return reused(Reason::key_reused, "reference");
+    if (before->wallet != wallet->number)
+      return reused(Reason::key_reused, "wallet_id", tx.book(), before->wallet, wallet->number);
+    if (before->amount != asked.amount)
+      return reused(Reason::key_reused, "amount", before->amount, asked.amount);
+    if (before->reference != asked.reference)
+      return reused(Reason::key_reused, "reference", before->reference, asked.reference);
     if (!bound) CALYX_CHECK(bind_key(tx, caller, once, first->seq));
     return Moved{tx.book().txn_id(first->seq, first->at), asked.amount, {}, true};
   }
@@ -315,10 +313,14 @@ Result<Moved> transfer(Transaction& tx, const Principal& principal, const Wallet
   if (first) {
     const auto* before = std::get_if<TransferEvent>(&first->fields);
     if (before == nullptr) return reused(Reason::key_reused, "operation");
-    if (before->from != from->number) return reused(Reason::key_reused, "wallet_id");
-    if (before->to != to->number) return reused(Reason::key_reused, "to_wallet_id");
-    if (before->amount != asked.amount) return reused(Reason::key_reused, "amount");
-    if (before->reference != asked.reference) return reused(Reason::key_reused, "reference");
+    if (before->from != from->number)
+      return reused(Reason::key_reused, "wallet_id", tx.book(), before->from, from->number);
+    if (before->to != to->number)
+      return reused(Reason::key_reused, "to_wallet_id", tx.book(), before->to, to->number);
+    if (before->amount != asked.amount)
+      return reused(Reason::key_reused, "amount", before->amount, asked.amount);
+    if (before->reference != asked.reference)
+      return reused(Reason::key_reused, "reference", before->reference, asked.reference);
     return Moved{tx.book().txn_id(first->seq, first->at), asked.amount, {}, true};
   }
 

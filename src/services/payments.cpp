@@ -267,8 +267,10 @@ Result<Quote> quote_topup(Transaction& tx, const Principal& principal, const Quo
   CALYX_TRY(const std::optional<QuoteRow> before,
             tx.store().payments().quote_once(caller.wallet, asked.idempotency_key));
   if (before) {
-    if (before->account != wallet->number) return reused(Reason::key_reused, "wallet_id");
-    if (before->amount != asked.amount) return reused(Reason::key_reused, "amount");
+    if (before->account != wallet->number)
+      return reused(Reason::key_reused, "wallet_id", book, before->account, wallet->number);
+    if (before->amount != asked.amount)
+      return reused(Reason::key_reused, "amount", before->amount, asked.amount);
     if (before->kind != static_cast<std::int64_t>(asked.kind)) return reused(Reason::key_reused, "kind");
     if (before->expires.us != before->at.us + asked.lasts_s * core::us_per_second)
       return reused(Reason::key_reused, "expires_in_s");

@@ -17,8 +17,10 @@ Result<PayoutAnswer> request_payout(Transaction& tx, const Principal& principal,
   if (first) {
     const auto* before = std::get_if<PayoutEvent>(&first->fields);
     if (before == nullptr) return reused(Reason::key_reused, "operation");
-    if (before->wallet != wallet->number) return reused(Reason::key_reused, "wallet_id");
-    if (before->amount != asked.amount) return reused(Reason::key_reused, "amount");
+    if (before->wallet != wallet->number)
+      return reused(Reason::key_reused, "wallet_id", book, before->wallet, wallet->number);
+    if (before->amount != asked.amount)
+      return reused(Reason::key_reused, "amount", before->amount, asked.amount);
     if (before->destination != asked.destination) return reused(Reason::key_reused, "destination");
     const PayoutState& payout = book.payouts.at(first->seq);
     PayoutAnswer out{book.view(first->seq, payout), first->seq, payout.status == PayoutStatus::pending};
@@ -90,7 +92,8 @@ Result<Granted> grant(Transaction& tx, const Principal& principal, WalletId id, 
   if (first) {
     const auto* before = std::get_if<GrantEvent>(&first->fields);
     if (before == nullptr) return reused(Reason::key_reused, "operation");
-    if (before->wallet != wallet->number) return reused(Reason::key_reused, "wallet_id");
+    if (before->wallet != wallet->number)
+      return reused(Reason::key_reused, "wallet_id", book, before->wallet, wallet->number);
     return Granted{Moved{book.txn_id(first->seq, first->at), before->amount, {}, true},
                    book.grants_left_after(first->seq)};
   }
@@ -98,8 +101,8 @@ Result<Granted> grant(Transaction& tx, const Principal& principal, WalletId id, 
     return fail(Reason::human_only, "grants are for humans' wallets",
                 json::object({{"wallet_id", id.text()}}));
   if (book.granted_owners.contains(wallet->owner_id))
-    return fail(Reason::grant_taken, "this owner had the grant before",
-                json::object({{"wallet_id", id.text()}}));
+    return fail(Reason::grant_taken, "this owner had the grant of " + say(grant_amount) + " FLOPS before",
+                json::object({{"wallet_id", id.text()}, {"amount", number(grant_amount)}}));
   if (book.grants_left() <= 0)
     return fail(Reason::grants_exhausted, "all " + std::to_string(grants_max) + " grants are taken",
                 json::object({{"limit", grants_max}}));
@@ -127,7 +130,8 @@ Result<WaitlistEntry> join_waitlist(Transaction& tx, const Principal& principal,
   if (first) {
     const auto* before = std::get_if<WaitlistJoined>(&first->fields);
     if (before == nullptr) return reused(Reason::key_reused, "operation");
-    if (before->owner_id != owner_id) return reused(Reason::key_reused, "owner_id");
+    if (before->owner_id != owner_id)
+      return reused(Reason::key_reused, "owner_id", before->owner_id, owner_id);
     return entry(first->seq, true);
   }
   if (const auto found = book.waitlist_by_owner.find(std::string(owner_id));

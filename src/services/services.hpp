@@ -75,9 +75,6 @@ Result<std::optional<Event>> replayed(Transaction& tx, const Caller& caller, con
 Result<Done> keep_key(Transaction& tx, const Caller& caller, const IdempotencyKey& once, Seq seq);
 /// Keeps a key that came with a call which something else showed to be a replay of the event `first`.
 Result<Done> bind_key(Transaction& tx, const Caller& caller, const IdempotencyKey& once, Seq first);
-/// The conflict that a key used for something else is; `field` is the first that differs.
-Error reused(Reason reason, std::string_view field);
-
 /// The event `seq`, read back. Fails: `corrupt` when it is missing.
 Result<Event> event_at(store::MarketStore& store, Seq seq);
 

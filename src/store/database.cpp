@@ -11,6 +11,7 @@
 #include <iterator>
 
 #include "store/gate.hpp"
+#include "store/path.hpp"
 
 namespace calyx::store {
 namespace {
@@ -536,9 +537,10 @@ Result<Done> Connection::Inside::copy_to(sqlite3* target) {
 
 Result<Done> Connection::backup_to(const std::string& path) {
   CALYX_CHECK(check_path(path));
-  const auto exists = [] {
-    return fail(Reason::path_refused, "something stands at the backup's path already",
-                core::json::object({{"rule", "exists"}}));
+  const auto exists = [&path] {
+    return at_path(fail(Reason::path_refused, "something stands there already: give a path where nothing is",
+                        core::json::object({{"rule", "exists"}})),
+                   path);
   };
   const char* vfs_name = inside_->vfs.empty() ? nullptr : inside_->vfs.c_str();
   sqlite3_vfs* vfs = sqlite3_vfs_find(vfs_name);

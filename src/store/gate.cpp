@@ -16,6 +16,8 @@
 #include <utility>
 #include <vector>
 
+#include "store/path.hpp"
+
 namespace calyx::store {
 namespace {
 
@@ -36,15 +38,24 @@ Error gate_error(const char* doing, int number) {
   const Reason reason = number == ENOSPC || number == EDQUOT ? Reason::disk_full
                         : number == ENOMEM                   ? Reason::no_memory
                                                              : Reason::io_error;
-  return fail(reason,
-              std::string("the market's gate file: ") + doing + " (errno " + std::to_string(number) + ")",
-              core::json::object({{"errno", number}}));
+  const char* advice = number == EACCES || number == EPERM || number == EROFS
+                           ? "let this user write it and its folder, or open the market read-only"
+                       : reason == Reason::disk_full          ? "make room on its disk"
+                       : number == EMFILE || number == ENFILE ? "allow more open files"
+                       : number == ENOENT                     ? "make its folder"
+                       : number == ELOOP || number == EISDIR  ? "move it away"
+                                                              : "check its disk";
+  return fail(
+      reason,
+      std::string("the market's gate file ") + doing + " (errno " + std::to_string(number) + "): " + advice,
+      core::json::object({{"errno", number}}));
 }
 
 Error busy(std::int64_t waited_us) {
   const std::int64_t waited_ms = waited_us / 1000;
   return fail(Reason::store_busy,
-              "another engine held the market for all of " + std::to_string(waited_ms) + " ms",
+              "another engine held the market for all of " + std::to_string(waited_ms) +
+                  " ms: repeat the call, or set busy_timeout_ms higher",
               core::json::object({{"waited_ms", waited_ms}}));
 }
 
@@ -92,7 +103,8 @@ Result<Done> write_all(int descriptor, const char* bytes, std::size_t count, off
 Result<bool> is_made(int descriptor) {
   struct stat facts;
   if (::fstat(descriptor, &facts) != 0) return gate_error("cannot be looked at", errno);
-  if (!S_ISREG(facts.st_mode)) return fail(Reason::not_a_market, "the market's gate is no file");
+  if (!S_ISREG(facts.st_mode))
+    return fail(Reason::not_a_market, "the market's gate is no file: move it away");
   std::uint64_t magic = 0;
   ssize_t got;
   do got = ::pread(descriptor, &magic, sizeof magic, 0);
@@ -287,6 +299,12 @@ Gate& Gate::operator=(Gate&&) noexcept = default;
 Gate::~Gate() = default;
 
 Result<Gate> Gate::open(const std::string& path, std::uint64_t timeout_ms) {
+  Result<Gate> opened = open_at(path, timeout_ms);
+  if (!opened.ok()) return at_path(std::move(opened).error(), path);
+  return opened;
+}
+
+Result<Gate> Gate::open_at(const std::string& path, std::uint64_t timeout_ms) {
   CALYX_TRY(Opened opened, open_file(path));
   auto inside = std::make_unique<Inside>(path, std::move(opened.descriptor));
   inside->made = opened.made;

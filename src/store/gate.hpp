@@ -50,8 +50,8 @@ class Gate {
 
   /// The gate at `path`, made if missing (0600). Waits `timeout_ms` at most for a holder, and only when
   /// the file is new.
-  /// Fails: `io_error`, `disk_full`, `no_memory`, `store_busy`, `not_a_market` (the file holds something
-  /// that is not ours).
+  /// Fails, with `path` in the details: `io_error`, `disk_full`, `no_memory`, `store_busy`, `not_a_market`
+  /// (the file holds something that is not ours).
   static Result<Gate> open(const std::string& path, std::uint64_t timeout_ms = 5000);
 
   /// The gate for an engine that only reads: writable where it can be, else read-only, else with no file.
@@ -95,6 +95,7 @@ class Gate {
 
  private:
   struct Inside;
+  static Result<Gate> open_at(const std::string& path, std::uint64_t timeout_ms);
   explicit Gate(std::unique_ptr<Inside> inside) noexcept;
   std::unique_ptr<Inside> inside_;
 };

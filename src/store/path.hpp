@@ -27,8 +27,13 @@ inline constexpr std::size_t real_path_bytes_max = 500;
 /// Fails: `path_refused` with the broken rule's word at `rule` of the details: `empty`, `too_long`,
 /// `control_character`, `uri`, `memory` (a market in memory has no path), `not_a_file`, `dangling_link`,
 /// `many_links` (a file with a second hard link would have a second gate), `sidecar` (a name that belongs
-/// to another market), `folder`; `file_missing` when the folder is not there; `no_memory`; `io_error`.
+/// to another market), `folder`; `file_missing` when the folder is not there; `no_memory`; `io_error`. Where
+/// the file system was asked the details have the `path`.
 Result<std::string> real_market_path(std::string_view given);
+
+/// `error`, with `path` before its message and in its details: for those who open a file, and not for those
+/// who ask over a wire.
+Error at_path(Error error, std::string_view path);
 
 /// The lock file beside the market at `real_path`; never removed.
 std::string gate_path(std::string_view real_path);

@@ -42,7 +42,8 @@ Do it in this order:
 What to do about a refusal is decided by its status: 400 and 422, mend the request at `error.details.field`; 401, ask for
 a key; 402, ask your owner for funds and send the same request again; 403, a policy said no, and `error.message` has its
 numbers; with the code `approval_required` a human has to approve, after which the same request passes once; 409, read
-again and decide again; 429 and 503, wait for `Retry-After` seconds and repeat.
+again and decide again; 429 and 503 with the header `Retry-After`, wait so many seconds and repeat; 503 without it, and other
+codes from 500 on, ask the operators.
 
 Never put a key into a payload, a tag or a project: others may read those.
 

@@ -1,5 +1,8 @@
 #include <algorithm>
 #include <calyx/request.hpp>
+#include <span>
+#include <string>
+#include <utility>
 
 #include "wire/router.hpp"
 
@@ -46,7 +49,26 @@ Response not_allowed(std::string_view method, std::string_view path, unsigned al
   return out;
 }
 
-Result<Response> answer(Engine& engine, const Request& request) {
+/// Takes the body out of its source into memory, up to `most`. Fails: `too_large`; as the source does.
+Result<Done> hold_body(Request& request, std::size_t most) {
+  const BodySource source = std::exchange(request.source, nullptr);
+  constexpr std::size_t block_bytes = std::size_t{64} << 10;
+  for (std::size_t size = 0;;) {
+    request.body.resize(size + block_bytes);
+    CALYX_TRY(const std::size_t more, source(std::span(request.body).subspan(size)));
+    size += more;
+    request.body.resize(size);
+    if (more == 0) return Done{};
+    if (size > most)
+      return fail(Reason::too_large, "the body has more than " + std::to_string(most) + " bytes",
+                  json::object({{"limit", most}}));
+  }
+}
+
+Result<Response> answer(Engine& engine, const Request& given) {
+  Request held;  // one whose body is pulled
+  if (given.source) held = given;
+  const Request& request = given.source ? held : given;
   const std::string_view target = request.target;
   CALYX_CHECK(check_target(target));
   const std::size_t mark = std::min(target.find('?'), target.size());
@@ -75,6 +97,17 @@ Result<Response> answer(Engine& engine, const Request& request) {
     return fail(Reason::route_unknown, "nothing is answered at this path",
                 asked_for(request.method, call.path));
   if (found.route == nullptr) return not_allowed(request.method, call.path, found.allow);
+
+  // A longer one goes to the disk as it comes, unless a signature covers it. A key is judged before what it
+  // comes with.
+  const bool is_signed = request.source && wire::is_signed(request);
+  if (request.source && (is_signed || found.route->body_bytes_max <= body_held_max)) {
+    const wire::Access needs = found.route->access;
+    const bool pays = found.route->price != nullptr && !wire::says_who(request);
+    if (!is_signed && !pays && (needs == wire::Access::key || needs == wire::Access::operator_))
+      CALYX_CHECK(wire::session_of(engine, request, false));
+    CALYX_CHECK(hold_body(held, std::min(found.route->body_bytes_max, body_held_max)));
+  }
 
   return wire::answer_of(call, *found.route);
 }
@@ -113,6 +146,11 @@ Result<Response> wire::answer_of(Call& call, const Route& route) {
 }
 
 BodyStream::~BodyStream() = default;
+
+std::size_t body_limit(std::string_view method, std::string_view target) noexcept {
+  const wire::Match found = wire::match(method, target.substr(0, target.find('?')));
+  return found.route == nullptr ? request_body_max : found.route->body_bytes_max;
+}
 
 Response handle(Engine& engine, const Request& request) {
   Result<Response> answered = answer(engine, request);

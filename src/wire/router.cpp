@@ -56,10 +56,10 @@ constexpr Route route_table[] = {
     {Method::get, "/v1/export", Access::operator_, export_ledger},
     {Method::get, "/v1/settings", Access::operator_, get_settings},
     {Method::put, "/v1/settings", Access::operator_, put_settings},
-    {Method::post, "/api/v1/jobs", Access::key, submit_job},
+    {Method::post, "/api/v1/jobs", Access::key, submit_job, job_text_bytes_max},
     {Method::get, "/api/v1/jobs", Access::key, list_jobs},
-    {Method::post, "/api/v1/jobs/batch", Access::key, submit_jobs},
-    {Method::post, "/api/v1/jobs/estimate", Access::key, estimate_job},
+    {Method::post, "/api/v1/jobs/batch", Access::key, submit_jobs, job_text_bytes_max},
+    {Method::post, "/api/v1/jobs/estimate", Access::key, estimate_job, job_text_bytes_max},
     {Method::get, "/api/v1/jobs/{id}", Access::key, get_job},
     {Method::put, "/api/v1/jobs/{id}/cancel", Access::key, cancel_job},
     {Method::get, "/api/v1/jobs/{id}/output", Access::key, get_job_output},
@@ -90,7 +90,8 @@ constexpr Route route_table[] = {
     {Method::post, "/api/v1/artifacts/direct", Access::key, direct_artifact},
     {Method::put, "/api/v1/artifacts/direct/{id}", Access::anyone, put_direct, artifact_bytes_max},
     {Method::post, "/api/v1/artifacts/multipart", Access::key, start_artifact},
-    {Method::post, "/api/v1/artifacts/multipart/complete", Access::key, complete_artifact},
+    {Method::post, "/api/v1/artifacts/multipart/complete", Access::key, complete_artifact,
+     parts_text_bytes_max},
     {Method::get, "/api/v1/artifacts/multipart/{id}/parts", Access::key, list_artifact_parts},
     {Method::put, "/api/v1/artifacts/multipart/{id}/parts/{key}", Access::key, put_artifact_part,
      artifact_part_bytes_max},
@@ -98,7 +99,7 @@ constexpr Route route_table[] = {
     {Method::post, "/api/v1/artifacts/collect", Access::operator_, collect_artifacts},
     {Method::get, "/api/v1/recipes", Access::key, list_recipes},
     {Method::get, "/api/v1/recipes/{id}", Access::key, get_recipe},
-    {Method::post, "/api/v1/recipes/{id}/jobs", Access::key, submit_recipe_job},
+    {Method::post, "/api/v1/recipes/{id}/jobs", Access::key, submit_recipe_job, job_text_bytes_max},
     {Method::post, "/api/v1/auth/wallet/challenge", Access::anyone, start_sign_in},
     {Method::post, "/api/v1/auth/wallet/verify", Access::anyone, finish_sign_in},
     {Method::post, "/api/v1/auth/wallet/whitelist", Access::operator_, whitelist_wallet},
@@ -115,7 +116,7 @@ constexpr Route route_table[] = {
     {Method::get, "/compute/credits/balance", Access::key, get_credits},
     {Method::post, "/compute/credits/topup", Access::key, topup_credits},
     {Method::post, "/api/v1/workers/lease", Access::operator_, lease_tasks},
-    {Method::post, "/api/v1/workers/report", Access::operator_, report_tasks},
+    {Method::post, "/api/v1/workers/report", Access::operator_, report_tasks, job_text_bytes_max},
     {Method::get, "/api/v1/workers/leases/{id}/source", Access::operator_, get_lease_source},
     {Method::get, "/health", Access::anyone, get_health},
     {Method::get, "/live", Access::anyone, get_health},
@@ -254,11 +255,6 @@ Match match(std::string_view method, std::string_view path) noexcept {
     }
   }
   return out;
-}
-
-std::size_t body_limit(std::string_view method, std::string_view target) noexcept {
-  const Match found = match(method, target.substr(0, target.find('?')));
-  return found.route == nullptr ? request_body_max : found.route->body_bytes_max;
 }
 
 std::optional<std::string> percent_decoded(std::string_view text, Plus plus) {
@@ -425,11 +421,33 @@ void append_error(std::string& out, const Error& error) {
   out += "}}";
 }
 
+namespace {
+
+/// Whether the same call may come right by waiting alone. A market that is read only, or of a newer build, or
+/// lacks its keys, or is closed, needs somebody who does something.
+constexpr bool waiting_helps(Reason reason) noexcept {
+  switch (reason) {
+    case Reason::too_many_approvals:
+    case Reason::too_many_quotes:
+    case Reason::too_many_wallets:
+    case Reason::too_much_feedback:
+    case Reason::store_busy:
+    case Reason::disk_full:
+    case Reason::io_error:
+    case Reason::no_memory:
+    case Reason::signer_failed:
+    case Reason::outcome_unknown: return true;
+    default: return false;
+  }
+}
+
+}  // namespace
+
 Response error_response(const Error& error) {
   std::string body;
   append_error(body, error);
   Response out = json_response(facts(error.reason).http, std::move(body));
-  if (out.status == 429 || out.status == 503) {
+  if (waiting_helps(error.reason)) {
     // A rule that knows when it lets the next one pass says so.
     const json::Value* known = error.details.find("retry_after_s");
     const std::int64_t* seconds = known == nullptr ? nullptr : known->integer();

@@ -60,6 +60,9 @@ struct Route {
   Pricer price = nullptr;
 };
 
+/// What completes an upload: 10,000 parts with their hashes.
+inline constexpr std::size_t parts_text_bytes_max = std::size_t{4} << 20;
+
 /// Every route. Where a literal and `{id}` both fit a path, the literal is meant.
 std::span<const Route> routes() noexcept;
 
@@ -71,9 +74,6 @@ struct Match {
   unsigned allow = 0;            ///< A bit for each `Method` that the path has.
 };
 Match match(std::string_view method, std::string_view path) noexcept;
-
-/// How long a body the route takes that `method` and `target` lead to; of none, as long as any usual one.
-std::size_t body_limit(std::string_view method, std::string_view target) noexcept;
 
 /// The bytes that percent-encoded `text` stands for, or nothing when an escape is cut or is no hex.
 enum class Plus : std::uint8_t { literal, space };

@@ -13,7 +13,6 @@ namespace json = core::json;
 /// A longer answer comes in pieces, so that nobody holds it whole.
 constexpr std::uint64_t body_bytes_max = std::uint64_t{1} << 20;
 constexpr std::size_t piece_bytes = std::size_t{256} << 10;
-constexpr std::size_t complete_bytes_max = std::size_t{4} << 20;  ///< 10,000 parts with their hashes.
 
 Result<ArtifactId> artifact_id(const Call& call) {
   if (const auto id = ArtifactId::read(call.id)) return *id;
@@ -174,8 +173,10 @@ Result<Response> put_artifact(Call& call) {
   CALYX_TRY(asked.wallet, read_wallet(query));
   CALYX_CHECK(query.done());
   CALYX_TRY(asked.idempotency_key, idempotency_key(call.request));
-  asked.size = call.request.body.size();
-  CALYX_TRY(const ArtifactStored stored, call.session->put_artifact(asked, call.request.body));
+  if (!call.request.source) asked.size = call.request.body.size();
+  CALYX_TRY(const ArtifactStored stored, call.request.source
+                                             ? call.session->put_artifact(asked, call.request.source)
+                                             : call.session->put_artifact(asked, call.request.body));
   return artifact_response(stored);
 }
 
@@ -264,7 +265,9 @@ Result<Response> direct_artifact(Call& call) {
 }
 
 Result<Response> put_direct(Call& call) {
-  CALYX_TRY(const ArtifactStored stored, call.engine.put_direct(call.id, call.request.body));
+  CALYX_TRY(const ArtifactStored stored, call.request.source
+                                             ? call.engine.put_direct(call.id, call.request.source)
+                                             : call.engine.put_direct(call.id, call.request.body));
   return artifact_response(stored);
 }
 
@@ -316,7 +319,7 @@ Result<Response> list_artifact_parts(Call& call) {
 }
 
 Result<Response> complete_artifact(Call& call) {
-  CALYX_TRY(const json::Value body, read_body(call.request, complete_bytes_max));
+  CALYX_TRY(const json::Value body, read_body(call.request, parts_text_bytes_max));
   CALYX_CHECK(idempotency_key(call.request));  // an upload is completed once in any case
   Fields fields(body);
   std::string upload;

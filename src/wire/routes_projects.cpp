@@ -186,7 +186,9 @@ Result<Response> push_project(Call& call) {
         call, name,
         fail(Reason::too_large, "the tarball is longer than " + std::to_string(tarball_bytes_max),
              json::object({{"limit", tarball_bytes_max}})));
-  CALYX_TRY(const Revision revision, call.session->push_project(name, call.request.body));
+  CALYX_TRY(const Revision revision, call.request.source
+                                         ? call.session->push_project(name, call.request.source)
+                                         : call.session->push_project(name, call.request.body));
   std::string out;
   Members members(out);
   members.text("project", std::string_view(name.name));

@@ -146,6 +146,6 @@ TEST_CASE("an open of a long history takes a microsecond an entry at most, and l
   testing::told("CPU of an open, us an entry", in_short(best_us));
   testing::told("memory that an open of 100,000 entries keeps, bytes", most_bytes);
   CHECK(best_us <= 1.0);
-  // A million entries may take 64 MB, whatever the market weighs without them.
-  CHECK(most_bytes <= 8'000'000);
+  // A million entries may take 64 MB.
+  CHECK(most_bytes <= 6'400'000);
 }

@@ -82,7 +82,10 @@ TEST_CASE("a key file is made once, for its owner alone, and read back") {
   const Folder folder;
   const std::string path = folder.file();
   CHECK(path == key_file_path(folder.file("market.db")));
-  CHECK(load_key_file(path, market).reason() == Reason::keys_missing);
+  const auto none = load_key_file(path, market);
+  CHECK(none.reason() == Reason::keys_missing);
+  CHECK(none.error().message ==
+        "the key file " + path + " is not there: put it back from a backup, or open the market read-only");
 
   const mode_t before = ::umask(0);
   const auto made = create_key_file(path, market, birth, system_random());

@@ -146,7 +146,7 @@ TEST_CASE("the key file must be there, be this market's and be its owner's alone
     CHECK_FALSE(reader->session("cyx_live_anything").ok());
   };
   std::filesystem::remove(keys);
-  refused(Reason::keys_missing, "");
+  refused(Reason::keys_missing, "put it back from a backup, or open the market read-only");
   CHECK_FALSE(std::filesystem::exists(keys));  // a new one would open nothing that the old one closed
   std::filesystem::copy_file(other + "-keys", keys);
   REQUIRE(::chmod(keys.c_str(), 0600) == 0);

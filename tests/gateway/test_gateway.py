@@ -246,12 +246,143 @@ def test_a_length_that_nobody_would_wait_for_is_refused_before_a_byte_is_read(ga
         assert b'"too_large"' in said
 
 
+RAW = {"Content-Type": "application/octet-stream"}
+
+
+def test_long_bodies_reach_the_routes_that_take_them(gateway, tmp_path):
+    data = os.urandom(MEBIBYTE) * 21 + b"end"
+    with gateway.connect() as connection:
+        for size in (MEBIBYTE + 1, len(data)):
+            artifact = data[-size:]
+            sha256 = hashlib.sha256(artifact).hexdigest()
+            target = f"/api/v1/artifacts?name=a&sha256={sha256}"
+            status, made, _ = ask_on(connection, "POST", target, artifact, gateway.key, RAW)
+            assert (status, made["size"], made["sha256"]) == (201, size, sha256)
+        connection.request("GET", f"/api/v1/artifacts/{made['artifact_id']}", headers={"X-API-Key": gateway.key})
+        assert connection.getresponse().read() == data
+
+        pieces = (data[at : at + 100_000] for at in range(0, len(data), 100_000))  # chunked
+        target = f"/api/v1/artifacts?name=b&sha256={sha256}"
+        status, again, _ = ask_on(connection, "POST", target, pieces, gateway.key, RAW)
+        assert (status, again["size"]) == (201, len(data))
+
+        _, ticket, _ = ask_on(connection, "POST", "/api/v1/artifacts/direct", {"name": "c"}, gateway.key)
+        status, direct, _ = ask_on(connection, "PUT", ticket["url"], data, headers=RAW)
+        assert (status, direct["sha256"]) == (201, sha256)
+
+        _, begun, _ = ask_on(connection, "POST", "/api/v1/artifacts/multipart", {"name": "d"}, gateway.key)
+        part = f"/api/v1/artifacts/multipart/{begun['upload_id']}/parts/1"
+        status, sent, _ = ask_on(connection, "PUT", part, data, gateway.key, RAW)
+        assert (status, sent["size"], sent["sha256"]) == (200, len(data), sha256)
+
+        asked = {"task": "t", "fan_out": {"items": [{"x": "y" * 1000} for _ in range(4000)]}}
+        status, job, _ = ask_on(connection, "POST", "/api/v1/jobs", asked, gateway.key)
+        assert status == 201, job
+        asked = {"worker": "w", "tasks": ["t"], "tasks_max": 2}
+        leased = ask_on(connection, "POST", "/api/v1/workers/lease", asked, gateway.key)[1]["lease"]
+        done = {"status": "completed", "ran_ms": 1, "result": "z" * 900_000}
+        report = {"lease_id": leased["lease_id"], "first": leased["first"], "outcomes": [done, done]}
+        status, told, _ = ask_on(connection, "POST", "/api/v1/workers/report", report, gateway.key)
+        assert status == 200, told
+        _, state, _ = ask_on(connection, "GET", f"/api/v1/jobs/{job['job_id']}", key=gateway.key)
+        assert state["progress"]["completed"] == 2
+
+    (tmp_path / "noise").write_bytes(data)
+    packed = tmp_path / "code.tar"
+    subprocess.run(["tar", "cf", packed, "-C", tmp_path, "noise"], check=True)
+    assert gateway.ask("POST", "/api/v1/projects", {"name": "my-proj"})[0] == 201
+    status, pushed, _ = gateway.ask("POST", "/api/v1/projects/my-proj/push", packed.read_bytes(), headers=RAW)
+    assert (status, pushed["revision"]) == (201, 1)
+
+
+def test_nobody_holds_what_goes_to_the_disk(gateway):
+    pieces = (b"x" * MEBIBYTE for _ in range(256))
+    status, made, _ = gateway.ask("POST", "/api/v1/artifacts?name=a", pieces, headers=RAW)
+    assert (status, made["size"]) == (201, 256 * MEBIBYTE)
+    with open(f"/proc/{gateway.process.pid}/status") as file:
+        peak_kib = next(int(line.split()[1]) for line in file if line.startswith("VmHWM:"))
+    assert peak_kib < 128 << 10
+
+
+def test_a_body_beyond_its_routes_limit_is_told_the_limit(gateway):
+    rows = [
+        ("POST", "/v1/wallets", MEBIBYTE),
+        ("POST", "/api/v1/jobs?x=y", 64 * MEBIBYTE),
+        ("POST", "/api/v1/workers/report", 64 * MEBIBYTE),
+        ("PUT", "/api/v1/artifacts/multipart/upl_0/parts/1", 64 * MEBIBYTE),
+        ("POST", "/api/v1/projects/p/push", 512 * MEBIBYTE),
+        ("POST", "/api/v1/artifacts", 2048 * MEBIBYTE),
+    ]
+    for method, target, most in rows:
+        for expect in ("", "Expect: 100-continue\r\n"):
+            head = f"{method} {target} HTTP/1.1\r\nHost: x\r\nX-API-Key: {gateway.key}\r\n{expect}"
+            over = f"{head}Connection: close\r\nContent-Length: {most + 1}\r\n\r\n"
+            said = raw(gateway.port, over.encode() + b" " * (most + 1 if most == MEBIBYTE and not expect else 0))
+            assert said.count(b"HTTP/1.1 ") == 1
+            assert said.startswith(b"HTTP/1.1 413 "), (target, said)
+            assert b'"details":{"limit":%d}' % most in said
+        with socket.create_connection(("127.0.0.1", gateway.port), timeout=20) as line:
+            line.sendall(f"{head}Content-Length: {most}\r\n\r\n".encode())  # as many are waited for
+            assert line.recv(65536).startswith(b"HTTP/1.1 100 "), target
+    # Chunked, nobody knows its length beforehand.
+    pieces = (b" " * MEBIBYTE for _ in range(65))
+    status, said, headers = gateway.ask("POST", "/api/v1/jobs", pieces)
+    assert (status, said["error"]["details"]) == (413, {"limit": 64 * MEBIBYTE})
+    assert gateway.ask("GET", "/live")[0] == 200
+
+
+def test_a_long_body_that_its_sender_may_not_send_is_refused_at_its_beginning(gateway):
+    head = "POST {} HTTP/1.1\r\nHost: x\r\nX-API-Key: {}\r\nContent-Length: {}\r\n\r\n"
+    artifact = "/api/v1/artifacts"
+    with gateway.connect() as connection:
+        status, said, _ = ask_on(connection, "POST", artifact, b"x" * (2 * MEBIBYTE), "cyx_live_wrong", RAW)
+        assert (status, said["error"]["code"]) == (401, "unauthorized")
+        assert ask_on(connection, "GET", "/live")[0] == 200  # the rest was taken off the line
+    with socket.create_connection(("127.0.0.1", gateway.port), timeout=20) as line:
+        line.sendall(head.format(artifact, "cyx_live_wrong", 2048 * MEBIBYTE).encode())
+        piece = b"x" * MEBIBYTE
+        with contextlib.suppress(OSError):  # which is how it ends, long before all is sent
+            for sent in range(2048):
+                line.sendall(piece)
+        assert sent < 100
+    # One that breaks off leaves nothing.
+    with socket.create_connection(("127.0.0.1", gateway.port), timeout=20) as line:
+        line.sendall(head.format(artifact, gateway.key, 4 * MEBIBYTE).encode() + b"x" * (2 * MEBIBYTE))
+        line.shutdown(socket.SHUT_WR)
+        assert line.recv(65536) == b""
+    assert gateway.ask("GET", "/api/v1/artifacts")[1]["artifacts"] == []
+
+
+def test_so_many_long_bodies_are_taken_at_once(gateway):
+    head = f"POST /api/v1/artifacts HTTP/1.1\r\nHost: x\r\nX-API-Key: {gateway.key}\r\n"
+    head += f"Content-Length: {4 * MEBIBYTE}\r\nExpect: 100-continue\r\n\r\n"
+    lines = [socket.create_connection(("127.0.0.1", gateway.port), timeout=20) for _ in range(16)]
+    try:
+        for line in lines:
+            line.sendall(head.encode())
+            assert line.recv(65536).startswith(b"HTTP/1.1 100 ")
+
+        def refused():
+            status, said, headers = gateway.ask("POST", "/api/v1/artifacts", b"x" * (2 * MEBIBYTE), headers=RAW)
+            assert status in (201, 503), said
+            return status == 503 and (said["error"]["code"], headers["Retry-After"])
+
+        assert until(refused) == ("too_many_bodies", "5")
+        assert gateway.ask("POST", "/v1/wallets", {"owner_type": "human", "owner_id": "o"})[0] == 201
+    finally:
+        for line in lines:
+            line.close()
+    until(lambda: gateway.ask("POST", "/api/v1/artifacts", b"x" * (2 * MEBIBYTE), headers=RAW)[0] == 201)
+
+
 def test_max_body_lowers_the_limit(tmp_path):
     gateway = Gateway("--market", str(tmp_path / "market.db"), "--max-body", "64")
     try:
         fits = json.dumps({"owner_type": "human", "owner_id": "o"}).ljust(64)
         assert gateway.ask("POST", "/v1/wallets", fits)[0] == 201
         assert gateway.ask("POST", "/v1/wallets", fits + " ")[0] == 413
+        status, said, _ = gateway.ask("POST", "/api/v1/artifacts?name=a", b"x" * 65)
+        assert (status, said["error"]["details"]) == (413, {"limit": 64})
     finally:
         gateway.stop()
 
@@ -320,6 +451,23 @@ def test_a_signal_ends_it_in_order_and_what_was_answered_stands(tmp_path, how):
         assert again.ask("GET", f"/v1/wallets/{wallet['id']}", key=wallet["api_key"])[0] == 200
     finally:
         again.stop()
+
+
+def test_a_long_body_under_way_is_for_later_when_it_is_stopped(gateway):
+    head = f"POST /api/v1/artifacts HTTP/1.1\r\nHost: x\r\nX-API-Key: {gateway.key}\r\nContent-Length: {1 << 30}\r\n"
+    with socket.create_connection(("127.0.0.1", gateway.port), timeout=20) as line:
+        line.sendall((head + "Expect: 100-continue\r\n\r\n").encode())
+        assert line.recv(65536).startswith(b"HTTP/1.1 100 ")
+        line.sendall(b"x" * (2 * MEBIBYTE))
+        gateway.process.send_signal(signal.SIGTERM)
+        said = b""
+        while not said:
+            with contextlib.suppress(TimeoutError):
+                line.settimeout(0.1)
+                line.sendall(b"x")
+                said = line.recv(65536)
+        assert said.startswith(b"HTTP/1.1 503 ") and b'"closed"' in said and b"Retry-After: 5" in said
+    assert gateway.process.wait(timeout=30) == 0
 
 
 def test_requests_under_way_are_answered_when_it_is_stopped(gateway):
@@ -561,7 +709,7 @@ def test_it_listens_on_this_machine_alone_unless_told(gateway):
         ["--port", "65536"],
         ["--port", "-1"],
         ["--port", "80 "],
-        ["--max-body", str(MEBIBYTE + 1)],
+        ["--max-body", str(2048 * MEBIBYTE + 1)],
         ["--market", ""],
         ["--facilitator"],
         [
@@ -581,11 +729,17 @@ def test_a_command_line_that_means_nothing_is_explained(options):
 
 def test_a_market_or_a_port_that_cannot_be_had_says_why(gateway, tmp_path):
     (tmp_path / "letter.txt").write_text("dear market,\n" * 500)
-    for options in (["--market", str(tmp_path / "letter.txt")], ["--port", str(gateway.port)]):
+    new = tmp_path / "new.db"
+    for options in (
+        ["--market", str(tmp_path / "letter.txt")],
+        ["--market", str(new), "--port", str(gateway.port)],
+        ["--market", str(new), "--host", "192.0.2.1"],
+    ):
         done = subprocess.run([PROGRAM, "--port", "0", *options], capture_output=True, text=True, timeout=20)
         assert done.returncode == 1
         assert done.stderr.startswith("calyx_gateway: ")
         assert done.stdout == ""
+    assert list(tmp_path.glob("new.db*")) == [], "no market is made for nobody"
 
 
 def test_the_operators_key_is_listed_and_can_be_revoked():

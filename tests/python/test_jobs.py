@@ -58,6 +58,7 @@ def until(asked: Any) -> None:
 
 
 def test_a_job_is_paid_by_its_wallet_and_gives_a_verified_receipt_of_its_result(market, they) -> None:
+    """CX-49: `wait` gives the receipt."""
     market.register_task("square", lambda payload: time.sleep(0.002) or square(payload))
     assert market.set_prices(base=0.05).base == Decimal("0.05")
     before = they.agent.balance
@@ -556,9 +557,12 @@ def test_a_recipe_that_is_not_there_is_not_found(market) -> None:
 
 
 def test_the_documents_call_is_a_job(market, they) -> None:
+    """CX-48: and its budget is in escrow."""
+    before = they.agent.balance
     job = they.agent.submit(
         image="pytorch/pytorch:2.3", command="python train.py --epochs 10", gpu_type="RTX 4090", max_budget=4.00
     )
+    assert (they.agent.held, they.agent.balance) == (job.hold, before - job.hold)
     lease = market.lease("gpu-farm", images=["*"], gpu_count=1, gpu_types=["RTX 4090"])
     assert (lease.job_id, lease.image) == (job.id, "pytorch/pytorch:2.3")
     assert lease.command == ["python", "train.py", "--epochs", "10"]
@@ -723,6 +727,7 @@ def test_a_body_that_is_whole_is_one_piece(market) -> None:
 
 
 def test_logs_come_while_the_job_runs(market) -> None:
+    """CX-49: `logs` gives the lines."""
     job = market.submit(**squares(2))
     lines = job.logs()
 

@@ -4,6 +4,7 @@
 #include <fcntl.h>
 #include <signal.h>
 #include <sys/stat.h>
+#include <unistd.h>
 
 #include <algorithm>
 #include <atomic>
@@ -12,6 +13,7 @@
 #include <fstream>
 #include <string>
 #include <thread>
+#include <utility>
 
 #include "scratch.hpp"
 #include "testing.hpp"
@@ -71,6 +73,7 @@ TEST_CASE("two engines of one process exclude each other, and the wait is told i
   REQUIRE(told->integer() != nullptr);
   CHECK(*told->integer() >= 30);
   CHECK(*told->integer() <= waited_us / 1000);
+  CHECK(refused.error().message.ends_with(" ms: repeat the call, or set busy_timeout_ms higher"));
   CHECK_FALSE(second.held());
 
   first.unlock();
@@ -146,6 +149,24 @@ TEST_CASE("the gate's file is for its owner, whole, closed on exec, and stays") 
   struct stat later = {};
   REQUIRE(::stat(path.c_str(), &later) == 0);
   CHECK(later.st_ino == facts.st_ino);
+}
+
+TEST_CASE("a gate that cannot be had says which file it is, and what to do") {
+  const Scratch scratch;
+  std::filesystem::create_directory(scratch / "folder");
+  REQUIRE(::symlink("nowhere", (scratch / "link").c_str()) == 0);
+  REQUIRE(::mkfifo((scratch / "pipe").c_str(), 0600) == 0);
+  const std::pair<const char*, const char*> rows[] = {
+      {"folder", ": the market's gate file cannot be opened (errno 21): move it away"},
+      {"link", ": the market's gate file cannot be opened (errno 40): move it away"},
+      {"pipe", ": the market's gate is no file: move it away"},
+      {"none/g", ": the market's gate file cannot be made (errno 2): make its folder"},
+  };
+  for (const auto& [name, said] : rows) {
+    const auto opened = Gate::open(scratch / name);
+    REQUIRE_FALSE(opened.ok());
+    CHECK(opened.error().message == (scratch / name) + said);
+  }
 }
 
 TEST_CASE("a gate cut short is made whole, and a stranger's file is left as it is") {

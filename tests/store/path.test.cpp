@@ -77,6 +77,17 @@ TEST_CASE("a market's path is refused by the first rule it breaks") {
     const auto result = real_market_path(row.path);
     CHECK(result.reason() == row.reason);
     CHECK(rule_of(result) == row.rule);
+    // Each says what to do, and what is looked up on the disk also where.
+    const std::string& said = result.error().message;
+    CAPTURE(said);
+    const bool looked_up = row.path.starts_with('/') && row.path.back() != '/' && row.path.back() != '.' &&
+                           row.rule != "sidecar" && row.rule != "too_long";
+    if (looked_up) {
+      CHECK(said.starts_with(row.path + ": "));
+      REQUIRE(result.error().details.find("path") != nullptr);
+      CHECK(*result.error().details.find("path")->string() == row.path);
+    }
+    CHECK(said.rfind(": ") > said.rfind('/') + 1);
   }
 }
 

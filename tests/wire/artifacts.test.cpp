@@ -217,7 +217,7 @@ TEST_CASE("CP-103: a long artifact comes in pieces, as does a long range of it")
 }
 
 TEST_CASE("CP-100: a body beyond 2 GB is refused, and nothing of it is kept") {
-  CHECK(wire::body_limit("POST", "/api/v1/artifacts?name=x") == calyx::artifact_bytes_max);
+  CHECK(calyx::body_limit("POST", "/api/v1/artifacts?name=x") == calyx::artifact_bytes_max);
   CHECK(calyx::artifact_bytes_max == std::uint64_t{2} << 30);
   Shop shop;
   for (const char* path : {"/api/v1/artifacts/direct", "/api/v1/artifacts/multipart"}) {
@@ -227,6 +227,65 @@ TEST_CASE("CP-100: a body beyond 2 GB is refused, and nothing of it is kept") {
     CHECK(large.code() == "too_large");
     CHECK(large.at("error.details.limit") == "2147483648");
   }
+}
+
+TEST_CASE("a body is pulled from its source once its key was judged, and no further than its route takes") {
+  Shop shop;
+  std::size_t pulled = 0;
+  // As many bytes as are asked for, without an end of its own below `size`.
+  const auto ask = [&](const char* method, const std::string& target, const calyx::HeaderFields& headers,
+                       std::size_t size, const char* text = "") {
+    pulled = 0;
+    std::string_view head = text;
+    calyx::Request asked{method, target, headers};
+    asked.source = [&pulled, size, head](std::span<char> out) mutable -> calyx::Result<std::size_t> {
+      const std::size_t count = std::min(out.size(), size - pulled);
+      std::fill_n(out.begin(), count, ' ');
+      head.remove_prefix(head.copy(out.data(), count));
+      pulled += count;
+      return count;
+    };
+    const calyx::Response response = calyx::handle(*shop.engine, asked);
+    Answer out{response.status, response.headers, response.body, {}};
+    if (auto read = calyx::read_json(out.body); read.ok()) out.value = *std::move(read);
+    return out;
+  };
+  const calyx::HeaderFields alice{{"X-API-Key", shop.alice}}, stranger{{"X-API-Key", "cyx_live_nobody"}};
+  const calyx::HeaderFields signed_one{{"X-Auth-Address", "0x0"}};
+  constexpr std::size_t mebibyte = 1 << 20;
+
+  // One that nobody may send is not looked at.
+  CHECK(ask("POST", artifacts, stranger, 3 * mebibyte).status == 401);
+  CHECK(ask("POST", "/api/v1/jobs", stranger, 3 * mebibyte).status == 401);
+  CHECK(ask("POST", "/api/v1/nothing", alice, 3 * mebibyte).status == 404);
+  CHECK(pulled == 0);
+
+  const Answer put = ask("POST", artifacts + "?name=n", alice, 3 * mebibyte);
+  CHECK(put.status == 201);
+  CHECK(put.at("size") == std::to_string(3 * mebibyte));
+  CHECK(put.at("sha256") == hash_of(std::string(3 * mebibyte, ' ')));
+  const Answer ticket = shop.send("POST", "/api/v1/artifacts/direct", shop.alice, R"({"name":"n"})");
+  CHECK(ask("PUT", ticket.at("url"), {}, 5).at("size") == "5");
+
+  // A job is a text, which is held.
+  const Answer job = ask("POST", "/api/v1/jobs", alice, 2 * mebibyte, R"({"task":"t"})");
+  CHECK(job.status == 201);
+  CHECK(pulled == 2 * mebibyte);
+  const Answer wallet = ask("POST", "/v1/wallets", alice, SIZE_MAX);
+  CHECK(wallet.status == 413);
+  CHECK(wallet.at("error.details.limit") == "1048576");
+  CHECK(pulled <= 2 * mebibyte);
+  const Answer unsigned_yet = ask("POST", artifacts, signed_one, SIZE_MAX);
+  CHECK(unsigned_yet.status == 413);
+  CHECK(unsigned_yet.at("error.details.limit") == std::to_string(calyx::body_held_max));
+  CHECK(ask("POST", artifacts, signed_one, 9).status == 401);
+
+  // What its source says instead of an end is the answer.
+  calyx::Request broken{"POST", artifacts, alice};
+  broken.source = [](std::span<char>) -> calyx::Result<std::size_t> {
+    return calyx::fail(calyx::Reason::malformed_header, "cut off");
+  };
+  CHECK(calyx::handle(*shop.engine, broken).status == 400);
 }
 
 TEST_CASE("CP-101: a ticket takes one artifact without a key, for an hour") {

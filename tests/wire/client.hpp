@@ -79,8 +79,11 @@ struct Owner {
 class Market {
  public:
   static constexpr const char* metrics_token = "token-for-metrics-only";
-  Market() : clock_(std::make_shared<std::atomic<std::int64_t>>(1'775'077'200'000'000)) {
+  // Without a path it is in memory.
+  explicit Market(std::string path = {})
+      : clock_(std::make_shared<std::atomic<std::int64_t>>(1'775'077'200'000'000)) {
     calyx::Options options;
+    options.path = std::move(path);
     options.metrics_token = metrics_token;
     options.now_us = [clock = clock_] { return clock->load(); };
     auto opened = calyx::Engine::open(std::move(options));

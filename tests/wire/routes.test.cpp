@@ -1,5 +1,6 @@
 // The route table as a table: who gets in where, and what a wrong method is told.
 #include <algorithm>
+#include <set>
 
 #include "wire/client.hpp"
 #include "wire/notes.hpp"
@@ -341,9 +342,22 @@ TEST_CASE("what may come right later says when to ask again") {
   CHECK(
       busy.body ==
       R"({"error":{"code":"store_busy","message":"another writer held the gate for 5000 ms","details":{}}})");
-  const calyx::Response conflict = wire::error_response(calyx::fail(calyx::Reason::key_reused, "x"));
-  CHECK(std::none_of(conflict.headers.begin(), conflict.headers.end(),
-                     [](const calyx::HeaderField& field) { return field.name == "Retry-After"; }));
+  // All others do not, also where their status is 503: nothing changes them by waiting.
+  const std::set<std::string_view> later = {
+      "too_many_approvals", "too_many_quotes", "too_many_wallets", "too_much_feedback", "store_busy",
+      "disk_full",          "io_error",        "no_memory",        "signer_failed",     "outcome_unknown"};
+  const std::set<std::string_view> never = {"read_only",  "forked",  "closed",       "keys_missing",
+                                            "file_newer", "stopped", "feedback_full"};
+  for (std::size_t i = 0; i < calyx::reasons; ++i) {
+    const auto reason = static_cast<calyx::Reason>(i);
+    CAPTURE(word(reason));
+    const calyx::Response response = wire::error_response(calyx::fail(reason, "x"));
+    CHECK(std::any_of(response.headers.begin(), response.headers.end(), [](const calyx::HeaderField& field) {
+            return field.name == "Retry-After";
+          }) == later.contains(word(reason)));
+    const bool may_be_either = response.status == 429 || response.status == 503 || response.status == 507;
+    CHECK((later.contains(word(reason)) || never.contains(word(reason))) == may_be_either);
+  }
 }
 
 TEST_CASE("an error's details are an object that helps, and never repeat what may be a secret") {

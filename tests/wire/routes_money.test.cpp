@@ -113,3 +113,57 @@ TEST_CASE("too many approvals that wait are 429 with the time to ask again") {
   CHECK(refused.header("Retry-After") == "1");
   CHECK(market.head() == before);
 }
+
+TEST_CASE("a conflict says what it was before and what it is now, and a time that is over when that was") {
+  Market market;
+  const Owner alice = market.human("alice"), bob = market.human("bob");
+  market.fund(alice, "100");
+  const auto said = [](const Answer& answer) {
+    return answer.code() + " " + answer.field() + " " + answer.at("error.details.was") + " " +
+           answer.at("error.details.is");
+  };
+  const auto topup = [&](const Owner& of, const char* body, std::string once = {}) {
+    return market.post(of.path("/topup"), market.op, body, std::move(once));
+  };
+  REQUIRE(topup(alice, R"({"amount":3,"reference":"r-1"})", "t").status == 200);
+  const Answer amount = topup(alice, R"({"amount":4.5,"reference":"r-1"})", "t");
+  CHECK(said(amount) == "key_reused /amount 3.0 4.5");
+  CHECK(amount.at("error.message") == "was used before with another amount: 3, now 4.5");
+  CHECK(said(topup(alice, R"({"amount":3,"reference":"r-2"})", "t")) == "key_reused /reference r-1 r-2");
+  CHECK(said(topup(bob, R"({"amount":3,"reference":"r-1"})", "t")) ==
+        "key_reused /wallet_id " + alice.id + " " + bob.id);
+  const std::string to_bob = R"({"to_wallet_id":")" + bob.id + R"(","amount":)";
+  REQUIRE(market.post(alice.path("/transfer"), alice.key, to_bob + "1}", "m").status == 200);
+  CHECK(said(market.post(alice.path("/transfer"), alice.key, to_bob + "2}", "m")) ==
+        "key_reused /amount 1.0 2.0");
+  REQUIRE(market.post("/v1/waitlist", market.op, R"({"owner_id":"carol"})", "j").status == 201);
+  CHECK(said(market.post("/v1/waitlist", market.op, R"({"owner_id":"dave"})", "j")) ==
+        "key_reused /owner_id carol dave");
+
+  REQUIRE(market.spend(alice, "job", "9").status == 200);
+  CHECK(said(market.spend(alice, "job", "8")) == "job_id_reused /amount 9.0 8.0");
+  REQUIRE(market.earn(bob, market.op, "job", "7").status == 200);
+  CHECK(said(market.earn(bob, market.op, "job", "6")) == "already_settled /gross_amount 7.0 6.0");
+  CHECK(said(market.earn(alice, market.op, "job", "7")) ==
+        "already_settled /wallet_id " + bob.id + " " + alice.id);
+
+  REQUIRE(market.spend(alice, "late", "9", R"("expires_in_s":60)").status == 200);
+  market.pass_s(61);
+  // Both before and after something was written of its end.
+  for (const bool ended : {false, true}) {
+    CAPTURE(ended);
+    const Answer late = market.earn(bob, market.op, "late", "7");
+    CHECK(late.code() == "escrow_expired");
+    CHECK(late.at("error.message") == "the job's escrow expired at " + late.at("error.details.expires_at"));
+    CHECK(late.at("error.details.expires_at") == "2026-04-01T21:01:00Z");
+    CHECK(late.at("error.details.job_id") == "late");
+    if (!ended) REQUIRE(market.spend(alice, "other", "1").status == 200);
+  }
+
+  const std::string grant = R"({"wallet_id":")" + alice.id + "\"}";
+  const Answer granted = market.post("/v1/grants", market.op, grant);
+  REQUIRE(granted.status == 200);
+  const Answer again = market.post("/v1/grants", market.op, grant);
+  CHECK(again.code() == "grant_taken");
+  CHECK(again.at("error.details.amount") == granted.at("amount"));
+}
