@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <chrono>
 
+#include "engine/printing.hpp"
 #include "json/reader.hpp"
 
 namespace calyx::engine {
@@ -10,9 +11,6 @@ namespace {
 
 namespace json = core::json;
 using services::JobTerms;
-
-/// What of each stream is kept with the task: its end, which says why.
-constexpr std::uint64_t output_bytes_max = std::uint64_t{256} << 10;
 
 constexpr JobFailure failure_of(runner::How how) noexcept {
   switch (how) {
@@ -29,53 +27,6 @@ constexpr JobFailure failure_of(runner::How how) noexcept {
     case runner::How::lost: return JobFailure::lease_lost;
   }
   return JobFailure::not_started;
-}
-
-/// The bytes of one character of UTF-8 at the front of `text`; 0 where there is none, or a zero byte.
-std::size_t character(std::string_view text) noexcept {
-  for (std::size_t bytes = 1; bytes <= 4 && bytes <= text.size(); ++bytes)
-    if (json::valid_utf8(text.substr(0, bytes))) return text[0] == '\0' ? 0 : bytes;
-  return 0;
-}
-
-/// `bytes` as text: what is no UTF-8 is spelled `\xHH`, so that nothing is lost and the rest can be read.
-std::string as_text(std::string_view bytes) {
-  constexpr std::string_view digits = "0123456789abcdef";
-  if (json::valid_utf8(bytes) && bytes.find('\0') == std::string_view::npos) return std::string(bytes);
-  std::string out;
-  out.reserve(bytes.size());
-  while (!bytes.empty()) {
-    const std::size_t size = character(bytes);
-    if (size != 0) {
-      out += bytes.substr(0, size);
-    } else {
-      const auto octet = static_cast<unsigned char>(bytes[0]);
-      out += {'\\', 'x', digits[octet >> 4], digits[octet & 15]};
-    }
-    bytes.remove_prefix(std::max<std::size_t>(size, 1));
-  }
-  return out;
-}
-
-std::string end_of(const runner::Log& log) {
-  const std::uint64_t written = log.written();
-  std::uint64_t offset = written > output_bytes_max ? written - output_bytes_max : 0;
-  std::string bytes;
-  for (;;) {
-    const runner::Log::Piece piece = log.read(offset, output_bytes_max);
-    if (piece.bytes.empty()) break;
-    bytes += piece.bytes;
-    offset = piece.offset + piece.bytes.size();
-  }
-  return as_text(bytes);
-}
-
-/// `text` without what names the image: that is between the host and who chose it.
-void redact(std::string& text, const std::string& image) {
-  constexpr std::string_view shown = "[image]";
-  if (image.empty()) return;
-  for (std::size_t at = text.find(image); at != std::string::npos; at = text.find(image, at + shown.size()))
-    text.replace(at, image.size(), shown);
 }
 
 /// Devices, as long as a task has them.
@@ -151,16 +102,19 @@ Result<EnclosedEnd> Commands::run_enclosed(const EnclosedTask& task, const std::
 
 std::optional<TaskOutcome> Commands::run(const services::KnownJob& job, const PreparedFolder& source,
                                          const std::string& checkpoint, std::vector<runner::Input> inputs,
-                                         const TaskCall& call, const Left& left) {
+                                         const TaskCall& call, const Prints& prints, const Left& left) {
   const JobTerms& terms = job.terms;
   runner::Task task;
   const auto place_of = [&]() -> Result<std::optional<runner::Enclosure>> {
     if (!terms.image.empty()) return places_->of(terms.image);
     return places_->of_project(source.path, source.tarball, terms.timeout_s * 1'000, call.stopped);
   };
-  const auto no_place = [](const Error& error) -> std::optional<TaskOutcome> {
+  ShownNames names;
+  names.add_path(source.path, "project");
+  names.add_path(checkpoint, "checkpoint");
+  const auto no_place = [&](const Error& error) -> std::optional<TaskOutcome> {
     if (error.reason == Reason::stopped) return std::nullopt;
-    return TaskOutcome{.failure = JobFailure::not_started, .error = error.message};
+    return TaskOutcome{.failure = JobFailure::not_started, .error = names.shown(error.message)};
   };
   Result<std::optional<runner::Enclosure>> place = place_of();
   if (!place.ok()) return no_place(place.error());
@@ -177,8 +131,18 @@ std::optional<TaskOutcome> Commands::run(const services::KnownJob& job, const Pr
   task.result_optional = terms.bare_result;
   task.limits.timeout_ms = terms.timeout_s * 1'000;
   task.limits.memory_mb = static_cast<std::uint64_t>(terms.requirements.memory_mb);
+  // What names the image is between the host and who chose it.
+  if (task.enclosure) names.add(task.enclosure->image, "[image]");
+  std::optional<Printing> printing;
   runner::Watch watch;
-  watch.cancelled = call.stopped;
+  watch.begun = [&](const runner::Log& log, const runner::Log& err, const std::string& folder) {
+    names.add_path(folder, "work");
+    printing.emplace(log, err, names);
+  };
+  watch.cancelled = [&] {
+    if (printing && printing->has_news()) prints(printing->all(false));
+    return call.stopped();
+  };
   watch.progress = [&](std::string_view text) {
     if (const Result<json::Value> progress = read_json(text); progress.ok()) call.progress(*progress);
   };
@@ -191,14 +155,18 @@ std::optional<TaskOutcome> Commands::run(const services::KnownJob& job, const Pr
     if (!place.ok()) return no_place(place.error());
     ended = runner_->run(task, watch);
   }
-  if (ended.how == runner::How::cancelled) return std::nullopt;
+  Printed printed = printing ? printing->all(true) : Printed{};
+  if (ended.how == runner::How::cancelled) {
+    if (printing) prints(std::move(printed));
+    return std::nullopt;
+  }
   TaskOutcome out{.failure = failure_of(ended.how),
                   .error = ended.message,
                   .ran_ms = ended.ran_ms,
-                  .out = end_of(ended.out),
-                  .err = end_of(ended.err)};
-  if (task.enclosure)
-    for (std::string* text : {&out.out, &out.err, &out.error}) redact(*text, task.enclosure->image);
+                  .out = std::move(printed.out),
+                  .err = std::move(printed.err),
+                  .out_dropped = printed.out_dropped,
+                  .err_dropped = printed.err_dropped};
   if (out.failure == JobFailure::none) {
     Result<json::Value> result = read_json(ended.result, {.bytes = ended.result.size()});
     if (result.ok()) {
@@ -209,6 +177,7 @@ std::optional<TaskOutcome> Commands::run(const services::KnownJob& job, const Pr
     }
   }
   left(ended, out);
+  out.error = names.shown(std::move(out.error));
   return out;
 }
 
