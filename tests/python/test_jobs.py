@@ -737,7 +737,7 @@ def test_logs_come_while_the_job_runs(tmp_path, workers) -> None:
         lines = job.logs()
         assert next(lines) == "one"
         assert job.status == "running"
-        assert (job.output(), job.tasks()[0].status) == ("one\n", "running")
+        assert (job.output(), next(job.tasks()).status) == ("one\n", "running")
         seen.touch()
         assert list(lines) == ["two", "three"]
         assert job.status == "completed"

@@ -456,8 +456,8 @@ Result<calyx::Done> check_python(PyObject* held, const json::Value& payload) {
 
 // ── a job on the caller's thread ──
 
-/// Does tasks on this thread until the job has ended, `until` has come, a signal's handler has raised, or `stop`
-/// says so, a callable or None: the last two also end what runs.
+/// Does tasks on this thread until the job has ended, `until` has come, a signal's handler has raised, or
+/// `stop` says so, a callable or None: the last two also end what runs.
 Result<calyx::Job> run_here(calyx::Session& session, calyx::JobId id,
                             std::optional<steady_clock::time_point> until, const py::object& stop) {
   const Calling here;
@@ -852,9 +852,9 @@ void add_jobs(py::module_& module, py::class_<Open, OpenPtr>& engines, py::class
             std::optional<steady_clock::time_point> until;
             if (most) until = steady_clock::now() + *most;
             Session session = self.session;
-            return job_of(
-                outside(self.open, [&](calyx::Engine&) { return run_here(session, id, until, stop); })
-                    .value());
+            return job_of(outside(self.open, [&](calyx::Engine&) {
+                            return run_here(session, id, until, stop);
+                          }).value());
           },
           arg("job"), arg("most_ms"), arg("stop") = py::none())
       .def(
