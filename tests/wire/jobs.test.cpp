@@ -363,7 +363,7 @@ TEST_CASE("CP-54: what a task printed") {
   Yard yard;
   const std::string id = yard.submitted(2);
   Answer output = yard.of(id, "/output");
-  CHECK(output.members() == "job_id task attempt stdout stderr");
+  CHECK(output.members() == "job_id task attempt stdout stderr stdout_dropped_bytes stderr_dropped_bytes");
   CHECK(output.at("attempt") == "0");
   CHECK(output.at("stdout").empty());
   yard.work(2, R"({"status":"completed","result":1,"ran_ms":1,"stdout":"said","stderr":"warned"})");

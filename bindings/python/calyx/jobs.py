@@ -150,6 +150,7 @@ class JobTask:
     #: ``queued``, ``running``, ``completed``, ``failed`` or ``cancelled``.
     status: str
     attempts: int
+    #: How its last attempt ended that did not go well; None of a task that has completed.
     failure: str | None
     error: str | None
     payload: Any
