@@ -24,6 +24,7 @@ import urllib.request
 FUNCTION = """import json, os, runpy, sys
 payload = json.load(open(os.environ["COMPUTALOT_TASK_PAYLOAD"]))
 json.dump(runpy.run_path(sys.argv[1])[sys.argv[2]](payload), open(os.environ["COMPUTALOT_TASK_RESULT"], "w"))"""
+KEPT = 2**16  # of its output, four times: the market keeps the first 64 KiB of a stream and the last 192
 stopping = []  # a signal's handler may append to a list, where an Event could wait for itself
 
 
@@ -44,24 +45,40 @@ def post(path, body):
             time.sleep(1)
 
 
+def printed(log):
+    with log.open("rb") as file:
+        text = file.read(KEPT * 4 + 1)
+        if len(text) > KEPT * 4:
+            size = file.seek(-KEPT * 3, os.SEEK_END) + KEPT * 3
+            text = text[:KEPT] + f"\n[… {size - KEPT * 4:,} bytes dropped …]\n".encode() + file.read(KEPT * 3)
+    return text.decode(errors="replace")
+
+
 class Lease:
     """Tasks that are ours as long as the market hears of us every thirty seconds."""
 
     def __init__(self, told):
-        self.told, self.over, self.lost = told, threading.Event(), False
+        self.told, self.over, self.lost, self.log = told, threading.Event(), False, None
         threading.Thread(target=self.beat, daemon=True).start()
 
     def report(self, **members):
         return post("/api/v1/workers/report", {"lease_id": self.told["lease_id"], **members})
 
     def beat(self):
-        while not self.over.wait(10):
+        """Says that we live every ten seconds, and what the task has printed about when it does."""
+        at, told = time.monotonic(), None
+        while not self.over.wait(1):
             with contextlib.suppress(OSError):  # the next one may come through
-                self.lost = self.report()["left"] == 0
+                index, log = self.log or (None, None)
+                size = os.path.getsize(log) if log else 0
+                if (index, size) != told and size or time.monotonic() - at >= 10:
+                    at, told = time.monotonic(), (index, size)
+                    self.lost = self.report(first=index, stdout=printed(log) if size else None)["left"] == 0
 
     def work(self):
         for index, payload in enumerate(self.told["payloads"], self.told["first"]):
-            outcome = self.run(payload)
+            outcome = self.run(index, payload)
+            self.log = None
             if outcome is None:
                 return self.lost or self.report(gives_back=True)
             # By `first` a report that is sent again, since its answer was lost, is known and counts once.
@@ -72,7 +89,7 @@ class Lease:
             if left == 0:
                 return True
 
-    def run(self, payload):
+    def run(self, index, payload):
         """What one task came to, or nothing when it is no longer ours to do."""
         argv, cwd = [sys.executable, "-c", FUNCTION, arguments.functions, self.told["work"]["name"]], None
         if self.told["runner_command"]:
@@ -82,6 +99,7 @@ class Lease:
             given.write_text(json.dumps(payload))
             env = {"PATH": os.defpath, "COMPUTALOT_TASK_PAYLOAD": str(given), "COMPUTALOT_TASK_RESULT": str(result)}
             begun, ran_s = time.monotonic(), 0.0
+            self.log = index, log
             try:
                 with log.open("wb") as out:
                     process = subprocess.Popen(argv, cwd=cwd, env=env, stdout=out, stderr=out, start_new_session=True)
@@ -101,7 +119,7 @@ class Lease:
                     outcome = {"status": "completed", "result": json.loads(result.read_text())}
                 except (OSError, ValueError) as error:
                     outcome = {"status": "result_invalid", "message": str(error)}
-            return {**outcome, "stdout": log.read_text(errors="replace")[-65536:] or None, "ran_ms": int(ran_s * 1000)}
+            return {**outcome, "stdout": printed(log) or None, "ran_ms": int(ran_s * 1000)}
 
 
 parser = argparse.ArgumentParser(description=__doc__.split("\n", 1)[0])

@@ -14,6 +14,7 @@
 #include <calyx/core/digest.hpp>
 #include <calyx/core/job.hpp>
 #include <calyx/core/json.hpp>
+#include <calyx/core/printed.hpp>
 #include <calyx/version.hpp>
 #include <calyx/wallets.hpp>
 #include <memory>
@@ -117,6 +118,7 @@ struct JobTask {
   std::uint64_t index = 0;
   TaskStatus status = TaskStatus::queued;
   std::int64_t attempts = 0;
+  /// How its last attempt ended that did not go well; none of a task that has completed.
   JobFailure failure = JobFailure::none;
   std::string error{};
   core::json::Value payload{}, result{}, progress{};
@@ -133,10 +135,12 @@ struct JobResults {
   std::string next{};
 };
 
+/// Of the last attempt that printed anything: the one before is kept until the next one's first byte.
 struct JobOutput {
   std::uint64_t task = 0;
   std::int64_t attempt = 0;  ///< 0: nothing was printed yet.
   std::string out{}, err{};
+  std::uint64_t out_dropped = 0, err_dropped = 0;  ///< As in `Printed`.
 };
 
 struct JobEvent {
@@ -193,10 +197,12 @@ struct TaskOutcome {
   core::json::Value result{};  ///< Of one that went well.
   std::string error{};         ///< Of one that did not.
   std::int64_t ran_ms = 0;
-  std::string out{}, err{};  ///< What it printed, as much as is worth keeping.
+  std::string out{}, err{};  ///< What it printed: what is more than `Printed` has is dropped.
   /// What it left, put before it is reported, each its payer's from then on; of a task that failed nothing is
   /// kept.
   std::vector<ArtifactId> artifacts{};
+  std::uint64_t out_dropped = 0, err_dropped = 0;  ///< As in `Printed`, where the worker has dropped them.
+  std::optional<core::json::Value> progress{};     ///< Its last one, where it was not reported yet.
 };
 inline constexpr std::size_t task_artifacts_max = 10'000;
 
@@ -207,6 +213,9 @@ struct Report {
   /// then known for what it is and counts nothing; without it the lease's next task is meant.
   std::optional<std::uint64_t> first{};
   std::optional<core::json::Value> progress{};  ///< Of the task at the front, while it runs: an object.
+  /// What that task has printed so far, in the place of what was reported before. Nobody sees it of a task
+  /// that two workers have.
+  std::optional<Printed> printed{};
   std::vector<TaskOutcome> outcomes{};
   bool gives_back = false;  ///< What is left of the lease is for somebody else, at no try's cost.
 };

@@ -8,6 +8,7 @@
 #include <csignal>
 #include <filesystem>
 
+#include "engine/printing.hpp"
 #include "json/reader.hpp"
 
 namespace calyx::engine {
@@ -16,12 +17,11 @@ namespace {
 namespace json = core::json;
 using services::JobTerms;
 
+/// How much longer than all its files together one file may be: a task that fills the disk with one file is
+/// told of its disk, and not of a file's size.
 constexpr std::uint64_t file_margin_mb = 1024;
 /// Of a user of the tasks' own, all its tasks together.
 constexpr std::uint64_t processes_max = 4096;
-
-/// What of each stream is kept with the task: its end, which says why.
-constexpr std::uint64_t output_bytes_max = std::uint64_t{256} << 10;
 
 constexpr JobFailure failure_of(runner::How how) noexcept {
   switch (how) {
@@ -38,53 +38,6 @@ constexpr JobFailure failure_of(runner::How how) noexcept {
     case runner::How::lost: return JobFailure::lease_lost;
   }
   return JobFailure::not_started;
-}
-
-/// The bytes of one character of UTF-8 at the front of `text`; 0 where there is none, or a zero byte.
-std::size_t character(std::string_view text) noexcept {
-  for (std::size_t bytes = 1; bytes <= 4 && bytes <= text.size(); ++bytes)
-    if (json::valid_utf8(text.substr(0, bytes))) return text[0] == '\0' ? 0 : bytes;
-  return 0;
-}
-
-/// `bytes` as text: what is no UTF-8 is spelled `\xHH`, so that nothing is lost and the rest can be read.
-std::string as_text(std::string_view bytes) {
-  constexpr std::string_view digits = "0123456789abcdef";
-  if (json::valid_utf8(bytes) && bytes.find('\0') == std::string_view::npos) return std::string(bytes);
-  std::string out;
-  out.reserve(bytes.size());
-  while (!bytes.empty()) {
-    const std::size_t size = character(bytes);
-    if (size != 0) {
-      out += bytes.substr(0, size);
-    } else {
-      const auto octet = static_cast<unsigned char>(bytes[0]);
-      out += {'\\', 'x', digits[octet >> 4], digits[octet & 15]};
-    }
-    bytes.remove_prefix(std::max<std::size_t>(size, 1));
-  }
-  return out;
-}
-
-std::string end_of(const runner::Log& log) {
-  const std::uint64_t written = log.written();
-  std::uint64_t offset = written > output_bytes_max ? written - output_bytes_max : 0;
-  std::string bytes;
-  for (;;) {
-    const runner::Log::Piece piece = log.read(offset, output_bytes_max);
-    if (piece.bytes.empty()) break;
-    bytes += piece.bytes;
-    offset = piece.offset + piece.bytes.size();
-  }
-  return as_text(bytes);
-}
-
-/// `text` without what names the image: that is between the host and who chose it.
-void redact(std::string& text, const std::string& image) {
-  constexpr std::string_view shown = "[image]";
-  if (image.empty()) return;
-  for (std::size_t at = text.find(image); at != std::string::npos; at = text.find(image, at + shown.size()))
-    text.replace(at, image.size(), shown);
 }
 
 /// Lets a group pass through the two folders above `folder`, which are the market's own.
@@ -173,25 +126,26 @@ Result<EnclosedEnd> Commands::run_enclosed(const EnclosedTask& task, const std::
 
 std::optional<TaskOutcome> Commands::run(const services::KnownJob& job, const PreparedFolder& source,
                                          const std::string& checkpoint, std::vector<runner::Input> inputs,
-                                         const TaskCall& call, const Left& left) {
+                                         const TaskCall& call, const Prints& prints, const Left& left) {
   const JobTerms& terms = job.terms;
   runner::Task task;
   const auto place_of = [&]() -> Result<std::optional<runner::Enclosure>> {
     if (!terms.image.empty()) return places_->of(terms.image);
     return places_->of_project(source.path, source.tarball, terms.timeout_s * 1'000, call.stopped);
   };
-  const auto no_place = [](const Error& error) -> std::optional<TaskOutcome> {
+  ShownNames names;
+  names.add_path(source.path, "project");
+  names.add_path(checkpoint, "checkpoint");
+  const auto no_place = [&](const Error& error) -> std::optional<TaskOutcome> {
     if (error.reason == Reason::stopped) return std::nullopt;
-    return TaskOutcome{.failure = JobFailure::not_started, .error = error.message};
+    return TaskOutcome{.failure = JobFailure::not_started, .error = names.shown(error.message)};
   };
   Result<std::optional<runner::Enclosure>> place = place_of();
   if (!place.ok()) return no_place(place.error());
   task.enclosure = *std::move(place);
   if (user_ && !(let_through(source.path, user_->group) && let_through(checkpoint, user_->group) &&
                  (checkpoint.empty() || ::lchown(checkpoint.c_str(), user_->user, user_->group) == 0)))
-    return no_place(fail(Reason::io_error,
-                         "the folders of projects or checkpoints cannot be opened to the "
-                         "tasks' user"));
+    return no_place(fail(Reason::io_error, "the market's folders cannot be opened to the tasks' user"));
   const Taken gpus(devices_, terms.requirements.gpu_count, call.stopped);
   if (terms.requirements.gpu_count != 0 && gpus.numbers().empty()) return std::nullopt;
   if (!gpus.numbers().empty()) task.gpus = gpus.numbers();
@@ -206,11 +160,20 @@ std::optional<TaskOutcome> Commands::run(const services::KnownJob& job, const Pr
   const core::Requirements& needs = terms.requirements;
   task.limits.memory_mb = needs.memory_mb != 0 ? static_cast<std::uint64_t>(needs.memory_mb) : memory_mb_;
   task.limits.disk_mb = needs.storage_gb != 0 ? static_cast<std::uint64_t>(needs.storage_gb) << 10 : disk_mb_;
-  // Somewhat above: a task that fills the disk with one file is told of its disk, not of a file's size.
   if (user_) task.limits.processes = processes_max;
   task.limits.file_mb = task.limits.disk_mb == 0 ? 0 : task.limits.disk_mb + file_margin_mb;
+  // What names the image is between the host and who chose it.
+  if (task.enclosure) names.add(task.enclosure->image, "[image]");
+  std::optional<Printing> printing;
   runner::Watch watch;
-  watch.cancelled = call.stopped;
+  watch.begun = [&](const runner::Log& log, const runner::Log& err, const std::string& folder) {
+    names.add_path(folder, "work");
+    printing.emplace(log, err, names);
+  };
+  watch.cancelled = [&] {
+    if (printing && printing->has_news()) prints(printing->all(false));
+    return call.stopped();
+  };
   watch.progress = [&](std::string_view text) {
     if (const Result<json::Value> progress = read_json(text); progress.ok()) call.progress(*progress);
   };
@@ -223,15 +186,19 @@ std::optional<TaskOutcome> Commands::run(const services::KnownJob& job, const Pr
     if (!place.ok()) return no_place(place.error());
     ended = runner_->run(task, watch);
   }
-  if (ended.how == runner::How::cancelled) return std::nullopt;
+  Printed printed = printing ? printing->all(true) : Printed{};
+  if (ended.how == runner::How::cancelled) {
+    if (printing) prints(std::move(printed));
+    return std::nullopt;
+  }
   const bool file_too_large = ended.how == runner::How::signalled && ended.signal == SIGXFSZ;
   TaskOutcome out{.failure = file_too_large ? JobFailure::out_of_disk : failure_of(ended.how),
                   .error = ended.message,
                   .ran_ms = ended.ran_ms,
-                  .out = end_of(ended.out),
-                  .err = end_of(ended.err)};
-  if (task.enclosure)
-    for (std::string* text : {&out.out, &out.err, &out.error}) redact(*text, task.enclosure->image);
+                  .out = std::move(printed.out),
+                  .err = std::move(printed.err),
+                  .out_dropped = printed.out_dropped,
+                  .err_dropped = printed.err_dropped};
   if (out.failure == JobFailure::none) {
     Result<json::Value> result = read_json(ended.result, {.bytes = ended.result.size()});
     if (result.ok()) {
@@ -242,6 +209,7 @@ std::optional<TaskOutcome> Commands::run(const services::KnownJob& job, const Pr
     }
   }
   left(ended, out);
+  out.error = names.shown(std::move(out.error));
   return out;
 }
 

@@ -45,6 +45,9 @@ class Commands {
   /// may read more. Fails: as `open_enclosure`, as `RunEnclosed`.
   Result<EnclosedEnd> run_enclosed(const EnclosedTask& task, const std::function<bool()>& stopped);
 
+  /// What is done with what a task has printed so far: now and then as it runs, when there is more, and once
+  /// more where it is stopped. Called on the thread of `run`.
+  using Prints = std::function<void(Printed printed)>;
   /// What is done with what a task left, once it is known how it went; may change that.
   using Left = std::function<void(const runner::Ended& ended, TaskOutcome& outcome)>;
   /// Runs the command of `job` on `payload` in the folder `source`, or in one of its own, with `inputs` to
@@ -52,7 +55,7 @@ class Commands {
   /// it: how it would have ended is not known.
   std::optional<TaskOutcome> run(const services::KnownJob& job, const PreparedFolder& source,
                                  const std::string& checkpoint, std::vector<runner::Input> inputs,
-                                 const TaskCall& call, const Left& left);
+                                 const TaskCall& call, const Prints& prints, const Left& left);
 
  private:
   Commands(std::unique_ptr<runner::Runner> runner, std::unique_ptr<Places> places,

@@ -379,7 +379,13 @@ Result<JobOutput> Session::job_output(JobId id, std::uint64_t task) {
           json::object({{"task", task}, {"tasks", found.known->row.tasks}}));
     CALYX_TRY(std::optional<store::OutputRow> row, store.jobs().output(found.state.number, task));
     if (!row) return JobOutput{.task = task};
-    return JobOutput{task, row->attempt, std::move(row->out), std::move(row->err)};
+    Printed& printed = row->printed;
+    return JobOutput{task,
+                     row->attempt,
+                     std::move(printed.out),
+                     std::move(printed.err),
+                     printed.out_dropped,
+                     printed.err_dropped};
   });
 }
 

@@ -52,7 +52,7 @@ Result<Reported> report(Market& market, const Report& report,
 class Reporter {
  public:
   Reporter(Market& market, const Lease& lease)
-      : market_(market), job_(static_cast<services::JobNumber>(lease.job.number())) {
+      : market_(market), job_(static_cast<services::JobNumber>(lease.job.number())), attempt_(lease.attempt) {
     pending_.token = lease.token;
   }
 
@@ -64,23 +64,29 @@ class Reporter {
   }
   void add(TaskOutcome outcome, services::TaskFiles files = {}) {
     const std::lock_guard lock(mutex_);
-    // How far one came that failed is all that there is of it.
-    if (outcome.failure != JobFailure::none && waiting_) tell(*std::exchange(waiting_, std::nullopt));
-    waiting_.reset();
+    outcome.progress = std::exchange(waiting_, std::nullopt);
     pending_.outcomes.push_back(std::move(outcome));
     files_.push_back(std::move(files));
     if (steady_clock::now() - reported_at_ >= report_every) send();
   }
   void progress(const json::Value& value) {
-    constexpr std::chrono::milliseconds told_every(500);
     const std::lock_guard lock(mutex_);
     if (value.object() == nullptr) return;
-    if (steady_clock::now() - told_at_ < told_every) {
-      waiting_ = value;
-      return;
+    waiting_ = value;
+    tell_waiting();
+  }
+  /// What task `task`, the one that runs, has printed so far.
+  void printed(std::uint64_t task, Printed printed) {
+    const std::lock_guard lock(mutex_);
+    if (!lost_) {
+      send();  // so that the task that it is about is the lease's first
+      if (done_.ok() && !lost_ && pending_.outcomes.empty())
+        take(report(market_, {.token = pending_.token, .printed = printed}));
     }
-    waiting_.reset();
-    tell(value);
+    // A process that is ended with its job may print until it is gone.
+    if (lost_)
+      static_cast<void>(market_.write(
+          [&](Transaction& tx) { return services::keep_output(tx, job_, task, attempt_, printed); }));
   }
   /// Reports what has waited long enough, or that the worker lives, however long its task takes.
   void tend() {
@@ -88,7 +94,9 @@ class Reporter {
     if (lost_) return;
     const auto silent = steady_clock::now() - reported_at_;
     if (!pending_.outcomes.empty() && silent >= report_every) send();
-    if (silent < heartbeat_every) return;
+    tell_waiting();
+    look();
+    if (lost_ || silent < heartbeat_every) return;
     reported_at_ = steady_clock::now();
     take(report(market_, {.token = pending_.token}));
     // Its task hangs, and perhaps those of all workers: nobody else may come by to take it back.
@@ -111,11 +119,23 @@ class Reporter {
   }
 
  private:
-  void tell(const json::Value& progress) {
+  /// Tells how far the task is that runs, if that is news and the last ones were told a while ago.
+  void tell_waiting() {
+    constexpr std::chrono::milliseconds told_every(500);
+    if (!waiting_ || steady_clock::now() - told_at_ < told_every) return;
     told_at_ = steady_clock::now();
     send();  // so that the task that it is about is the lease's first
     if (done_.ok() && !lost_ && pending_.outcomes.empty())
-      take(report(market_, {.token = pending_.token, .progress = progress}));
+      take(report(market_, {.token = pending_.token, .progress = std::exchange(waiting_, std::nullopt)}));
+  }
+  /// Whether the lease is still there: a cancel, maybe of another process, tells nobody.
+  void look() {
+    constexpr std::chrono::seconds every(1);
+    if (steady_clock::now() - looked_at_ < every) return;
+    looked_at_ = steady_clock::now();
+    const auto lease =
+        market_.history([&](store::MarketStore& store) { return store.jobs().lease(pending_.token); });
+    if (lease.ok() && !*lease) lost_ = true;
   }
   void send() {
     if ((pending_.outcomes.empty() && !pending_.gives_back) || lost_) return;
@@ -141,10 +161,11 @@ class Reporter {
 
   Market& market_;
   const services::JobNumber job_;
+  const std::int64_t attempt_;
   std::mutex mutex_;  ///< Of all that follows.
   Report pending_;
   std::vector<services::TaskFiles> files_;  ///< Of its outcomes, one for one.
-  steady_clock::time_point reported_at_ = steady_clock::now(), told_at_;
+  steady_clock::time_point reported_at_ = steady_clock::now(), looked_at_ = reported_at_, told_at_;
   std::optional<json::Value> waiting_;  ///< The last progress of the task that runs, if it was not told yet.
   std::atomic<bool> lost_{false};       ///< Read by running tasks without the lock, which a report may hold.
   std::optional<Error> unheard_;        ///< What a store that was busy said to the last report.
@@ -258,7 +279,8 @@ RunEnclosed enclosed_by(std::function<Result<Commands*>()> commands) {
 /// Runs a command's task in its project's folder, with what it reads, and its checkpoint where the job keeps
 /// any; `files` gets what it left.
 std::optional<TaskOutcome> run_command(Market& market, Commands& commands, const services::KnownJob& job,
-                                       const TaskCall& call, services::TaskFiles& files) {
+                                       const TaskCall& call, const Commands::Prints& prints,
+                                       services::TaskFiles& files) {
   const auto not_started = [](const Error& error) {
     return TaskOutcome{.failure = JobFailure::not_started, .error = error.message};
   };
@@ -280,7 +302,7 @@ std::optional<TaskOutcome> run_command(Market& market, Commands& commands, const
     checkpoint.emplace(*std::move(opened));
   }
   return commands.run(job, folder, checkpoint ? checkpoint->path() : std::string(), *std::move(inputs), call,
-                      [&](const runner::Ended& ended, TaskOutcome& how) {
+                      prints, [&](const runner::Ended& ended, TaskOutcome& how) {
                         if (how.failure == JobFailure::none) keep(market, ended, how, files);
                       });
 }
@@ -356,7 +378,9 @@ Result<bool> perform(Market& market, const WorkerOptions& options, const Stopped
           return keep_state(market, attempt, bytes);
         }};
     if (is_command) {
-      std::optional<TaskOutcome> outcome = run_command(market, *commands, *known, call, files);
+      std::optional<TaskOutcome> outcome = run_command(
+          market, *commands, *known, call,
+          [&](Printed printed) { holding->printed(call.index, std::move(printed)); }, files);
       if (!outcome) break;  // it is given back, or nobody's any more
       holding->add(*std::move(outcome), std::move(files));
       continue;

@@ -525,7 +525,7 @@ Ended Runner::run(const Task& task, const Watch& watch) {
   Channel channel(ends[0]);
   if (!channel.send(inside_->packet(task, **folder)))
     return refused("files", "a task's request cannot be sent (errno " + std::to_string(errno) + ")");
-  if (watch.begun) watch.begun(ended.out, ended.err);
+  if (watch.begun) watch.begun(ended.out, ended.err, (*folder)->path());
   if (auto given = inside_->hand_over(theirs.get(), file->descriptor.get()); !given.ok())
     return refused("helper_lost", given.error().message);
   theirs.close();

@@ -214,9 +214,10 @@ struct Ended {
 /// What a caller wants to hear of a running task. All are called on the thread of `run`; one that throws ends
 /// the task, and what it threw passes once the task is gone.
 struct Watch {
-  std::function<void(const Log& out, const Log& err)> begun;  ///< Once, before the command runs.
-  std::function<void(std::string_view json)> progress;        ///< The latest object, as it was written.
-  std::function<bool()> cancelled;  ///< Asked 20 times a second; true ends the task.
+  /// Once, before the command runs; `folder` is the task's own, outside of any enclosure.
+  std::function<void(const Log& out, const Log& err, const std::string& folder)> begun;
+  std::function<void(std::string_view json)> progress;  ///< The latest object, as it was written.
+  std::function<bool()> cancelled;                      ///< Asked 20 times a second; true ends the task.
 };
 
 struct User {

@@ -129,9 +129,16 @@ Result<std::vector<JobTask>> tasks_of(store::MarketStore& store, const KnownJob&
   }));
   CALYX_CHECK(jobs.outputs_from(number, from, [&](const store::OutputRow& row) -> Result<bool> {
     if (row.task >= end) return false;
+    JobTask& task = out[row.task - from];
     if (!row.progress.empty()) {
-      CALYX_TRY(out[row.task - from].progress, read_own_json(row.progress, "a task's progress"));
+      CALYX_TRY(task.progress, read_own_json(row.progress, "a task's progress"));
     }
+    if (row.failure == JobFailure::none || task.status == TaskStatus::completed ||
+        task.status == TaskStatus::failed)
+      return true;
+    task.failure = row.failure;
+    task.error = row.message;
+    if (task.status == TaskStatus::cancelled) task.attempts = row.tried;
     return true;
   }));
   if (payloads) {

@@ -46,6 +46,11 @@ Result<Done> stop_tasks(Transaction& tx, Held& job) {
       continue;
     }
     CALYX_CHECK(charge_front(tx, job, lease, ran_ms(lease)));
+    CALYX_CHECK(jobs.put_ended({.job = lease.job,
+                                .task = lease.first,
+                                .attempts = lease.attempt,
+                                .failure = job.state.failure,
+                                .message = job.state.error}));
     uncommit(job, lease.count);
   }
   if (job.state.retrying != 0) CALYX_CHECK(jobs.remove_retries(job.state.number));

@@ -27,6 +27,27 @@ json::Value progress_of(const Held& job) {
                        {"tasks", job.known->row.tasks}});
 }
 
+/// Keeps how far a task is; false for what may not be kept.
+Result<bool> keep_progress(Transaction& tx, const LeaseRow& lease, std::uint64_t task,
+                           const json::Value& progress) {
+  const std::string text = json::canonical(progress);
+  if (progress.object() == nullptr || text.size() > progress_bytes_max || !is_result(progress)) return false;
+  CALYX_CHECK(tx.change_jobs().put_progress(lease.job, task, lease.attempt, text));
+  return true;
+}
+Result<Done> tell_progress(Transaction& tx, Held& job, std::uint64_t task, const json::Value& progress) {
+  return tell(tx, job, json::object({{"event", "task_progress"}, {"index", task}, {"progress", progress}}));
+}
+
+/// Keeps what an attempt printed. As long as that is nothing, what the one before has printed stays.
+Result<Done> put_printed(Transaction& tx, JobNumber job, std::uint64_t task, std::int64_t attempt,
+                         Printed printed) {
+  if (printed.out.empty() && printed.err.empty()) return Done{};
+  core::keep_printed(printed.out, printed.out_dropped);
+  core::keep_printed(printed.err, printed.err_dropped);
+  return tx.change_jobs().put_output(job, task, attempt, printed);
+}
+
 /// Keeps a task that did not come to a result: for another try, or as failed.
 Result<Done> keep_failure(Transaction& tx, Held& job, const LeaseRow& lease, std::uint64_t task,
                           JobFailure failure, const std::string& message) {
@@ -41,6 +62,8 @@ Result<Done> keep_failure(Transaction& tx, Held& job, const LeaseRow& lease, std
       return fail(Reason::io_error, "the random source gives no bytes");
     const std::int64_t delay_ms = core::retry_delay_ms(infrastructure ? lost : lease.attempt, dice);
     ++job.state.retrying;
+    CALYX_CHECK(tx.change_jobs().put_ended(
+        {.job = lease.job, .task = task, .attempts = attempts, .failure = failure, .message = message}));
     return tx.change_jobs().put_retry({.job = lease.job,
                                        .task = task,
                                        .attempts = attempts,
@@ -442,17 +465,16 @@ Result<Reported> report_tasks(Transaction& tx, const Principal& principal, const
   JobStore& jobs = tx.change_jobs();
   CALYX_TRY(Held job, hold(tx, lease.job));
   if (report.progress && lease.count > 0) {
-    const std::string progress = json::canonical(*report.progress);
-    if (report.progress->object() == nullptr || progress.size() > progress_bytes_max ||
-        !is_result(*report.progress))
+    CALYX_TRY(const bool kept, keep_progress(tx, lease, lease.first, *report.progress));
+    if (!kept)
       return field_error(Reason::field_value, "/progress",
                          "must be a JSON object of at most " + std::to_string(progress_bytes_max) + " bytes");
-    CALYX_CHECK(jobs.put_progress(lease.job, lease.first, lease.attempt, progress));
-    CALYX_CHECK(tell(
-        tx, job,
-        json::object({{"event", "task_progress"}, {"index", lease.first}, {"progress", *report.progress}})));
+    CALYX_CHECK(tell_progress(tx, job, lease.first, *report.progress));
     CALYX_CHECK(put(tx, job));
   }
+  // Of two copies nobody could tell whose output it is.
+  if (report.printed && lease.count > 0 && !lease.copied)
+    CALYX_CHECK(put_printed(tx, lease.job, lease.first, lease.attempt, *report.printed));
   if (report.outcomes.empty() && !report.gives_back) {
     lease.expires = expiry(*job.known, lease, tx.now());
     CALYX_TRY(const bool late, end_overdue(tx, job));
@@ -520,13 +542,14 @@ Result<Reported> report_tasks(Transaction& tx, const Principal& principal, const
       amount.micro += charge(job, ms).micro;
       ++attempts;
     }
-    if (!outcome.out.empty() || !outcome.err.empty())
-      CALYX_CHECK(jobs.put_output({.job = lease.job,
-                                   .task = task,
-                                   .attempt = lease.attempt,
-                                   .out = outcome.out,
-                                   .err = outcome.err,
-                                   .progress = {}}));
+    CALYX_CHECK(put_printed(tx, lease.job, task, lease.attempt,
+                            {outcome.out, outcome.err, outcome.out_dropped, outcome.err_dropped}));
+    if (outcome.progress) {
+      CALYX_TRY(const bool kept, keep_progress(tx, lease, task, *outcome.progress));
+      // One event a report, however many tasks went well since the last one.
+      if (kept && (failure != JobFailure::none || i + 1 == reported))
+        CALYX_CHECK(tell_progress(tx, job, task, *outcome.progress));
+    }
     if (failure != JobFailure::none) {
       CALYX_CHECK(flush(task));
       CALYX_CHECK(keep_failure(tx, job, lease, task, failure, error));
@@ -570,6 +593,14 @@ Result<Reported> report_tasks(Transaction& tx, const Principal& principal, const
   if (job.state.ready == Readiness::to_end) chores.to_end.push_back(lease.job);
   const bool over = job.state.failure != JobFailure::none;
   return Reported{.left = over || report.gives_back ? 0 : lease.count, .expires_at = lease.expires};
+}
+
+Result<Done> keep_output(Transaction& tx, JobNumber number, std::uint64_t task, std::int64_t attempt,
+                         const Printed& printed) {
+  CALYX_TRY(const std::optional<store::OutputRow> row, tx.store().jobs().output(number, task));
+  if (!row || row->failure == JobFailure::none || row->tried != attempt || row->attempt > attempt)
+    return Done{};
+  return put_printed(tx, number, task, attempt, printed);
 }
 
 Result<bool> is_due(store::MarketStore& store, const KnownJob& known, const JobState& state, Instant now) {

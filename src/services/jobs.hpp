@@ -55,6 +55,10 @@ struct TaskFiles {
 /// `files` are those of the outcomes, one for one, or none at all.
 Result<Reported> report_tasks(Transaction& tx, const Principal& principal, const Report& report,
                               Chores& chores, std::span<const TaskFiles> files = {});
+/// Keeps what attempt `attempt` of a task has printed though its lease is over: one that was stopped, or came
+/// too late, and was charged. Of another that was, or where a later one has printed, nothing is changed.
+Result<Done> keep_output(Transaction& tx, JobNumber number, std::uint64_t task, std::int64_t attempt,
+                         const Printed& printed);
 /// Whether something is to be done about a job though nobody leases: a worker is late, its own time is over,
 /// or its tasks have all ended.
 Result<bool> is_due(store::MarketStore& store, const KnownJob& known, const store::JobState& state,

@@ -125,10 +125,15 @@ constexpr const char* schema_of_jobs[] = {
     R"(CREATE TABLE outputs(
   job      INTEGER NOT NULL,
   task     INTEGER NOT NULL,
-  attempt  INTEGER NOT NULL,
+  attempt  INTEGER NOT NULL,  -- whose output it is
   out      TEXT NOT NULL,
   err      TEXT NOT NULL,
+  out_dropped INTEGER NOT NULL,
+  err_dropped INTEGER NOT NULL,
   progress TEXT NOT NULL,
+  tried    INTEGER NOT NULL,  -- attempts, as the last one ended that was not the last word
+  failure  INTEGER NOT NULL,  -- and how that did
+  message  TEXT NOT NULL,
   PRIMARY KEY(job, task)
 ) STRICT, WITHOUT ROWID)",
     R"(CREATE TABLE job_events(
@@ -150,6 +155,8 @@ constexpr const char* state_columns =
     "low_funds, receipts";
 constexpr const char* lease_columns =
     "token, job, first, count, attempt, lost, worker, host, since, expires, copied";
+constexpr const char* output_columns =
+    "job, task, attempt, out, err, out_dropped, err_dropped, progress, tried, failure, message";
 
 /// What an audit walks.
 constexpr ListingText job_listings[] = {
@@ -176,7 +183,7 @@ constexpr ListingText job_listings[] = {
     {"results", nullptr, "first + length(body)", ""},
     {"failures", nullptr, "task + length(message)", ""},
     {"usage", nullptr, "amount", ""},
-    {"outputs", nullptr, "task + length(out) + length(err) + length(progress)", ""},
+    {"outputs", nullptr, "task + length(out) + length(err) + length(progress) + length(message)", ""},
     {"job_events", nullptr, "number + length(body)", ""},
 };
 
@@ -289,12 +296,16 @@ Result<bool> read_retry(Statement& row, RetryRow& out) {
 Result<bool> read_output(Statement& row, OutputRow& out) {
   CALYX_TRY(const bool more, row.step());
   if (!more) return false;
-  out = {row.column_int(0),
-         to_unsigned(row.column_int(1)),
-         row.column_int(2),
-         std::string(row.column_text(3)),
-         std::string(row.column_text(4)),
-         std::string(row.column_text(5))};
+  out.job = row.column_int(0);
+  out.task = to_unsigned(row.column_int(1));
+  out.attempt = row.column_int(2);
+  out.printed = {std::string(row.column_text(3)), std::string(row.column_text(4)),
+                 to_unsigned(row.column_int(5)), to_unsigned(row.column_int(6))};
+  out.progress = row.column_text(7);
+  out.tried = row.column_int(8);
+  CALYX_TRY(out.failure, one_of(row.column_int(9), JobFailure::cancelled, "outputs", row.column_int(1),
+                                "no such failure"));
+  out.message = row.column_text(10);
   return true;
 }
 
@@ -341,6 +352,7 @@ Result<JobStore> JobStore::make(Connection& connection, bool writes) {
     const char* doing;
   };
   const std::string states = std::string("SELECT ") + state_columns + " FROM job_states ";
+  const std::string outputs = std::string("INSERT INTO outputs(") + output_columns + ") ";
   const std::string leases = std::string("SELECT ") + lease_columns + " FROM leases ";
   const Text write_texts[] = {
       {store.add_job_,
@@ -394,12 +406,16 @@ Result<JobStore> JobStore::make(Connection& connection, bool writes) {
        "?5, ?6, ?7)",
        "keeping what was used"},
       {store.put_output_,
-       "INSERT INTO outputs(job, task, attempt, out, err, progress) VALUES(?1, ?2, ?3, ?4, ?5, ?6) "
-       "ON CONFLICT(job, task) DO UPDATE SET attempt = ?3, out = ?4, err = ?5",
+       outputs + "VALUES(?1, ?2, ?3, ?4, ?5, ?6, ?7, '', 0, 0, '') ON CONFLICT(job, task) DO UPDATE SET "
+                 "attempt = ?3, out = ?4, err = ?5, out_dropped = ?6, err_dropped = ?7",
        "keeping a task's output"},
+      {store.put_ended_,
+       outputs + "VALUES(?1, ?2, 0, '', '', 0, 0, '', ?3, ?4, ?5) ON CONFLICT(job, task) DO UPDATE SET tried "
+                 "= ?3, failure = ?4, message = ?5",
+       "keeping how a task was tried"},
       {store.put_progress_,
-       "INSERT INTO outputs(job, task, attempt, out, err, progress) VALUES(?1, ?2, ?3, '', '', ?4) "
-       "ON CONFLICT(job, task) DO UPDATE SET progress = ?4",
+       outputs + "VALUES(?1, ?2, ?3, '', '', 0, 0, ?4, 0, 0, '') ON CONFLICT(job, task) DO UPDATE SET "
+                 "progress = ?4",
        "keeping a task's progress"},
       {store.add_event_, "INSERT INTO job_events(job, number, at_us, body) VALUES(?1, ?2, ?3, ?4)",
        "keeping a job's event"},
@@ -425,12 +441,10 @@ Result<JobStore> JobStore::make(Connection& connection, bool writes) {
        "looking for a task to try again"},
       {store.retry_, "SELECT job, task, attempts, lost, not_before FROM retries WHERE job = ?1 AND task = ?2",
        "looking up a task"},
-      {store.output_,
-       "SELECT job, task, attempt, out, err, progress FROM outputs WHERE job = ?1 AND task = ?2",
+      {store.output_, std::string("SELECT ") + output_columns + " FROM outputs WHERE job = ?1 AND task = ?2",
        "reading a task's output"},
       {store.outputs_from_,
-       "SELECT job, task, attempt, out, err, progress FROM outputs WHERE job = ?1 AND task >= ?2 ORDER BY "
-       "task",
+       std::string("SELECT ") + output_columns + " FROM outputs WHERE job = ?1 AND task >= ?2 ORDER BY task",
        "reading tasks' outputs"},
       {store.items_,
        "SELECT first, body FROM job_items WHERE job = ?1 AND first <= ?2 ORDER BY first DESC LIMIT 1",
@@ -617,14 +631,25 @@ Result<Done> JobStore::add_usage(const UsageRow& row) {
       .bind(7, row.amount.micro)
       .execute();
 }
-Result<Done> JobStore::put_output(const OutputRow& row) {
+Result<Done> JobStore::put_output(JobNumber job, std::uint64_t task, std::int64_t attempt,
+                                  const Printed& printed) {
   const Statement::Run run(put_output_);
+  return run->bind(1, job)
+      .bind(2, to_signed(task))
+      .bind(3, attempt)
+      .bind(4, std::string_view(printed.out))
+      .bind(5, std::string_view(printed.err))
+      .bind(6, to_signed(printed.out_dropped))
+      .bind(7, to_signed(printed.err_dropped))
+      .execute();
+}
+Result<Done> JobStore::put_ended(const FailureRow& row) {
+  const Statement::Run run(put_ended_);
   return run->bind(1, row.job)
       .bind(2, to_signed(row.task))
-      .bind(3, row.attempt)
-      .bind(4, std::string_view(row.out))
-      .bind(5, std::string_view(row.err))
-      .bind(6, std::string_view(row.progress))
+      .bind(3, row.attempts)
+      .bind(4, static_cast<std::int64_t>(row.failure))
+      .bind(5, std::string_view(row.message))
       .execute();
 }
 Result<Done> JobStore::put_progress(JobNumber job, std::uint64_t task, std::int64_t attempt,

@@ -15,6 +15,7 @@
 
 #include <calyx/core/digest.hpp>
 #include <calyx/core/job.hpp>
+#include <calyx/core/printed.hpp>
 #include <functional>
 #include <optional>
 #include <span>
@@ -129,13 +130,17 @@ struct UsageRow {
   Money amount;
 };
 
-/// What a task's attempt printed, and where it stood: kept until a later attempt says something.
+/// What a task's attempt printed, and where it stood: kept until a later attempt says something. And how the
+/// last attempt went that was not the task's last word.
 struct OutputRow {
   JobNumber job = 0;
   std::uint64_t task = 0;
-  std::int64_t attempt = 0;
-  std::string out, err;
-  std::string progress;  ///< JSON, or empty.
+  std::int64_t attempt = 0;  ///< Whose output it is.
+  Printed printed;
+  std::string progress;                   ///< JSON, or empty.
+  std::int64_t tried = 0;                 ///< Attempts so far, as that one ended,
+  JobFailure failure = JobFailure::none;  ///< and how it did; none: no such attempt.
+  std::string message;
 };
 
 /// Tasks `first` to `first + count - 1` came to their results, each with its `attempts`th attempt.
@@ -169,7 +174,10 @@ class JobStore {
   Result<Done> add_results(JobNumber job, const ResultsRow& row);
   Result<Done> add_failure(const FailureRow& row);
   Result<Done> add_usage(const UsageRow& row);
-  Result<Done> put_output(const OutputRow& row);
+  /// What the attempt of a task printed; the rest of its row stays.
+  Result<Done> put_output(JobNumber job, std::uint64_t task, std::int64_t attempt, const Printed& printed);
+  /// How an attempt ended that is not the task's last word; what was printed stays.
+  Result<Done> put_ended(const FailureRow& row);
   /// How far the attempt of a task is; what an earlier one printed stays.
   Result<Done> put_progress(JobNumber job, std::uint64_t task, std::int64_t attempt, std::string_view json);
   Result<Done> add_event(JobNumber job, std::int64_t number, Instant at, std::string_view body);
@@ -257,7 +265,7 @@ class JobStore {
  private:
   Statement add_job_, add_items_, add_edge_, add_state_, put_state_, add_lease_, put_lease_, remove_lease_,
       add_time_, remove_times_, put_retry_, remove_retry_, remove_retries_, add_results_, add_failure_,
-      add_usage_, put_output_, put_progress_, add_event_;
+      add_usage_, put_output_, put_ended_, put_progress_, add_event_;
   Statement last_job_, job_, state_, find_once_, lease_, other_copy_, leases_count_, times_of_, next_retry_,
       retry_, output_, outputs_from_, items_, running_of_, census_, ready_jobs_, jobs_of_, live_jobs_,
       jobs_after_, leases_of_, expired_leases_, results_from_, failures_from_, retries_from_, events_of_,

@@ -239,8 +239,12 @@ inline constexpr Note notes[] = {
      job},
     {put, "/api/v1/jobs/{id}/cancel", jobs, "End a job; what ran is charged and the rest comes back", "", "",
      job},
-    {get, "/api/v1/jobs/{id}/output", jobs, "What a task's last attempt printed", "task:int", "",
-     "job_id task:int attempt:int stdout stderr"},
+    {get, "/api/v1/jobs/{id}/output", jobs,
+     "What a task's last attempt has printed so far: the first 64 KiB and the last 192, and between them a "
+     "line "
+     "that says how much was dropped",
+     "task:int", "",
+     "job_id task:int attempt:int stdout stderr stdout_dropped_bytes:int stderr_dropped_bytes:int"},
     {get, "/api/v1/jobs/{id}/tasks", jobs, "A job's tasks: payload, progress, result, error", page, "",
      "job_id tasks:array next_cursor"},
     {get, "/api/v1/jobs/{id}/events", jobs, "What happened to a job so far", page, "",
@@ -356,8 +360,11 @@ inline constexpr Note notes[] = {
      "worker! host_wallet_id tasks:texts recipes:texts commands:bool images:texts "
      "tasks_max:int has:object",
      "lease:object"},
-    {post, "/api/v1/workers/report", workers, "Say how leased tasks went; with no outcome it is a heartbeat",
-     "", "lease_id! first:int gives_back:bool outcomes:array progress:object", "left:int expires_at"},
+    {post, "/api/v1/workers/report", workers,
+     "Say how leased tasks went; with no outcome it is a heartbeat, whose stdout and stderr are all that the "
+     "task has printed so far",
+     "", "lease_id! first:int gives_back:bool outcomes:array progress:object stdout stderr",
+     "left:int expires_at"},
     {get, "/api/v1/workers/leases/{id}/source", workers,
      "Download the tarball of the project that a lease's commands run in, or a range of its bytes",
      "Range:header If-Range:header", "", "", 200, bytes},

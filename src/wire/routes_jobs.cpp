@@ -312,6 +312,8 @@ Result<Response> get_job_output(Call& call) {
       .integer("attempt", output.attempt)
       .text("stdout", std::string_view(output.out))
       .text("stderr", std::string_view(output.err))
+      .count("stdout_dropped_bytes", output.out_dropped)
+      .count("stderr_dropped_bytes", output.err_dropped)
       .close();
   return json_response(200, std::move(out));
 }
@@ -553,6 +555,9 @@ Result<Response> report_tasks(Call& call) {
   const json::Value* outcomes = fields.find("outcomes");
   fields.read("gives_back", report.gives_back);
   const json::Value* progress = fields.find("progress");
+  Printed printed;
+  fields.read_optional("stdout", printed.out);
+  fields.read_optional("stderr", printed.err);
   std::optional<std::int64_t> first;
   fields.read("first", first);
   if (first && *first < 0) fields.fault(field_fault(Reason::field_value, "/first", "must not be negative"));
@@ -578,6 +583,12 @@ Result<Response> report_tasks(Call& call) {
     if (!report.outcomes.empty() || report.gives_back)
       return field_fault(Reason::field_value, "/progress", "is for a heartbeat, which has no outcomes");
     report.progress = *progress;
+  }
+  if (!printed.out.empty() || !printed.err.empty()) {
+    if (!report.outcomes.empty() || report.gives_back)
+      return field_fault(Reason::field_value, printed.out.empty() ? "/stderr" : "/stdout",
+                         "is for a heartbeat, which has no outcomes");
+    report.printed = std::move(printed);
   }
   CALYX_TRY(const Reported reported, call.session->report_tasks(report));
   std::string out;

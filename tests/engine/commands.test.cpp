@@ -204,6 +204,78 @@ TEST_CASE("a cancel ends the process, and a worker that stops gives its task bac
   CHECK(shop.market.all.cancel_job(id).value().status == JobStatus::cancelled);
 }
 
+TEST_CASE("what a command prints is seen while it runs") {
+  if (!testing::pushes("engine.commands.live")) return;
+  Shop shop;
+  const JobId id = shop.submit_kept(R"(
+cd "$COMPUTALOT_CHECKPOINT_DIR" || exit 9
+echo one; echo warned >&2
+while [ ! -e seen ]; do sleep 0.01; done
+echo two; echo 2 > "$COMPUTALOT_TASK_RESULT")",
+                                    false);
+  {
+    Worker worker = Worker::start(shop.market.engine, shop.options()).value();
+    while (shop.market.all.job_output(id).value().out != "one\n") ::usleep(10'000);
+    CHECK(shop.market.all.job_output(id).value().attempt == 1);
+    CHECK(shop.market.now(id).progress.running == 1);
+    std::ofstream(shop.kept(id) + "/0/seen") << "";
+    CHECK(shop.market.all.wait_job(id, std::chrono::minutes(1)).value().status == JobStatus::completed);
+  }
+  CHECK(shop.market.all.job_output(id).value().out == "one\ntwo\n");
+  CHECK(shop.market.all.job_output(id).value().err == "warned\n");
+}
+
+TEST_CASE("a cancelled task keeps its attempt and what it printed to its end") {
+  if (!testing::pushes("engine.commands.cancelled")) return;
+  Shop shop;
+  const JobId id =
+      shop.submit_kept("trap 'echo asked; exit 1' TERM; echo begun; while :; do sleep 0.05; done", false);
+  Worker worker = Worker::start(shop.market.engine, shop.options()).value();
+  const auto out = [&] { return shop.market.all.job_output(id).value().out; };
+  while (out() != "begun\n") ::usleep(10'000);
+  CHECK(shop.market.all.cancel_job(id).value().status == JobStatus::cancelled);
+  // No heartbeat is due for ten seconds of the lease's: it is looked for.
+  while (out() != "begun\nasked\n") ::usleep(10'000);
+  const JobTask task = shop.market.all.job_tasks(id).value().items.at(0);
+  CHECK(task.status == TaskStatus::cancelled);
+  CHECK(task.attempts == 1);
+  CHECK(task.failure == JobFailure::cancelled);
+  CHECK(shop.market.all.job_output(id).value().attempt == 1);
+  shop.market.check_books();
+}
+
+TEST_CASE("CP-91: neither output nor error names a path of this machine") {
+  if (!testing::pushes("engine.commands.paths")) return;
+  Shop shop;
+  const JobId id = shop.submit_kept(R"(
+echo "$COMPUTALOT_TASK_RESULT"; pwd >&2; pwd -P; echo "at $COMPUTALOT_CHECKPOINT_DIR/step"
+printf '%.12s' "$TMPDIR"; sleep 0.6; echo "$TMPDIR" | cut -c 13-
+exit 3)",
+                                    false, 0);
+  CHECK(shop.run(id).failure == JobFailure::exit_nonzero);
+  const JobOutput output = shop.market.all.job_output(id).value();
+  CHECK(output.out == "work/result.json\nproject\nat checkpoint/step\nwork/tmp\n");
+  CHECK(output.err == "project\n");
+}
+
+TEST_CASE("of a command that prints without end the beginning and the end are kept, and how much is not") {
+  if (!testing::pushes("engine.commands.flood")) return;
+  Shop shop;
+  const JobId id = shop.submit_kept("echo first; yes | head -c 1000000; echo last; exit 3", false, 0);
+  CHECK(shop.run(id).failure == JobFailure::exit_nonzero);
+  const JobOutput output = shop.market.all.job_output(id).value();
+  CHECK(output.out.size() < core::printed_bytes_max);
+  CHECK(output.out.starts_with("first\ny\n"));
+  CHECK(output.out.ends_with("y\nlast\n"));
+  // Whatever was read in one go: what is kept, what is dropped and the line between are all of it.
+  const std::size_t line = output.out.find("\n[… ");
+  REQUIRE(line == core::printed_head_bytes);
+  const std::size_t tail =
+      output.out.size() - output.out.find("dropped …]\n") - std::string("dropped …]\n").size();
+  CHECK(line + output.out_dropped + tail == 1'000'011);
+  CHECK(output.err_dropped == 0);
+}
+
 TEST_CASE("commands run on the bare host only where the host said so, and only through the helper") {
   JobMarket market;
   store::Scratch scratch;

@@ -817,3 +817,101 @@ TEST_CASE("a report that is made again, since its answer was lost, counts once")
   CHECK(market.all.report_tasks(report).value().left == 1);
   CHECK(*market.all.job_results(id).value().tasks[1].result.string() == "second");
 }
+
+TEST_CASE("CP-90: a failed attempt is shown with its output until the next one prints or ends") {
+  JobMarket market;
+  const JobId id = market.submit(JobMarket::job(1, {{"max_retries", 3}}));
+  const auto task = [&] { return market.all.job_tasks(id).value().items.at(0); };
+  const auto output = [&] { return market.all.job_output(id).value(); };
+  const auto fails = [&](const Lease& lease, const char* error, const char* out) {
+    Report report{.token = lease.token};
+    report.outcomes.push_back({.failure = JobFailure::exit_nonzero, .error = error, .ran_ms = 1, .out = out});
+    CHECK(market.all.report_tasks(report).ok());
+  };
+  const auto next = [&] {
+    market.pass(400);
+    return market.lease();
+  };
+  fails(market.lease(), "code 1", "one\n");
+  CHECK(task().status == TaskStatus::queued);
+  CHECK(task().failure == JobFailure::exit_nonzero);
+  CHECK(task().error == "code 1");
+
+  const Lease second = next();
+  CHECK(second.attempt == 2);
+  CHECK(task().status == TaskStatus::running);
+  CHECK(task().attempts == 2);
+  CHECK(task().error == "code 1");
+  CHECK(output().attempt == 1);
+  // A heartbeat of one that has printed nothing yet changes nothing; the first byte does.
+  CHECK(market.all.report_tasks({.token = second.token, .printed = Printed{}}).ok());
+  CHECK(output().out == "one\n");
+  CHECK(market.all.report_tasks({.token = second.token, .printed = Printed{.err = "t"}}).ok());
+  CHECK(output().attempt == 2);
+  CHECK(output().out.empty());
+  CHECK(output().err == "t");
+  CHECK(task().error == "code 1");
+  CHECK(market.all.report_tasks({.token = second.token, .printed = Printed{.out = "two", .err = "t"}}).ok());
+  CHECK(output().out == "two");
+  fails(second, "code 2", "");
+  CHECK(task().error == "code 2");
+  CHECK(output().out == "two");
+
+  CHECK(market.done(next()).ok());
+  CHECK(task().status == TaskStatus::completed);
+  CHECK(task().failure == JobFailure::none);
+  CHECK(task().error.empty());
+  CHECK(output().attempt == 2);
+  market.check_books();
+}
+
+TEST_CASE("a task that is stopped with its job is shown with its attempt, and why it was stopped") {
+  JobMarket market;
+  const JobId id = market.submit(JobMarket::job(3));
+  const Lease lease = market.lease(2);
+  CHECK(market.all.report_tasks({.token = lease.token, .printed = Printed{.out = "begun\n"}}).ok());
+  CHECK(market.all.cancel_job(id).ok());
+  const std::vector<JobTask> tasks = market.all.job_tasks(id).value().items;
+  CHECK(tasks[0].attempts == 1);
+  CHECK(tasks[0].failure == JobFailure::cancelled);
+  CHECK(tasks[0].error == "it was cancelled");
+  CHECK(tasks[1].attempts == 0);  // behind it in the lease, and never begun
+  CHECK(tasks[1].failure == JobFailure::none);
+  CHECK(market.all.job_output(id).value().out == "begun\n");
+  CHECK(market.all.report_tasks({.token = lease.token, .printed = Printed{.out = "late"}}).reason() ==
+        Reason::lease_lost);
+  market.check_books();
+}
+
+TEST_CASE("what a worker says of a task's output is cut to what is kept, as an outcome's is") {
+  JobMarket market;
+  const JobId id = market.submit(JobMarket::job(1));
+  const Lease lease = market.lease();
+  const std::string long_text(core::printed_bytes_max + 1'000, 'x');
+  CHECK(market.all.report_tasks({.token = lease.token, .printed = Printed{.out = long_text}}).ok());
+  const JobOutput output = market.all.job_output(id).value();
+  CHECK(output.out.size() < core::printed_bytes_max);
+  CHECK(output.out_dropped == 1'128);
+  Report report{.token = lease.token};
+  report.outcomes.push_back({.ran_ms = 1, .err = long_text});
+  CHECK(market.all.report_tasks(report).ok());
+  CHECK(market.all.job_output(id).value().err_dropped == 1'128);
+}
+
+TEST_CASE("the last progress of a task is kept, however soon it came after the one before") {
+  JobMarket market;
+  CHECK(market.engine
+            .register_task("work",
+                           [](const TaskCall& call) -> Result<json::Value> {
+                             for (std::int64_t epoch : {1, 2})
+                               call.progress(json::object({{"epoch", epoch}}));
+                             if (call.index == 1) return fail(Reason::field_value, "no");
+                             return json::Value(1);
+                           })
+            .ok());
+  const JobId id = market.submit(JobMarket::job(2, {{"max_retries", 0}}));
+  CHECK(market.all.run_job(id).ok());
+  for (const JobTask& task : market.all.job_tasks(id).value().items)
+    CHECK(json::canonical(task.progress) == R"({"epoch":2})");
+  market.check_books();
+}

@@ -1022,6 +1022,22 @@ def test_workers_elsewhere_do_a_job_and_one_that_is_stopped_leaves_the_rest_to_o
                 assert worker.wait(timeout=30) == 0
 
 
+def test_what_a_worker_elsewhere_runs_is_read_while_it_prints(gateway, tmp_path):
+    (tmp_path / "functions.py").write_text(FUNCTIONS.replace("    while", "    print('begun', flush=True)\n    while"))
+    item = {"x": 3, "when": str(tmp_path / "when")}
+    job = gateway.ask("POST", "/api/v1/jobs", {"task": "square", "payload": item})[1]["job_id"]
+    worker = remote_worker(gateway, "--functions", str(tmp_path / "functions.py"), "--task", "square")
+    try:
+        output = f"/api/v1/jobs/{job}/output"
+        assert until(lambda: gateway.ask("GET", output)[1]["stdout"]) == "begun\n"
+        assert gateway.ask("GET", f"/api/v1/jobs/{job}")[1]["status"] == "running"
+        (tmp_path / "when").touch()
+        assert until(lambda: ended(gateway, job))["status"] == "completed"
+    finally:
+        worker.terminate()
+        assert (worker.wait(timeout=30), worker.stderr.read()) == (0, "")
+
+
 def test_a_worker_elsewhere_runs_commands_in_its_own_folder_of_the_project(gateway, tmp_path):
     folder = tmp_path / "projects" / "my-proj"
     folder.mkdir(parents=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 import os
@@ -726,23 +727,57 @@ def test_a_body_that_is_whole_is_one_piece(market) -> None:
     assert list(response.pieces()) == [response.body]
 
 
-def test_logs_come_while_the_job_runs(market) -> None:
-    """CX-49: `logs` gives the lines."""
-    job = market.submit(**squares(2))
-    lines = job.logs()
+@pytest.mark.parametrize("workers", [0, 1])
+def test_logs_come_while_the_job_runs(tmp_path, workers) -> None:
+    """CX-49: of one command, which waits for a file that is made only once its first line was read."""
+    seen = tmp_path / "seen" / "it"
+    seen.parent.mkdir()
+    command = f"echo one; while [ ! -e {seen} ]; do sleep 0.01; done; echo two; echo done >&2; printf three"
+    how = calyx.Commands(allow_bare_host=True, containers="none", scratch=str(tmp_path), readable=[str(seen.parent)])
+    with calyx.open(tmp_path / "market.db", commands=how) as market, contextlib.ExitStack() as stack:
+        if workers:
+            stack.enter_context(market.worker(commands=how))
+        job = market.submit(image="any", command=["sh", "-c", command])
+        lines = job.logs()
+        assert next(lines) == "one"
+        assert job.status == "running"
+        assert (job.output(), next(job.tasks()).status) == ("one\n", "running")
+        seen.touch()
+        assert list(lines) == ["two", "three"]
+        assert job.status == "completed"
+        assert list(job.logs()) == ["one", "two", "three"]
 
-    def work() -> None:
-        for _ in range(2):
-            lease = market.lease("mine", tasks=["square"])
-            market.report(lease, [{"status": "completed", "result": 1, "ran_ms": 1, "stdout": f"task {lease.first}\n"}])
-            time.sleep(0.3)
 
-    working = threading.Thread(target=work)
-    working.start()
-    assert next(lines) == "task 0"
-    assert list(lines) == ["task 1"]
-    working.join(SOON)
-    assert job.status == "completed"
+def test_who_stops_walking_the_logs_stops_the_task_and_leaves_it_to_others(tmp_path) -> None:
+    how = calyx.Commands(allow_bare_host=True, containers="none", scratch=str(tmp_path))
+    with calyx.open(tmp_path / "market.db", commands=how) as market:
+        job = market.submit(image="any", command=["sh", "-c", "echo one; exec sleep 60"])
+        lines = job.logs()
+        assert next(lines) == "one"
+        lines.close()
+        assert (job.progress.running, job.progress.queued) == (0, 1)
+        assert job.cancel().status == "cancelled"
+
+
+def test_lines_that_were_dropped_are_told_and_none_comes_twice() -> None:
+    followed = calyx.jobs._Followed()
+
+    def news(text: str, dropped: int = 0, attempt: int = 1) -> str:
+        return followed.news({"stdout": text, "stdout_dropped_bytes": dropped, "attempt": attempt})
+
+    def gap(dropped: int) -> str:
+        return f"\n[… {dropped:,} bytes dropped …]\n"
+
+    assert news("", attempt=0) == ""
+    assert news("head\nöne") == "head\nöne"
+    assert news("head\nöne\ntwo\n") == "\ntwo\n"
+    # 5 bytes of head; the tail begins at 5 + 5, where 14 have been seen.
+    assert news("head\n" + gap(5) + "two\nthree\n", 5) == "three\n"
+    assert news("head\n" + gap(1_200) + "last\n", 1_200) == gap(1_185) + "last\n"
+    assert news("head\n" + gap(1_200) + "last\n", 1_200) == ""
+    assert news("again", attempt=2) == "again"
+    assert news("and", attempt=3) == "\nand"  # the line that broke off is a line
+    assert news("another worker's") == "\nanother worker's"
 
 
 def test_walking_the_logs_runs_the_job(market) -> None:

@@ -94,7 +94,7 @@ TEST_CASE("of output without end its first MB and its last 15 MB are kept") {
   Task task = hostile(scratch, {"flood", std::to_string(mb)});
   std::vector<Log> live;
   Watch watch;
-  watch.begun = [&](const Log& out, const Log&) { live.push_back(out); };
+  watch.begun = [&](const Log& out, const Log&, const std::string&) { live.push_back(out); };
   bool whole = true;
   const auto look = [&] {
     // What is read while the ring turns is what was written at that offset.

@@ -408,7 +408,7 @@ TEST_CASE("CP-54: what a task printed") {
   Yard yard;
   const std::string id = yard.submitted(2);
   Answer output = yard.of(id, "/output");
-  CHECK(output.members() == "job_id task attempt stdout stderr");
+  CHECK(output.members() == "job_id task attempt stdout stderr stdout_dropped_bytes stderr_dropped_bytes");
   CHECK(output.at("attempt") == "0");
   CHECK(output.at("stdout").empty());
   yard.work(2, R"({"status":"completed","result":1,"ran_ms":1,"stdout":"said","stderr":"warned"})");
@@ -740,6 +740,30 @@ TEST_CASE("CP-95: a heartbeat tells how far the task is that runs, and every rea
   CHECK(yard.report(token, done).at("left") == "1");
   CHECK(beat(R"("progress":{"epoch":1},"first":1)").at("left") == "1");
   CHECK(yard.of(id, "/tasks").at("tasks.1.progress.epoch") == "1");
+}
+
+TEST_CASE("CP-95: a heartbeat tells what the task has printed, and its readers see it while it runs") {
+  Yard yard;
+  const std::string id = yard.submitted(2);
+  const std::string token = yard.lease(2).at("lease.lease_id");
+  CHECK(yard.of(id, "/output").members() ==
+        "job_id task attempt stdout stderr stdout_dropped_bytes stderr_dropped_bytes");
+  CHECK(yard.report(token, "", R"("stdout":"one\n")").at("left") == "2");
+  CHECK(yard.of(id, "/output").at("stdout") == "one\n");
+  CHECK(yard.report(token, "", R"("stdout":"one\ntwo\n","stderr":"x","first":0)").status == 200);
+  CHECK(yard.of(id, "/output").at("stdout") == "one\ntwo\n");
+  CHECK(yard.of(id, "/output").at("stderr") == "x");
+  CHECK(yard.report(token, "").status == 200);  // a heartbeat that says nothing of it
+  CHECK(yard.of(id, "/output").at("stdout") == "one\ntwo\n");
+  CHECK(yard.of(id, "/output?task=1").at("attempt") == "0");
+
+  const std::string done = R"({"status":"completed","result":1,"ran_ms":1})";
+  CHECK(yard.report(token, done, R"("stdout":"x")").field() == "/stdout");
+  CHECK(yard.report(token, "", R"("stderr":"x","gives_back":true)").field() == "/stderr");
+  CHECK(yard.report(token, "", R"("stdout":1)").field() == "/stdout");
+  CHECK(yard.report(token, "", R"("stdout":")" + std::string(300'000, 'x') + '"').status == 200);
+  CHECK(yard.of(id, "/output").at("stdout_dropped_bytes") == "37856");
+  CHECK(yard.of(id, "/output").at("stdout").find("\n[… 37,856 bytes dropped …]\n") == 65'536);
 }
 
 TEST_CASE("CP-95: a lease that was not heard of for 30 seconds is 409, and its tasks are another's") {

@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import inspect
 import sys
+import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
@@ -149,6 +150,7 @@ class JobTask:
     #: ``queued``, ``running``, ``completed``, ``failed`` or ``cancelled``.
     status: str
     attempts: int
+    #: How its last attempt ended that did not go well; None of a task that has completed.
     failure: str | None
     error: str | None
     payload: Any
@@ -484,30 +486,28 @@ class Job:
     def logs(self) -> Iterator[str]:
         """What its tasks print, a line at a time, as it comes; task after task, in the order of their index.
 
-        Ends with the job. Walking it does tasks as :meth:`wait` does.
+        Ends with the job. Walking it does tasks as :meth:`wait` does, but on a thread of its own: a line comes while
+        its task runs, about a second after it was printed. Who stops walking stops the task, which is given back. Of a
+        task that prints faster than is kept of it, a line ``[… 39,737,767 bytes dropped …]`` stands for the rest.
         """
         native = self._session._native
-        task, attempt, shown, rest = 0, 0, 0, ""
+        task, printed, rest = 0, _Followed(), ""
         state = self.state()
-        while task < state.progress.tasks:
-            # Asked before its output is: what it printed to its end is then in that.
-            tasks, _ = native.job_tasks(self.id, str(task) if task else "", 1)
-            over = state.ended or (bool(tasks) and tasks[0]["status"] not in ("queued", "running"))
-            output = native.job_output(self.id, task)
-            if output["attempt"] != attempt:
-                attempt, shown, rest = output["attempt"], 0, ""
-            text = rest + output["stdout"][shown:]
-            shown = len(output["stdout"])
-            *lines, rest = text.split("\n")
-            yield from lines
-            if not over:
-                state = self._step(_SLICE_MS)
-                continue
-            if rest:
-                yield rest
-            task, attempt, shown, rest = task + 1, 0, 0, ""
-        while not state.ended:
-            state = self._step(_SLICE_MS)
+        with _Doing(self) as doing:
+            while task < state.progress.tasks:
+                # Asked before its output is: what it printed to its end is then in that.
+                tasks, _ = native.job_tasks(self.id, str(task) if task else "", 1)
+                over = state.ended or (bool(tasks) and tasks[0]["status"] not in ("queued", "running"))
+                *lines, rest = (rest + printed.news(native.job_output(self.id, task))).split("\n")
+                yield from lines
+                if not over:
+                    state = doing.step()
+                    continue
+                if rest:
+                    yield rest
+                task, printed, rest = task + 1, _Followed(), ""
+            while not state.ended:
+                state = doing.step()
 
     def dataframe(self) -> Any:
         """Its completed tasks as a pandas ``DataFrame``: a row each, by index, of what it read and what it gave.
@@ -543,6 +543,72 @@ class Job:
 
     def __reduce__(self) -> NoReturn:
         raise TypeError("a job belongs to an open market and cannot be pickled: send its id")
+
+
+class _Doing:
+    """Does tasks for who reads meanwhile: on a thread, a while at a time, so that nothing goes on unwatched."""
+
+    def __init__(self, job: Job) -> None:
+        self._job = job
+        self._stop = threading.Event()
+        self._thread: threading.Thread | None = None
+        self._raised: BaseException | None = None
+
+    def __enter__(self) -> _Doing:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._stop.set()
+        if self._thread is not None:
+            self._thread.join()
+
+    def _do(self) -> None:
+        try:
+            self._job._session._native.run_job(self._job.id, _SLICE_MS, self._stop.is_set)
+        except BaseException as error:  # for the thread that walks
+            self._raised = error
+
+    def step(self) -> JobState:
+        if self._job._session._engine.has_workers:
+            return state_of(self._job._session._native.wait_job(self._job.id, _SLICE_MS))
+        if self._thread is None:
+            self._thread = threading.Thread(target=self._do, name=f"calyx {self._job.id}")
+            self._thread.start()
+        self._thread.join(_SLICE_MS / 1000)
+        if not self._thread.is_alive():
+            self._thread = None
+        if self._raised is not None:
+            raise self._raised
+        return self._job.state()
+
+
+class _Followed:
+    """The output of a task, as it is asked for again and again: what of it is new."""
+
+    def __init__(self) -> None:
+        self._attempt, self._text, self._end = 0, b"", 0
+
+    def news(self, output: dict[str, Any]) -> str:
+        attempt, text, dropped = output["attempt"], output["stdout"].encode(), output["stdout_dropped_bytes"]
+        before, seen = self._text, self._end
+        gap = f"\n[… {dropped:,} bytes dropped …]\n".encode() if dropped else b"\0"
+        head, line, tail = text.partition(gap)
+        tail_at = len(head) + dropped
+        new: bytes | None = None
+        if attempt != self._attempt:
+            pass
+        elif not line:
+            new = text[len(before) :] if text.startswith(before) else None
+        elif seen <= len(head):
+            new = text[seen:]
+        elif seen < tail_at:
+            new = f"\n[… {tail_at - seen:,} bytes dropped …]\n".encode() + tail
+        elif seen <= tail_at + len(tail):
+            new = tail[seen - tail_at :]
+        if new is None:  # another's, from its beginning; the line that the one before broke off in is a line
+            new = text if before[-1:] in (b"", b"\n") else b"\n" + text
+        self._attempt, self._text, self._end = attempt, text, tail_at + len(tail)
+        return new.decode(errors="ignore")
 
 
 def _units_of(task: JobTask) -> list[tuple[Any, Any]]:

@@ -213,7 +213,9 @@ py::object output_of(const calyx::JobOutput& output) {
   return record({{"task", out(output.task)},
                  {"attempt", out(output.attempt)},
                  {"stdout", text(output.out)},
-                 {"stderr", text(output.err)}});
+                 {"stderr", text(output.err)},
+                 {"stdout_dropped_bytes", out(output.out_dropped)},
+                 {"stderr_dropped_bytes", out(output.err_dropped)}});
 }
 py::object event_of(const calyx::JobEvent& event) {
   return record({{"number", out(event.number)}, {"at", out(event.at)}, {"data", plain(event.body)}});
@@ -454,11 +456,18 @@ Result<calyx::Done> check_python(PyObject* held, const json::Value& payload) {
 
 // ── a job on the caller's thread ──
 
-/// Does tasks on this thread until the job has ended, `until` has come, or a signal's handler has raised.
+/// Does tasks on this thread until the job has ended, `until` has come, a signal's handler has raised, or
+/// `stop` says so, a callable or None: the last two also end what runs.
 Result<calyx::Job> run_here(calyx::Session& session, calyx::JobId id,
-                            std::optional<steady_clock::time_point> until) {
+                            std::optional<steady_clock::time_point> until, const py::object& stop) {
   const Calling here;
-  return session.run_job(id, {.stopped = signal_came,
+  const auto stopped = [&] {
+    if (signal_came()) return true;
+    if (stop.is_none()) return false;
+    const py::gil_scoped_acquire gil;
+    return stop().cast<bool>();
+  };
+  return session.run_job(id, {.stopped = stopped,
                               .enough = [&] { return until && steady_clock::now() >= *until; },
                               .heartbeats = true});
 }
@@ -841,16 +850,17 @@ void add_jobs(py::module_& module, py::class_<Open, OpenPtr>& engines, py::class
           arg("job"), arg("most_ms"))
       .def(
           "run_job",
-          [](const PySession& self, Text job, std::optional<std::int64_t> most_ms) {
+          [](const PySession& self, Text job, std::optional<std::int64_t> most_ms, const py::object& stop) {
             const auto id = job_id(job);
             const std::optional<milliseconds> most = most_of(most_ms);
             std::optional<steady_clock::time_point> until;
             if (most) until = steady_clock::now() + *most;
             Session session = self.session;
-            return job_of(
-                outside(self.open, [&](calyx::Engine&) { return run_here(session, id, until); }).value());
+            return job_of(outside(self.open, [&](calyx::Engine&) {
+                            return run_here(session, id, until, stop);
+                          }).value());
           },
-          arg("job"), arg("most_ms"))
+          arg("job"), arg("most_ms"), arg("stop") = py::none())
       .def(
           "audit_receipt",
           [](PySession& self, Text receipt) {
