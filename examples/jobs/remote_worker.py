@@ -1,9 +1,9 @@
 """A worker elsewhere. It needs a market's URL, an operator's key and Python's own library, and no calyx.
 
-    CALYX_API_KEY=cyx_op_... python3 remote_worker.py URL [--functions FILE --task NAME ...] [--projects FOLDER]
+    CALYX_API_KEY=cyx_op_... python3 remote_worker.py URL [--functions FILE --task NAME ...] [--commands]
 
 Each task is a process, which finds its payload in the file COMPUTALOT_TASK_PAYLOAD and leaves its result in the
-file COMPUTALOT_TASK_RESULT: a function NAME(payload) of FILE, or a job's command, in FOLDER's folder of its project.
+file COMPUTALOT_TASK_RESULT: a function NAME(payload) of FILE, or a job's command, in the files of its project.
 SIGTERM stops it, and what it has not done is for others at once. It keeps no limit but timeout_s: trust what it runs.
 """
 
@@ -15,6 +15,7 @@ import pathlib
 import signal
 import subprocess
 import sys
+import tarfile
 import tempfile
 import threading
 import time
@@ -59,6 +60,7 @@ class Lease:
 
     def __init__(self, told):
         self.told, self.over, self.lost, self.log = told, threading.Event(), False, None
+        self.source = tempfile.TemporaryDirectory()
         threading.Thread(target=self.beat, daemon=True).start()
 
     def report(self, **members):
@@ -75,7 +77,25 @@ class Lease:
                     at, told = time.monotonic(), (index, size)
                     self.lost = self.report(first=index, stdout=printed(log) if size else None)["left"] == 0
 
+    def fetch(self):
+        """The files of the project's revision, of which the market took none that lead out of their folder."""
+        url = f"{arguments.url}/api/v1/workers/leases/{self.told['lease_id']}/source"
+        request = urllib.request.Request(url, headers={"X-API-Key": os.environ["CALYX_API_KEY"]})
+        how = {"filter": "data"} if hasattr(tarfile, "data_filter") else {}
+        with urllib.request.urlopen(request, timeout=60) as answer, tarfile.open(fileobj=answer, mode="r|*") as files:
+            files.extractall(self.source.name, **how)
+
     def work(self):
+        with self.source:
+            try:
+                if self.told["runner_command"] and self.told["project"]:
+                    self.fetch()
+            except (OSError, tarfile.TarError):  # somebody else may get through
+                time.sleep(1)
+                return self.report(gives_back=True)
+            return self.tasks()
+
+    def tasks(self):
         for index, payload in enumerate(self.told["payloads"], self.told["first"]):
             outcome = self.run(index, payload)
             self.log = None
@@ -93,7 +113,7 @@ class Lease:
         """What one task came to, or nothing when it is no longer ours to do."""
         argv, cwd = [sys.executable, "-c", FUNCTION, arguments.functions, self.told["work"]["name"]], None
         if self.told["runner_command"]:
-            argv, cwd = self.told["runner_command"], os.path.join(arguments.projects, self.told["project"])
+            argv, cwd = self.told["runner_command"], self.source.name
         with tempfile.TemporaryDirectory() as home:
             given, result, log = (pathlib.Path(home, file) for file in ("payload.json", "result.json", "log"))
             given.write_text(json.dumps(payload))
@@ -123,12 +143,13 @@ class Lease:
 
 
 parser = argparse.ArgumentParser(description=__doc__.split("\n", 1)[0])
-for name in ("url", "--functions", "--projects"):
+for name in ("url", "--functions"):
     parser.add_argument(name)
+parser.add_argument("--commands", action="store_true")
 parser.add_argument("--task", action="append", default=[])
 arguments = parser.parse_args()
 signal.signal(signal.SIGTERM, lambda *_: stopping.append(True))
-asked = {"worker": f"remote-{os.getpid()}", "tasks": arguments.task, "commands": arguments.projects is not None}
+asked = {"worker": f"remote-{os.getpid()}", "tasks": arguments.task, "commands": arguments.commands}
 while not stopping:
     if leased := post("/api/v1/workers/lease", {**asked, "tasks_max": 8})["lease"]:
         lease = Lease(leased)

@@ -1038,8 +1038,8 @@ def test_what_a_worker_elsewhere_runs_is_read_while_it_prints(gateway, tmp_path)
         assert (worker.wait(timeout=30), worker.stderr.read()) == (0, "")
 
 
-def test_a_worker_elsewhere_runs_commands_in_its_own_folder_of_the_project(gateway, tmp_path):
-    folder = tmp_path / "projects" / "my-proj"
+def test_a_worker_elsewhere_runs_commands_in_the_files_of_their_project(gateway, tmp_path):
+    folder = tmp_path / "my-proj"
     folder.mkdir(parents=True)
     (folder / "script.py").write_text(SCRIPT)
     packed = tmp_path / "code.tar.gz"
@@ -1055,7 +1055,7 @@ def test_a_worker_elsewhere_runs_commands_in_its_own_folder_of_the_project(gatew
         ("no such program", ["no-such-program"], "failed", "not_started"),
         ("it takes too long", ["sleep", "60"], "failed", "timed_out"),
     ]
-    worker = remote_worker(gateway, "--projects", str(tmp_path / "projects"))
+    worker = remote_worker(gateway, "--commands")
     try:
         for says, command, status, code in rows:
             job = {"runner_command": command, "payload": {"test": True}, "project": "my-proj"}
