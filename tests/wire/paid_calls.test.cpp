@@ -145,6 +145,53 @@ TEST_CASE("XM-05, SG-02, SG-08: a call without a key says what it costs, and the
   }
 }
 
+TEST_CASE("XM-05, XM-37: a call is paid for on Solana, by what a real client signed") {
+  Shop shop;
+  for (const Value& row : wire_test::vectors("x402_exact_svm.json")) {
+    if (wire_test::text_of(row, "name") != "svm_devnet_1usd") continue;
+    const Value& terms = *row.find("payment_requirements");
+    const std::string payer = wire_test::text_of(*row.find("payer"), "address");
+    const std::string fee_payer = wire_test::text_of(*row.find("fee_payer"), "address");
+    const Answer set =
+        shop.ask("PUT", "/v1/settings", shop.op,
+                 R"({"networks":[{"network":"solana-devnet","pay_to":")" +
+                     wire_test::text_of(terms, "payTo") + R"(","fee_payer":")" + fee_payer + "\"}]}");
+    REQUIRE_MESSAGE(set.status == 200, set.body);
+    REQUIRE(shop.tokens
+                ->mint({.network = wire_test::text_of(terms, "network"),
+                        .asset = wire_test::text_of(terms, "asset"),
+                        .address = payer},
+                       "1000000")
+                .ok());
+    const Answer asked = shop.order();
+    CHECK(asked.status == 402);
+    CHECK(asked.at("accepts.0.extra.feePayer") == fee_payer);
+    CHECK(asked.at("accepts.0.extra.memo") == "absent");  // its client makes its own
+    const Value offered = unpacked(asked.header("PAYMENT-REQUIRED"));
+    // What is offered is what the client was offered, but for how long it is good; of that nothing is signed.
+    wire_test::json::Object entry = *(*offered.find("accepts")->array())[0].object();
+    wire_test::json::Object payment = *row.find("payload")->object();
+    payment.set("accepted", Value(entry));
+    entry.set("maxTimeoutSeconds", 60);
+    CHECK(Value(std::move(entry)) == terms);
+
+    const calyx::HeaderFields words = {
+        {"PAYMENT-SIGNATURE", core::base64(wire_test::json::text(Value(std::move(payment))))}};
+    const Answer made = shop.order(words);
+    REQUIRE_MESSAGE(made.status == 200, made.body);
+    CHECK(*unpacked(made.header("PAYMENT-RESPONSE")).find("payer") == Value(payer));
+    const std::string wallet = made.at("wallet_id");
+    CHECK(shop.at(wallet, "owner_id") == "solana:5eykt4UsFv8P8NJdTREpY1vzqKqZKvdp:" + payer);
+    CHECK(shop.at(wallet, "held") == "100.0");
+    CHECK(shop.order(words).replayed());
+    CHECK(shop.tokens->settlements().value() == 1);
+    CHECK(shop.wallets() == 2);
+    shop.sound();
+    return;
+  }
+  FAIL("the vector is not there");
+}
+
 TEST_CASE("who says who asks is asked for a key, good or not, and pays from the wallet") {
   Shop shop;
   CHECK(shop.order({{"X-API-Key", "cyx_live_no"}}).status == 401);
@@ -313,8 +360,9 @@ TEST_CASE("XM-39: who pays by MPP without a key is given one, once") {
 
   // A call that fails shows no key; its money stays in the wallet.
   const std::string third = credential();
-  REQUIRE(shop.ask("PATCH", "/v1/wallets/" + shop.wallet_at(address), shop.op, R"({"status":"frozen"})")
-              .status == 200);
+  REQUIRE(
+      shop.ask("PATCH", "/v1/wallets/" + shop.wallet_at(address), shop.op, R"({"status":"frozen"})").status ==
+      200);
   const Answer taken = shop.order({{"Authorization", third}}, R"({"name":"m","amount":100})");
   CHECK(taken.status == 403);
   CHECK(taken.code() == "wallet_not_active");
