@@ -82,8 +82,11 @@ struct Shop {
     Worker worker = Worker::start(market.engine, options()).value();
     while (!done()) ::usleep(10'000);
   }
-  /// Of its first task, those that were reported.
-  std::int64_t attempts(JobId id) { return market.all.job_output(id).value().attempt; }
+  /// Of its first task, those that failed and were reported.
+  std::int64_t attempts(JobId id) {
+    const JobTask task = market.all.job_tasks(id).value().items.at(0);
+    return task.failure == JobFailure::none ? 0 : task.attempts;
+  }
   Job run(JobId id) {
     Worker worker = Worker::start(market.engine, options()).value();
     return market.all.wait_job(id, std::chrono::minutes(1)).value();
