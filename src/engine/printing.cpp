@@ -53,9 +53,9 @@ std::size_t whole_characters(std::string_view bytes) noexcept {
 void ShownNames::add(std::string name, std::string_view shown) {
   if (name.empty()) return;
   if (firsts_.find(name.front()) == std::string::npos) firsts_ += name.front();
-  const auto behind = std::find_if(names_.begin(), names_.end(),
-                                   [&](const auto& one) { return one.first.size() < name.size(); });
-  names_.emplace(behind, std::move(name), shown);
+  names_.emplace_back(std::move(name), shown);
+  for (std::size_t i = names_.size() - 1; i > 0 && names_[i - 1].first.size() < names_[i].first.size(); --i)
+    std::swap(names_[i - 1], names_[i]);
 }
 
 void ShownNames::add_path(const std::string& path, std::string_view shown) {

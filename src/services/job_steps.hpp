@@ -53,6 +53,17 @@ std::optional<std::pair<JobFailure, std::string>> overdue(const KnownJob& known,
 /// Gives up a job whose time is over; whether it was.
 Result<bool> end_overdue(Transaction& tx, Held& job);
 
+// ── what a task says while it runs (job_output.cpp) ──
+
+inline constexpr std::size_t progress_bytes_max = 65'536;
+enum class Heard : std::uint8_t { kept, told };  ///< Whether the job's readers are told of it by an event.
+/// Keeps how far a task of `lease` is; false for what may not be kept.
+Result<bool> keep_progress(Transaction& tx, Held& job, const store::LeaseRow& lease, std::uint64_t task,
+                           const core::json::Value& progress, Heard heard);
+/// Keeps what an attempt printed. As long as that is nothing, what the one before has printed stays.
+Result<Done> put_printed(Transaction& tx, JobNumber job, std::uint64_t task, std::int64_t attempt,
+                         Printed printed);
+
 // ── what a job's numbers say of its end (job_outlook.cpp) ──
 
 /// Whether tasks of the job may be handed out twice at once: it is idempotent, has enough tasks to know which

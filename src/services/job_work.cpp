@@ -18,34 +18,12 @@ constexpr std::size_t expired_leases_a_call = 64;
 constexpr std::size_t jobs_looked_at = 1'000;
 constexpr std::int64_t failure_events_max = 100;  ///< A job's; the rest is in its tasks.
 constexpr std::uint64_t command_tasks_max = 4;
-constexpr std::size_t progress_bytes_max = 65'536;
 
 json::Value progress_of(const Held& job) {
   return json::object({{"event", "progress"},
                        {"completed", job.state.completed},
                        {"failed", job.state.failed},
                        {"tasks", job.known->row.tasks}});
-}
-
-/// Keeps how far a task is; false for what may not be kept.
-Result<bool> keep_progress(Transaction& tx, const LeaseRow& lease, std::uint64_t task,
-                           const json::Value& progress) {
-  const std::string text = json::canonical(progress);
-  if (progress.object() == nullptr || text.size() > progress_bytes_max || !is_result(progress)) return false;
-  CALYX_CHECK(tx.change_jobs().put_progress(lease.job, task, lease.attempt, text));
-  return true;
-}
-Result<Done> tell_progress(Transaction& tx, Held& job, std::uint64_t task, const json::Value& progress) {
-  return tell(tx, job, json::object({{"event", "task_progress"}, {"index", task}, {"progress", progress}}));
-}
-
-/// Keeps what an attempt printed. As long as that is nothing, what the one before has printed stays.
-Result<Done> put_printed(Transaction& tx, JobNumber job, std::uint64_t task, std::int64_t attempt,
-                         Printed printed) {
-  if (printed.out.empty() && printed.err.empty()) return Done{};
-  core::keep_printed(printed.out, printed.out_dropped);
-  core::keep_printed(printed.err, printed.err_dropped);
-  return tx.change_jobs().put_output(job, task, attempt, printed);
 }
 
 /// Keeps a task that did not come to a result: for another try, or as failed.
@@ -465,11 +443,10 @@ Result<Reported> report_tasks(Transaction& tx, const Principal& principal, const
   JobStore& jobs = tx.change_jobs();
   CALYX_TRY(Held job, hold(tx, lease.job));
   if (report.progress && lease.count > 0) {
-    CALYX_TRY(const bool kept, keep_progress(tx, lease, lease.first, *report.progress));
+    CALYX_TRY(const bool kept, keep_progress(tx, job, lease, lease.first, *report.progress, Heard::told));
     if (!kept)
       return field_error(Reason::field_value, "/progress",
                          "must be a JSON object of at most " + std::to_string(progress_bytes_max) + " bytes");
-    CALYX_CHECK(tell_progress(tx, job, lease.first, *report.progress));
     CALYX_CHECK(put(tx, job));
   }
   // Of two copies nobody could tell whose output it is.
@@ -545,10 +522,9 @@ Result<Reported> report_tasks(Transaction& tx, const Principal& principal, const
     CALYX_CHECK(put_printed(tx, lease.job, task, lease.attempt,
                             {outcome.out, outcome.err, outcome.out_dropped, outcome.err_dropped}));
     if (outcome.progress) {
-      CALYX_TRY(const bool kept, keep_progress(tx, lease, task, *outcome.progress));
       // One event a report, however many tasks went well since the last one.
-      if (kept && (failure != JobFailure::none || i + 1 == reported))
-        CALYX_CHECK(tell_progress(tx, job, task, *outcome.progress));
+      const bool told = failure != JobFailure::none || i + 1 == reported;
+      CALYX_CHECK(keep_progress(tx, job, lease, task, *outcome.progress, told ? Heard::told : Heard::kept));
     }
     if (failure != JobFailure::none) {
       CALYX_CHECK(flush(task));
@@ -593,14 +569,6 @@ Result<Reported> report_tasks(Transaction& tx, const Principal& principal, const
   if (job.state.ready == Readiness::to_end) chores.to_end.push_back(lease.job);
   const bool over = job.state.failure != JobFailure::none;
   return Reported{.left = over || report.gives_back ? 0 : lease.count, .expires_at = lease.expires};
-}
-
-Result<Done> keep_output(Transaction& tx, JobNumber number, std::uint64_t task, std::int64_t attempt,
-                         const Printed& printed) {
-  CALYX_TRY(const std::optional<store::OutputRow> row, tx.store().jobs().output(number, task));
-  if (!row || row->failure == JobFailure::none || row->tried != attempt || row->attempt > attempt)
-    return Done{};
-  return put_printed(tx, number, task, attempt, printed);
 }
 
 Result<bool> is_due(store::MarketStore& store, const KnownJob& known, const JobState& state, Instant now) {

@@ -450,7 +450,7 @@ class Job:
         native = self._session._native
         if self._session._engine.has_workers:
             return state_of(native.wait_job(self.id, most_ms))
-        return state_of(native.run_job(self.id, most_ms))
+        return state_of(native.run_job(self.id, most_ms, None))
 
     def wait(self, timeout: float | None = None, progress: bool = False) -> Receipt | None:
         """Waits until the job has ended, and gives its signed receipt: None for a job that cost nothing.
@@ -862,7 +862,7 @@ class JobsOfSession:
             most_ms = _SLICE_MS
             if ids and not stream.ended and not self._engine.has_workers:
                 most_ms = 0
-                if self._native.run_job(ids[0], _SLICE_MS)["status"] in _TERMINAL:
+                if self._native.run_job(ids[0], _SLICE_MS, None)["status"] in _TERMINAL:
                     ids.pop(0)
 
     def recipes(self) -> list[Recipe]:

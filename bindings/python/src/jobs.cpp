@@ -860,7 +860,7 @@ void add_jobs(py::module_& module, py::class_<Open, OpenPtr>& engines, py::class
                             return run_here(session, id, until, stop);
                           }).value());
           },
-          arg("job"), arg("most_ms"), arg("stop") = py::none())
+          arg("job"), arg("most_ms"), arg("stop"))
       .def(
           "audit_receipt",
           [](PySession& self, Text receipt) {
