@@ -229,7 +229,7 @@ Result<WorkerOptions> worker_options(const json::Value& value) {
         std::int64_t given = 0;
         of.read(member, given);
         if (given < 0 || given > std::numeric_limits<std::uint32_t>::max())
-          of.fault(wire::field_fault(Reason::field_value, "/commands/user/" + std::string(member),
+          of.fault(wire::field_fault(Reason::field_value, wire::pointer_to(member),
                                      "is " + std::to_string(given) + ", and no user's or group's number"));
         else
           *number = static_cast<std::uint32_t>(given);

@@ -57,6 +57,7 @@ constexpr int long_bodies_max = 16;
 // A body that is over the limit is still taken off the line up to here, so that its sender hears 413 and not
 // a broken connection.
 constexpr std::size_t drained_bytes_max = std::size_t{16} << 20;
+constexpr std::chrono::seconds drained_at_most(5);
 
 constexpr int threads_max = 256;
 
@@ -78,7 +79,7 @@ struct Settings {
 constexpr const char* usage =
     "usage: calyx_gateway [--market PATH] [--host ADDRESS] [--port NUMBER] [--max-body BYTES]\n"
     "                     [--issue-operator-key] [--behind-proxy] [--work THREADS [--allow-bare-host]\n"
-    "                     [--containers TOOL] [--image-root IMAGE=FOLDER]...]\n"
+    "                     [--containers TOOL] [--image-root IMAGE=FOLDER]... [--task-user USER:GROUP]]\n"
     "                     [--callbacks | --callbacks-inside PORT]\n"
     "                     [--facilitator URL | --simulated-tokens NETWORK/ADDRESS=AMOUNT...]\n"
     "\n"
@@ -94,6 +95,7 @@ constexpr const char* usage =
     "  --containers TOOL     and run images and Dockerfiles by TOOL: auto, or a path of podman or docker\n"
     "  --image-root IMAGE=FOLDER   or in an unpacked system, by bubblewrap\n"
     "  --allow-bare-host     or commands as processes of this machine's own\n"
+    "  --task-user USER:GROUP   as whom commands run where this is root: numbers, as 65534:65534\n"
     "  --facilitator URL     take payments that this facilitator of x402 settles: https, or http to this "
     "machine\n"
     "  --simulated-tokens NETWORK/ADDRESS=AMOUNT   take payments that move no money, to try it: ADDRESS has\n"
@@ -175,7 +177,8 @@ CommandLine read_command_line(int count, char** words) {
     }
     if (word != "--market" && word != "--host" && word != "--port" && word != "--max-body" &&
         word != "--work" && word != "--callbacks-inside" && word != "--containers" &&
-        word != "--image-root" && word != "--simulated-tokens" && word != "--facilitator") {
+        word != "--image-root" && word != "--task-user" && word != "--simulated-tokens" &&
+        word != "--facilitator") {
       line.fault = "there is no option " + std::string(word);
       return line;
     }
@@ -207,6 +210,14 @@ CommandLine read_command_line(int count, char** words) {
         commands_of(line.settings)
             .roots.push_back({std::string(value.substr(0, equals)), std::string(value.substr(equals + 1))});
     }
+    if (word == "--task-user") {
+      const std::size_t colon = std::min(value.find(':'), value.size());
+      const auto user = number_in<std::uint32_t>(value.substr(0, colon), UINT32_MAX);
+      const auto group =
+          number_in<std::uint32_t>(value.substr(std::min(colon + 1, value.size())), UINT32_MAX);
+      if (!user || !group) line.fault = "--task-user takes USER:GROUP, two numbers";
+      commands_of(line.settings).user = {user.value_or(0), group.value_or(0)};
+    }
     if (word == "--callbacks-inside") {
       const auto port = number_in<int>(value, 65'535);
       if (!port) line.fault = "--callbacks-inside takes a port, 1 to 65535";
@@ -221,7 +232,7 @@ CommandLine read_command_line(int count, char** words) {
     if (!line.fault.empty()) return line;
   }
   if (line.settings.commands && line.settings.workers == 0)
-    line.fault = "--allow-bare-host, --containers and --image-root need --work";
+    line.fault = "--allow-bare-host, --containers, --image-root and --task-user need --work";
   if (line.settings.tokens && !line.settings.facilitator.empty())
     line.fault = "payments settle at a --facilitator or in --simulated-tokens";
   return line;
@@ -413,6 +424,8 @@ class Gateway {
 
     server_.set_expect_100_continue_handler(
         [this](const httplib::Request& request, httplib::Response& response) {
+          const_cast<httplib::Request&>(request)
+              .ranges.clear();  // they are the wire's to answer, not the library's
           const std::size_t most = limit_of(request);
           if (framing_of(request) != Body::sized || length_of(request) <= most) return 100;
           send(too_large(most), response, after(Then::close));
@@ -559,18 +572,23 @@ class Gateway {
     }
   }
 
-  /// Answers a request with a long body while that comes, so that it is never held here, and a caller who may
-  /// not send it hears so at its beginning.
+  /// Answers a request with a long body while that comes, so that it is never held here. Of a caller who may
+  /// not send it no more is taken than for a moment, so that the answer is read.
   void pass_on(calyx::Request asked, std::size_t most, httplib::Response& response,
                const httplib::ContentReader& reader) {
+    // Counted as long as it is answered, and not while what nobody wants is taken off the line.
     const int open = ++long_bodies_;
-    const std::shared_ptr<void> counted(&long_bodies_, [this](void*) { --long_bodies_; });
-    std::size_t left = drained_bytes_max;  // to be taken off the line once the answer stands
-    const auto drain = [&left](std::size_t count) {
+    std::shared_ptr<void> counted(&long_bodies_, [this](void*) { --long_bodies_; });
+    std::size_t left = drained_bytes_max;
+    std::optional<std::chrono::steady_clock::time_point> until;
+    const auto drain = [&](std::size_t count) {
+      const auto now = std::chrono::steady_clock::now();
+      if (!until) until = now + drained_at_most;
       left -= std::min(left, count);
-      return left > 0;
+      return left > 0 && now < *until && !stopping_;
     };
     if (open > long_bodies_max) {
+      counted.reset();
       const bool whole = reader([&](const char*, std::size_t count) { return drain(count); });
       send(not_now("too_many_bodies", std::to_string(long_bodies_max) + " long bodies are on their way"),
            response, after(whole ? Then::keep : Then::close));
@@ -584,6 +602,7 @@ class Gateway {
         answered = calyx::handle(*engine_, asked);
       } catch (const std::bad_alloc&) {  // told below
       }
+      counted.reset();
       passage.abandon();
     });
     bool taken = true, whole = false;

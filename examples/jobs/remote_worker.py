@@ -8,6 +8,7 @@ SIGTERM stops it, and what it has not done is for others at once. It keeps no li
 """
 
 import argparse
+import codecs
 import contextlib
 import json
 import os
@@ -46,13 +47,20 @@ def post(path, body):
             time.sleep(1)
 
 
+def text_of(raw):
+    return codecs.getincrementaldecoder("utf-8")("replace").decode(raw)  # without half a character at its end
+
+
 def printed(log):
+    """All that is printed so far, as far as it is kept, as members of a report."""
     with log.open("rb") as file:
-        text = file.read(KEPT * 4 + 1)
-        if len(text) > KEPT * 4:
-            size = file.seek(-KEPT * 3, os.SEEK_END) + KEPT * 3
-            text = text[:KEPT] + f"\n[… {size - KEPT * 4:,} bytes dropped …]\n".encode() + file.read(KEPT * 3)
-    return text.decode(errors="replace")
+        raw, dropped = file.read(KEPT * 4 + 1), 0
+        text = text_of(raw)
+        if len(raw) > KEPT * 4:
+            tail_at = file.seek(-KEPT * 3, os.SEEK_END)
+            dropped = tail_at - KEPT
+            text = f"{text_of(raw[:KEPT])}\n[… {dropped:,} bytes dropped …]\n{text_of(file.read(KEPT * 3))}"
+    return {"stdout": text or None, "stdout_dropped_bytes": dropped}
 
 
 class Lease:
@@ -75,7 +83,7 @@ class Lease:
                 size = os.path.getsize(log) if log else 0
                 if (index, size) != told and size or time.monotonic() - at >= 10:
                     at, told = time.monotonic(), (index, size)
-                    self.lost = self.report(first=index, stdout=printed(log) if size else None)["left"] == 0
+                    self.lost = self.report(first=index, **printed(log) if size else {})["left"] == 0
 
     def fetch(self):
         """The files of the project's revision, of which the market took none that lead out of their folder."""
@@ -139,7 +147,7 @@ class Lease:
                     outcome = {"status": "completed", "result": json.loads(result.read_text())}
                 except (OSError, ValueError) as error:
                     outcome = {"status": "result_invalid", "message": str(error)}
-            return {**outcome, "stdout": printed(log) or None, "ran_ms": int(ran_s * 1000)}
+            return {**outcome, **printed(log), "ran_ms": int(ran_s * 1000)}
 
 
 parser = argparse.ArgumentParser(description=__doc__.split("\n", 1)[0])

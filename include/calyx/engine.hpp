@@ -85,8 +85,9 @@ struct Options {
 /// A payment that came with a call, in place of a key.
 struct PaidCall {
   PaymentAnswer answer{};
-  /// Once paid, of the payer's wallet: for what was paid and no more, however often the payment comes, and
-  /// for what derived keys may do (keys.hpp).
+  /// Once paid, of the payer's wallet, for what derived keys may do (keys.hpp): it may spend what was paid,
+  /// less what it has spent and did not get back, however often the payment comes. `quote_lasts_s` after it
+  /// was paid it begins nothing new; what it began is answered again.
   std::optional<Session> session{};
 };
 
@@ -140,9 +141,10 @@ class CALYX_EXPORT Engine {
   /// `too_many_wallets`; `too_many_quotes` after 32 payments of the payer within an hour that did not settle;
   /// `wallet_not_active`, `balance_out_of_range`, `supply_out_of_range`; the store.
   Result<PaidCall> pay_for_call(Money price, const PaymentWords& words);
-  /// A key of kind `compute` for the wallet of who paid for a call: shown once, and once a payment. Fails:
-  /// `payment_unknown` for one that pays for no call, or not yet; `not_whitelisted` for a stranger's wallet
-  /// that has all the keys it may have.
+  /// A key of kind `compute` for the wallet of who paid for a call by MPP, shown once; where the wallet has
+  /// one that is not revoked, that one, and no new secret. Fails: `payment_unknown` for any other payment,
+  /// and `quote_lasts_s` after it was paid; `not_whitelisted` for a stranger's wallet that has had all the
+  /// keys it may have.
   Result<KeyIssued> issue_management_key(PaymentId paid);
   /// Trusted, in process: everything is allowed.
   Session as_operator();

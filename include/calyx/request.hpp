@@ -46,7 +46,7 @@ struct Request {
   bool remote_is_local = false;
   /// In place of `body`, which is then empty: pulled inside `handle`, once the key was judged, and never
   /// beyond the limit. A signature (`X-Auth-` headers) covers all of the body, so that of such a request is
-  /// held, and is `too_large` above `body_held_max`.
+  /// held, and is `too_large` above `request_body_max`.
   BodySource source{};
 };
 

@@ -88,7 +88,7 @@ struct ImageRoot {
 
 /// A user of this machine.
 struct TaskUser {
-  std::uint32_t user = 0, group = 0;
+  std::uint32_t user = 0, group = 0;  ///< By their numbers. Root's group is for root alone.
 };
 
 /// How commands run: each with an environment that begins empty, a folder of its own, no network but where it
@@ -110,8 +110,8 @@ struct CommandOptions {
   std::uint64_t memory_mb = 4'096, disk_mb = 8'192;
   /// As whom commands run, where the host is root: best a user who owns nothing, as `nobody`. It must get
   /// through to `scratch` and to the market's folder; the folders of projects and checkpoints beside the
-  /// market are opened to its group. Absent: as the host itself. Fails, for another one where the host is not
-  /// root: `options_invalid`.
+  /// market are opened to its group. Absent: as the host itself. `options_invalid`: another one where the
+  /// host is not root, and group 0 for another user than root.
   std::optional<TaskUser> user{};
   /// Commands may run as processes of this machine's own; those of a host that is root only where the kernel
   /// has Landlock.

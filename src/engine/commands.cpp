@@ -108,6 +108,9 @@ Result<std::unique_ptr<Commands>> Commands::open(const CommandOptions& options, 
   wanted.readable.insert(wanted.readable.end(), options.readable.begin(), options.readable.end());
   wanted.writable = options.writable;
   wanted.landlock_required = ::geteuid() == 0;
+  if (options.user && options.user->user != 0 && options.user->group == 0)
+    return fail(Reason::options_invalid, "tasks of another user are not of root's group: name one of its own",
+                json::object({{"field", "/commands/user"}}));
   if (options.user) wanted.user = runner::User{options.user->user, options.user->group};
   CALYX_TRY(std::unique_ptr<runner::Runner> runner, runner::Runner::open(std::move(wanted)));
   CALYX_TRY(std::unique_ptr<Places> places, Places::find(options, *runner));

@@ -273,7 +273,7 @@ Result<PaymentAnswer> Session::pay_credits(Money amount, const PaymentWords& wor
     CALYX_TRY(const engine::Reading by, engine::reading(*market_, principal_));
     // Version 1 names no quote: a payment that came before is found by its words.
     CALYX_CHECK(market_->history([&](store::MarketStore& store) -> Result<Done> {
-      CALYX_TRY(const auto quotes, store.payments().newest_quotes(by.caller.wallet, quotes_looked_at));
+      CALYX_TRY(const auto quotes, store.payments().newest_quotes(by.caller.wallet, quotes_looked_at, false));
       for (const store::QuoteRow& quote : quotes) {
         if (id || quote.kind != static_cast<std::int64_t>(kind)) continue;
         CALYX_CHECK(
@@ -394,10 +394,12 @@ Result<PaidCall> Engine::pay_for_call(Money price, const PaymentWords& words) {
   const Payment& payment = out.answer.payment;
   out.answer.response = engine::response_to(payment, words);
   if (payment.status != PaymentStatus::paid) return out;
-  // Whoever has the words has what they paid for; all else of the wallet is its owner's.
+  // Whoever has the words has what they paid for; all else of the wallet is its owner's. A settled payment's
+  // words are no secret, so after a while they begin nothing any more, and what came back is the owner's
+  // alone.
   core::KeyBlock block{.id = crypto::Sha256{}("calyx paid call 1\n" + payment.id.text())};
-  block.limits.budget = payment.credited;
-  CALYX_TRY(Principal principal, market.read([&](const Book& book, Instant) -> Result<Principal> {
+  CALYX_TRY(Principal principal, market.read([&](const Book& book, Instant now) -> Result<Principal> {
+    block.limits.budget = services::is_fresh(payment, now) ? payment.credited : Money{};
     const services::WalletState* const wallet = book.find(payment.wallet);
     if (wallet == nullptr) return services::no_such_key();
     return Principal{.role = Role::human,

@@ -93,7 +93,8 @@ void ShownStream::add(std::string_view bytes, const ShownNames& names, bool whol
   if (torn_ && !bytes.empty()) {
     // A name's end is dropped with what was before it: to the end of its line, or as far as a name goes.
     const std::string_view reach = bytes.substr(0, names.longest());
-    const std::size_t drop = std::min(reach.find('\n'), reach.size() - 1) + 1;
+    std::size_t drop = std::min(reach.find('\n'), reach.size() - 1) + 1;
+    while (drop < bytes.size() && (static_cast<unsigned char>(bytes[drop]) & 0xC0) == 0x80) ++drop;
     kept_.skip(drop);
     bytes.remove_prefix(drop);
     torn_ = false;

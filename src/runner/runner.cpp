@@ -22,6 +22,8 @@
 namespace calyx::runner {
 namespace {
 
+bool is_other(const User& user) noexcept { return user.user != ::geteuid() || user.group != ::getegid(); }
+
 using protocol::Cause;
 using protocol::Frame;
 using protocol::Report;
@@ -391,7 +393,7 @@ std::vector<std::pair<std::string, std::string>> variables_of(const Task& task, 
 std::string Runner::Inside::packet(const Task& task, const TaskFolder& folder) const {
   const Limits& limits = task.limits;
   const bool in_container = enclosed_in_container(task);
-  const bool drops = options.user && options.user->user != ::geteuid();
+  const bool drops = options.user && is_other(*options.user);
   protocol::Request request{};
   request.timeout_ms = std::max<std::int64_t>(limits.timeout_ms, 0);
   request.grace_ms = std::max<std::int64_t>(limits.grace_ms, 0);
@@ -465,7 +467,7 @@ Result<std::unique_ptr<Runner>> Runner::open(Options options) {
   if (!absolute(options.scratch))
     return fail(Reason::options_invalid, "the scratch folder is not absolute",
                 core::json::object({{"field", "scratch"}}));
-  if (options.user && options.user->user != ::geteuid() && ::geteuid() != 0)
+  if (options.user && is_other(*options.user) && ::geteuid() != 0)
     return fail(Reason::options_invalid, "only root may run tasks as another user",
                 core::json::object({{"field", "user"}}));
   while (options.scratch.size() > 1 && options.scratch.back() == '/') options.scratch.pop_back();
@@ -502,7 +504,7 @@ Ended Runner::run(const Task& task, const Watch& watch) {
   if (::getpid() != inside_->host) return refused("forked", "the runner belongs to another process");
   if (auto fine = check(task, options); !fine.ok()) return refused(word(fine.reason()), fine.error().message);
 
-  const bool drops = options.user && options.user->user != ::geteuid();
+  const bool drops = options.user && is_other(*options.user);
   std::optional<Owner> owner;
   if (drops) owner = Owner{options.user->user, options.user->group};
   auto folder = TaskFolder::make(inside_->root, ++inside_->tasks, task.payload, owner);

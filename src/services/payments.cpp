@@ -279,7 +279,7 @@ Result<Quote> quote_topup(Transaction& tx, const Principal& principal, const Quo
     return out;
   }
   CALYX_TRY(const std::vector<QuoteRow> newest,
-            tx.store().payments().newest_quotes(wallet->number, quotes_an_hour_max));
+            tx.store().payments().newest_quotes(wallet->number, quotes_an_hour_max, false));
   if (asked.kind != QuoteKind::topup && asked.idempotency_key.empty()) {
     CALYX_TRY(std::optional<Quote> open, open_already(tx, wallet->id, newest, asked.kind, asked.amount));
     if (open) return *std::move(open);
@@ -364,8 +364,8 @@ Result<PaymentTaken> take_payment(Transaction& tx, const Principal& principal, Q
 
 namespace {
 
-/// Whose quotes of calls are: nobody asked for them.
-constexpr std::int64_t calls_scope = 0;
+/// Whose quotes of calls are: nobody asked for them, and no caller's key is among theirs.
+constexpr std::int64_t calls_scope = -1;
 /// Calls of one payer within an hour whose payments did not settle, one after another: each is a row for
 /// ever.
 constexpr std::size_t unpaid_calls_max = 32;
@@ -373,13 +373,13 @@ constexpr std::size_t unpaid_calls_max = 32;
 /// Fails: `too_many_quotes`.
 Result<Done> check_unpaid(Transaction& tx, const WalletState& wallet) {
   CALYX_TRY(const std::vector<QuoteRow> newest,
-            tx.store().payments().newest_quotes(wallet.number, unpaid_calls_max));
+            tx.store().payments().newest_quotes(wallet.number, unpaid_calls_max, true));
   if (newest.size() < unpaid_calls_max) return Done{};
   const std::int64_t wait_us = newest.back().at.us + core::us_per_hour - tx.now().us;
   if (wait_us <= 0) return Done{};
   for (const QuoteRow& row : newest) {
     CALYX_TRY(const Quote quote, view_quote(tx.store(), tx.book().tag, wallet.id, row, tx.now()));
-    if (quote.kind != QuoteKind::call || quote.status == QuoteStatus::paid) return Done{};
+    if (quote.status == QuoteStatus::paid) return Done{};
   }
   return fail(Reason::too_many_quotes,
               "the last " + std::to_string(unpaid_calls_max) + " payments for calls did not settle",
@@ -450,12 +450,13 @@ Result<AccountNumber> payer_of_call(Transaction& tx, PaymentId id) {
   CALYX_TRY(const std::optional<PaymentRow> row, tx.store().payments().payment(number));
   if (row && payment_id_of(tx.book().tag, *row) == id) {
     CALYX_TRY(const FoundPayment found, find_payment(tx.store(), number));
-    CALYX_TRY(const PaymentState state, payment_state_of(tx.store(), number));
+    CALYX_TRY(const Payment payment, view(tx, found));
     if (found.quote.kind == static_cast<std::int64_t>(QuoteKind::call) &&
-        status_of(state) == PaymentStatus::paid)
+        payment.status == PaymentStatus::paid && payment.facts.protocol == PaymentProtocol::mpp &&
+        is_fresh(payment, tx.now()))
       return found.quote.account;
   }
-  return fail(Reason::payment_unknown, "no paid call " + id.text(),
+  return fail(Reason::payment_unknown, "no call that MPP paid for just now: " + id.text(),
               json::object({{"payment_id", id.text()}}));
 }
 

@@ -56,7 +56,11 @@ Result<std::optional<std::int64_t>> call_payment(store::MarketStore& store, std:
 /// `too_many_quotes`; as `take_payment`.
 Result<PaymentTaken> take_call_payment(Transaction& tx, const CallPayment& call,
                                        const VerifiedPayment& asked);
-/// Whose wallet the call's payment `id` was credited to. Fails: `payment_unknown`.
+/// Whether a payment was paid so lately that its words still begin something.
+constexpr bool is_fresh(const Payment& payment, Instant now) noexcept {
+  return payment.ended_at && now.us <= payment.ended_at->us + quote_lasts_s * core::us_per_second;
+}
+/// Whose wallet the call's payment `id`, of MPP and fresh, was credited to. Fails: `payment_unknown`.
 Result<AccountNumber> payer_of_call(Transaction& tx, PaymentId id);
 
 /// One payment as it stands. Fails: `corrupt`.

@@ -39,7 +39,8 @@ Result<KeyIssued> issue_key(Transaction& tx, const Principal& principal, std::op
                             std::string_view label, const IdempotencyKey& once, KeyKind kind = KeyKind::api);
 Result<KeyIssued> issue_compute_key(Transaction& tx, const Principal& principal, std::string_view label,
                                     const IdempotencyKey& once);
-/// The same for who paid for a call, once a payment. Fails: `payment_unknown`, `not_whitelisted`.
+/// The same for who paid for a call by MPP, where the wallet has none. Fails: `payment_unknown`,
+/// `not_whitelisted`.
 Result<KeyIssued> issue_management_key(Transaction& tx, PaymentId paid);
 /// A key that ends, for a wallet whose owner has signed in.
 Result<KeyIssued> open_session(Transaction& tx, const WalletState& wallet);

@@ -10,9 +10,9 @@ constexpr const char* schema_of_payments[] = {
   at_us      INTEGER NOT NULL,
   expires_us INTEGER NOT NULL,
   account    INTEGER NOT NULL,     -- the wallet that is credited
-  kind       INTEGER NOT NULL,     -- 0: topup, 1: shortfall
+  kind       INTEGER NOT NULL,     -- 0: topup, 1: shortfall, 2: credits, 3: call
   amount     INTEGER NOT NULL,     -- micro-FLOPS
-  scope      INTEGER NOT NULL,     -- whose key `once` is; 0: the operators'
+  scope      INTEGER NOT NULL,     -- whose key `once` is; 0: the operators'; -1: a call's words
   once       TEXT NOT NULL         -- the caller's key, or empty
 ) STRICT)",
     R"(CREATE INDEX quotes_account ON quotes(account, number))",
@@ -179,7 +179,10 @@ Result<PaymentStore> PaymentStore::make(Connection& connection, bool writes) {
        "looking for a transaction"},
       {store.quotes_of_, "SELECT " QUOTE " FROM quotes WHERE account = ?1 AND number > ?2 ORDER BY number",
        "reading quotes"},
-      {store.newest_quotes_, "SELECT " QUOTE " FROM quotes WHERE account = ?1 ORDER BY number DESC LIMIT ?2",
+      {store.newest_quotes_,  // However many calls one pays for: the look back ends.
+       "SELECT " QUOTE " FROM (SELECT " QUOTE
+       " FROM quotes WHERE account = ?1 ORDER BY number DESC LIMIT 4096) "
+       "WHERE (kind = 3) = ?3 ORDER BY number DESC LIMIT ?2",
        "reading the newest quotes"},
       {store.payments_of_, "SELECT " PAYMENT " FROM payments WHERE quote = ?1 ORDER BY number",
        "reading payments"},
@@ -310,9 +313,10 @@ Result<Done> PaymentStore::quotes_of(std::int64_t account, std::int64_t after, c
   return each_of(*run, each);
 }
 
-Result<std::vector<QuoteRow>> PaymentStore::newest_quotes(std::int64_t account, std::size_t most) {
+Result<std::vector<QuoteRow>> PaymentStore::newest_quotes(std::int64_t account, std::size_t most,
+                                                          bool calls) {
   const Statement::Run run(newest_quotes_);
-  run->bind(1, account).bind(2, static_cast<std::int64_t>(most));
+  run->bind(1, account).bind(2, static_cast<std::int64_t>(most)).bind(3, static_cast<std::int64_t>(calls));
   std::vector<QuoteRow> out;
   for (;;) {
     CALYX_TRY(std::optional<QuoteRow> row, read_quote(*run));

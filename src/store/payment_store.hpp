@@ -83,7 +83,7 @@ class PaymentStore {
   /// Of `account`, the oldest first, behind `after`.
   Result<Done> quotes_of(std::int64_t account, std::int64_t after, const EachQuote& each);
   /// Of `account`, the newest first, at most `most` of them.
-  Result<std::vector<QuoteRow>> newest_quotes(std::int64_t account, std::size_t most);
+  Result<std::vector<QuoteRow>> newest_quotes(std::int64_t account, std::size_t most, bool calls);
   /// Of a quote, in their order.
   Result<Done> payments_of(std::int64_t quote, const EachPayment& each);
   /// Payments that have not ended, behind `after`: at most `most` of their numbers.

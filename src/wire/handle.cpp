@@ -49,6 +49,17 @@ Response not_allowed(std::string_view method, std::string_view path, unsigned al
   return out;
 }
 
+/// Whether `principal` may call `route` at all. Fails: `operator_only`, `not_whitelisted`.
+Result<Done> may_enter(const wire::Route& route, const Principal& principal) {
+  if (route.access != wire::Access::key && principal.role != Role::operator_)
+    return fail(Reason::operator_only, "only an operator's key may do this",
+                json::object({{"role", principal.role == Role::human ? "human" : "agent"}}));
+  if (route.path.starts_with("/api/v1/") && !principal.whitelisted)
+    return fail(Reason::not_whitelisted, "no operator has put this wallet on the whitelist",
+                json::object({{"wallet_id", principal.wallet->text()}}));
+  return Done{};
+}
+
 /// Takes the body out of its source into memory, up to `most`. Fails: `too_large`; as the source does.
 Result<Done> hold_body(Request& request, std::size_t most) {
   const BodySource source = std::exchange(request.source, nullptr);
@@ -98,15 +109,18 @@ Result<Response> answer(Engine& engine, const Request& given) {
                 asked_for(request.method, call.path));
   if (found.route == nullptr) return not_allowed(request.method, call.path, found.allow);
 
-  // A longer one goes to the disk as it comes, unless a signature covers it. A key is judged before what it
-  // comes with.
+  // A longer one goes to the disk as it comes, unless a signature covers it, which is judged behind the body:
+  // so much is held for strangers. A key, and what it is for, is judged before what it comes with.
   const bool is_signed = request.source && wire::is_signed(request);
   if (request.source && (is_signed || found.route->body_bytes_max <= body_held_max)) {
     const wire::Access needs = found.route->access;
     const bool pays = found.route->price != nullptr && !wire::says_who(request);
-    if (!is_signed && !pays && (needs == wire::Access::key || needs == wire::Access::operator_))
-      CALYX_CHECK(wire::session_of(engine, request, false));
-    CALYX_CHECK(hold_body(held, std::min(found.route->body_bytes_max, body_held_max)));
+    if (!is_signed && !pays && (needs == wire::Access::key || needs == wire::Access::operator_)) {
+      CALYX_TRY(const Session session, wire::session_of(engine, request, false));
+      CALYX_CHECK(may_enter(*found.route, session.principal()));
+    }
+    CALYX_CHECK(
+        hold_body(held, std::min(found.route->body_bytes_max, is_signed ? request_body_max : body_held_max)));
   }
 
   return wire::answer_of(call, *found.route);
@@ -131,13 +145,7 @@ Result<Response> wire::answer_of(Call& call, const Route& route) {
       return fail(Reason::operator_only, "only an operator's key may do this",
                   json::object({{"role", "human"}}));
     CALYX_TRY(Session session, session_of(engine, request, of_jobs));
-    const Principal& principal = session.principal();
-    if (access != Access::key && principal.role != Role::operator_)
-      return fail(Reason::operator_only, "only an operator's key may do this",
-                  json::object({{"role", principal.role == Role::human ? "human" : "agent"}}));
-    if (of_jobs && !principal.whitelisted)
-      return fail(Reason::not_whitelisted, "no operator has put this wallet on the whitelist",
-                  json::object({{"wallet_id", principal.wallet->text()}}));
+    CALYX_CHECK(may_enter(route, session.principal()));
     call.session = std::move(session);
   }
   Result<Response> answered = route.handle(call);

@@ -363,7 +363,10 @@ inline constexpr Note notes[] = {
     {post, "/api/v1/workers/report", workers,
      "Say how leased tasks went; with no outcome it is a heartbeat, whose stdout and stderr are all that the "
      "task has printed so far",
-     "", "lease_id! first:int gives_back:bool outcomes:array progress:object stdout stderr",
+     "",
+     "lease_id! first:int gives_back:bool outcomes:array progress:object stdout stderr "
+     "stdout_dropped_bytes:int "
+     "stderr_dropped_bytes:int",
      "left:int expires_at"},
     {get, "/api/v1/workers/leases/{id}/source", workers,
      "Download the tarball of the project that a lease's commands run in, or a range of its bytes",

@@ -134,6 +134,10 @@ constexpr Route route_table[] = {
     {Method::get, "/api/v1/docs/python-sdk", Access::anyone, get_python_guide},
     {Method::get, "/api/v1/docs/workflows", Access::anyone, get_workflow_guide},
 };
+// Who pays in place of a key is a stranger, for whom nothing else is looked up first.
+static_assert(std::all_of(std::begin(route_table), std::end(route_table), [](const Route& route) {
+  return route.price == nullptr || (route.access == Access::key && !route.path.starts_with("/api/v1/"));
+}));
 
 static_assert(std::equal(std::begin(route_table), std::end(route_table), std::begin(noted::notes),
                          std::end(noted::notes),

@@ -110,6 +110,14 @@ Result<std::int64_t> token_in(Fields& fields) {
   return read_token(text);
 }
 
+/// How much a worker left out of a stream, where it says so in its text.
+void read_dropped(Fields& fields, std::string_view name, std::uint64_t& out) {
+  std::optional<std::int64_t> given;
+  fields.read(name, given);
+  if (given && *given < 0) fields.fault(field_fault(Reason::field_value, pointer_to(name), "is below 0"));
+  out = given && *given > 0 ? static_cast<std::uint64_t>(*given) : 0;
+}
+
 Result<TaskOutcome> read_outcome(const json::Value& value) {
   TaskOutcome out;
   Fields fields(value);
@@ -118,6 +126,8 @@ Result<TaskOutcome> read_outcome(const json::Value& value) {
   if (const json::Value* result = fields.find("result")) out.result = *result;
   fields.read_optional("message", out.error);
   fields.read_optional("stdout", out.out);
+  read_dropped(fields, "stdout_dropped_bytes", out.out_dropped);
+  read_dropped(fields, "stderr_dropped_bytes", out.err_dropped);
   fields.read_optional("stderr", out.err);
   fields.read("ran_ms", out.ran_ms);
   std::optional<std::vector<std::string>> artifacts;
@@ -557,6 +567,8 @@ Result<Response> report_tasks(Call& call) {
   const json::Value* progress = fields.find("progress");
   Printed printed;
   fields.read_optional("stdout", printed.out);
+  read_dropped(fields, "stdout_dropped_bytes", printed.out_dropped);
+  read_dropped(fields, "stderr_dropped_bytes", printed.err_dropped);
   fields.read_optional("stderr", printed.err);
   std::optional<std::int64_t> first;
   fields.read("first", first);

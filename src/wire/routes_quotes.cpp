@@ -273,16 +273,17 @@ namespace {
 
 /// Has `out`, an object, say the key of who paid with `answer`.
 void add_management_key(Response& out, Engine& engine, const PaymentAnswer& answer) {
+  if (out.stream != nullptr || out.body.size() < 2 || out.body.back() != '}') return;
   const Result<KeyIssued> issued = engine.issue_management_key(answer.payment.id);
   // A wallet that has all the keys it may have goes without another one.
-  if (!issued.ok() || out.body.size() < 2 || out.body.back() != '}') return;
+  if (!issued.ok()) return;
   std::string members;
   Members(members)
       .text_or_null("management_api_key", issued->api_key)
       .text("management_api_key_id", std::string_view(uuid_text(issued->key.id)))
       .text("management_api_key_last4", std::string_view(issued->key.last4))
       .text("management_note",
-            std::string_view(issued->replayed ? "the key was shown with the payment's first answer"
+            std::string_view(issued->replayed ? "the key was shown before, when it was made"
                                               : "keep this key: it is shown this once"))
       .close();
   out.body.pop_back();
@@ -309,8 +310,13 @@ Result<Response> answer_for_price(Call& call, const Route& route) {
   if (may_pay_again(paid.reason())) return ask(paid.error());
   if (!paid.ok()) return std::move(paid).error();
   const PaymentAnswer& answer = paid->answer;
-  if (answer.payment.status == PaymentStatus::failed)
-    return paid_response(did_not_settle(answer), answer, *words);
+  if (answer.payment.status == PaymentStatus::failed) {
+    CALYX_TRY(
+        Response again,
+        ask(fail(Reason::payment_invalid, "the payment did not settle: pay anew",
+                 json::object({{"code", answer.payment.error}, {"payment_id", answer.payment.id.text()}}))));
+    return paid_response(std::move(again), answer, *words);
+  }
   if (!paid->session) return still_settles(answer);
   call.session = paid->session;
   Result<Response> done = route.handle(call);

@@ -7,6 +7,7 @@
 
 #include <filesystem>
 #include <fstream>
+#include <sstream>
 
 #include "engine/job_market.hpp"
 #include "engine/pushes.hpp"
@@ -37,7 +38,7 @@ struct Shop {
         {"fail.sh", "echo 'no such luck' >&2\nexit 3\n", 0755},
         {"slow.sh", "sleep 60\n", 0755},
         {"mute.sh", "exit 0\n", 0755},
-        {"greedy.sh", "exec tail -c 200000000 /dev/zero >&2\n", 0755},
+        {"greedy.sh", "x=$(head -c 200000000 /dev/zero | tr '\\0' a)\nsleep 60\n", 0755},
         {"large.sh",
          "head -c $1 /dev/zero > \"$TMPDIR/large\"\nsleep ${2:-0}\necho 1 > \"$COMPUTALOT_TASK_RESULT\"\n",
          0755},
@@ -62,7 +63,10 @@ struct Shop {
   }
   JobId submit(const char* script, std::vector<json::Member> more = {}) {
     json::Object job;
-    job.set("project", "code").set("runner_command", "sh " + std::string(script));
+    json::Array words{json::Value("sh")};
+    std::istringstream in(script);
+    for (std::string word; in >> word;) words.push_back(json::Value(word));
+    job.set("project", "code").set("runner_command", json::Value(std::move(words)));
     job.set("payload", json::object({{"n", 1}})).set("timeout_s", 30);
     for (json::Member& member : more) job.set(member.key, std::move(member.value));
     return market.submit(std::move(job));
@@ -157,6 +161,8 @@ TEST_CASE("where the host is root, commands are of the user that it says") {
   if (!testing::pushes("engine.commands.user")) return;
   Shop shop;
   WorkerOptions options = shop.options();
+  options.commands->user = TaskUser{65534, 0};
+  CHECK(Worker::start(shop.market.engine, options).reason() == Reason::options_invalid);  // root's group
   options.commands->user = TaskUser{65534, 65534};
   if (::geteuid() != 0) {
     testing::skipped("engine.commands.user", "this is not root");

@@ -277,8 +277,13 @@ TEST_CASE("a body is pulled from its source once its key was judged, and no furt
   CHECK(pulled <= 2 * mebibyte);
   const Answer unsigned_yet = ask("POST", artifacts, signed_one, SIZE_MAX);
   CHECK(unsigned_yet.status == 413);
-  CHECK(unsigned_yet.at("error.details.limit") == std::to_string(calyx::body_held_max));
+  CHECK(unsigned_yet.at("error.details.limit") == "1048576");  // so much is held for strangers
   CHECK(ask("POST", artifacts, signed_one, 9).status == 401);
+
+  // Nor is what an operator's route takes, of who is none.
+  pulled = 0;
+  CHECK(ask("POST", "/api/v1/workers/report", alice, 3 * mebibyte).code() == "operator_only");
+  CHECK(pulled == 0);
 
   // What its source says instead of an end is the answer.
   calyx::Request broken{"POST", artifacts, alice};

@@ -487,7 +487,8 @@ class Job:
         """What its tasks print, a line at a time, as it comes; task after task, in the order of their index.
 
         Ends with the job. Walking it does tasks as :meth:`wait` does, but on a thread of its own: a line comes while
-        its task runs, about a second after it was printed. Who stops walking stops the task, which is given back. Of a
+        its task runs, about a second after it was printed, and later the more there is. Who stops walking stops a command,
+        which is given back; a function goes on to its end. Of a
         task that prints faster than is kept of it, a line ``[… 39,737,767 bytes dropped …]`` stands for the rest.
         """
         native = self._session._native
