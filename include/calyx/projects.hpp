@@ -78,7 +78,8 @@ struct Revision {
 /// The manifest's place in a tarball. Its members, all of which may be left out:
 /// - `data_sources`, immutable inputs from elsewhere, a list of {`name`, `type`: `huggingface`, `url` or
 ///   `artifact`, `source`, `revision`?, `sha256`?, `mount_path`}
-/// - `cache_mounts`, folders that runs would like to write to and find again, a list of {`name`, `mount_path`,
+/// - `cache_mounts`, folders that runs would like to write to and find again, a list of {`name`,
+/// `mount_path`,
 ///   `size_mb`?}
 ///
 /// Both are judged and kept, for the host: calyx fetches nothing and mounts nothing of them.

@@ -278,7 +278,9 @@ TEST_CASE("CP-44: a tarball or a manifest that is refused leaves everything as i
   market.check_books();
 }
 
-TEST_CASE("CP-35, CP-40, CP-41: an init is free, needs a balance, and prepares the revision; invalidated, it is prepared anew") {
+TEST_CASE(
+    "CP-35, CP-40, CP-41: an init is free, needs a balance, and prepares the revision; invalidated, it is "
+    "prepared anew") {
   if (!testing::pushes("engine.projects.init")) return;
   ProjectMarket market;
   CHECK(market.all.init_project(market.code).reason() == Reason::project_not_ready);

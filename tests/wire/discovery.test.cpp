@@ -109,7 +109,9 @@ std::string body_of(const wire::Note& note, Which which) {
 
 }  // namespace
 
-TEST_CASE("CP-05, CP-06, CP-08: pages are there for everybody, of the type that they say, and may be kept for a while") {
+TEST_CASE(
+    "CP-05, CP-06, CP-08: pages are there for everybody, of the type that they say, and may be kept for a "
+    "while") {
   Market market;
   struct Row {
     const char* path;
@@ -141,7 +143,9 @@ TEST_CASE("CP-05, CP-06, CP-08: pages are there for everybody, of the type that 
   CHECK(market.get("/api/v1/docs/nothing", {}).code() == "route_unknown");
 }
 
-TEST_CASE("CP-07: every route is in the index, in the references and in the OpenAPI document, and nothing else is") {
+TEST_CASE(
+    "CP-07: every route is in the index, in the references and in the OpenAPI document, and nothing else "
+    "is") {
   Market market;
   std::set<std::string> table;
   for (const wire::Route& route : wire::routes()) table.insert(named(route));
@@ -477,7 +481,8 @@ std::map<std::string, std::string> samples_in(const std::string& text) {
 
 }  // namespace
 
-TEST_CASE("CP-12: metrics are for the host's machine, an operator and the token's holder, and for nobody else") {
+TEST_CASE(
+    "CP-12: metrics are for the host's machine, an operator and the token's holder, and for nobody else") {
   Market market;
   const Owner alice = market.human("alice");
   const Owner agent = market.agent(alice, "agent");
@@ -585,7 +590,8 @@ TEST_CASE("metrics say what the engine says") {
 
 // ── presets ──
 
-TEST_CASE("CP-60: a preset's requirements are those of a submit, and its price is what the job is estimated at") {
+TEST_CASE(
+    "CP-60: a preset's requirements are those of a submit, and its price is what the job is estimated at") {
   Market market;
   const Owner alice = market.human("alice");
   const Answer free = market.get("/api/v1/presets", alice.key);
