@@ -424,8 +424,8 @@ class Gateway {
 
     server_.set_expect_100_continue_handler(
         [this](const httplib::Request& request, httplib::Response& response) {
-          const_cast<httplib::Request&>(request)
-              .ranges.clear();  // they are the wire's to answer, not the library's
+          // They are the wire's to answer: the library would cut the refusal by them.
+          const_cast<httplib::Request&>(request).ranges.clear();
           const std::size_t most = limit_of(request);
           if (framing_of(request) != Body::sized || length_of(request) <= most) return 100;
           send(too_large(most), response, after(Then::close));
