@@ -4,12 +4,14 @@
 /// Writers queue; the first of the queue leads: it takes the gate, opens one transaction, lets every call
 /// that waits decide and append, has the receipts signed, commits once, and wakes everybody. Then one of
 /// those who came meanwhile leads. Readers look at a book that moves only after a commit, and at the file
-/// through connections of their own.
+/// through connections of their own. Its beginning and end are in market_opening.cpp, its keys in
+/// market_keys.cpp.
 #pragma once
 
 #include <atomic>
 #include <calyx/core/receipt.hpp>
 #include <calyx/engine.hpp>
+#include <chrono>
 #include <condition_variable>
 #include <deque>
 #include <mutex>
@@ -111,6 +113,9 @@ class Market {
   };
   template <class Decide, class Answer>
   struct TypedCall;
+
+  /// How long a host may take to sign what one batch holds.
+  static constexpr std::chrono::milliseconds sign_deadline{5'000};
 
   /// A connection for reading, with its statements.
   struct Reader {
