@@ -413,20 +413,18 @@ TEST_CASE("one caller's stopped export takes no other's call with it") {
       all.create_wallet({.owner_type = OwnerType::human, .owner_id = "a"}).value().wallet.id;
   all.topup({.wallet = wallet, .amount = Money{1'000'000}}).value();
   std::atomic<bool> done{false};
-  std::atomic<int> bad{0};
+  std::atomic<int> bad{0}, stopped{0};
   std::thread other([&] {
-    for (int i = 0; i < 300; ++i)
+    for (int i = 0; i < 300 || stopped.load() == 0; ++i)
       if (!all.spend({.wallet = wallet, .job_id = std::to_string(i), .amount = Money{1}}).ok()) ++bad;
     done = true;
   });
-  int stopped = 0;
   while (!done.load())
     if (all.export_ledger(ExportFormat::csv, [](std::string_view) { return false; }).reason() ==
         Reason::stopped)
       ++stopped;
   other.join();
   CHECK(bad.load() == 0);
-  CHECK(stopped > 0);
 }
 
 TEST_CASE("the host pays out: what it says the payout becomes, and who asked is told that it is pending") {
