@@ -73,6 +73,9 @@ class Market {
   /// Whether an API key can be told from a wrong one. Fails: `keys_missing`, for a reader without the key
   /// file.
   Result<Done> can_check_keys() const;
+  /// How the file's schema differs from this build's, as an opening sees it; empty where it does not, or is a
+  /// newer one.
+  std::string schema_fault() const;
   /// The head of the receipt log as a signed note.
   Result<std::string> checkpoint_note(const core::merkle::Head& head);
 

@@ -11,6 +11,9 @@
 #include "store/path.hpp"
 
 namespace calyx {
+
+namespace json = core::json;
+
 namespace {
 
 std::int64_t system_now_us() {
@@ -196,7 +199,14 @@ Result<Market::Writer> Market::open_connection(bool writes) const {
   CALYX_CHECK(store::migrate(connection, !writes, blank_));
   connection.seal();
   CALYX_TRY(store::MarketStore store, store::MarketStore::make(connection, writes));
+  connection.freeze();
   return Writer{std::move(connection), std::move(store)};
+}
+
+std::string Market::schema_fault() const {
+  const Result<Reader> opened = open_connection(false);
+  const json::Value* difference = opened.ok() ? nullptr : opened.error().details.find("difference");
+  return difference == nullptr ? std::string() : *difference->string();
 }
 
 Result<Done> Market::backup(const std::string& path) {

@@ -739,7 +739,13 @@ Result<AuditReport> Session::audit(const Anchor& anchor, AuditDepth depth) {
     CALYX_TRY(const Caller caller, services::authorize(book, principal_));
     return services::operator_only(caller);
   }));
-  return market_->history([&](store::MarketStore& store) { return services::audit(store, anchor, depth); });
+  Result<AuditReport> report =
+      market_->history([&](store::MarketStore& store) { return services::audit(store, anchor, depth); });
+  if (report.reason() != Reason::file_newer) return report;
+  // The schema was changed under this engine. That is a fault, unless a newer calyx did it.
+  const std::string difference = market_->schema_fault();
+  if (difference.empty()) return report;
+  return AuditReport{.first_fault = "schema: " + difference};
 }
 
 Result<Done> Session::export_ledger(ExportFormat format, const ExportSink& sink) {

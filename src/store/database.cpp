@@ -109,8 +109,10 @@ constexpr const char* pragmas_that_look[] = {
     "integrity_check",   "quick_check",      "table_info", "table_list", "table_xinfo"};
 
 /// What a sealed connection may do. SQLite asks while it prepares a statement; `first` and `second` mean
-/// what its documentation says for each action.
-int allow(void*, int action, const char* first, const char* second, const char*, const char*) noexcept {
+/// what its documentation says for each action. `frozen` is a bool: nothing but the ends of transactions.
+int allow(void* frozen, int action, const char* first, const char* second, const char*,
+          const char*) noexcept {
+  if (*static_cast<const bool*>(frozen) && action != SQLITE_TRANSACTION) return SQLITE_DENY;
   switch (action) {
     case SQLITE_SELECT:
     case SQLITE_READ:
@@ -219,6 +221,7 @@ struct Connection::Inside {
   std::int64_t busy_since_us = 0;
   int frames = 0;
   bool broken = false;
+  bool frozen = false;
   pid_t owner = ::getpid();
   Jitter jitter;
 
@@ -281,11 +284,16 @@ Result<Done> Connection::Inside::configure(const OpenOptions& options) {
     int value;
   };
   constexpr Switch switches[] = {
-      {SQLITE_DBCONFIG_DEFENSIVE, 1},        {SQLITE_DBCONFIG_TRUSTED_SCHEMA, 0},
-      {SQLITE_DBCONFIG_ENABLE_FKEY, 1},      {SQLITE_DBCONFIG_ENABLE_TRIGGER, 1},
-      {SQLITE_DBCONFIG_WRITABLE_SCHEMA, 0},  {SQLITE_DBCONFIG_ENABLE_LOAD_EXTENSION, 0},
-      {SQLITE_DBCONFIG_DQS_DML, 0},          {SQLITE_DBCONFIG_DQS_DDL, 0},
+      {SQLITE_DBCONFIG_DEFENSIVE, 1},
+      {SQLITE_DBCONFIG_TRUSTED_SCHEMA, 0},
+      {SQLITE_DBCONFIG_ENABLE_FKEY, 1},
+      {SQLITE_DBCONFIG_ENABLE_TRIGGER, 1},
+      {SQLITE_DBCONFIG_WRITABLE_SCHEMA, 0},
+      {SQLITE_DBCONFIG_ENABLE_LOAD_EXTENSION, 0},
+      {SQLITE_DBCONFIG_DQS_DML, 0},
+      {SQLITE_DBCONFIG_DQS_DDL, 0},
       {SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, 1},
+      {SQLITE_DBCONFIG_ENABLE_QPSG, 1},  // no statement is prepared anew for what is bound to it
   };
   for (const Switch& each : switches) {
     int now = -1;
@@ -441,7 +449,8 @@ Result<Connection> Connection::open(const OpenOptions& options) {
   return Connection(std::move(inside));
 }
 
-void Connection::seal() noexcept { sqlite3_set_authorizer(db_, &allow, nullptr); }
+void Connection::seal() noexcept { sqlite3_set_authorizer(db_, &allow, &inside_->frozen); }
+void Connection::freeze() noexcept { inside_->frozen = true; }
 
 Result<Done> Connection::exec(const char* sql) {
   prepared.fetch_add(1, std::memory_order_relaxed);
@@ -535,7 +544,7 @@ Result<Done> Connection::Inside::copy_to(sqlite3* target) {
   return Done{};
 }
 
-Result<Done> Connection::backup_to(const std::string& path) {
+Result<Done> Connection::backup_to(const std::string& path, Existing existing) {
   CALYX_CHECK(check_path(path));
   const auto exists = [&path] {
     return at_path(fail(Reason::path_refused, "something stands there already: give a path where nothing is",
@@ -545,6 +554,10 @@ Result<Done> Connection::backup_to(const std::string& path) {
   const char* vfs_name = inside_->vfs.empty() ? nullptr : inside_->vfs.c_str();
   sqlite3_vfs* vfs = sqlite3_vfs_find(vfs_name);
   if (vfs == nullptr) return error(SQLITE_ERROR, "making a backup");
+  if (existing == Existing::replaced) {
+    const int code = vfs->xDelete(vfs, path.c_str(), 0);
+    if (code != SQLITE_OK && code != SQLITE_IOERR_DELETE_NOENT) return error(code, "making a backup");
+  }
   if (vfs_name == nullptr) {
     CALYX_TRY(const Made made, make_file(path));
     if (made == Made::before) return exists();
@@ -589,6 +602,10 @@ Statement::~Statement() { sqlite3_finalize(statement_); }
 
 Error Statement::failed(int code) const {
   if (code == SQLITE_ROW) return fail(Reason::internal, std::string("an unexpected row while ") + doing_);
+  if (code == SQLITE_AUTH)
+    return fail(Reason::file_newer,
+                std::string("the market's schema was changed under this engine, which is ") + doing_ +
+                    ": close it, and open the market with the newest calyx");
   return store_error(sqlite3_db_handle(statement_), code, doing_);
 }
 

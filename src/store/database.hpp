@@ -72,6 +72,9 @@ struct CheckpointCount {
   int moved = 0;   ///< Of these, in the database file as well: all of them, unless a reader was in the way.
 };
 
+/// What `backup_to` does with a file that stands where the copy goes.
+enum class Existing : std::uint8_t { refused, replaced };
+
 class Statement;
 
 /// One open connection.
@@ -91,6 +94,11 @@ class Connection {
   /// From now on refuses every change of the schema, ATTACH, VACUUM, and every PRAGMA that is not on a short
   /// list of reads. Statements prepared before are prepared once more by SQLite, so seal first.
   void seal() noexcept;
+
+  /// From now on no statement is prepared, on a connection that is sealed. SQLite prepares one anew by itself
+  /// where another connection has changed the schema: that one then fails with `file_newer`, and what was
+  /// written for one schema never runs on another.
+  void freeze() noexcept;
 
   /// Runs `sql`, any number of statements, answers thrown away. For opening and migration.
   Result<Done> exec(const char* sql);
@@ -124,8 +132,9 @@ class Connection {
 
   /// Copies the whole database to the new file `path` (0600; absolute, from `real_market_path`), synced to
   /// disk. Under the gate, else another process's commit makes it start again.
-  /// Fails: `path_refused` when something stands at `path`; as the store; the half copy is removed.
-  Result<Done> backup_to(const std::string& path);
+  /// Fails: `path_refused` when something stands at `path` that is not to be replaced; as the store; the half
+  /// copy is removed.
+  Result<Done> backup_to(const std::string& path, Existing existing = Existing::refused);
 
   /// The rows that the last INSERT, UPDATE or DELETE touched.
   std::int64_t changes() const noexcept { return sqlite3_changes64(handle()); }

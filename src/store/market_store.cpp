@@ -2,7 +2,6 @@
 
 #include <algorithm>
 #include <initializer_list>
-#include <map>
 
 #include "store/octets.hpp"
 #include "store/receipt_text.hpp"
@@ -10,99 +9,6 @@
 namespace calyx::store {
 namespace {
 
-// One statement a string: SQLite keeps the text as the schema, and people read it there.
-constexpr const char* schema[] = {
-    R"(CREATE TABLE events(
-  seq    INTEGER PRIMARY KEY,  -- gapless from 1
-  at_us  INTEGER NOT NULL,     -- never before the event before
-  kind   INTEGER NOT NULL,
-  fields TEXT NOT NULL,        -- canonical JSON (RFC 8785)
-  hash   BLOB NOT NULL         -- SHA-256 of the event's document, which names the hash before
-) STRICT)",
-    R"(CREATE INDEX standing_events ON events(seq) WHERE kind >= 32)",
-    R"(CREATE TABLE entries(
-  id       INTEGER PRIMARY KEY,                  -- 8 * seq + its place in the transfer
-  account  INTEGER NOT NULL,                     -- a wallet, or 1: the outside
-  amount   INTEGER NOT NULL CHECK(amount <> 0),  -- micro-FLOPS
-  previous INTEGER NOT NULL                      -- id of the account's entry before; 0 for its first
-) STRICT)",
-    R"(CREATE TABLE milestones(  -- every 64th entry of an account
-  account INTEGER NOT NULL,
-  entry   INTEGER NOT NULL,
-  PRIMARY KEY(account, entry)
-) STRICT, WITHOUT ROWID)",
-    R"(CREATE TABLE locks(
-  job_id TEXT NOT NULL,
-  payer  INTEGER NOT NULL,
-  seq    INTEGER NOT NULL,
-  amount INTEGER NOT NULL,  -- credits the lock's escrow account; 0: the job id was burned
-  PRIMARY KEY(job_id, payer)
-) STRICT, WITHOUT ROWID)",
-    R"(CREATE TABLE resolutions(
-  lock   INTEGER PRIMARY KEY,  -- a lock ends once
-  seq    INTEGER NOT NULL,
-  amount INTEGER NOT NULL,     -- debits the lock's escrow account
-  fee    INTEGER NOT NULL      -- credits the platform's fees
-) STRICT)",
-    R"(CREATE TABLE parts(         -- what hosts were paid of a lock before the settlement that ended it
-  lock   INTEGER NOT NULL,
-  seq    INTEGER NOT NULL,
-  amount INTEGER NOT NULL,     -- debits the lock's escrow account
-  fee    INTEGER NOT NULL,     -- credits the platform's fees
-  PRIMARY KEY(lock, seq)
-) STRICT, WITHOUT ROWID)",
-    // An escrow account lives for two entries and nobody pages through the fees, so their entries are columns
-    // of the rows above. Here each entry is a row.
-    R"(CREATE VIEW ledger(account, seq, amount) AS
-  SELECT account, id / 8, amount FROM entries
-  UNION ALL SELECT 1099511627776 + seq, seq, amount FROM locks WHERE amount <> 0
-  UNION ALL SELECT 1099511627776 + lock, seq, -amount FROM resolutions WHERE amount <> 0
-  UNION ALL SELECT 1099511627776 + lock, seq, -amount FROM parts
-  UNION ALL SELECT 2, seq, fee FROM resolutions WHERE fee <> 0
-  UNION ALL SELECT 2, seq, fee FROM parts WHERE fee <> 0)",
-    R"(CREATE TABLE zero_earnings(  -- settlements that paid their host nothing, so that it has no entry
-  host INTEGER NOT NULL,
-  seq  INTEGER NOT NULL,
-  PRIMARY KEY(host, seq)
-) STRICT, WITHOUT ROWID)",
-    R"(CREATE TABLE key_spends(    -- what derived keys sent out and what of it came back, by their blocks
-  block  BLOB NOT NULL,        -- SHA-256 of the block's signature
-  seq    INTEGER NOT NULL,
-  lock   INTEGER NOT NULL,     -- the spend's event: seq, or an earlier one whose rest comes back
-  amount INTEGER NOT NULL,     -- micro-FLOPS; what comes back is below 0
-  total  INTEGER NOT NULL,     -- the sum of the block's amounts so far
-  PRIMARY KEY(block, seq)
-) STRICT, WITHOUT ROWID)",
-    R"(CREATE TABLE requests(
-  scope INTEGER NOT NULL,
-  kind  INTEGER NOT NULL,
-  key   TEXT NOT NULL,
-  seq   INTEGER NOT NULL,
-  PRIMARY KEY(scope, kind, key)
-) STRICT, WITHOUT ROWID)",
-    R"(CREATE TABLE receipts(
-  leaf      INTEGER PRIMARY KEY,  -- place in the receipt log, from 0
-  seq       INTEGER NOT NULL,
-  key       INTEGER NOT NULL,     -- place among the signing keys
-  payload   BLOB NOT NULL,        -- the bytes that were signed, as receipt_text.hpp packs them
-  signature BLOB NOT NULL
-) STRICT)",
-    R"(CREATE TABLE tiles(
-  level INTEGER NOT NULL,
-  place INTEGER NOT NULL,
-  hash  BLOB NOT NULL,
-  PRIMARY KEY(level, place)
-) STRICT, WITHOUT ROWID)",
-    R"(CREATE TABLE checkpoints(
-  size INTEGER PRIMARY KEY,
-  note TEXT NOT NULL  -- C2SP tlog-checkpoint, signed
-) STRICT)",
-};
-
-/// Which take no change.
-constexpr const char* tables[] = {"events",      "entries",  "milestones",    "locks",
-                                  "resolutions", "parts",    "zero_earnings", "key_spends",
-                                  "requests",    "receipts", "tiles",         "checkpoints"};
 static_assert(core::legs_max == 8 && entries_a_milestone == 64, "as the schema says");
 
 Error damaged(const char* table, const std::string& row, const char* what, core::json::Value details) {
@@ -162,12 +68,6 @@ Result<core::Digest> digest_column(const Statement& row, int column, const char*
 core::EntryId last_entry_of(Seq seq) noexcept {
   constexpr auto places = static_cast<Seq>(core::legs_max);
   return seq < INT64_MAX / places ? core::entry_id(seq, core::legs_max - 1) : INT64_MAX;
-}
-
-Result<std::int64_t> pragma(Connection& connection, const char* sql) {
-  CALYX_TRY(Statement statement, connection.prepare(sql, "reading the file's header"));
-  CALYX_TRY(const bool row, statement.step());
-  return row ? statement.column_int(0) : 0;
 }
 
 /// The seq of the one row that may be found; `row` as `check_integers` takes it.
@@ -253,100 +153,7 @@ Result<bool> read_receipt(Statement& row, ReceiptRow& out, std::string& text) {
   return true;
 }
 
-std::string trigger_sql(const std::string& table, const char* change) {
-  return "CREATE TRIGGER " + table + "_no_" + change + " BEFORE " + change + " ON " + table +
-         " BEGIN SELECT RAISE(ABORT, '" + table + " is append-only'); END";
-}
-
-constexpr const char* schema_text = "SELECT type, name, sql FROM sqlite_schema";
-constexpr const char* schema_doing = "reading the schema";
-
-/// The type and name of what `sql` makes: the words before its first bracket or third space.
-std::string made_by(std::string_view sql) {
-  sql.remove_prefix(std::string_view("CREATE ").size());
-  if (sql.starts_with("UNIQUE ")) sql.remove_prefix(std::string_view("UNIQUE ").size());
-  std::string type(sql.substr(0, sql.find(' ')));
-  std::string_view name = sql.substr(type.size() + 1);
-  name = name.substr(0, name.find_first_of(" ("));
-  for (char& letter : type) letter = static_cast<char>(letter - 'A' + 'a');
-  return type.append(" ").append(name);
-}
-
-/// All that a market's file is made of, statement by statement: `each(std::string sql)`.
-template <class Each>
-Result<Done> for_schema(Each each) {
-  for (const char* sql : schema) CALYX_CHECK(each(std::string(sql)));
-  for (const char* sql : job_schema()) CALYX_CHECK(each(std::string(sql)));
-  for (const char* sql : project_schema()) CALYX_CHECK(each(std::string(sql)));
-  for (const char* sql : feedback_schema()) CALYX_CHECK(each(std::string(sql)));
-  for (const char* sql : webhook_schema()) CALYX_CHECK(each(std::string(sql)));
-  for (const char* sql : artifact_schema()) CALYX_CHECK(each(std::string(sql)));
-  for (const char* sql : payment_schema()) CALYX_CHECK(each(std::string(sql)));
-  for (const char* sql : nonce_schema()) CALYX_CHECK(each(std::string(sql)));
-  for (const std::span<const char* const> records :
-       {std::span<const char* const>(tables), job_tables_of_record(), project_tables_of_record(),
-        feedback_tables_of_record(), webhook_tables_of_record(), artifact_tables_of_record(),
-        payment_tables_of_record()})
-    for (const char* table : records)
-      for (const char* change : {"UPDATE", "DELETE"}) CALYX_CHECK(each(trigger_sql(table, change)));
-  return Done{};
-}
-
-/// The first difference between the rows of `statement` and what this build makes; empty for none.
-Result<std::string> schema_difference(Statement& statement) {
-  std::map<std::string, std::string> expected;
-  CALYX_CHECK(for_schema([&](std::string sql) {
-    std::string name = made_by(sql);
-    expected.emplace(std::move(name), std::move(sql));
-    return Result<Done>(Done{});
-  }));
-  for (;;) {
-    CALYX_TRY(const bool more, statement.step());
-    if (!more) break;
-    const std::string name =
-        std::string(statement.column_text(0)).append(" ").append(statement.column_text(1));
-    const auto found = expected.find(name);
-    if (found == expected.end()) return name + " was added";
-    if (found->second != statement.column_text(2)) return name + " was changed";
-    expected.erase(found);
-  }
-  return expected.empty() ? std::string() : expected.begin()->first + " is missing";
-}
-
 }  // namespace
-
-Result<Done> migrate(Connection& connection, bool read_only, Blank blank) {
-  CALYX_TRY(const std::int64_t application, pragma(connection, "PRAGMA application_id"));
-  CALYX_TRY(const std::int64_t version, pragma(connection, "PRAGMA user_version"));
-  CALYX_TRY(const std::int64_t objects, pragma(connection, "SELECT count(*) FROM sqlite_schema"));
-  if (application == application_id && version == schema_version) {
-    CALYX_TRY(Statement statement, connection.prepare(schema_text, schema_doing));
-    CALYX_TRY(const std::string difference, schema_difference(statement));
-    if (difference.empty()) return Done{};
-    return fail(Reason::corrupt, "the market's schema is not its own, " + difference + ": keep the file");
-  }
-  if (application == application_id && version > schema_version) {
-    if (read_only) return Done{};
-    return fail(Reason::file_newer,
-                "the market is of schema " + std::to_string(version) + ", this build writes " +
-                    std::to_string(schema_version) + ": open it read-only or use a newer calyx",
-                core::json::object({{"file", version}, {"build", schema_version}}));
-  }
-  if (objects != 0 || application != 0 || version != 0)
-    return fail(Reason::not_a_market, "the file is an SQLite database that calyx did not make");
-  if (blank == Blank::refused)
-    return fail(
-        Reason::file_missing,
-        "the file holds no market, and a key file stands beside it: put the market's file and its -wal "
-        "back, or move the -keys away to begin a new market");
-  if (read_only) return fail(Reason::not_a_market, "the file is empty and read-only");
-
-  CALYX_TRY(WriteTransaction transaction, WriteTransaction::begin(connection));
-  CALYX_CHECK(for_schema([&](const std::string& sql) { return connection.exec(sql.c_str()); }));
-  CALYX_CHECK(connection.exec(("PRAGMA application_id = " + std::to_string(application_id)).c_str()));
-  CALYX_CHECK(connection.exec(("PRAGMA user_version = " + std::to_string(schema_version)).c_str()));
-  return transaction.commit();
-}
 
 Result<MarketStore> MarketStore::make(Connection& connection, bool writes) {
   MarketStore store;
@@ -383,7 +190,7 @@ Result<MarketStore> MarketStore::make(Connection& connection, bool writes) {
        "keeping a checkpoint"},
   };
   const Text read_texts[] = {
-      {store.schema_, schema_text, schema_doing},
+      {store.schema_, schema_text, "reading the schema"},
       {store.last_seq_, "SELECT max(seq) FROM events", "reading the log's end"},
       {store.find_lock_, "SELECT seq FROM locks WHERE job_id = ?1 AND payer = ?2", "looking up a job"},
       {store.find_locks_, "SELECT payer, seq FROM locks WHERE job_id = ?1 LIMIT 1000", "looking up a job"},

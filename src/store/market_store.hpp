@@ -30,6 +30,7 @@
 #include "store/nonce_store.hpp"
 #include "store/payment_store.hpp"
 #include "store/project_store.hpp"
+#include "store/schema.hpp"
 #include "store/webhook_store.hpp"
 
 namespace calyx::store {
@@ -37,19 +38,8 @@ namespace calyx::store {
 using Seq = std::int64_t;
 using core::AccountNumber;
 
-inline constexpr int schema_version = 1;
-inline constexpr std::int64_t application_id = 0x43594C58;  ///< "CYLX"
-inline constexpr unsigned tile_levels = 8;                  ///< Every 8th level of the receipt tree is kept.
-inline constexpr std::uint64_t entries_a_milestone = 64;    ///< Of one account.
-
-/// What `migrate` does with a database in which nothing was made.
-enum class Blank : std::uint8_t { becomes_a_market, refused };
-
-/// Makes the tables in an empty file, or checks that the file is a market this build can use, with every
-/// table, index and trigger as this build makes them and nothing beside. Under the gate.
-/// Fails: `not_a_market`, `file_missing` for a blank one that is refused, `file_newer` (unless `read_only`),
-/// `corrupt`, the store.
-Result<Done> migrate(Connection& connection, bool read_only, Blank blank = Blank::becomes_a_market);
+inline constexpr unsigned tile_levels = 8;                ///< Every 8th level of the receipt tree is kept.
+inline constexpr std::uint64_t entries_a_milestone = 64;  ///< Of one account.
 
 struct EventRow {
   Seq seq = 0;

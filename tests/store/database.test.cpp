@@ -13,6 +13,7 @@
 #include <vector>
 
 #include "scratch.hpp"
+#include "store/asking.hpp"
 #include "store/gate.hpp"
 #include "store/path.hpp"
 
@@ -20,17 +21,6 @@ using namespace calyx::store;
 using calyx::Reason;
 
 namespace {
-
-/// The first column of the first row, as text; or the reason why there is none.
-std::string ask(Connection& connection, const std::string& sql) {
-  auto statement = connection.prepare(sql);
-  if (!statement.ok()) return std::string(calyx::word(statement.reason()));
-  const Statement::Run run(*statement);
-  const auto row = run->step();
-  if (!row.ok()) return std::string(calyx::word(row.reason()));
-  if (!*row) return "no row";
-  return run->is_integer(0) ? std::to_string(run->column_int(0)) : std::string(run->column_text(0));
-}
 
 Connection open(const std::string& path) { return Connection::open({.path = path}).value(); }
 
