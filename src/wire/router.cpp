@@ -434,6 +434,7 @@ constexpr bool waiting_helps(Reason reason) noexcept {
     case Reason::too_many_approvals:
     case Reason::too_many_quotes:
     case Reason::too_many_wallets:
+    case Reason::too_many_nonces:
     case Reason::too_much_feedback:
     case Reason::store_busy:
     case Reason::disk_full:
