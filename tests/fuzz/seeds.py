@@ -118,6 +118,20 @@ def sign_in():
     yield from ("2000-02-29T00:00:00Z", "2100-02-29T00:00:00Z", "2023-02-29T00:00:00Z", "9999-12-31T23:59:59z")
 
 
+def challenge_id():
+    seal = hashlib.sha256(b"a seal").hexdigest()
+    for chain, address in (
+        ("base", "0xf39fd6e51aad88f6f4ce6ab8827279cfffb92266"),
+        ("solana", "So11111111111111111111111111111111111111112"),
+    ):
+        for seconds in ("0", "1767225600", "253402300799", "253402300800", "01", "-1", "18446744073709551616", ""):
+            yield f"{chain}.{address}.{seconds}.0123456789abcdef0123456789abcdef.{seal}"
+    yield "ethereum.0x.0.n.s"
+    yield "base....."
+    yield "base...."
+    yield "base.0x.0.n"
+
+
 def signed_request():
     headers = ("Address", "Chain", "Timestamp", "Nonce", "Sig-Encoding", "Signature")
     for row in vectors("compute_auth_headers"):
@@ -238,6 +252,7 @@ def derived_key():
 
 TARGETS = {
     "account": account,
+    "challenge_id": challenge_id,
     "derived_key": derived_key,
     "encoding": encoding,
     "json": json_texts,
