@@ -51,6 +51,12 @@ def x402():
     for row in vectors("x402_v1_exact_evm")[:1] + vectors("x402_v2_exact_evm")[:1]:
         payload = {**row["payload"]["payload"], "transaction": "AA=="}
         yield compact({**row["payload"], "payload": payload})
+    # With an id of the client's, and with what is none.
+    for row in vectors("x402_v2_exact_evm"):
+        if "extensions" in row["payload"]:
+            for name in ("pay_7d5d747be160e280504c099d984bcfe0", "short", 16):
+                info = {"info": {"required": False, "id": name}}
+                yield compact({**row["payload"], "extensions": {"payment-identifier": info}})
     for row in vectors("x402_v1_exact_evm") + vectors("x402_v2_exact_evm"):
         yield row.get("x_payment_header") or row.get("payment_signature_header")
 
