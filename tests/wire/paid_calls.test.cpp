@@ -193,6 +193,52 @@ TEST_CASE("XM-05, XM-37: a call is paid for on Solana, by what a real client sig
   FAIL("the vector is not there");
 }
 
+TEST_CASE("XM-05, SG-02: a host sells calls of its own, whose payments it hands on with its key") {
+  if (!built("wire.paid_calls")) return;
+  for (const bool v1 : {false, true}) {
+    CAPTURE(v1);
+    Shop shop;
+    const auto charge = [&](const std::string& body, calyx::HeaderFields headers = {}) {
+      return shop.ask("POST", "/v1/paid-calls", shop.op, body, std::move(headers));
+    };
+    const std::string body = R"({"price":"100","resource":"/render"})";
+    const calyx::HeaderFields words =
+        v1 ? calyx::HeaderFields{{"X-PAYMENT", real_v1()}} : calyx::HeaderFields(by_v2());
+    const Answer asked = charge(body);
+    CHECK(asked.status == 402);
+    CHECK(asked.at("code") == "payment_required");
+    CHECK(asked.at("accepts.0.resource") == "https://calyx.example/render");
+    CHECK(asked.header("WWW-Authenticate").starts_with("Payment "));
+    CHECK(charge(R"({"price":"101"})", words).at("code") == "payment_invalid");
+    CHECK(shop.wallets() == 1);
+    const Answer paid = charge(body, words);
+    REQUIRE_MESSAGE(paid.status == 200, paid.body);
+    CHECK(paid.members() == "wallet_id payment");
+    CHECK(paid.at("payment.status") == "paid");
+    CHECK(paid.at("payment.credited") == "100.0");
+    CHECK(!paid.header(v1 ? "X-PAYMENT-RESPONSE" : "PAYMENT-RESPONSE").empty());
+    const std::string wallet = shop.wallet_at(client_address);
+    CHECK(paid.at("wallet_id") == wallet);
+    CHECK(shop.at(wallet, "balance") == "100.0");
+    const Answer again = charge(body, words);
+    CHECK(again.replayed());
+    CHECK(again.body == paid.body);
+    CHECK(shop.tokens->settlements().value() == 1);
+    // What it bought the host takes from the wallet, by the payment's own name.
+    const std::string spend = R"({"amount":100,"job_id":")" + paid.at("payment.payment_id") + "\"}";
+    for (int i = 0; i < 2; ++i)
+      CHECK(shop.ask("POST", "/v1/wallets/" + wallet + "/spend", shop.op, spend).status == 200);
+    CHECK(shop.at(wallet, "held") == "100.0");
+
+    CHECK(charge(R"({"price":0})").code() == "amount_zero");
+    for (const std::string& path : {std::string("render"), "/" + std::string(1024, 'a')})
+      CHECK(charge(R"({"price":1,"resource":")" + path + "\"}").field() == "/resource");
+    CHECK(charge(R"({"price":1,"resource":"/)" + std::string(1023, 'a') + "\"}").status == 402);
+    CHECK(shop.ask("POST", "/v1/paid-calls", shop.key, body, words).code() == "operator_only");
+    shop.sound();
+  }
+}
+
 TEST_CASE("who says who asks is asked for a key, good or not, and pays from the wallet") {
   Shop shop;
   CHECK(shop.order({{"X-API-Key", "cyx_live_no"}}).status == 401);

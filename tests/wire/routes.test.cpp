@@ -199,6 +199,8 @@ TEST_CASE("who may do what: principals against routes") {
       {"GET", "/v1/settings", "", {200, 403, 403, 403, 403, 401}},
       {"PUT", "/v1/settings", R"({"prices":{}})", {200, 403, 403, 403, 403, 401}},
       {"PUT", "/v1/settings", "{", {400, 403, 403, 403, 403, 401}},
+      {"POST", "/v1/paid-calls", R"({"price":1})", {501, 403, 403, 403, 403, 401}},
+      {"POST", "/v1/paid-calls", "{", {400, 403, 403, 403, 403, 401}},
       {"GET", "/api/v1/account/quotes", "", {422, 200, 200, 200, 200, 401}},
       {"POST", "/api/v1/account/quotes/topup", R"({"amount":1})", {422, 201, 201, 201, 201, 401}},
       {"POST", "/api/v1/account/quotes/topup", "{", {400, 400, 400, 400, 400, 401}},
