@@ -401,7 +401,7 @@ TEST_CASE("XM-05, SG-02: a paid call survives kills between every two states of 
   std::string fault;
   const store::Scratch folder;
   REQUIRE(begin(folder).ok());
-  const std::uint64_t runs = points * moods * by_scale<std::uint64_t>(1, 4, 60);
+  const std::uint64_t runs = points * moods * by_scale<std::uint64_t>(1, 9, 60);
   for (std::uint64_t run = 0; run < runs && fault.empty(); ++run) {
     const auto point = static_cast<Point>(run % points);
     const auto mood = static_cast<Mood>(run / points % moods);
