@@ -237,7 +237,8 @@ CALYX_API CALYX_CHECKED calyx_status calyx_register(calyx_engine* engine, uint32
  *   {"outcome": "unknown"}                          of "status" alone: nothing was begun under the key
  *   {"outcome": "unavailable"}                      ask again
  * Signatures are judged before it is asked, but those of contracts (ERC-1271, ERC-6492): payments with one
- * are refused, unless the option "judges_contracts" is true, and then "verify" judges the one in "payload".
+ * are refused, unless the option "judges_contracts" is true, and then "verify" judges the one in "payload",
+ * which is whatever the payer's own key did not make.
  * What gives anything but 0, does not reply, or throws, says "unavailable", as does "settled" with a credit
  * of 0 or a transaction that is longer. calyx_call_reply refuses a reply that is none of these as
  * CALYX_INVALID, the one before stands, and calyx_last_error says where it is wrong; the other functions of a

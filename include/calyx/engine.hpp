@@ -116,7 +116,8 @@ class CALYX_EXPORT Engine {
   /// The wallet whose owner signed `request`, opened when it is the address's first signature; a signature
   /// counts once. `needs_whitelist`: only for a wallet that may run jobs. What fails leaves nothing behind.
   /// Fails: `signature_invalid`, with the reason as `code` in the details; `not_whitelisted`;
-  /// `too_many_wallets`; `not_built` on base without libsecp256k1; the store.
+  /// `too_many_wallets`; `too_many_nonces` where 1,024 of the address are still in their time;
+  /// `not_built` on base without libsecp256k1; the store.
   Result<Session> session(const SignedRequest& request, bool needs_whitelist = false);
   /// What the wallet of `address` signs to sign in to the host at `PaymentTerms::base_url`; nothing is kept.
   /// Fails: `field_value`; `unsupported` while no base URL is set; `keys_missing`; `io_error`.
@@ -124,7 +125,7 @@ class CALYX_EXPORT Engine {
   /// A key of kind `session`, for the wallet that signed a challenge; each is answered once. `signature` is
   /// of 65 octets in hexadecimal with `0x` on base, of 64 in base64 on solana. Fails: `challenge_invalid`,
   /// with `unknown`, `expired` or `used` as `code`, also after the base URL changed; `signature_invalid`;
-  /// `not_whitelisted`; `not_built`; the store.
+  /// `not_whitelisted`; `too_many_nonces`; `not_built`; the store.
   Result<KeyIssued> sign_in(std::string_view challenge_id, std::string_view signature);
   /// What a call of `price` asks of whoever makes it without a key, at `PaymentAsk::resource`. Nothing is
   /// kept. Fails: `amount_zero`, `amount_out_of_range`; as `Session::payment_challenge`.
@@ -132,8 +133,9 @@ class CALYX_EXPORT Engine {
   /// Judges the payment that came with such a call, and settles it. Credited is the wallet of the payer's
   /// address, as its own signature would open it; nobody's is opened before `Options::settlement` says that
   /// the payment would settle. The same words again, to the byte, are the same payment, whatever the price is
-  /// by then. Do the call with an idempotency key of the payment's own (`Payment::id`): so one pays for one
-  /// call.
+  /// by then. So is, in those words alone, a payment that its client gave an id (`payment-identifier` of x402
+  /// version 2), which is one for each payer: another payment with it is `payment_reused`. Do the call with
+  /// an idempotency key of the payment's own (`Payment::id`): so one pays for one call.
   ///
   /// Fails, in this order: as `payment_challenge`; `payment_malformed`, `payment_invalid`, as
   /// `Session::pay_quote`, also where a contract off Base signed, which has no wallet here; `outcome_unknown`

@@ -180,8 +180,9 @@ class CALYX_EXPORT SettlementBackend {
   virtual SettlementAnswer settle(std::string_view key, const VerifiedPayment& payment) = 0;
   /// What became of `settle` under `key`; `unknown` where it never came.
   virtual SettlementAnswer status(std::string_view key) = 0;
-  /// Whether `verify` judges the signatures of contracts (ERC-1271, ERC-6492), which stand in `payload` and
-  /// are longer than 65 bytes: only the chain can. Where it does not, payments with one are not put to it.
+  /// Whether `verify` judges the signatures of contracts (ERC-1271, ERC-6492), which stand in `payload`: only
+  /// the chain can. To one that does comes whatever the payer's own key did not sign, of any length. Where it
+  /// does not, payments with one are not put to it.
   virtual bool judges_contracts() const noexcept;
 };
 

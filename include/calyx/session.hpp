@@ -223,7 +223,9 @@ class CALYX_EXPORT Session {
   Result<PaymentAnswer> pay_quote(QuoteId id, const PaymentWords& words);
   /// The same for credits that are asked for and paid at one place: the quote is the one that MPP's challenge
   /// names, or that had this very payment; else the open one of `kind` and `amount`, made if there is none.
-  /// The own wallet's. Fails also: `field_value` for an operator, who has none; as `quote_topup`.
+  /// The own wallet's. Fails also: `field_value` for an operator, who has none; `payment_reused` where the
+  /// client gave the id of this payment (`payment-identifier` of x402 version 2) to another one, among the 64
+  /// newest quotes; as `quote_topup`.
   Result<PaymentAnswer> pay_credits(Money amount, const PaymentWords& words,
                                     QuoteKind kind = QuoteKind::credits);
   /// What payments brought `wallet` so far. Reads its quotes, so its cost grows with their number.

@@ -21,6 +21,21 @@ constexpr std::array<unsigned char, 32> s_max = {
 
 Error refused(const char* why) { return fail(Reason::unauthorized, why); }
 
+/// The address of the key that made r and s, the first 64 of `octets`. `v` is 0 or 1.
+Result<core::EvmAddress> recovered(const core::Digest& digest, const unsigned char* octets, int v) {
+  // The library's own constant context does for what needs no secret, and needs no making.
+  const secp256k1_context* const context = secp256k1_context_static;
+  secp256k1_ecdsa_recoverable_signature read;
+  secp256k1_pubkey key;
+  if (secp256k1_ecdsa_recoverable_signature_parse_compact(context, &read, octets, v) != 1 ||
+      secp256k1_ecdsa_recover(context, &key, &read, digest.bytes.data()) != 1)
+    return refused("no key can have made the signature");
+  std::array<unsigned char, 65> point;  // 0x04, x, y
+  std::size_t size = point.size();
+  secp256k1_ec_pubkey_serialize(context, point.data(), &size, &key, SECP256K1_EC_UNCOMPRESSED);
+  return core::evm_address_of(core::chars(point).substr(1));
+}
+
 }  // namespace
 
 bool secp256k1_built() noexcept { return true; }
@@ -32,17 +47,24 @@ Result<core::EvmAddress> recover_evm_address(const core::Digest& digest, std::st
   if (v != 27 && v != 28) return refused("v of a signature is 27 or 28");
   if (std::memcmp(octets + 32, s_max.data(), s_max.size()) > 0)
     return refused("s of the signature is in the upper half of the order");
-  // The library's own constant context does for what needs no secret, and needs no making.
-  const secp256k1_context* const context = secp256k1_context_static;
-  secp256k1_ecdsa_recoverable_signature read;
-  secp256k1_pubkey key;
-  if (secp256k1_ecdsa_recoverable_signature_parse_compact(context, &read, octets, v - 27) != 1 ||
-      secp256k1_ecdsa_recover(context, &key, &read, digest.bytes.data()) != 1)
-    return refused("no key can have made the signature");
-  std::array<unsigned char, 65> point;  // 0x04, x, y
-  std::size_t size = point.size();
-  secp256k1_ec_pubkey_serialize(context, point.data(), &size, &key, SECP256K1_EC_UNCOMPRESSED);
-  return core::evm_address_of(core::chars(point).substr(1));
+  return recovered(digest, octets, v - 27);
+}
+
+Result<core::EvmAddress> EvmSignatures::operator()(const core::Digest& digest,
+                                                   std::string_view signature) const {
+  if (!contract) return recover_evm_address(digest, signature);
+  constexpr std::size_t compact_bytes = 64;
+  if (signature.size() == core::evm_signature_bytes || signature.size() == compact_bytes) {
+    std::array<unsigned char, compact_bytes> octets{};
+    std::memcpy(octets.data(), signature.data(), octets.size());
+    if (signature.size() == compact_bytes) octets[32] &= 0x7f;  // where EIP-2098 has v
+    // By either v: whoever changes s changes that, too.
+    for (const int v : {0, 1}) {
+      const auto signer = recovered(digest, octets.data(), v);
+      if (signer.ok() && *signer == *contract) return refused("the payer's key signed in another spelling");
+    }
+  }
+  return *contract;
 }
 
 #else
@@ -53,6 +75,10 @@ Result<core::EvmAddress> recover_evm_address(const core::Digest& digest, std::st
   static_cast<void>(digest);
   static_cast<void>(signature);
   return fail(Reason::not_built, "this build has no libsecp256k1, so it checks no signature of an EVM chain");
+}
+Result<core::EvmAddress> EvmSignatures::operator()(const core::Digest& digest,
+                                                   std::string_view signature) const {
+  return recover_evm_address(digest, signature);
 }
 
 #endif

@@ -3,6 +3,7 @@
 #pragma once
 
 #include <calyx/core/evm.hpp>
+#include <optional>
 #include <string_view>
 
 namespace calyx::crypto {
@@ -21,9 +22,11 @@ Result<core::EvmAddress> recover_evm_address(const core::Digest& digest, std::st
 
 /// The same as core's rules take it.
 struct EvmSignatures {
-  Result<core::EvmAddress> operator()(const core::Digest& digest, std::string_view signature) const {
-    return recover_evm_address(digest, signature);
-  }
+  /// A payer that may be a contract, whose signatures only its chain can judge: any octets count as its own,
+  /// but those that its address's own key made, in a spelling that tokens refuse.
+  std::optional<core::EvmAddress> contract{};
+
+  Result<core::EvmAddress> operator()(const core::Digest& digest, std::string_view signature) const;
 };
 static_assert(core::EvmRecovery<EvmSignatures>);
 

@@ -2,6 +2,7 @@
 /// Addresses that ask: their signed requests, and how they sign in.
 #include "services/identity.hpp"
 
+#include <calyx/core/challenge_id.hpp>
 #include <calyx/core/payment_terms.hpp>
 #include <calyx/core/sign_in.hpp>
 #include <calyx/core/solana.hpp>
@@ -15,6 +16,7 @@
 
 namespace calyx {
 
+using core::ChallengeId;
 using services::Book;
 using services::Transaction;
 
@@ -50,18 +52,12 @@ Result<std::string> spelled(AddressChain chain, std::string_view address) {
   return services::field_error(Reason::field_value, "/address", "is no address of 32 octets in base 58");
 }
 
-/// All that a challenge's text follows from, beside the market.
-struct Challenge {
-  AddressChain chain = AddressChain::base;
-  std::string address;  ///< As `spelled`.
-  Instant at;           ///< In whole seconds.
-  std::string nonce;
-
-  Instant expires() const noexcept { return {at.us + sign_in_lasts_s * core::us_per_second}; }
-};
+Instant expiry_of(const ChallengeId& of) noexcept {
+  return {of.at.us + sign_in_lasts_s * core::us_per_second};
+}
 
 /// The text of `of`, for the host at `base_url`, or nothing where no wallet would sign it.
-std::optional<std::string> text_of(const Challenge& of, std::string_view base_url) {
+std::optional<std::string> text_of(const ChallengeId& of, std::string_view base_url) {
   constexpr std::string_view scheme_end = "://";
   const std::size_t domain_at = base_url.find(scheme_end);
   if (domain_at == std::string_view::npos) return std::nullopt;
@@ -78,7 +74,7 @@ std::optional<std::string> text_of(const Challenge& of, std::string_view base_ur
   message.chain_id = base ? "8453" : "mainnet";
   message.nonce = of.nonce;
   message.issued_at = core::iso_text(of.at);
-  message.expiration_time = core::iso_text(of.expires());
+  message.expiration_time = core::iso_text(expiry_of(of));
   return sign_in::sign_in_text(message, base ? sign_in::Chain::ethereum : sign_in::Chain::solana);
 }
 
@@ -88,47 +84,8 @@ std::string seal_of(const crypto::SecretBytes& key, std::string_view text) {
   return core::hex(crypto::hmac_sha256(secret.view(), {text}));
 }
 
-// An id is chain, address, seconds, nonce and seal, with dots between.
-std::string id_of(const Challenge& of, std::string_view seal) {
-  std::string out(signing::word(of.chain));
-  const std::string seconds = std::to_string(of.at.us / core::us_per_second);
-  for (const std::string_view part :
-       {std::string_view(of.address), std::string_view(seconds), std::string_view(of.nonce), seal})
-    out.append(".").append(part);
-  return out;
-}
-
-struct NamedChallenge {
-  Challenge challenge;
-  std::string_view seal;
-};
-/// What an id says, which is not to be believed yet.
-std::optional<NamedChallenge> read_id(std::string_view id) {
-  std::string_view parts[5];
-  for (std::size_t i = 0; i < std::size(parts); ++i) {
-    const std::size_t dot = id.find('.');
-    if ((dot == std::string_view::npos) != (i + 1 == std::size(parts))) return std::nullopt;
-    parts[i] = id.substr(0, dot);
-    if (dot != std::string_view::npos) id.remove_prefix(dot + 1);
-  }
-  NamedChallenge out;
-  if (parts[0] == signing::word(AddressChain::solana))
-    out.challenge.chain = AddressChain::solana;
-  else if (parts[0] != signing::word(AddressChain::base))
-    return std::nullopt;
-  out.challenge.address = parts[1];
-  const auto number = core::read_uint256(parts[2]);
-  const auto seconds = number ? number->small() : std::nullopt;
-  if (!seconds || *seconds > static_cast<std::uint64_t>(core::instant_max.us / core::us_per_second))
-    return std::nullopt;
-  out.challenge.at = {static_cast<std::int64_t>(*seconds) * core::us_per_second};
-  out.challenge.nonce = parts[3];
-  out.seal = parts[4];
-  return out;
-}
-
 /// Whether the wallet of `of.address` signed `text`. Fails: `signature_invalid`, `not_built`.
-Result<Done> check_signature(const Challenge& of, std::string_view text, std::string_view signature) {
+Result<Done> check_signature(const ChallengeId& of, std::string_view text, std::string_view signature) {
   if (of.chain == AddressChain::base) {
     const auto octets = core::read_hex_bytes(signature);
     if (!octets || octets->size() != core::evm_signature_bytes)
@@ -178,7 +135,7 @@ Result<Session> Engine::session(const SignedRequest& request, bool needs_whiteli
 }
 
 Result<SignInChallenge> Engine::sign_in_challenge(AddressChain chain, std::string_view address) {
-  Challenge challenge{.chain = chain, .address = {}, .at = {}, .nonce = {}};
+  ChallengeId challenge{.chain = chain};
   CALYX_TRY(challenge.address, spelled(chain, address));
   std::string base_url;
   CALYX_CHECK(market_->read([&](const Book& book, Instant now) -> Result<Done> {
@@ -195,9 +152,10 @@ Result<SignInChallenge> Engine::sign_in_challenge(AddressChain chain, std::strin
   if (!text)
     return fail(Reason::unsupported,
                 "nobody signs in yet: an operator sets the base_url that wallets are shown");
-  SignInChallenge out{.id = id_of(challenge, seal_of(*market_->seams().hash_key, *text)),
+  challenge.seal = seal_of(*market_->seams().hash_key, *text);
+  SignInChallenge out{.id = core::challenge_id_text(challenge),
                       .message = *std::move(text),
-                      .expires_at = challenge.expires()};
+                      .expires_at = expiry_of(challenge)};
   return out;
 }
 
@@ -210,17 +168,18 @@ Result<KeyIssued> Engine::sign_in(std::string_view challenge_id, std::string_vie
     now = at;
     return Done{};
   }));
-  const std::optional<NamedChallenge> named = read_id(challenge_id);
-  const std::optional<std::string> text = named ? text_of(named->challenge, base_url) : std::nullopt;
+  const std::optional<ChallengeId> named = core::read_challenge_id(challenge_id);
+  const std::optional<std::string> text = named ? text_of(*named, base_url) : std::nullopt;
   if (!text || !crypto::equal_in_constant_time(named->seal, seal_of(*market_->seams().hash_key, *text)))
     return challenge_invalid("unknown", "no such challenge was given here");
-  const Challenge& challenge = named->challenge;
-  if (now >= challenge.expires()) return challenge_invalid("expired", "the challenge has expired: ask again");
+  const ChallengeId& challenge = *named;
+  if (now >= expiry_of(challenge))
+    return challenge_invalid("expired", "the challenge has expired: ask again");
   CALYX_CHECK(check_signature(challenge, *text, signature));
   // A blank, which no nonce of a signed request has, keeps the two apart.
   const services::SignedOnce once{.account = signing::account_of(challenge.chain, challenge.address),
                                   .nonce = "sign in " + challenge.nonce,
-                                  .until = challenge.expires()};
+                                  .until = expiry_of(challenge)};
   return market_->write([&](Transaction& tx) { return services::sign_in(tx, once); });
 }
 

@@ -264,7 +264,8 @@ constexpr bool is_refusal(Reason reason) noexcept {
   // A rule's word, though time alone mends it; and what concerns only the settlement that needs a signature.
   if (reason == Reason::too_many_approvals || reason == Reason::keys_missing ||
       reason == Reason::too_much_feedback || reason == Reason::feedback_full ||
-      reason == Reason::too_many_quotes || reason == Reason::too_many_wallets)
+      reason == Reason::too_many_quotes || reason == Reason::too_many_wallets ||
+      reason == Reason::too_many_nonces)
     return true;
   const Status status = facts(reason).status;
   return status == Status::invalid || status == Status::not_found || status == Status::conflict ||

@@ -14,7 +14,6 @@ namespace calyx {
 
 using core::x402::Requirement;
 using engine::Asked;
-using engine::is_mpp;
 using services::Book;
 
 namespace {
@@ -23,6 +22,12 @@ namespace json = core::json;
 namespace mpp = payments::mpp;
 
 constexpr std::string_view description = "calyx credits";
+/// That a client may give its payment an id. Nobody has to say it back.
+constexpr std::string_view offered_extensions =
+    R"({"payment-identifier":{"info":{"required":false},"schema":{)"
+    R"("$schema":"https://json-schema.org/draft/2020-12/schema","type":"object","properties":{)"
+    R"("required":{"type":"boolean"},"id":{"type":"string","minLength":16,"maxLength":128}},)"
+    R"("required":["required"]}}})";
 constexpr std::string_view mpp_method = "evm";
 constexpr std::string_view mpp_intent = "charge";
 
@@ -97,8 +102,15 @@ Result<VerifiedPayment> judge_x402(const Asked& asked, const PaymentWords& words
     CALYX_TRY(const Money credit, worth(core::Uint256(paid.amount), requirement.network));
     return verified(core::identity_of(paid, terms, requirement.network), protocol, credit, words.text);
   }
-  const Verdict verdict =
-      core::x402::verify_exact_evm(reading.payment, requirement, {}, asked.now, crypto::EvmSignatures{});
+  const auto judged_by = [&](const crypto::EvmSignatures& signatures) {
+    return core::x402::verify_exact_evm(reading.payment, requirement, {}, asked.now, signatures);
+  };
+  Verdict verdict = judged_by({});
+  // What the payer's key did not sign a contract may have.
+  if (verdict == Verdict::signature && asked.judges_contracts) {
+    verdict = judged_by({reading.payment.payer});
+    if (verdict == Verdict::ok) verdict = Verdict::needs_backend;
+  }
   // A contract's signature is the chain's to judge, and most backends are promised one that was judged.
   if (verdict == Verdict::needs_backend && !asked.judges_contracts)
     return refused("unexpected_verify_error", "a contract's signature cannot be judged here");
@@ -157,7 +169,13 @@ Result<VerifiedPayment> judge_mpp(const Asked& asked, const PaymentWords& words)
     const core::mpp::Verdict bound = mpp::judge_challenge(
         secrets, echoed, mine, other_header ? core::mpp::other_header : core::mpp::usual_header, asked.now);
     if (!bound.good()) return refused(bound);
-    const core::mpp::EvmVerdict judged = mpp::judge_evm(reading.credential, asked.now);
+    core::mpp::EvmVerdict judged = mpp::judge_evm(reading.credential, asked.now);
+    // The signature is judged last: what is good but for that a contract may have signed.
+    if (!judged.verdict.good() && !judged.verdict.needs_backend && asked.judges_contracts) {
+      const auto by_contract =
+          mpp::judge_evm(reading.credential, asked.now, {judged.authorization.transfer.from});
+      judged.verdict.needs_backend = by_contract.verdict.good();
+    }
     if (judged.verdict.needs_backend && !asked.judges_contracts)
       return refused(
           {core::mpp::Problem::verification_failed, "a contract's signature cannot be judged here", false});
@@ -241,10 +259,11 @@ Result<PaymentChallenge> engine::challenge_of(const Asked& asked, const PaymentA
     if (first_id.empty()) first_id = challenge.id;
   }
   const auto error_or = [&](std::string_view otherwise) { return ask.error.empty() ? otherwise : ask.error; };
+  CALYX_TRY(json::Value extensions, read_json(offered_extensions));
   out.payment_required =
       payments::x402_payment_required({.error = error_or("PAYMENT-SIGNATURE header is required"),
                                        .offered = asked.offered,
-                                       .extensions = {}});
+                                       .extensions = std::move(extensions)});
   core::mpp::Problem problem = core::mpp::Problem::payment_required;
   for (std::size_t i = 0; i < core::mpp::problems; ++i)
     if (const auto one = static_cast<core::mpp::Problem>(i);
@@ -290,17 +309,49 @@ bool engine::same_words(const Payment& payment, const PaymentWords& words) {
   return same_protocol && !words.text.empty() && payment.facts.payload == words.text;
 }
 
+namespace {
+
+/// Whether `signature` is a contract's: longer than a key's, or none of the key of `payer` over what
+/// `digest_of` makes of the token's domain.
+template <class DigestOf>
+bool by_contract(const VerifiedPayment& payment, const core::EvmAddress& payer, std::string_view signature,
+                 const DigestOf& digest_of) {
+  if (signature.size() > core::evm_signature_bytes) return true;
+  const core::EvmAsset* const asset = core::find_evm_asset(payment.network);
+  const auto contract = asset == nullptr ? std::nullopt : core::read_evm_address(asset->contract);
+  if (!contract || payment.asset != core::lower_text(*contract)) return false;
+  const core::Digest digest = digest_of({asset->name, asset->version, asset->chain_id, *contract});
+  const Result<core::EvmAddress> signer = crypto::EvmSignatures{}(digest, signature);
+  return signer.reason() != Reason::not_built && !(signer.ok() && *signer == payer) &&
+         crypto::EvmSignatures{payer}(digest, signature).ok();
+}
+
+}  // namespace
+
 bool engine::signed_by_contract(const VerifiedPayment& payment) {
   if (payment.protocol == PaymentProtocol::mpp) {
     const core::mpp::CredentialReading reading = mpp::read_authorization(payment.payload);
     const auto read = core::mpp::read_evm_authorization(reading.credential.payload);
-    return read && read->signature.size() > core::evm_signature_bytes;
+    return read && by_contract(payment, read->transfer.from, read->signature, [&](const core::EvmDomain& of) {
+             return core::transfer_digest(of, read->transfer);
+           });
   }
   const payments::X402Reading reading =
       read_x402({.header = payment.protocol == PaymentProtocol::x402_v1 ? PaymentHeader::x_payment
                                                                         : PaymentHeader::payment_signature,
                  .text = payment.payload});
-  return reading.payment.signature.size() > core::evm_signature_bytes;
+  const core::x402::Payment& read = reading.payment;
+  return reading.verdict == core::x402::Verdict::ok && read.transfer != core::x402::Transfer::solana &&
+         by_contract(payment, read.payer, read.signature,
+                     [&](const core::EvmDomain& of) { return core::x402::signed_digest(read, of); });
+}
+
+std::string engine::identifier_of(const PaymentWords& words) {
+  if (words.header != PaymentHeader::payment_signature) return {};
+  const payments::X402Reading reading = read_x402(words);
+  const std::string& id = reading.payment.identifier;
+  if (reading.verdict != core::x402::Verdict::ok || id.empty()) return {};
+  return core::lower_text(reading.payment.payer) + " " + id;
 }
 
 }  // namespace calyx

@@ -57,7 +57,10 @@ std::string name_in(const core::mpp::Challenge& challenge, const char* member);
 std::string response_to(const Payment& payment, const PaymentWords& words);
 /// Whether `payment` came in these words.
 bool same_words(const Payment& payment, const PaymentWords& words);
-/// Whether the signature in its payload is a contract's, which nobody here can have judged.
+/// Whether the signature in its payload may be a contract's alone, which nobody here can have judged.
 bool signed_by_contract(const VerifiedPayment& payment);
+/// What the client calls its payment, by `payment-identifier`, after the payer that it names; empty if it
+/// does not.
+std::string identifier_of(const PaymentWords& words);
 
 }  // namespace calyx::engine

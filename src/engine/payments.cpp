@@ -52,6 +52,14 @@ SettlementAnswer ask(SettlementBackend& backend, SettlementCall call, const Paym
   return {};
 }
 
+Error identifier_reused() {
+  return fail(Reason::payment_reused, "the payment's id came before, with another payment");
+}
+Error would_not_settle(const SettlementAnswer& answer) {
+  return fail(Reason::payment_invalid, "the payment would not settle: " + answer.reason,
+              core::json::object({{"code", answer.reason}}));
+}
+
 /// Asks the backend, `call` first, and writes down what it says, as far as that leads.
 Result<Payment> go_on(Market& market, SettlementBackend& backend, const services::PaymentTaken& taken,
                       SettlementCall call) {
@@ -244,6 +252,14 @@ Result<PaymentAnswer> Session::pay_quote(QuoteId id, const PaymentWords& words) 
   if (!facts) {
     CALYX_TRY(const engine::Asked asked, asked_for(*market_, quote, {}));
     CALYX_TRY(facts, engine::judge(asked, words));
+    // A contract's signature that is none must not cost the quote.
+    if (const auto backend = market_->settlement();
+        backend != nullptr && engine::signed_by_contract(*facts)) {
+      Payment unjudged;
+      unjudged.facts = *facts;
+      const SettlementAnswer answer = ask(*backend, SettlementCall::verify, unjudged);
+      if (answer.outcome == SettlementOutcome::refused) return would_not_settle(answer);
+    }
   }
   CALYX_TRY(out.payment, present_payment(id, *facts));
   out.response = engine::response_to(out.payment, words);
@@ -271,19 +287,26 @@ Result<PaymentAnswer> Session::pay_credits(Money amount, const PaymentWords& wor
   }
   if (!id) {
     CALYX_TRY(const engine::Reading by, engine::reading(*market_, principal_));
-    // Version 1 names no quote: a payment that came before is found by its words.
+    const std::string named = engine::identifier_of(words);
+    bool other = false;  // a payment has the name of this one
+    // x402 names no quote: a payment that came before is found by its words.
     CALYX_CHECK(market_->history([&](store::MarketStore& store) -> Result<Done> {
       CALYX_TRY(const auto quotes, store.payments().newest_quotes(by.caller.wallet, quotes_looked_at, false));
       for (const store::QuoteRow& quote : quotes) {
         if (id || quote.kind != static_cast<std::int64_t>(kind)) continue;
         CALYX_CHECK(
             store.payments().payments_of(quote.number, [&](const store::PaymentRow& payment) -> Result<bool> {
-              if (payment.payload == words.text) id = services::quote_id_of(by.tag, quote);
+              if (payment.payload == words.text)
+                id = services::quote_id_of(by.tag, quote);
+              else if (!named.empty() &&
+                       payment.protocol == static_cast<std::int64_t>(PaymentProtocol::x402_v2))
+                other = other || engine::identifier_of({.text = payment.payload}) == named;
               return !id;
             }));
       }
       return Done{};
     }));
+    if (!id && other) return identifier_reused();
   }
   if (!id) {
     CALYX_TRY(const Quote quote, quote_topup({.wallet = *principal_.wallet, .amount = amount, .kind = kind}));
@@ -343,9 +366,7 @@ Result<Done> check_would_settle(SettlementBackend& backend, const VerifiedPaymen
   switch (answer.outcome) {
     case SettlementOutcome::valid:
     case SettlementOutcome::settled: return Done{};
-    case SettlementOutcome::refused:
-      return fail(Reason::payment_invalid, "the payment would not settle: " + answer.reason,
-                  core::json::object({{"code", answer.reason}}));
+    case SettlementOutcome::refused: return would_not_settle(answer);
     case SettlementOutcome::unavailable:
     case SettlementOutcome::pending:
     case SettlementOutcome::unknown: break;
@@ -363,7 +384,10 @@ Result<PaymentChallenge> Engine::payment_challenge(Money price, const PaymentAsk
 
 Result<PaidCall> Engine::pay_for_call(Money price, const PaymentWords& words) {
   Market& market = *market_;
-  services::CallPayment call{.price = price, .once = "call-" + core::hex(crypto::Sha256{}(words.text))};
+  const std::string named = engine::identifier_of(words);
+  services::CallPayment call{.price = price,
+                             .once = (named.empty() ? "call-" : "call-id-") +
+                                     core::hex(crypto::Sha256{}(named.empty() ? words.text : named))};
   CALYX_TRY(const std::optional<std::int64_t> before,
             market.history([&](MarketStore& store) { return services::call_payment(store, call.once); }));
   const std::shared_ptr<SettlementBackend> backend = market.settlement();
@@ -371,9 +395,6 @@ Result<PaidCall> Engine::pay_for_call(Money price, const PaymentWords& words) {
   if (before) {
     CALYX_TRY(taken, market.write([&](Transaction& tx) { return services::payment_at(tx, *before); }));
     taken.payment.replayed = true;
-    if (!engine::same_words(taken.payment, words))
-      return fail(Reason::payment_reused, "the payment came before, in another header",
-                  core::json::object({{"payment_id", taken.payment.id.text()}}));
   } else {
     CALYX_TRY(const engine::Asked asked, asked_for_call(market, price, {}));
     CALYX_TRY(const VerifiedPayment facts, engine::judge(asked, words));
@@ -383,6 +404,9 @@ Result<PaidCall> Engine::pay_for_call(Money price, const PaymentWords& words) {
     CALYX_TRY(taken,
               market.write([&](Transaction& tx) { return services::take_call_payment(tx, call, facts); }));
   }
+  if (!engine::same_words(taken.payment, words))
+    return fail(Reason::payment_reused, "the payment, or its id, came before in other words",
+                core::json::object({{"payment_id", taken.payment.id.text()}}));
   PaidCall out;
   if (!is_terminal(taken.payment.status)) {
     CALYX_CHECK(someone(backend));

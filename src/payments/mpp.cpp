@@ -3,7 +3,6 @@
 #include <utility>
 
 #include "crypto/hmac.hpp"
-#include "crypto/secp256k1.hpp"
 #include "crypto/sha256.hpp"
 #include "json/reader.hpp"
 #include "payments/solana.hpp"
@@ -50,10 +49,11 @@ std::optional<core::json::Value> read_json_text(std::string_view text) {
   return value && value->object() != nullptr ? std::move(value) : std::nullopt;
 }
 
-core::mpp::EvmVerdict judge_evm(const core::mpp::Credential& credential, Instant now) {
+core::mpp::EvmVerdict judge_evm(const core::mpp::Credential& credential, Instant now,
+                                const crypto::EvmSignatures& signatures) {
   const auto request = read_json_text(credential.challenge.request);
   const auto charge = request ? core::mpp::read_evm_charge(*request) : std::nullopt;
-  if (charge) return core::mpp::judge_evm_authorization(credential, *charge, now, crypto::EvmSignatures{});
+  if (charge) return core::mpp::judge_evm_authorization(credential, *charge, now, signatures);
   core::mpp::EvmVerdict out;
   out.verdict = not_judged_here;
   return out;

@@ -14,6 +14,8 @@
 #include <string>
 #include <string_view>
 
+#include "crypto/secp256k1.hpp"
+
 namespace calyx::payments::mpp {
 
 /// The deepest JSON that a credential or a request may be.
@@ -36,7 +38,8 @@ std::optional<core::json::Value> read_json_text(std::string_view text);
 
 /// Judges an `evm` charge's authorization. The challenge was found good, so its request is what was asked. A
 /// request that is no such charge is `method_unsupported`.
-core::mpp::EvmVerdict judge_evm(const core::mpp::Credential& credential, Instant now);
+core::mpp::EvmVerdict judge_evm(const core::mpp::Credential& credential, Instant now,
+                                const crypto::EvmSignatures& signatures = {});
 
 /// Judges a `solana` charge's transaction. The challenge was found good, so its request is what was asked.
 /// A request that is no such charge is `method_unsupported`.

@@ -150,6 +150,19 @@ void read_x402_document(X402Reader& reader, const Place& document, X402Header he
     reader.address(terms, "asset", out.asset.emplace());
 }
 
+/// The name that the client gave its payment, in the extensions that were read.
+void read_identifier(X402Reader& reader, Payment& out) {
+  const Value* const extension = out.extensions.find(core::x402::payment_identifier);
+  const Value* const info = extension == nullptr ? nullptr : extension->find("info");
+  const Value* const id = info == nullptr ? nullptr : info->find("id");
+  if (id == nullptr) return;
+  reader.read({info, "/extensions/payment-identifier/info"}, "id", out.identifier,
+              [](std::string_view text) -> std::optional<std::string> {
+                if (!core::x402::is_identifier(text)) return std::nullopt;
+                return std::string(text);
+              });
+}
+
 using core::x402::detail::put;
 
 void put_if_any(Object& out, std::string_view key, std::string_view text) {
@@ -179,6 +192,7 @@ X402Reading read_x402_payment(std::string_view text, X402Header header) {
   take("accepted", out.payment.accepted);
   take("resource", out.payment.resource);
   take("extensions", out.payment.extensions);
+  read_identifier(reader, out.payment);
   return out;
 }
 

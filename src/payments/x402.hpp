@@ -36,7 +36,8 @@ struct X402Reading {
 /// Reads the header `text`: standard base 64 with its padding, then strict JSON.
 ///
 /// Amounts and instants are strings of decimal digits without a leading zero; addresses pass EIP-55; a nonce
-/// has 32 octets. Members that the version does not name are passed over, since later clients add some.
+/// has 32 octets. Members that the version does not name are passed over, since later clients add some; so
+/// are extensions, but for the id of `payment-identifier`, which has to be one.
 X402Reading read_x402_payment(std::string_view text, X402Header header);
 
 /// The body of a 402 of version 1: the entries of `offered` that its client can pay.

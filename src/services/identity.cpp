@@ -10,6 +10,10 @@ const WalletState* wallet_of(const Book& book, const std::string& account) {
   return found == book.wallet_by_address.end() ? nullptr : book.wallet(found->second);
 }
 
+/// Signatures of one address whose time has not passed, each a row until it has: three a second, for as long
+/// as they last. Who asks more often has a key.
+constexpr std::size_t nonces_kept_max = 1024;
+
 /// Whether strangers may open one more wallet now.
 Result<Done> check_pace(const Book& book, Instant now) {
   const std::deque<Instant>& opened = book.opened_by_signature;
@@ -29,6 +33,14 @@ Result<Done> take_nonce(Transaction& tx, const SignedOnce& once, Reason reason, 
   if (tx.now() > once.until) return fail(reason, "its time has passed", json::object({{"code", late}}));
   CALYX_TRY(const bool spent, tx.store().nonces().spent(once.account, once.nonce, once.until));
   if (spent) return fail(reason, "it counts once, and came before", json::object({{"code", again}}));
+  CALYX_TRY(const std::optional<Instant> full,
+            tx.store().nonces().full_until(once.account, tx.now(), nonces_kept_max));
+  if (full)
+    return fail(Reason::too_many_nonces,
+                "the address signed " + std::to_string(nonces_kept_max) +
+                    " times within the time that a signature has: a key asks as often as it likes",
+                json::object({{"limit", nonces_kept_max},
+                              {"retry_after_s", (full->us - tx.now().us) / core::us_per_second + 1}}));
   return tx.change_nonces().keep(once.account, once.nonce, once.until, tx.now());
 }
 

@@ -27,11 +27,12 @@ enum class Whitelist : std::uint8_t { needed, not_needed };
 
 /// The wallet of `once.account`, opened if need be; the nonce is taken.
 /// Fails, and writes nothing: `signature_invalid` (`nonce_used`, `stale`), `not_whitelisted`,
-/// `too_many_wallets`.
+/// `too_many_wallets`, `too_many_nonces`.
 Result<Principal> admit(Transaction& tx, const SignedOnce& once, Whitelist whitelist);
 
 /// A session's key for a wallet that is on the whitelist; the challenge is used up.
-/// Fails, and writes nothing: `not_whitelisted`; `challenge_invalid` (`used`, `expired`).
+/// Fails, and writes nothing: `not_whitelisted`; `challenge_invalid` (`used`, `expired`);
+/// `too_many_nonces`.
 Result<KeyIssued> sign_in(Transaction& tx, const SignedOnce& once);
 
 /// Puts the wallet of `account` on the whitelist, opened if need be, or takes it off. An operator's.

@@ -47,9 +47,9 @@ Result<Payment> move_payment(Transaction& tx, std::int64_t number, SettlementCal
 struct CallPayment {
   std::string account{};  ///< The payer's, by CAIP-10: its wallet is credited, opened if need be.
   Money price{};
-  std::string once{};  ///< Of the words in which it came.
+  std::string once{};  ///< Of the words in which it came, or of the id that they give it.
 };
-/// The number of the payment that came in these words, if one was taken. Fails: `corrupt`.
+/// The number of the payment that has `once`, if one was taken. Fails: `corrupt`.
 Result<std::optional<std::int64_t>> call_payment(store::MarketStore& store, std::string_view once);
 /// Takes one that the backend has said would settle, which is then `settling`; or finds that it was taken.
 /// Fails, and writes nothing: `payment_insufficient`, `payment_reused`, `too_many_wallets`,

@@ -33,6 +33,10 @@ Result<NonceStore> NonceStore::make(Connection& connection, bool writes) {
   CALYX_TRY(store.spent_, connection.prepare("SELECT 1 FROM nonces WHERE (account = ?1 AND nonce = ?2) OR "
                                              "(account = '' AND nonce = '' AND until_us >= ?3) LIMIT 1",
                                              "looking for a nonce"));
+  CALYX_TRY(store.kept_,
+            connection.prepare("SELECT count(*), min(until_us) FROM (SELECT until_us FROM nonces "
+                               "WHERE account = ?1 AND until_us >= ?2 LIMIT ?3)",
+                               "counting nonces"));
   CALYX_TRY(store.keep_, connection.prepare("INSERT INTO nonces(account, nonce, until_us) VALUES(?1, ?2, ?3)",
                                             "keeping a nonce"));
   CALYX_TRY(store.forget_,
@@ -50,6 +54,16 @@ Result<NonceStore> NonceStore::make(Connection& connection, bool writes) {
 Result<bool> NonceStore::spent(std::string_view account, std::string_view nonce, Instant until) {
   const Statement::Run run(spent_);
   return run->bind(1, account).bind(2, nonce).bind(3, until.us).step();
+}
+
+Result<std::optional<Instant>> NonceStore::full_until(std::string_view account, Instant now,
+                                                      std::size_t most) {
+  std::optional<Instant> out;
+  const auto limit = static_cast<std::int64_t>(most);
+  const Statement::Run run(kept_);
+  CALYX_CHECK(run->bind(1, account).bind(2, now.us).bind(3, limit).step());
+  if (run->column_int(0) >= limit) out = Instant{run->column_int(1)};
+  return out;
 }
 
 Result<Done> NonceStore::keep(std::string_view account, std::string_view nonce, Instant until, Instant now) {

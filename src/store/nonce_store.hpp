@@ -6,6 +6,8 @@
 
 #include <calyx/core/result.hpp>
 #include <calyx/core/time.hpp>
+#include <cstddef>
+#include <optional>
 #include <span>
 #include <string>
 #include <string_view>
@@ -25,6 +27,9 @@ class NonceStore {
   /// Whether the nonce of `account` came before, or may have: with one that was to be kept until `until` it
   /// may be forgotten already, also where the clock has gone back since.
   Result<bool> spent(std::string_view account, std::string_view nonce, Instant until);
+  /// Where `most` nonces of `account` are kept whose time has not passed at `now`: when that of one of them
+  /// passes. Nothing where there are fewer.
+  Result<std::optional<Instant>> full_until(std::string_view account, Instant now, std::size_t most);
   /// In a write transaction: keeps a nonce that is not spent until `until`. Rows whose time had passed at
   /// `now` go, a few at each call, so that they do not pile up.
   Result<Done> keep(std::string_view account, std::string_view nonce, Instant until, Instant now);
@@ -34,7 +39,7 @@ class NonceStore {
   Result<std::string> index_fault() { return listings_.fault(); }
 
  private:
-  Statement spent_, keep_, forget_, forgotten_;
+  Statement spent_, kept_, keep_, forget_, forgotten_;
   Listings listings_;
 };
 

@@ -56,6 +56,7 @@ constexpr Route route_table[] = {
     {Method::get, "/v1/export", Access::operator_, export_ledger},
     {Method::get, "/v1/settings", Access::operator_, get_settings},
     {Method::put, "/v1/settings", Access::operator_, put_settings},
+    {Method::post, "/v1/paid-calls", Access::operator_, take_paid_call},
     {Method::post, "/api/v1/jobs", Access::key, submit_job, job_text_bytes_max},
     {Method::get, "/api/v1/jobs", Access::key, list_jobs},
     {Method::post, "/api/v1/jobs/batch", Access::key, submit_jobs, job_text_bytes_max},
@@ -434,6 +435,7 @@ constexpr bool waiting_helps(Reason reason) noexcept {
     case Reason::too_many_approvals:
     case Reason::too_many_quotes:
     case Reason::too_many_wallets:
+    case Reason::too_many_nonces:
     case Reason::too_much_feedback:
     case Reason::store_busy:
     case Reason::disk_full:

@@ -227,6 +227,10 @@ Result<Response> topup_credits(Call& call);
 Result<Response> get_settings(Call& call);
 Result<Response> put_settings(Call& call);
 
+/// For a host that sells calls of its own: judges and settles the payment that came with one, as
+/// `Engine::pay_for_call`.
+Result<Response> take_paid_call(Call& call);
+
 /// What tells a call that brings its payment from others, where it has no key: one payment pays for one call.
 /// Empty for a call without one.
 IdempotencyKey key_of_payment(const Request& request);

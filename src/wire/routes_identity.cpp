@@ -130,22 +130,25 @@ Result<Response> issue_compute_key(Call& call) {
 }
 
 Result<Response> list_compute_keys(Call& call) {
+  CALYX_TRY(Page page, read_page(call));
   const std::optional<WalletId>& wallet = call.session->principal().wallet;
-  std::vector<ApiKey> found;
-  Page page;
-  page.limit = 1000;
-  // The document has no pages: all of the wallet's keys are looked through.
-  do {
-    if (!wallet) break;
+  const std::size_t most = page.limit;
+  Listed<ApiKey> found;
+  // Keys of other kinds stand between them. No look takes in more than the page lacks, so that `next` is
+  // where the last of them ends.
+  while (wallet) {
+    page.limit = static_cast<std::uint32_t>(most - found.items.size());
     CALYX_TRY(Listed<ApiKey> listed, call.session->keys(*wallet, page));
     for (ApiKey& key : listed.items)
-      if (key.kind == KeyKind::compute) found.push_back(std::move(key));
-    page.after = std::move(listed.next);
-  } while (!page.after.empty());
+      if (key.kind == KeyKind::compute) found.items.push_back(std::move(key));
+    found.next = page.after = std::move(listed.next);
+    if (found.next.empty() || found.items.size() == most) break;
+  }
   std::string out;
   Members members(out);
   members.begin("api_keys");
-  append_list(out, found, [&](const ApiKey& key) { append_compute_key(out, key); });
+  append_list(out, found.items, [&](const ApiKey& key) { append_compute_key(out, key); });
+  members.text_or_null("next", found.next);
   members.close();
   return json_response(200, std::move(out));
 }

@@ -1,5 +1,6 @@
 // Quotes, and the one 402 that x402's and MPP's clients answer.
 #include <calyx/payments.hpp>
+#include <functional>
 
 #include "wire/fields.hpp"
 #include "wire/router.hpp"
@@ -293,16 +294,16 @@ void add_management_key(Response& out, Engine& engine, const PaymentAnswer& answ
 
 }  // namespace
 
-Result<Response> answer_for_price(Call& call, const Route& route) {
-  CALYX_TRY(const Money price, route.price(call));
+namespace {
+
+/// Has `done` answer a call of `price` at `path` once what came with it has settled; until then it is told
+/// how to pay.
+Result<Response> once_paid(Call& call, Money price, std::string_view path,
+                           const std::function<Response(const PaidCall&)>& done) {
   CALYX_TRY(const std::optional<PaymentWords> words, payment_in(call.request));
   const auto ask = [&](const Error& why) -> Result<Response> {
-    Result<PaymentChallenge> challenge = call.engine.payment_challenge(price, ask_of(call, call.path, why));
-    // Where no payments are taken a key is what is missing.
-    if (challenge.reason() == Reason::unsupported || challenge.reason() == Reason::not_built)
-      return api_key(call.request).error();
-    if (!challenge.ok()) return std::move(challenge).error();
-    return payable(*std::move(challenge), why);
+    CALYX_TRY(PaymentChallenge challenge, call.engine.payment_challenge(price, ask_of(call, path, why)));
+    return payable(std::move(challenge), why);
   };
   if (!words)
     return ask(fail(Reason::payment_required, "the call is paid for with itself, or made with a key"));
@@ -318,12 +319,49 @@ Result<Response> answer_for_price(Call& call, const Route& route) {
     return paid_response(std::move(again), answer, *words);
   }
   if (!paid->session) return still_settles(answer);
-  call.session = paid->session;
-  Result<Response> done = route.handle(call);
-  Response out = done.ok() ? *std::move(done) : error_response(done.error());
+  Response out = done(*paid);
   const bool mpp = answer.payment.facts.protocol == PaymentProtocol::mpp;
   if (mpp && out.status < 300) add_management_key(out, call.engine, answer);
   return paid_response(std::move(out), answer, *words);
+}
+
+constexpr std::size_t resource_bytes_max = 1024;
+
+}  // namespace
+
+Result<Response> answer_for_price(Call& call, const Route& route) {
+  CALYX_TRY(const Money price, route.price(call));
+  Result<Response> out = once_paid(call, price, call.path, [&](const PaidCall& paid) {
+    call.session = paid.session;
+    Result<Response> done = route.handle(call);
+    return done.ok() ? *std::move(done) : error_response(done.error());
+  });
+  // Where no payments are taken a key is what is missing.
+  if (out.reason() == Reason::unsupported || out.reason() == Reason::not_built)
+    return api_key(call.request).error();
+  return out;
+}
+
+Result<Response> take_paid_call(Call& call) {
+  CALYX_TRY(const json::Value body, read_body(call.request));
+  Fields fields(body);
+  Money price;
+  std::string resource;
+  fields.read("price", price);
+  fields.read_optional("resource", resource);
+  CALYX_CHECK(fields.done());
+  if (!resource.empty() && (resource.front() != '/' || resource.size() > resource_bytes_max))
+    return field_fault(Reason::field_value, "/resource",
+                       "is no path with its leading slash, of 1024 bytes at most");
+  return once_paid(call, price, resource, [](const PaidCall& paid) {
+    const Payment& payment = paid.answer.payment;
+    std::string out;
+    Members members(out);
+    members.id("wallet_id", payment.wallet).begin("payment");
+    append_payment(out, payment);
+    members.close();
+    return json_response(200, std::move(out), payment.replayed ? Replay::again : Replay::first);
+  });
 }
 
 Result<Response> answer_for_payment(Call& call, Handler handle, const Error& refused) {

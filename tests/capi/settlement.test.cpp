@@ -103,12 +103,14 @@ class Till {
     return member(made.body, "pay");
   }
   /// Presents the payment at `pay`.
-  Said present(const std::string& pay) const {
+  Said present(const std::string& pay) const { return present(pay, key, {}); }
+  Said present(const std::string& pay, const std::string& by, const std::string& text) const {
     const std::string headers =
-        R"({"X-API-Key":")" + key + R"(","PAYMENT-SIGNATURE":")" + payment_of_a_client() + "\"}";
+        R"({"X-API-Key":")" + by + R"(","PAYMENT-SIGNATURE":")" + payment_of_a_client() + "\"}";
     calyx_response* response = nullptr;
     Said said;
-    said.status = calyx_request(engine, "POST", pay.c_str(), headers.c_str(), nullptr, 0, &response);
+    said.status =
+        calyx_request(engine, "POST", pay.c_str(), headers.c_str(), text.data(), text.size(), &response);
     if (said.status != CALYX_OK) return said;
     said.http = calyx_response_status(response);
     said.headers = calyx_response_headers(response);
@@ -137,6 +139,23 @@ bool built(const Till& till, const std::string& test = "capi.settlement") {
 }
 
 }  // namespace
+
+TEST_CASE("XM-05: a host in C sells a call of its own") {
+  Backend backend;
+  Till till;
+  if (!built(till)) return;
+  backend.answer = replies(settled);
+  REQUIRE(till.settles(backend) == CALYX_OK);
+  const std::string call = R"({"price":"100","resource":"/render"})";
+  CHECK(ask(till.engine, "POST", "/v1/paid-calls", till.op, call).http == 402);
+  const Said paid = till.present("/v1/paid-calls", till.op, call);
+  REQUIRE_MESSAGE(paid.http == 200, paid.body);
+  CHECK(paid.headers.find("PAYMENT-RESPONSE") != std::string::npos);
+  const std::string wallet = member(paid.body, "wallet_id");
+  CHECK(wallet != till.wallet);
+  CHECK(member(ask(till.engine, "GET", "/v1/wallets/" + wallet, till.op).body, "balance") == "100.0");
+  CHECK(till.present("/v1/paid-calls", till.op, call).body == paid.body);
+}
 
 TEST_CASE("a C function settles a payment: it is asked in JSON, and the credits follow from its answer") {
   Backend backend;  // outlives the engine, which drops it

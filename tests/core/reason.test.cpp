@@ -104,6 +104,7 @@ TEST_CASE("the codes that the documents name are these") {
       {Reason::payment_malformed, "payment_malformed", 400},
       {Reason::too_many_quotes, "too_many_quotes", 429},
       {Reason::too_many_wallets, "too_many_wallets", 429},
+      {Reason::too_many_nonces, "too_many_nonces", 429},
       {Reason::signature_invalid, "signature_invalid", 401},
       {Reason::challenge_invalid, "challenge_invalid", 401},
       {Reason::not_whitelisted, "not_whitelisted", 403},

@@ -118,6 +118,36 @@ TEST_CASE("a signature is refused that a token would refuse on its chain") {
   CHECK(*other != wallet.address());
 }
 
+TEST_CASE("what a contract may have signed is all that its address's own key did not, in any spelling") {
+  const EvmWallet wallet(std::string(32, '\7')), owner(std::string(32, '\5'));
+  const Digest digest = keccak256("a digest");
+  const calyx::crypto::EvmSignatures by_contract{wallet.address()};
+  const std::string good = wallet.sign(digest);
+  std::vector<std::string> own = {good, wallet.sign_high(digest), good.substr(0, 64)};
+  for (const char v : {'\0', '\1', '\x1d'}) {
+    own.push_back(good.substr(0, 64) + v);
+    own.push_back(wallet.sign_high(digest).substr(0, 64) + v);
+  }
+  own.push_back(good.substr(0, 64));  // EIP-2098: v is the first bit of s
+  own.back()[32] = static_cast<char>(own.back()[32] | '\x80');
+  for (const std::string& signature : own) {
+    CAPTURE(calyx::core::hex(signature));
+    CHECK(by_contract(digest, signature).reason() == Reason::unauthorized);
+  }
+  for (const std::string& signature :
+       {owner.sign(digest), owner.sign_high(digest), std::string(65, '\0'), std::string(65, '\xff'),
+        std::string(64, '\1'), std::string(63, '\1'), std::string(1, '\1'), std::string()}) {
+    CAPTURE(calyx::core::hex(signature));
+    const auto signer = by_contract(digest, signature);
+    REQUIRE(signer.ok());
+    CHECK(*signer == wallet.address());
+  }
+  // Without one named the rules are those of keys.
+  CHECK(calyx::crypto::EvmSignatures{}(digest, good).value() == wallet.address());
+  CHECK(calyx::crypto::EvmSignatures{}(digest, owner.sign(digest)).value() == owner.address());
+  CHECK(calyx::crypto::EvmSignatures{}(digest, own[1]).reason() == Reason::unauthorized);
+}
+
 TEST_CASE("another digest, or any bit of the signature changed, is somebody else's or nobody's") {
   const std::uint64_t seed = 0x5ec9;
   MESSAGE("seed " << seed);

@@ -18,6 +18,7 @@ namespace calyx::fuzz {
 // One row a target: the name of its function, of its file and of its folder of the corpus.
 #define CALYX_FUZZ_TARGETS(X) \
   X(account)                  \
+  X(challenge_id)             \
   X(derived_key)              \
   X(encoding)                 \
   X(json)                     \

@@ -51,6 +51,12 @@ def x402():
     for row in vectors("x402_v1_exact_evm")[:1] + vectors("x402_v2_exact_evm")[:1]:
         payload = {**row["payload"]["payload"], "transaction": "AA=="}
         yield compact({**row["payload"], "payload": payload})
+    # With an id of the client's, and with what is none.
+    for row in vectors("x402_v2_exact_evm"):
+        if "extensions" in row["payload"]:
+            for name in ("pay_7d5d747be160e280504c099d984bcfe0", "short", 16):
+                info = {"info": {"required": False, "id": name}}
+                yield compact({**row["payload"], "extensions": {"payment-identifier": info}})
     for row in vectors("x402_v1_exact_evm") + vectors("x402_v2_exact_evm"):
         yield row.get("x_payment_header") or row.get("payment_signature_header")
 
@@ -116,6 +122,20 @@ def sign_in():
         yield row["message"]
     yield from ("2026-01-01T00:00:00Z", "1999-12-31t23:59:60.1234567+23:59", "2024-02-29T00:00:00.5-00:01")
     yield from ("2000-02-29T00:00:00Z", "2100-02-29T00:00:00Z", "2023-02-29T00:00:00Z", "9999-12-31T23:59:59z")
+
+
+def challenge_id():
+    seal = hashlib.sha256(b"a seal").hexdigest()
+    for chain, address in (
+        ("base", "0xf39fd6e51aad88f6f4ce6ab8827279cfffb92266"),
+        ("solana", "So11111111111111111111111111111111111111112"),
+    ):
+        for seconds in ("0", "1767225600", "253402300799", "253402300800", "01", "-1", "18446744073709551616", ""):
+            yield f"{chain}.{address}.{seconds}.0123456789abcdef0123456789abcdef.{seal}"
+    yield "ethereum.0x.0.n.s"
+    yield "base....."
+    yield "base...."
+    yield "base.0x.0.n"
 
 
 def signed_request():
@@ -238,6 +258,7 @@ def derived_key():
 
 TARGETS = {
     "account": account,
+    "challenge_id": challenge_id,
     "derived_key": derived_key,
     "encoding": encoding,
     "json": json_texts,

@@ -44,7 +44,8 @@ bool same_payment(const Payment& one, const Payment& other) {
          one.valid_before == other.valid_before && one.nonce == other.nonce &&
          one.signature == other.signature && one.asset == other.asset && one.spender == other.spender &&
          one.transaction == other.transaction && one.accepted == other.accepted &&
-         one.resource == other.resource && one.extensions == other.extensions;
+         one.resource == other.resource && one.extensions == other.extensions &&
+         one.identifier == other.identifier;
 }
 
 bool same_reading(const X402Reading& one, const X402Reading& other) {
@@ -280,6 +281,9 @@ void payment_header(const std::string& text, X402Header header) {
   demand(text.size() <= payments::x402_header_bytes_max, "a header keeps its limit");
   demand(payment.version == (header == X402Header::x_payment ? 1 : 2), "each header has its version");
   demand(payment.scheme == core::x402::scheme_exact, "the scheme is the one that is known");
+  demand(
+      payment.identifier.empty() || (payment.version == 2 && core::x402::is_identifier(payment.identifier)),
+      "a payment's id is one");
   const auto bytes = core::unbase64(text);
   demand(bytes && core::base64(*bytes) == text, "a header has one spelling");
   const Result<js::Value> document = read_json(*bytes);

@@ -539,3 +539,39 @@ TEST_CASE("an extension may grow on its way back and may not change") {
 }
 
 #endif
+
+TEST_CASE("version 2's payment-identifier is read, and has to be one") {
+  const std::string text = text_of(vectors("x402_v2_exact_evm.json")[0], "payment_signature_header");
+  const auto with = [&](Value extensions) {
+    core::json::Object document = *read_json(core::unbase64(text).value()).value().object();
+    document.set("extensions", std::move(extensions));
+    return core::base64(core::json::text(Value(std::move(document))));
+  };
+  const auto with_id = [&](Value id) {
+    return with(core::json::object(
+        {{"payment-identifier",
+          core::json::object(
+              {{"info", core::json::object({{"required", false}, {"id", std::move(id)}})}})}}));
+  };
+  for (const std::string& good :
+       {std::string(16, 'a'), std::string(128, '9'), std::string("pay_A-Z-0-9_aaaa")}) {
+    const X402Reading reading = read_v2(with_id(good));
+    CHECK(word(reading.verdict) == "ok");
+    CHECK(reading.payment.identifier == good);
+  }
+  for (const Value& bad :
+       {Value(std::string(15, 'a')), Value(std::string(129, 'a')), Value("sixteen letters!"),
+        Value("caf\xc3\xa9-caf\xc3\xa9-caf\xc3\xa9"), Value(""), Value(16), Value()}) {
+    const X402Reading reading = read_v2(with_id(bad));
+    CHECK(reading.verdict == Verdict::malformed);
+    CHECK(reading.pointer == "/extensions/payment-identifier/info/id");
+  }
+  for (const Value& none :
+       {Value(), Value(core::json::Object()), Value(1), core::json::object({{"payment-identifier", 1}}),
+        core::json::object({{"payment-identifier", core::json::object({{"info", 1}})}}),
+        core::json::object({{"other", core::json::object({{"id", 1}})}})}) {
+    const X402Reading reading = read_v2(with(none));
+    CHECK(word(reading.verdict) == "ok");
+    CHECK(reading.payment.identifier.empty());
+  }
+}

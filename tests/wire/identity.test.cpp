@@ -369,11 +369,11 @@ TEST_CASE("XM-08, XM-51, XM-52, XM-53: keys for agents are the owner's signature
   const std::string wallet = door.ask("GET", "/v1/wallets", key).at("items.0.id");
 
   const Answer list = door.ask("GET", "/compute/api-keys", key);
-  CHECK(list.members() == "api_keys");
+  CHECK(list.members() == "api_keys next");
   CHECK(list.at("api_keys.0.id") == id);
   CHECK(list.at("api_keys.0.key_last4") == key.substr(key.size() - 4));
   CHECK(list.at("api_keys.0.revoked_at") == "null");
-  CHECK(bob.ask(door, "GET", "/compute/api-keys").body == R"({"api_keys":[]})");
+  CHECK(bob.ask(door, "GET", "/compute/api-keys").body == R"({"api_keys":[],"next":null})");
 
   // A key makes and unmakes none, by whichever route.
   const std::string inner = door.ask("GET", "/v1/wallets/" + wallet + "/keys", key).at("items.0.id");
@@ -408,6 +408,61 @@ TEST_CASE("XM-08, XM-51, XM-52, XM-53: keys for agents are the owner's signature
   CHECK(gone.at("revoked_at") == "2026-01-01T00:00:00Z");
   for (const char* target : {"/v1/wallets", "/compute/api-keys", "/compute/credits/balance"})
     CHECK(door.ask("GET", target, key).status == 401);
+}
+
+TEST_CASE("XM-52: keys for agents are listed by pages, past keys of other kinds") {
+  Door door;
+  SolanaWallet alice('a');
+  const std::string wallet = alice.ask(door, "GET", "/v1/wallets").at("items.0.id");
+  std::vector<std::string> made;
+  for (const char kind : std::string_view("ucccccuu")) {
+    if (kind == 'c')
+      made.push_back(alice.ask(door, "POST", "/compute/api-keys", "{}").at("id"));
+    else
+      REQUIRE(alice.ask(door, "POST", "/v1/wallets/" + wallet + "/keys", "{}").status == 201);
+  }
+  std::vector<std::string> listed;
+  std::string target = "/compute/api-keys?limit=2";
+  for (int page = 0; page < 3; ++page) {
+    const Answer answer = alice.ask(door, "GET", target);
+    REQUIRE_MESSAGE(answer.status == 200, answer.body);
+    const std::size_t count = answer.find("api_keys")->array()->size();
+    CHECK(count == (page < 2 ? 2 : 1));
+    for (std::size_t i = 0; i < count; ++i)
+      listed.push_back(answer.at("api_keys." + std::to_string(i) + ".id"));
+    CHECK((answer.at("next") == "null") == (page == 2));
+    target = "/compute/api-keys?limit=2&after=" + answer.at("next");
+  }
+  CHECK(listed == made);
+  CHECK(alice.ask(door, "GET", "/compute/api-keys").find("api_keys")->array()->size() == 5);
+  CHECK(alice.ask(door, "GET", "/compute/api-keys?limit=0").code() == "field_value");
+  CHECK(alice.ask(door, "GET", "/compute/api-keys?x=1").code() == "field_unknown");
+}
+
+TEST_CASE("XM-07: an address signs so many times within the time of a signature, and no more") {
+  Door door;
+  SolanaWallet alice('a'), bob('b');
+  constexpr int most = 1024;
+  for (int i = 0; i < most; ++i) {
+    REQUIRE(alice.ask(door, "GET", "/compute/credits/balance").status == 200);
+    if (i == 0) door.pass_s(100);
+  }
+  const std::string before = door.state();
+  const Answer refused = alice.ask(door, "GET", "/compute/credits/balance");
+  CHECK(refused.status == 429);
+  CHECK(refused.code() == "too_many_nonces");
+  CHECK(refused.at("error.details.limit") == "1024");
+  // Its first signature has 200 of its 300 seconds left.
+  CHECK(refused.header("Retry-After") == "201");
+  CHECK(door.state() == before);
+  CHECK(bob.ask(door, "GET", "/compute/credits/balance").status == 200);
+  door.pass_s(200);
+  CHECK(alice.ask(door, "GET", "/compute/credits/balance").status == 429);
+  door.pass_s(1);
+  CHECK(alice.ask(door, "GET", "/compute/credits/balance").status == 200);
+  CHECK(alice.ask(door, "GET", "/compute/credits/balance").status == 429);
+  door.pass_s(300);
+  CHECK(alice.ask(door, "GET", "/compute/credits/balance").status == 200);
 }
 
 TEST_CASE("a stranger's wallet grows so far and no further, until it is on the whitelist") {

@@ -3,6 +3,7 @@
 #include <thread>
 #include <vector>
 
+#include "payments/payer_for_tests.hpp"
 #include "wire/fields.hpp"
 #include "wire/router.hpp"
 #include "wire/till.hpp"
@@ -190,6 +191,52 @@ TEST_CASE("XM-05, XM-37: a call is paid for on Solana, by what a real client sig
     return;
   }
   FAIL("the vector is not there");
+}
+
+TEST_CASE("XM-05, SG-02: a host sells calls of its own, whose payments it hands on with its key") {
+  if (!built("wire.paid_calls")) return;
+  for (const bool v1 : {false, true}) {
+    CAPTURE(v1);
+    Shop shop;
+    const auto charge = [&](const std::string& body, calyx::HeaderFields headers = {}) {
+      return shop.ask("POST", "/v1/paid-calls", shop.op, body, std::move(headers));
+    };
+    const std::string body = R"({"price":"100","resource":"/render"})";
+    const calyx::HeaderFields words =
+        v1 ? calyx::HeaderFields{{"X-PAYMENT", real_v1()}} : calyx::HeaderFields(by_v2());
+    const Answer asked = charge(body);
+    CHECK(asked.status == 402);
+    CHECK(asked.at("code") == "payment_required");
+    CHECK(asked.at("accepts.0.resource") == "https://calyx.example/render");
+    CHECK(asked.header("WWW-Authenticate").starts_with("Payment "));
+    CHECK(charge(R"({"price":"101"})", words).at("code") == "payment_invalid");
+    CHECK(shop.wallets() == 1);
+    const Answer paid = charge(body, words);
+    REQUIRE_MESSAGE(paid.status == 200, paid.body);
+    CHECK(paid.members() == "wallet_id payment");
+    CHECK(paid.at("payment.status") == "paid");
+    CHECK(paid.at("payment.credited") == "100.0");
+    CHECK(!paid.header(v1 ? "X-PAYMENT-RESPONSE" : "PAYMENT-RESPONSE").empty());
+    const std::string wallet = shop.wallet_at(client_address);
+    CHECK(paid.at("wallet_id") == wallet);
+    CHECK(shop.at(wallet, "balance") == "100.0");
+    const Answer again = charge(body, words);
+    CHECK(again.replayed());
+    CHECK(again.body == paid.body);
+    CHECK(shop.tokens->settlements().value() == 1);
+    // What it bought the host takes from the wallet, by the payment's own name.
+    const std::string spend = R"({"amount":100,"job_id":")" + paid.at("payment.payment_id") + "\"}";
+    for (int i = 0; i < 2; ++i)
+      CHECK(shop.ask("POST", "/v1/wallets/" + wallet + "/spend", shop.op, spend).status == 200);
+    CHECK(shop.at(wallet, "held") == "100.0");
+
+    CHECK(charge(R"({"price":0})").code() == "amount_zero");
+    for (const std::string& path : {std::string("render"), "/" + std::string(1024, 'a')})
+      CHECK(charge(R"({"price":1,"resource":")" + path + "\"}").field() == "/resource");
+    CHECK(charge(R"({"price":1,"resource":"/)" + std::string(1023, 'a') + "\"}").status == 402);
+    CHECK(shop.ask("POST", "/v1/paid-calls", shop.key, body, words).code() == "operator_only");
+    shop.sound();
+  }
 }
 
 TEST_CASE("who says who asks is asked for a key, good or not, and pays from the wallet") {
@@ -398,6 +445,233 @@ TEST_CASE("XM-39: who pays by MPP without a key is given one, once") {
   shop.pass_s(901);
   CHECK(shop.order({{"Authorization", third}}, R"({"name":"m","amount":100})").code() == "budget_spent");
   CHECK(shop.order({{"Authorization", words}}).members() == "wallet_id held");
+  shop.sound();
+}
+
+namespace {
+
+namespace paying = calyx::payments::for_tests;
+using paying::EvmWallet;
+
+constexpr const char* paid_to = "0x3C44CdDdB6a900fa2b585dd299e03d12FA4293BC";
+
+// 100 FLOPS, as `key` signs them, for `payer` if not for itself.
+Value payload_of(const Till& till, const EvmWallet& key, std::uint64_t nonce,
+                 const std::optional<core::EvmAddress>& payer = {}) {
+  return paying::signed_payload(
+      key, {.pay_to = paid_to,
+            .value = 1'000'000,
+            .valid_before = static_cast<std::uint64_t>(till.now_us / core::us_per_second) + 300,
+            .nonce = nonce,
+            .payer = payer});
+}
+Value offered_by(const Answer& asked) {
+  return (*unpacked(asked.header("PAYMENT-REQUIRED")).find("accepts")->array())[0];
+}
+Value with_id(Value id) {
+  return wire_test::json::object(
+      {{"payment-identifier",
+        wire_test::json::object(
+            {{"info", wire_test::json::object({{"required", false}, {"id", std::move(id)}})}})}});
+}
+
+/// A chain on which a contract takes one signature for its own.
+struct Chain final : calyx::SettlementBackend {
+  Chain(std::shared_ptr<calyx::SimulatedTokens> with, std::string signature)
+      : tokens(std::move(with)), known(std::move(signature)) {}
+  calyx::SettlementAnswer verify(const calyx::VerifiedPayment& payment) override {
+    ++asked;
+    if (signature_in(payment) == known) return tokens->verify(payment);
+    return {.outcome = calyx::SettlementOutcome::refused, .reason = "no_signature_of_the_contract"};
+  }
+  calyx::SettlementAnswer settle(std::string_view key, const calyx::VerifiedPayment& payment) override {
+    return tokens->settle(key, payment);
+  }
+  calyx::SettlementAnswer status(std::string_view key) override { return tokens->status(key); }
+  bool judges_contracts() const noexcept override { return true; }
+  static std::string signature_in(const calyx::VerifiedPayment& payment) {
+    const bool mpp = payment.protocol == calyx::PaymentProtocol::mpp;
+    const auto text = mpp ? core::unbase64url(std::string_view(payment.payload).substr(8))
+                          : core::unbase64(payment.payload);
+    const auto read = calyx::read_json(text.value());
+    return *read.value().find("payload")->find("signature")->string();
+  }
+  std::shared_ptr<calyx::SimulatedTokens> tokens;
+  std::string known;
+  int asked = 0;
+};
+
+std::string signature_of(const Value& payload) { return *payload.find("signature")->string(); }
+Value with_signature(Value payload, const std::string& octets) {
+  payload.object()->set("signature", "0x" + core::hex(octets));
+  return payload;
+}
+
+}  // namespace
+
+TEST_CASE("XM-01: a client may give its payment an id, which is for that payment alone") {
+  const EvmWallet payer(paying::octets_of(0x31)), other(paying::octets_of(0x32));
+  Shop shop;
+  for (const EvmWallet* one : {&payer, &other}) shop.fill(core::lower_text(one->address()));
+  const Answer asked = shop.order();
+  const Value extensions = *unpacked(asked.header("PAYMENT-REQUIRED")).find("extensions");
+  const Value& extension = *extensions.find("payment-identifier");
+  CHECK(*extension.find("info")->find("required") == Value(false));
+  CHECK(*extension.find("schema")->find("type") == Value("object"));
+  const Value accepted = offered_by(asked);
+  const auto by = [&](const EvmWallet& who, std::uint64_t nonce, Value said) {
+    return calyx::HeaderFields{
+        {"PAYMENT-SIGNATURE", paying::v2_words(payload_of(shop, who, nonce), accepted, std::move(said))}};
+  };
+  // One that is none, at a call and at a quote.
+  for (const Value& bad : {Value(std::string(15, 'a')), Value(std::string(129, 'a')), Value(16)}) {
+    const Answer refused = shop.order(by(payer, 1, with_id(bad)));
+    CHECK(refused.status == 400);
+    CHECK(refused.code() == "payment_malformed");
+    CHECK(refused.at("error.details.pointer") == "/extensions/payment-identifier/info/id");
+  }
+  CHECK(shop.wallets() == 1);
+
+  const std::string id = "pay_7d5d747be160e280504c099d984bcfe0";
+  const Answer made = shop.order(by(payer, 1, with_id(id)));
+  REQUIRE_MESSAGE(made.status == 200, made.body);
+  const Answer again = shop.order(by(payer, 1, with_id(id)));
+  CHECK(again.replayed());
+  CHECK(again.body == made.body);
+  // Its answer was lost, and the client signs anew: it does not pay twice.
+  const Answer twice = shop.order(by(payer, 2, with_id(id)));
+  CHECK(twice.status == 409);
+  CHECK(twice.code() == "payment_reused");
+  CHECK(shop.tokens->settlements().value() == 1);
+  // Nor are these words that payment's: nobody judged them.
+  Value forged = payload_of(shop, other, 1, payer.address());
+  CHECK(shop.order({{"PAYMENT-SIGNATURE", paying::v2_words(std::move(forged), accepted, with_id(id))}})
+            .code() == "payment_reused");
+  // The id is the payer's, and another one, or none, is another payment.
+  const std::string body = R"({"name":"m","amount":100})";
+  CHECK(shop.order(by(other, 1, with_id(id)), body).status == 200);
+  CHECK(shop.order(by(payer, 2, with_id(id + "1")), R"({"name":"o","amount":100})").status == 200);
+  CHECK(shop.order(by(payer, 3, extensions), R"({"name":"p","amount":100})").status == 200);
+  CHECK(shop.order(by(payer, 4, {}), R"({"name":"q","amount":100})").status == 200);
+  CHECK(shop.tokens->settlements().value() == 5);
+
+  // Where credits are bought at one place with one call after another.
+  const auto buy = [&](std::uint64_t nonce, Value said) {
+    return shop.ask("POST", "/compute/credits/topup", shop.key, R"({"amount":1,"network":"base"})",
+                    by(other, nonce, std::move(said)));
+  };
+  const Answer bought = buy(11, with_id(id + "2"));
+  REQUIRE_MESSAGE(bought.status == 200, bought.body);
+  CHECK(buy(11, with_id(id + "2")).replayed());
+  CHECK(buy(12, with_id(id + "2")).code() == "payment_reused");
+  CHECK(shop.balance() == "100.0");
+  CHECK(buy(12, with_id(id + "3")).status == 200);
+  CHECK(shop.balance() == "200.0");
+  shop.sound();
+}
+
+TEST_CASE("XM-01, XM-02: a signature of a key's length may be a contract's, where the backend judges those") {
+  const EvmWallet owner(paying::octets_of(0x41)), contract(paying::octets_of(0x42));
+  const std::string address = core::lower_text(contract.address());
+  for (const bool quote : {false, true}) {
+    CAPTURE(quote);
+    Shop shop;
+    shop.fill(address);
+    const std::string at = quote ? shop.quote() : "/test/orders";
+    const auto ask = [&](calyx::HeaderFields headers) {
+      return quote ? shop.ask("POST", at, shop.key, {}, std::move(headers)) : shop.order(std::move(headers));
+    };
+    const Value accepted = offered_by(ask({}));
+    const auto pay = [&](const Value& payload) {
+      return ask({{"PAYMENT-SIGNATURE", paying::v2_words(payload, accepted)}});
+    };
+    const auto code_of = [&](const Answer& answer) { return answer.at("details.code"); };
+    const Value by_owner = payload_of(shop, owner, 1, contract.address());
+    // As ever where it does not.
+    CHECK(code_of(pay(by_owner)) == "invalid_exact_evm_payload_signature");
+
+    const auto chain = std::make_shared<Chain>(shop.tokens, signature_of(by_owner));
+    shop.engine.set_settlement(chain);
+    // Of the address's own key there is one spelling: others are not asked about.
+    const Value own = payload_of(shop, contract, 1);
+    const std::string good = core::read_hex_bytes(signature_of(own)).value();
+    const core::EvmAsset& asset = *core::find_evm_asset("base");
+    core::TransferAuthorization transfer;
+    transfer.from = contract.address();
+    transfer.to = *core::read_evm_address(paid_to);
+    transfer.value = core::Uint256(1'000'000);
+    transfer.valid_before =
+        core::Uint256(static_cast<std::uint64_t>(shop.now_us / core::us_per_second) + 300);
+    transfer.nonce = *core::octets<32>(paying::octets_of(1));
+    const std::string high = contract.sign_high(core::transfer_digest(
+        {asset.name, asset.version, asset.chain_id, *core::read_evm_address(asset.contract)}, transfer));
+    for (const std::string& spelt :
+         {high, good.substr(0, 64), good.substr(0, 64) + '\0', good.substr(0, 64) + '\1'})
+      CHECK(code_of(pay(with_signature(own, spelt))) == "invalid_exact_evm_payload_signature");
+    CHECK(chain->asked == 0);
+    // What is wrong beside the signature nobody asks about.
+    Value dearer = by_owner;
+    wire_test::json::Object terms = *dearer.find("authorization")->object();
+    terms.set("value", "999999");
+    dearer.object()->set("authorization", std::move(terms));
+    CHECK(code_of(pay(dearer)) == "invalid_exact_evm_payload_authorization_value_mismatch");
+    CHECK(chain->asked == 0);
+    // Another one of the chain's is none of the contract's, of any length, and costs neither wallet nor
+    // quote.
+    for (const std::string& other : {owner.sign(core::keccak256("another")), std::string(65, '\x1c'),
+                                     std::string(64, '\1'), std::string(1, '\1'), std::string()}) {
+      const Answer refused = pay(with_signature(by_owner, other));
+      CHECK(refused.status == 402);
+      CHECK(code_of(refused) == "no_signature_of_the_contract");
+    }
+    CHECK(chain->asked == 5);
+    CHECK(shop.wallets() == 1);
+
+    const Answer paid = pay(by_owner);
+    REQUIRE_MESSAGE(paid.status == 200, paid.body);
+    CHECK(pay(by_owner).status == 200);
+    CHECK(shop.tokens->settlements().value() == 1);
+    if (quote)
+      CHECK(shop.balance() == "100.0");
+    else
+      CHECK(shop.at(shop.wallet_at(address), "held") == "100.0");
+    // What it took it asks nobody else about.
+    const Value next = payload_of(shop, owner, 2, contract.address());
+    chain->known = signature_of(next);
+    shop.tokens->next(calyx::SimulatedTokens::Answer::unavailable, 2);
+    const std::string second = quote ? shop.quote() : "";
+    const auto again = [&] {
+      const calyx::HeaderFields words = {
+          {"PAYMENT-SIGNATURE",
+           paying::v2_words(next, quote ? offered_by(shop.ask("POST", second, shop.key)) : accepted)}};
+      return quote ? shop.ask("POST", second, shop.key, {}, words)
+                   : shop.order(words, R"({"name":"m","amount":100})");
+    };
+    CHECK(again().status == (quote ? 202 : 503));
+    shop.sound();
+  }
+}
+
+TEST_CASE("XM-02: MPP's credential may be signed by a contract, where the backend judges those") {
+  const EvmWallet owner(paying::octets_of(0x43)), contract(paying::octets_of(0x44));
+  Shop shop;
+  shop.fill(core::lower_text(contract.address()));
+  const std::string words = wire_test::credential_for(shop, owner, shop.order(), contract.address());
+  const Answer as_ever = shop.order({{"Authorization", words}});
+  CHECK(as_ever.status == 402);
+  CHECK(as_ever.at("type") == "https://paymentauth.org/problems/verification-failed");
+  calyx::VerifiedPayment facts;
+  facts.protocol = calyx::PaymentProtocol::mpp;
+  facts.payload = words;
+  const auto chain = std::make_shared<Chain>(shop.tokens, Chain::signature_in(facts));
+  shop.engine.set_settlement(chain);
+  const std::string unknown = wire_test::credential_for(shop, owner, shop.order(), contract.address());
+  CHECK(shop.order({{"Authorization", unknown}}).at("details.code") == "no_signature_of_the_contract");
+  CHECK(shop.wallets() == 1);
+  const Answer paid = shop.order({{"Authorization", words}});
+  REQUIRE_MESSAGE(paid.status == 200, paid.body);
+  CHECK(shop.at(shop.wallet_at(core::lower_text(contract.address())), "held") == "100.0");
+  CHECK(shop.tokens->settlements().value() == 1);
   shop.sound();
 }
 

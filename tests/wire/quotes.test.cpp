@@ -386,17 +386,18 @@ TEST_CASE("a contract's signature is for a backend that judges it, and for no ot
   CHECK(nobody.at("details.code") == "unexpected_verify_error");
 
   till.engine.set_settlement(std::make_shared<Chain>(till.tokens, true));
-  const Answer wrong = till.pay(till.quote(), "PAYMENT-SIGNATURE", signed_by_contract("dd"));
+  const Answer wrong = till.pay(at, "PAYMENT-SIGNATURE", signed_by_contract("dd"));
   CHECK(wrong.status == 402);
-  CHECK(wrong.code() == "payment_invalid");
-  CHECK(wrong.at("error.details.code") == "invalid_exact_evm_payload_signature");
+  CHECK(wrong.at("code") == "payment_invalid");
+  CHECK(wrong.at("details.code") == "invalid_exact_evm_payload_signature");
   CHECK(till.balance() == "0.0");
+  CHECK(till.pay(at, "PAYMENT-SIGNATURE", signed_by_contract("ee")).status == 200);
 
   // One that was taken for such a backend waits where the next one would not judge it.
   Till other;
   const auto chain = std::make_shared<Chain>(other.tokens, true);
   other.engine.set_settlement(chain);
-  other.tokens->next(calyx::SimulatedTokens::Answer::unavailable);
+  other.tokens->next(calyx::SimulatedTokens::Answer::unavailable, 2);  // before it is taken, and then
   const std::string quote = other.quote();
   CHECK(other.pay(quote, "PAYMENT-SIGNATURE", signed_by_contract("ee")).status == 202);
   other.engine.set_settlement(other.tokens);

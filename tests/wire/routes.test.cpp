@@ -199,6 +199,8 @@ TEST_CASE("who may do what: principals against routes") {
       {"GET", "/v1/settings", "", {200, 403, 403, 403, 403, 401}},
       {"PUT", "/v1/settings", R"({"prices":{}})", {200, 403, 403, 403, 403, 401}},
       {"PUT", "/v1/settings", "{", {400, 403, 403, 403, 403, 401}},
+      {"POST", "/v1/paid-calls", R"({"price":1})", {501, 403, 403, 403, 403, 401}},
+      {"POST", "/v1/paid-calls", "{", {400, 403, 403, 403, 403, 401}},
       {"GET", "/api/v1/account/quotes", "", {422, 200, 200, 200, 200, 401}},
       {"POST", "/api/v1/account/quotes/topup", R"({"amount":1})", {422, 201, 201, 201, 201, 401}},
       {"POST", "/api/v1/account/quotes/topup", "{", {400, 400, 400, 400, 400, 401}},
@@ -343,9 +345,10 @@ TEST_CASE("what may come right later says when to ask again") {
       busy.body ==
       R"({"error":{"code":"store_busy","message":"another writer held the gate for 5000 ms","details":{}}})");
   // All others do not, also where their status is 503: nothing changes them by waiting.
-  const std::set<std::string_view> later = {
-      "too_many_approvals", "too_many_quotes", "too_many_wallets", "too_much_feedback", "store_busy",
-      "disk_full",          "io_error",        "no_memory",        "signer_failed",     "outcome_unknown"};
+  const std::set<std::string_view> later = {"too_many_approvals", "too_many_quotes",   "too_many_wallets",
+                                            "too_many_nonces",    "too_much_feedback", "store_busy",
+                                            "disk_full",          "io_error",          "no_memory",
+                                            "signer_failed",      "outcome_unknown"};
   const std::set<std::string_view> never = {"read_only",  "forked",  "closed",       "keys_missing",
                                             "file_newer", "stopped", "feedback_full"};
   for (std::size_t i = 0; i < calyx::reasons; ++i) {

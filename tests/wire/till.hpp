@@ -9,6 +9,7 @@
 #include <calyx/core/time.hpp>
 #include <calyx/simulated_tokens.hpp>
 #include <memory>
+#include <optional>
 #include <string>
 #include <utility>
 
@@ -106,22 +107,24 @@ inline bool built(const char* test) {
 }
 
 #if CALYX_HAVE_SECP256K1
-// The `Authorization` in which `payer` pays the 402 `challenged` by MPP: 100 FLOPS.
+// The `Authorization` in which `payer` pays the 402 `challenged` by MPP: 100 FLOPS. `from`: for whom its key
+// signs, if not for itself.
 inline std::string credential_for(const Till& till, const calyx::crypto::for_tests::EvmWallet& payer,
-                                  const Answer& challenged) {
+                                  const Answer& challenged,
+                                  const std::optional<core::EvmAddress>& from = {}) {
   const std::string header = challenged.header("WWW-Authenticate");
   const auto parameter = [&](const std::string& name) {
     const std::size_t found = header.find(" " + name + "=\"");
     if (found == std::string::npos) return std::string();
-    const std::size_t from = found + name.size() + 3;
-    return header.substr(from, header.find('"', from) - from);
+    const std::size_t begin = found + name.size() + 3;
+    return header.substr(begin, header.find('"', begin) - begin);
   };
   json::Object challenge;
   for (const char* name : {"id", "realm", "method", "intent", "request", "expires", "header", "opaque"})
     if (const std::string text = parameter(name); !text.empty()) challenge.set(name, text);
   const core::EvmAsset& asset = *core::find_evm_asset("base");
   core::TransferAuthorization transfer;
-  transfer.from = payer.address();
+  transfer.from = from.value_or(payer.address());
   transfer.to = *core::read_evm_address("0x3C44CdDdB6a900fa2b585dd299e03d12FA4293BC");
   transfer.value = core::Uint256(1'000'000);
   transfer.valid_before = core::Uint256(static_cast<std::uint64_t>(till.now_us / core::us_per_second) + 300);

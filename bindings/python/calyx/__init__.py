@@ -37,6 +37,7 @@ from .errors import (
     Unavailable,
     Unsupported,
 )
+from .identity import SignedRequest, SignInChallenge
 from .jobs import (
     Job,
     JobEstimate,
@@ -71,6 +72,7 @@ from .market import (
 from .keys import derive_key
 from .money import Amount, Flops
 from .payments import (
+    PaidCall,
     Payment,
     PaymentAnswer,
     PaymentChallenge,
@@ -147,6 +149,7 @@ __all__ = [
     "NotFound",
     "Operation",
     "OutcomeUnknown",
+    "PaidCall",
     "Payment",
     "PaymentAnswer",
     "PaymentChallenge",
@@ -172,6 +175,8 @@ __all__ = [
     "Session",
     "Settlement",
     "SettlementAnswer",
+    "SignInChallenge",
+    "SignedRequest",
     "SimulatedTokens",
     "Spend",
     "Spent",

@@ -25,9 +25,19 @@ from . import _native
 from .artifacts import ArtifactsOfSession
 from .commands import Commands
 from .errors import Conflict, Error, Invalid, Refused
+from .identity import IdentityOfSession, SignedRequest, SignInChallenge
 from .jobs import _SLICE_MS, JobFailed, JobsOfSession, Worker, task_function
-from .money import Amount, Flops
-from .payments import PaymentsOfSession, Settlement, SimulatedTokens, settlement_in
+from .money import Amount, Flops, micro
+from .payments import (
+    PaidCall,
+    Payment,
+    PaymentAnswer,
+    PaymentChallenge,
+    PaymentsOfSession,
+    Settlement,
+    SimulatedTokens,
+    settlement_in,
+)
 from .projects import ProjectsOfSession
 from .receipt import AnyReceipt, Receipt, Verdict, _json_text, _text_of
 from .wallet import (
@@ -223,7 +233,7 @@ _record_of = {Spend: Spent, Release: Released, TopUp: Moved, Transfer: Moved}
 _name_of = {Spend: "spend", Earn: "earn", Release: "release", TopUp: "topup", Transfer: "transfer"}
 
 
-class Session(JobsOfSession, ArtifactsOfSession, ProjectsOfSession, PaymentsOfSession):
+class Session(JobsOfSession, ArtifactsOfSession, ProjectsOfSession, PaymentsOfSession, IdentityOfSession):
     """What one principal may do: the operator (:class:`Market` itself), a human or an agent.
 
     ``market.session(api_key)`` gives one; each call is judged by whose key it is. Any thread may use it.
@@ -579,9 +589,86 @@ class Market(Session):
         """Who issues this market's receipts."""
         return self._engine.issuer()
 
-    def session(self, api_key: str) -> Session:
-        """What the holder of ``api_key`` may do. Raises ``Refused`` (``unauthorized``)."""
-        return Session(self._engine, self._engine.session(text_in(api_key, "api_key")), self, self._path)
+    def session(self, api_key: str | SignedRequest, *, needs_whitelist: bool = False) -> Session:
+        """What the holder of an API key may do, or who signed a request, which counts once: the first signature of an
+        address opens its wallet. ``needs_whitelist``: only for a wallet that may run jobs.
+
+        Raises ``Refused`` (``unauthorized``; ``signature_invalid``, with the reason in ``details["code"]``;
+        ``not_whitelisted``), ``Unavailable`` (``too_many_wallets``, ``too_many_nonces``) or ``Unsupported``
+        (``not_built``: on Base, where this build lacks libsecp256k1).
+        """
+        if isinstance(api_key, SignedRequest):
+            native = self._engine.session_of_request(*api_key._native(), bool(needs_whitelist))
+        else:
+            native = self._engine.session(text_in(api_key, "api_key"))
+        return Session(self._engine, native, self, self._path)
+
+    def sign_in_challenge(self, chain: str, address: str) -> SignInChallenge:
+        """What the wallet of ``address`` on ``base`` or ``solana`` signs to sign in to the host at the payment terms'
+        ``base_url``; nothing is kept. Raises ``Invalid`` (``field_value``) or ``Unsupported`` (no base URL is set).
+        """
+        return SignInChallenge(**self._engine.sign_in_challenge(text_in(chain, "/chain"), text_in(address, "/address")))
+
+    def sign_in(self, challenge: SignInChallenge | str, signature: str) -> IssuedKey:
+        """A key (``fls_``) of a day for the wallet that signed ``challenge``, which is answered once. ``signature`` is
+        ``0x`` and 65 octets in hexadecimal on Base, 64 in base64 on Solana.
+
+        Raises ``Refused`` (``challenge_invalid``, with ``unknown``, ``expired`` or ``used`` in ``details["code"]``;
+        ``signature_invalid``; ``not_whitelisted``), ``Unavailable`` (``too_many_nonces``) or ``Unsupported``
+        (``not_built``).
+        """
+        named = challenge.id if isinstance(challenge, SignInChallenge) else text_in(challenge, "challenge")
+        return issued_of(self._engine.sign_in(named, text_in(signature, "signature")))
+
+    def challenge_for_call(
+        self,
+        price: Amount,
+        *,
+        resource: str = "",
+        network: str | None = None,
+        key_in_authorization: bool = False,
+        refused: Refused | None = None,
+    ) -> PaymentChallenge:
+        """What a call of ``price`` asks of whoever makes it without a key, at the path ``resource``; nothing is kept. As
+        :meth:`Session.payment_challenge` is for a quote. ``refused`` is what the payment before it was refused by.
+
+        Raises ``Invalid`` (``amount_zero``) or ``Unsupported``: no networks are set, nobody settles, or this build lacks
+        libsecp256k1 (``not_built``).
+        """
+        code = "" if refused is None else str(refused.details.get("code", ""))
+        return PaymentChallenge(
+            **self._engine.payment_challenge(
+                micro(price, "/price"),
+                text_in(resource, "resource"),
+                "" if network is None else text_in(network, "network"),
+                bool(key_in_authorization),
+                code,
+                "" if refused is None else refused.message,
+            )
+        )
+
+    def pay_for_call(self, price: Amount, payment: str, *, header: str = "PAYMENT-SIGNATURE") -> PaidCall:
+        """Judges the payment that came with such a call in ``header``, has it settled, and credits the wallet of the
+        payer's address, which is opened if need be. The same words again, to the byte, are the same payment, whatever
+        the price is by then. Make the call with an idempotency key of the payment's own (its ``id``): so one pays for
+        one call.
+
+        Raises as :meth:`challenge_for_call`; ``Invalid`` (``payment_malformed``); ``Refused`` (``payment_invalid``, with
+        x402's or MPP's code in ``details["code"]``; ``payment_insufficient``; ``wallet_not_active``); ``OutcomeUnknown``
+        while the backend does not say whether it would settle: make the same call again; ``Conflict``
+        (``payment_reused``); ``Unavailable`` (``too_many_wallets``, ``too_many_quotes``).
+        """
+        raw = self._engine.pay_for_call(micro(price, "/price"), text_in(header, "header"), text_in(payment, "payment"))
+        answer = PaymentAnswer(Payment._of(raw["answer"]["payment"]), raw["answer"]["response"])
+        native = raw["session"]
+        return PaidCall(answer, None if native is None else Session(self._engine, native, self, self._path))
+
+    def issue_management_key(self, payment: Payment | str) -> IssuedKey:
+        """A key (``x402c_``) for the wallet of who paid for a call by MPP, shown once; where the wallet has one that is
+        not revoked, that one, without its secret. Raises ``NotFound`` (``payment_unknown``: also 15 minutes after it
+        was paid) or ``Refused`` (``not_whitelisted``)."""
+        named = payment.id if isinstance(payment, Payment) else text_in(payment, "payment")
+        return issued_of(self._engine.issue_management_key(named))
 
     def issue_operator_key(self, label: str = "") -> IssuedKey:
         """Mints an operator's API key, for the wire and for :meth:`session`. Shown this once."""

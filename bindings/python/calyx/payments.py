@@ -29,9 +29,11 @@ from .money import Amount, Flops, micro
 from .wallet import _seconds_in, key_in, maybe_micro_in, maybe_text_in, pages, text_in, wallet_id_in, whole_in
 
 if TYPE_CHECKING:
+    from .market import Session
     from .wallet import Wallet
 
 __all__ = [
+    "PaidCall",
     "Payment",
     "PaymentAnswer",
     "PaymentChallenge",
@@ -137,7 +139,7 @@ class Settlement(Protocol):
 
     Signatures are judged before it is asked, but those of contracts (ERC-1271, ERC-6492). Payments with one are
     refused, unless it has an attribute ``judges_contracts`` that is true: then :meth:`verify` judges the one in
-    ``payment.payload``.
+    ``payment.payload``, which is whatever the payer's own key did not make.
     """
 
     def verify(self, payment: VerifiedPayment) -> SettlementAnswer:
@@ -290,6 +292,16 @@ class PaymentAnswer:
     payment: Payment
     #: The value of ``X-PAYMENT-RESPONSE``, ``PAYMENT-RESPONSE`` or ``Payment-Receipt``; None while it is under way.
     response: str | None
+
+
+@dataclass(frozen=True)
+class PaidCall:
+    """A payment that came with a call, in place of a key."""
+
+    answer: PaymentAnswer
+    #: Once paid, of the payer's wallet, for what derived keys may do: it may spend what was paid, less what it has spent
+    #: and did not get back, however often the payment comes. None while it is under way, and once it failed.
+    session: Session | None
 
 
 @dataclass(frozen=True)

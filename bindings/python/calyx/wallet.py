@@ -307,6 +307,10 @@ class ApiKey:
     last4: str
     created_at: datetime
     revoked_at: datetime | None
+    #: How it was issued: ``api``, ``session``, ``compute`` or ``jobs``.
+    kind: str
+    #: From then on it is as good as revoked. None: never.
+    expires_at: datetime | None
 
 
 @dataclass(frozen=True)

@@ -137,7 +137,14 @@ py::object out(const calyx::ApiKey& key) {
                  {"label", out(key.label)},
                  {"last4", out(key.last4)},
                  {"created_at", out(key.created_at)},
-                 {"revoked_at", out(key.revoked_at)}});
+                 {"revoked_at", out(key.revoked_at)},
+                 {"kind", out(word(key.kind))},
+                 {"expires_at", out(key.expires_at)}});
+}
+py::object out(const calyx::SignInChallenge& challenge) {
+  return record({{"id", out(challenge.id)},
+                 {"message", out(challenge.message)},
+                 {"expires_at", out(challenge.expires_at)}});
 }
 py::object out(const calyx::KeyIssued& issued) {
   return record({{"key", out(issued.key)},
@@ -309,6 +316,27 @@ void raise_error(const Error& error) {
 }
 
 // ── values from Python ──
+
+calyx::AddressChain chain_of(Text text) {
+  for (const auto chain : {calyx::AddressChain::base, calyx::AddressChain::solana})
+    if (text == word(chain)) return chain;
+  throw Failure(fail(Reason::field_value, "a chain is base or solana", json::object({{"field", "/chain"}})));
+}
+/// `headers` are the values of the six, in the order of `core::request_signature::Headers`.
+PySession session_of_request(const OpenPtr& self, Text method, Text target, const py::bytes& body,
+                             const std::vector<std::string>& headers, bool needs_whitelist) {
+  constexpr std::size_t count = 6;
+  if (headers.size() != count) throw py::type_error("a request is signed by six headers");
+  const std::string octets = body;
+  const calyx::SignedRequest request{
+      .method = method,
+      .target = target,
+      .body = octets,
+      .headers = {headers[0], headers[1], headers[2], headers[3], headers[4], headers[5]}};
+  auto session =
+      outside(self, [&](calyx::Engine& engine) { return engine.session(request, needs_whitelist); });
+  return PySession{self, std::move(session).value()};
+}
 
 calyx::Spend spend_of(Text wallet, Text job_id, std::int64_t micro, MaybeText gpu_type, MaybeText host,
                       MaybeMicro expires_in_s) {
@@ -680,6 +708,28 @@ PYBIND11_MODULE(_native, module) {
                              outside(self, [&](Engine& engine) { return engine.session(api_key); }).value()};
           },
           arg("api_key"))
+      .def("session_of_request", &session_of_request, arg("method"), arg("target"), arg("body"),
+           arg("headers"), arg("needs_whitelist"))
+      .def(
+          "sign_in_challenge",
+          [](const OpenPtr& self, Text chain, Text address) {
+            const auto of = chain_of(chain);
+            return out(outside(self, [&](Engine& engine) { return engine.sign_in_challenge(of, address); }));
+          },
+          arg("chain"), arg("address"))
+      .def(
+          "sign_in",
+          [](const OpenPtr& self, Text challenge, Text signature) {
+            return out(outside(self, [&](Engine& engine) { return engine.sign_in(challenge, signature); }));
+          },
+          arg("challenge"), arg("signature"))
+      .def(
+          "issue_management_key",
+          [](const OpenPtr& self, Text payment) {
+            const auto id = id_of<calyx::PaymentId>(payment, Reason::payment_unknown, "payment");
+            return out(outside(self, [&](Engine& engine) { return engine.issue_management_key(id); }));
+          },
+          arg("payment"))
       .def(
           "issue_operator_key",
           [](const OpenPtr& self, Text label) {
@@ -741,6 +791,22 @@ PYBIND11_MODULE(_native, module) {
                              [](const PySession& self) { return out(self.session.principal().wallet); })
       .def_property_readonly("key_id",
                              [](const PySession& self) { return out(self.session.principal().key); })
+      .def_property_readonly("whitelisted",
+                             [](const PySession& self) { return self.session.principal().whitelisted; })
+      .def(
+          "issue_compute_key",
+          [](PySession& self, Text label, Text idempotency_key) {
+            return self.ask(
+                [&](Session& session) { return session.issue_compute_key(label, idempotency_key); });
+          },
+          arg("label"), arg("idempotency_key"))
+      .def(
+          "whitelist",
+          [](PySession& self, Text chain, Text address, bool allowed) {
+            const auto of = chain_of(chain);
+            return self.ask([&](Session& session) { return session.whitelist(of, address, allowed); });
+          },
+          arg("chain"), arg("address"), arg("allowed"))
       .def(
           "narrowed",
           [](const PySession& self, MaybeMicro cap_per_job, MaybeMicro cap_per_hour, MaybeMicro threshold,

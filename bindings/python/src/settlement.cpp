@@ -66,6 +66,15 @@ py::object terms_of(const calyx::PaymentTerms& terms) {
                   })}});
 }
 
+py::object challenge_of(const calyx::PaymentChallenge& challenge) {
+  return record({{"payment_required", out(challenge.payment_required)},
+                 {"www_authenticate", texts_of(challenge.www_authenticate)},
+                 {"body", plain(challenge.body)}});
+}
+py::object answer_of(const calyx::PaymentAnswer& answer) {
+  return record({{"payment", payment_of(answer.payment)}, {"response", text_or_none(answer.response)}});
+}
+
 calyx::QuoteId quote_id(Text text) { return id_of<calyx::QuoteId>(text, Reason::quote_unknown, "quote"); }
 
 /// The header `name`, by which a payment came.
@@ -185,15 +194,43 @@ void add_settlement(py::module_& module, py::class_<Open, OpenPtr>& engines,
       "open_tokens", [](Text path) { return without_gil([&] { return SimulatedTokens::open(path); }); },
       arg("path"), "Opens a ledger of tokens; an empty path is one in memory.");
 
-  engines.def(
-      "set_settlement",
-      [](const OpenPtr& self, const py::object& settlement) {
-        outside(self, [backend = settlement_from(settlement)](calyx::Engine& engine) mutable {
-          engine.set_settlement(std::move(backend));
-          return true;
-        });
-      },
-      arg("settlement"));
+  engines
+      .def(
+          "set_settlement",
+          [](const OpenPtr& self, const py::object& settlement) {
+            outside(self, [backend = settlement_from(settlement)](calyx::Engine& engine) mutable {
+              engine.set_settlement(std::move(backend));
+              return true;
+            });
+          },
+          arg("settlement"))
+      .def(
+          "payment_challenge",
+          [](const OpenPtr& self, std::int64_t micro, Text resource, Text network, bool key_in_authorization,
+             Text error, Text detail) {
+            const calyx::PaymentAsk ask{.resource = resource,
+                                        .key_in_authorization = key_in_authorization,
+                                        .network = network,
+                                        .error = error,
+                                        .detail = detail};
+            const auto challenge = outside(
+                self, [&](calyx::Engine& engine) { return engine.payment_challenge(money_of(micro), ask); });
+            return challenge_of(challenge.value());
+          },
+          arg("micro"), arg("resource"), arg("network"), arg("key_in_authorization"), arg("error"),
+          arg("detail"))
+      .def(
+          "pay_for_call",
+          [](const OpenPtr& self, std::int64_t micro, Text header, Text text) {
+            const calyx::PaymentWords words{.header = header_of(header), .text = text};
+            const auto paid = outside(self, [&](calyx::Engine& engine) {
+                                return engine.pay_for_call(money_of(micro), words);
+                              }).value();
+            const py::object session =
+                paid.session ? py::cast(PySession{self, *paid.session}) : py::object(py::none());
+            return record({{"answer", answer_of(paid.answer)}, {"session", session}});
+          },
+          arg("micro"), arg("header"), arg("text"));
 
   sessions
       .def(
@@ -234,9 +271,7 @@ void add_settlement(py::module_& module, py::class_<Open, OpenPtr>& engines,
                   id,
                   {.resource = resource, .key_in_authorization = key_in_authorization, .network = network});
             });
-            return record({{"payment_required", out(challenge.payment_required)},
-                           {"www_authenticate", texts_of(challenge.www_authenticate)},
-                           {"body", plain(challenge.body)}});
+            return challenge_of(challenge);
           },
           arg("quote"), arg("resource"), arg("network"), arg("key_in_authorization"))
       .def(
@@ -244,9 +279,7 @@ void add_settlement(py::module_& module, py::class_<Open, OpenPtr>& engines,
           [](const PySession& self, Text quote, Text header, Text text) {
             const auto id = quote_id(quote);
             const calyx::PaymentWords words{.header = header_of(header), .text = text};
-            const auto answer = asked(self, [&](Session& session) { return session.pay_quote(id, words); });
-            return record(
-                {{"payment", payment_of(answer.payment)}, {"response", text_or_none(answer.response)}});
+            return answer_of(asked(self, [&](Session& session) { return session.pay_quote(id, words); }));
           },
           arg("quote"), arg("header"), arg("text"))
       .def("settle_payments",

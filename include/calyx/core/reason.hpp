@@ -141,6 +141,7 @@ enum class Status : std::int32_t {
   X(too_many_approvals, unavailable, 429) \
   X(too_many_quotes, unavailable, 429)    \
   X(too_many_wallets, unavailable, 429)   \
+  X(too_many_nonces, unavailable, 429)    \
   X(too_much_feedback, unavailable, 429)  \
   X(feedback_full, unavailable, 507)      \
   /* The store. */                        \

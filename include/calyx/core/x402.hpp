@@ -83,6 +83,17 @@ constexpr std::string_view wire_code(Verdict verdict, int version) noexcept {
 
 inline constexpr std::string_view scheme_exact = "exact";
 
+/// Version 2's extension by which a client gives its payment a name of its own.
+inline constexpr std::string_view payment_identifier = "payment-identifier";
+inline constexpr std::size_t identifier_bytes_min = 16, identifier_bytes_max = 128;
+/// Whether `text` is such a name.
+constexpr bool is_identifier(std::string_view text) noexcept {
+  for (const char c : text)
+    if (!((c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || c == '-' || c == '_'))
+      return false;
+  return text.size() >= identifier_bytes_min && text.size() <= identifier_bytes_max;
+}
+
 /// What a payment must still be good for when it is judged. Units: seconds. The reference verifiers' buffer.
 inline constexpr std::uint64_t seconds_left_min = 6;
 
@@ -201,6 +212,7 @@ struct Payment {
   json::Value accepted;    ///< Version 2: the requirement that the client says it pays, whole.
   json::Value resource;    ///< Version 2, or null.
   json::Value extensions;  ///< Version 2, or null.
+  std::string identifier;  ///< What `payment_identifier` says in them, or empty.
 };
 
 /// Whether `answered` has all that `offered` has: a client may add members to an object, and change nothing.
