@@ -259,11 +259,18 @@ Result<PreparedFolder> project_folder(Market& market, AccountNumber account, con
   const ProjectState& state = found.project;
   std::string folder =
       projects_path(base) + '/' + std::to_string(state.number) + '/' + std::to_string(revision);
+  const auto prepared = [&] {
+    return market.read([&](const Book& book, Instant) -> Result<PreparedFolder> {
+      PreparedFolder out{folder, found.revision.sha256, state.number, book.tag, {}, found.revision.manifest};
+      if (const services::WalletState* owner = book.wallet(account)) out.wallet = owner->id;
+      return out;
+    });
+  };
   // One that is not the active revision, or not to be prepared anew, is as good as it was when it was made.
   const bool prepares = state.active == revision && state.warmed != revision && state.deleted.us == 0;
   std::error_code ignored;
   if (std::filesystem::is_directory(folder, ignored) && (!prepares || market.options().read_only))
-    return PreparedFolder{std::move(folder), found.revision.sha256};
+    return prepared();
   if (market.options().read_only)
     return fail(Reason::read_only,
                 "the revision was not unpacked yet, and the market was opened to be read only");
@@ -282,7 +289,7 @@ Result<PreparedFolder> project_folder(Market& market, AccountNumber account, con
         [&](Transaction& tx) { return services::mark_warm(tx, found.project.number, revision); }));
     market.workshop().tell();
   }
-  return PreparedFolder{std::move(folder), found.revision.sha256};
+  return prepared();
 }
 
 }  // namespace engine
@@ -477,11 +484,15 @@ Result<ProjectStatusDetails> Session::project_status_details(const ProjectName& 
     note("dockerfile", "its Dockerfile is built where commands run, if podman or docker is there", "");
   if (const json::Value* sources = revision.manifest.find("data_sources");
       sources != nullptr && !sources->array()->empty())
-    note("data_sources", std::to_string(sources->array()->size()) + " data sources are the host's to mount",
+    note("data_sources",
+         std::to_string(sources->array()->size()) +
+             " data sources: a task of a host that has no answer for one of them ends as source_unavailable",
          "");
   if (const json::Value* caches = revision.manifest.find("cache_mounts");
       caches != nullptr && !caches->array()->empty())
-    note("cache_mounts", std::to_string(caches->array()->size()) + " cache mounts are the host's to mount",
+    note("cache_mounts",
+         std::to_string(caches->array()->size()) +
+             " cache mounts: kept from task to task on a host with a folder for caches, else each task's own",
          "");
   return out;
 }

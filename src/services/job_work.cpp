@@ -32,8 +32,9 @@ Result<Done> keep_failure(Transaction& tx, Held& job, const LeaseRow& lease, std
   const bool infrastructure = core::is_infrastructure(failure);
   const std::int64_t lost = lease.lost + (infrastructure ? 1 : 0);
   const std::int64_t attempts = lease.attempt - (infrastructure ? 1 : 0);  // that count against `max_retries`
-  const bool again = infrastructure ? lost <= core::infrastructure_retries_max
-                                    : lease.attempt <= job.known->terms.max_retries;
+  const bool again = infrastructure
+                         ? lost <= core::infrastructure_retries_max
+                         : !core::is_final(failure) && lease.attempt <= job.known->terms.max_retries;
   if (again && job.state.failure == JobFailure::none) {
     std::uint64_t dice = 0;
     if (!tx.seams().random(&dice, sizeof dice))

@@ -250,6 +250,24 @@ TEST_CASE("CP-44: a tarball or a manifest that is refused leaves everything as i
        Reason::field_missing, "field", "/cache_mounts/0/name"},
       {"a way up", with_manifest(R"({"cache_mounts":[{"name":"c","mount_path":"/c/../d"}]})"),
        Reason::field_value, "field", "/cache_mounts/0/mount_path"},
+      {"a name that is a path", with_manifest(R"({"cache_mounts":[{"name":"../c","mount_path":"/c"}]})"),
+       Reason::field_value, "field", "/cache_mounts/0/name"},
+      {"a name that is a folder's", with_manifest(R"({"cache_mounts":[{"name":"..","mount_path":"/c"}]})"),
+       Reason::field_value, "field", "/cache_mounts/0/name"},
+      {"a place of calyx's", with_manifest(R"({"cache_mounts":[{"name":"c","mount_path":"/calyx/task"}]})"),
+       Reason::field_value, "field", "/cache_mounts/0/mount_path"},
+      {"a place of the system's", with_manifest(R"({"cache_mounts":[{"name":"c","mount_path":"/proc"}]})"),
+       Reason::field_value, "field", "/cache_mounts/0/mount_path"},
+      {"a place that tools would part",
+       with_manifest(R"({"cache_mounts":[{"name":"c","mount_path":"/c,readonly"}]})"), Reason::field_value,
+       "field", "/cache_mounts/0/mount_path"},
+      {"one in another",
+       with_manifest(R"({"cache_mounts":[{"name":"a","mount_path":"/c"},{"name":"b","mount_path":"/c/d"}]})"),
+       Reason::field_value, "field", "/cache_mounts/1/mount_path"},
+      {"one around another, of another list",
+       with_manifest(R"({"data_sources":[{"name":"a","type":"url","source":"s","mount_path":"/c/d"}],)"
+                     R"("cache_mounts":[{"name":"a","mount_path":"/c"}]})"),
+       Reason::field_value, "field", "/cache_mounts/0/mount_path"},
       {"another type",
        with_manifest(R"({"data_sources":[{"name":"c","type":"ftp","source":"s","mount_path":"/c"}]})"),
        Reason::field_value, "field", "/data_sources/0/type"},
@@ -279,24 +297,6 @@ TEST_CASE("CP-44: a tarball or a manifest that is refused leaves everything as i
   market.check_books();
 }
 
-TEST_CASE(
-    "CP-35, CP-40, CP-41: an init is free, needs a balance, and prepares the revision; invalidated, it is "
-    "prepared anew") {
-  if (!testing::pushes("engine.projects.init")) return;
-  ProjectMarket market;
-  CHECK(market.all.init_project(market.code).reason() == Reason::project_not_ready);
-  market.push(first_push());
-  const auto set_balance = [&](std::int64_t micro) {
-    const WalletId sink = market.all.create_wallet({.owner_id = "sink"}).value().wallet.id;
-    CHECK(market.all
-              .transfer({.from = market.payer, .to = sink, .amount = Money{market.balance().micro - micro}})
-              .ok());
-  };
-  set_balance(init_balance_min.micro - 1);
-  const Result<ProjectStatus> poor = market.all.init_project(market.code);
-  REQUIRE(poor.reason() == Reason::insufficient_balance);
-  CHECK(json::text(*poor.error().details.find("shortfall")) == core::wire_text(Money{1}));
-  CHECK_FALSE(market.all.project_status(market.code).value().ready_for_jobs);
 TEST_CASE("CP-32: a push whose tarball comes slowly holds no other push, and what a crash left goes") {
   if (!testing::pushes("engine.projects.slow")) return;
   ProjectMarket market;
@@ -344,6 +344,24 @@ TEST_CASE("CP-32: a push whose tarball comes slowly holds no other push, and wha
   market.check_books();
 }
 
+TEST_CASE(
+    "CP-35, CP-40, CP-41: an init is free, needs a balance, and prepares the revision; invalidated, it is "
+    "prepared anew") {
+  if (!testing::pushes("engine.projects.init")) return;
+  ProjectMarket market;
+  CHECK(market.all.init_project(market.code).reason() == Reason::project_not_ready);
+  market.push(first_push());
+  const auto set_balance = [&](std::int64_t micro) {
+    const WalletId sink = market.all.create_wallet({.owner_id = "sink"}).value().wallet.id;
+    CHECK(market.all
+              .transfer({.from = market.payer, .to = sink, .amount = Money{market.balance().micro - micro}})
+              .ok());
+  };
+  set_balance(init_balance_min.micro - 1);
+  const Result<ProjectStatus> poor = market.all.init_project(market.code);
+  REQUIRE(poor.reason() == Reason::insufficient_balance);
+  CHECK(json::text(*poor.error().details.find("shortfall")) == core::wire_text(Money{1}));
+  CHECK_FALSE(market.all.project_status(market.code).value().ready_for_jobs);
 
   CHECK(market.all.topup({.wallet = market.payer, .amount = Money{1}}).ok());
   CHECK(market.all.init_project(market.code).value().ready_for_jobs);
