@@ -282,10 +282,12 @@ CALYX_API CALYX_CHECKED calyx_status calyx_call_reply(calyx_call* call, const ch
  *                    needs more is not for it
  *   gpu_types        ["A100", ...]
  *   commands         {"scratch", "helper", "readable": [...], "writable": [...], "network",
- *                    "memory_mb": 4096, "disk_mb": 8192, "user": {"user", "group"}, "allow_bare_host",
+ *                    "memory_mb": 4096, "disk_mb": 8192, "caches", "cache_mb": 8192,
+ *                    "user": {"user", "group"}, "allow_bare_host",
  *                    "containers", "bubblewrap", "roots": {image: folder}}: it also runs commands, whose
  *                    files lie in `scratch`, which take so much where their job says nothing of it, and
- *                    which are of that user where the host is root; in images by `containers` ("auto",
+ *                    which are of that user where the host is root, and find what their projects'
+ *                    `cache_mounts` keep below `caches`; in images by `containers` ("auto",
  *                    "none" or a path of podman or docker), in `roots` by `bubblewrap` (likewise), else
  *                    bare if allowed
  * Owns: *out, given back with calyx_worker_stop, before or after its engine. */

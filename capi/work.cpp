@@ -223,6 +223,8 @@ Result<WorkerOptions> worker_options(const json::Value& value) {
     inner.read("network", commands.network);
     read_count(inner, "memory_mb", commands.memory_mb);
     read_count(inner, "disk_mb", commands.disk_mb);
+    inner.read_optional("caches", commands.caches);
+    read_count(inner, "cache_mb", commands.cache_mb);
     read_object(inner, "user", [&](Fields& of) {
       TaskUser& user = commands.user.emplace();
       for (const auto& [member, number] : {std::pair{"user", &user.user}, std::pair{"group", &user.group}}) {

@@ -79,7 +79,8 @@ struct Settings {
 constexpr const char* usage =
     "usage: calyx_gateway [--market PATH] [--host ADDRESS] [--port NUMBER] [--max-body BYTES]\n"
     "                     [--issue-operator-key] [--behind-proxy] [--work THREADS [--allow-bare-host]\n"
-    "                     [--containers TOOL] [--image-root IMAGE=FOLDER]... [--task-user USER:GROUP]]\n"
+    "                     [--containers TOOL] [--image-root IMAGE=FOLDER]... [--task-user USER:GROUP]\n"
+    "                     [--caches FOLDER]]\n"
     "                     [--callbacks | --callbacks-inside PORT]\n"
     "                     [--facilitator URL | --simulated-tokens NETWORK/ADDRESS=AMOUNT...]\n"
     "\n"
@@ -96,6 +97,7 @@ constexpr const char* usage =
     "  --image-root IMAGE=FOLDER   or in an unpacked system, by bubblewrap\n"
     "  --allow-bare-host     or commands as processes of this machine's own\n"
     "  --task-user USER:GROUP   as whom commands run where this is root: numbers, as 65534:65534\n"
+    "  --caches FOLDER       where projects' cache_mounts are kept from task to task, an absolute path\n"
     "  --facilitator URL     take payments that this facilitator of x402 settles: https, or http to this "
     "machine\n"
     "  --simulated-tokens NETWORK/ADDRESS=AMOUNT   take payments that move no money, to try it: ADDRESS has\n"
@@ -177,8 +179,8 @@ CommandLine read_command_line(int count, char** words) {
     }
     if (word != "--market" && word != "--host" && word != "--port" && word != "--max-body" &&
         word != "--work" && word != "--callbacks-inside" && word != "--containers" &&
-        word != "--image-root" && word != "--task-user" && word != "--simulated-tokens" &&
-        word != "--facilitator") {
+        word != "--image-root" && word != "--task-user" && word != "--caches" &&
+        word != "--simulated-tokens" && word != "--facilitator") {
       line.fault = "there is no option " + std::string(word);
       return line;
     }
@@ -201,6 +203,7 @@ CommandLine read_command_line(int count, char** words) {
     }
     if (word == "--simulated-tokens") line.fault = mint(line.settings, value);
     if (word == "--facilitator") line.settings.facilitator = value;
+    if (word == "--caches") commands_of(line.settings).caches = value;
     if (word == "--containers") commands_of(line.settings).containers = value;
     if (word == "--image-root") {
       const std::size_t equals = value.find('=');
@@ -232,7 +235,7 @@ CommandLine read_command_line(int count, char** words) {
     if (!line.fault.empty()) return line;
   }
   if (line.settings.commands && line.settings.workers == 0)
-    line.fault = "--allow-bare-host, --containers, --image-root and --task-user need --work";
+    line.fault = "--allow-bare-host, --caches, --containers, --image-root and --task-user need --work";
   if (line.settings.tokens && !line.settings.facilitator.empty())
     line.fault = "payments settle at a --facilitator or in --simulated-tokens";
   return line;

@@ -3,7 +3,8 @@
     CALYX_API_KEY=cyx_op_... python3 remote_worker.py URL [--functions FILE --task NAME ...] [--commands]
 
 Each task is a process, which finds its payload in the file COMPUTALOT_TASK_PAYLOAD and leaves its result in the
-file COMPUTALOT_TASK_RESULT: a function NAME(payload) of FILE, or a job's command, in the files of its project.
+file COMPUTALOT_TASK_RESULT: a function NAME(payload) of FILE, or a job's command, in the files of its project, with
+the folders for its cache_mounts below COMPUTALOT_CACHE_DIR, which last as long as a lease. It finds no data_sources.
 SIGTERM stops it, and what it has not done is for others at once. It keeps no limit but timeout_s: trust what it runs.
 """
 
@@ -68,7 +69,8 @@ class Lease:
 
     def __init__(self, told):
         self.told, self.over, self.lost, self.log = told, threading.Event(), False, None
-        self.source = tempfile.TemporaryDirectory()
+        self.source, self.caches = tempfile.TemporaryDirectory(), tempfile.TemporaryDirectory()
+        self.missing = None
         threading.Thread(target=self.beat, daemon=True).start()
 
     def report(self, **members):
@@ -93,11 +95,21 @@ class Lease:
         with urllib.request.urlopen(request, timeout=60) as answer, tarfile.open(fileobj=answer, mode="r|*") as files:
             files.extractall(self.source.name, **how)
 
+    def mount(self):
+        """What the project's manifest declares, whose names the market has judged: they are folders' names."""
+        manifest = pathlib.Path(self.source.name, "computalot.project.json")
+        declared = json.loads(manifest.read_text()) if manifest.exists() else {}
+        for source in declared.get("data_sources", [])[:1]:
+            self.missing = f"data source {source['name']}: this worker finds none"
+        for cache in declared.get("cache_mounts", []):
+            pathlib.Path(self.caches.name, cache["name"]).mkdir(mode=0o700)
+
     def work(self):
-        with self.source:
+        with self.source, self.caches:
             try:
                 if self.told["runner_command"] and self.told["project"]:
                     self.fetch()
+                    self.mount()
             except (OSError, tarfile.TarError):  # somebody else may get through
                 time.sleep(1)
                 return self.report(gives_back=True)
@@ -119,6 +131,8 @@ class Lease:
 
     def run(self, index, payload):
         """What one task came to, or nothing when it is no longer ours to do."""
+        if self.missing:
+            return {"status": "source_unavailable", "message": self.missing, "ran_ms": 0}
         argv, cwd = [sys.executable, "-c", FUNCTION, arguments.functions, self.told["work"]["name"]], None
         if self.told["runner_command"]:
             argv, cwd = self.told["runner_command"], self.source.name
@@ -126,6 +140,7 @@ class Lease:
             given, result, log = (pathlib.Path(home, file) for file in ("payload.json", "result.json", "log"))
             given.write_text(json.dumps(payload))
             env = {"PATH": os.defpath, "COMPUTALOT_TASK_PAYLOAD": str(given), "COMPUTALOT_TASK_RESULT": str(result)}
+            env["COMPUTALOT_CACHE_DIR"] = self.caches.name
             begun, ran_s = time.monotonic(), 0.0
             self.log = index, log
             try:
@@ -140,6 +155,9 @@ class Lease:
                 os.killpg(process.pid, signal.SIGKILL)  # also what it left running
             process.wait()
             if code is None and ran_s < self.told["timeout_s"]:
+                # Its lease may be gone with its job: named so, what it has printed to its end is kept all the same.
+                job, attempt = self.told["job_id"], self.told["attempt"]
+                self.report(first=index, job_id=job, attempt=attempt, **printed(log))
                 return None
             outcome = {"status": "timed_out" if code is None else "exit_nonzero", "message": f"exit code {code}"}
             if code == 0:

@@ -216,6 +216,10 @@ struct Report {
   /// What that task has printed so far, in the place of what was reported before. Nobody sees it of a task
   /// that two workers have.
   std::optional<Printed> printed{};
+  /// The lease's job, and its attempt of task `first`. Named, `printed` is kept to its end of a task that was
+  /// stopped with its job, though the lease is over; and that is no failure.
+  std::optional<JobId> job{};
+  std::int64_t attempt = 0;
   std::vector<TaskOutcome> outcomes{};
   bool gives_back = false;  ///< What is left of the lease is for somebody else, at no try's cost.
 };

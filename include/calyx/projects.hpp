@@ -78,15 +78,34 @@ struct Revision {
 /// The manifest's place in a tarball. Its members, all of which may be left out:
 /// - `data_sources`, immutable inputs from elsewhere, a list of {`name`, `type`: `huggingface`, `url` or
 ///   `artifact`, `source`, `revision`?, `sha256`?, `mount_path`}
-/// - `cache_mounts`, folders that runs would like to write to and find again, a list of {`name`,
-/// `mount_path`,
-///   `size_mb`?}
+/// - `cache_mounts`, folders that tasks write to and find again, a list of {`name`, `mount_path`, `size_mb`?}
 ///
-/// Both are judged and kept, for the host: calyx fetches nothing and mounts nothing of them.
-/// A name is 1 to 128 bytes of 0x21-0x7E, once a list; a mount path is an absolute one without `.` and `..`.
+/// A command finds each at `mount_path` where it runs in an image, and everywhere by its name below
+/// `COMPUTALOT_DATA_DIR`, to read, and `COMPUTALOT_CACHE_DIR`, to write. Where they come from is the host's
+/// to say (`CommandOptions`); what a task downloads by itself is asked of nobody.
+///
+/// A name is 1 to 128 letters, digits, `.`, `_` and `-`, a letter or digit first, once a list. A mount path
+/// is an absolute one without `.` and `..`, commas and quotes, neither below `/calyx`, `/dev`, `/proc` or
+/// `/sys` nor in another's, of either list.
 inline constexpr std::string_view manifest_path = "computalot.project.json";
 inline constexpr std::size_t manifest_bytes_max = std::size_t{1} << 20;
 inline constexpr std::size_t manifest_items_max = 256;
+
+/// An input that a manifest declares, as the host is asked for it.
+struct DataSource {
+  std::optional<WalletId> wallet{};  ///< Whose project it is; absent: nobody's.
+  std::string project{};
+  std::int64_t project_revision = 0;
+  std::string name{}, type{}, source{}, revision{};  ///< As in the manifest; the last may be empty.
+  std::optional<core::Digest> sha256{};              ///< Of a file, which is held to it.
+  std::string mount_path{};
+};
+
+/// A folder that a manifest asks to be kept from task to task.
+struct CacheMount {
+  std::string name{}, mount_path{};
+  std::int64_t size_mb = 0;  ///< 0: the manifest says nothing of it. Units: 2^20 bytes.
+};
 
 enum class RevisionState : std::uint8_t {
   none,         ///< Nothing was pushed.

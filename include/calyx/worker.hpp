@@ -8,6 +8,7 @@
 #include <array>
 #include <calyx/enclosure.hpp>
 #include <calyx/jobs.hpp>
+#include <calyx/projects.hpp>
 #include <calyx/version.hpp>
 #include <functional>
 #include <memory>
@@ -91,6 +92,18 @@ struct TaskUser {
   std::uint32_t user = 0, group = 0;  ///< By their numbers. Root's group is for root alone.
 };
 
+/// Gives the absolute path of the file or folder of this machine that `source` is: what lies there stays as
+/// it is, and the user of tasks may read it. Asked before a task's command begins, for what its project's
+/// manifest declares and nothing else; once for a source of a revision, for as long as its answer is there.
+///
+/// A failure that is `unavailable` is this machine's: the task is tried again, here or elsewhere, as one that
+/// did not start (`source_unavailable`). Any other one is final (`source_refused`). Nobody is charged for
+/// either, and the message is shown to the payer. With `stopped` the task is given back. It may take its
+/// time, and is to ask `stopped` meanwhile: that keeps the lease of a worker without a heart. Threads: those
+/// of all workers, at once for different sources. It may call the engine.
+using FindDataSource =
+    std::function<Result<std::string>(const DataSource& source, const std::function<bool()>& stopped)>;
+
 /// How commands run: each with an environment that begins empty, a folder of its own, no network but where it
 /// is let, and limits; README says which of these a kernel keeps.
 ///
@@ -113,6 +126,14 @@ struct CommandOptions {
   /// market are opened to its group. Absent: as the host itself. `options_invalid`: another one where the
   /// host is not root, and group 0 for another user than root.
   std::optional<TaskUser> user{};
+  FindDataSource data_sources{};  ///< Empty: what projects declare is `source_unavailable` here.
+  /// An absolute folder for what projects' `cache_mounts` keep; empty: each task has an empty folder instead.
+  /// Below it each project has folders of its own, which no other project's tasks reach, of this market or of
+  /// another, nor one that is made later under its name. A task's `storage_gb` counts what it adds to them.
+  /// One that has more than `cache_mb`, or than its `size_mb` where that is less, is emptied when the next
+  /// task comes and no other has it. Otherwise they stay: the host may remove any while no command runs.
+  std::string caches{};
+  std::uint64_t cache_mb = 8'192;  ///< 0: no limit of the host's. Units: 2^20 bytes.
   /// Commands may run as processes of this machine's own; those of a host that is root only where the kernel
   /// has Landlock.
   bool allow_bare_host = false;

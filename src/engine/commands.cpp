@@ -111,6 +111,9 @@ Result<std::unique_ptr<Commands>> Commands::open(const CommandOptions& options, 
   if (options.user && options.user->user != 0 && options.user->group == 0)
     return fail(Reason::options_invalid, "tasks of another user are not of root's group: name one of its own",
                 json::object({{"field", "/commands/user"}}));
+  if (!options.caches.empty() && options.caches.front() != '/')
+    return fail(Reason::options_invalid, "the folder for caches is not absolute",
+                json::object({{"field", "/commands/caches"}}));
   if (options.user) wanted.user = runner::User{options.user->user, options.user->group};
   CALYX_TRY(std::unique_ptr<runner::Runner> runner, runner::Runner::open(std::move(wanted)));
   CALYX_TRY(std::unique_ptr<Places> places, Places::find(options, *runner));
@@ -125,6 +128,45 @@ Result<EnclosedEnd> Commands::run_enclosed(const EnclosedTask& task, const std::
     }
   }
   return run_enclosed_(task, stopped);
+}
+
+std::optional<TaskOutcome> Commands::mount(const services::KnownJob& job, const PreparedFolder& source,
+                                           const std::function<bool()>& stopped, runner::Task& task,
+                                           std::vector<CacheFolder>& held) {
+  Result<services::Declared> declared = services::declared_in(source.manifest);
+  if (!declared.ok())
+    return TaskOutcome{.failure = JobFailure::source_refused, .error = declared.error().message};
+  for (DataSource& one : declared->sources) {
+    one.wallet = source.wallet;
+    one.project = job.terms.project;
+    one.project_revision = job.row.revision;
+    FoundSource found = sources_.find(source.project, one, stopped);
+    if (found.failure != JobFailure::none)
+      return TaskOutcome{.failure = found.failure, .error = "data source " + one.name + ": " + found.text};
+    task.data.push_back({one.name, std::move(found.text), std::move(one.mount_path)});
+  }
+  std::uint64_t bytes = 0;
+  for (CacheMount& one : declared->caches) {
+    task.caches.push_back({one.name, {}, std::move(one.mount_path)});
+    if (caches_.empty()) continue;
+    auto most_mb = static_cast<std::uint64_t>(one.size_mb);
+    if (cache_mb_ != 0) most_mb = most_mb == 0 ? cache_mb_ : std::min(most_mb, cache_mb_);
+    Result<CacheFolder> folder = CacheFolder::open(caches_, source, one, most_mb, stopped);
+    if (!folder.ok())
+      return TaskOutcome{
+          .failure = folder.reason() == Reason::stopped ? JobFailure::cancelled : JobFailure::not_started,
+          .error = folder.error().message};
+    if (user_ && !(let_through(folder->path(), user_->group) &&
+                   ::lchown(folder->path().c_str(), user_->user, user_->group) == 0))
+      return TaskOutcome{.failure = JobFailure::not_started,
+                         .error = "a cache's folder cannot be opened to the tasks' user"};
+    bytes += folder->bytes();
+    task.caches.back().path = folder->path();
+    held.push_back(*std::move(folder));
+  }
+  // What is there already is not this task's.
+  if (task.limits.disk_mb != 0) task.limits.disk_mb += (bytes >> 20) + (bytes != 0 ? 1 : 0);
+  return std::nullopt;
 }
 
 std::optional<TaskOutcome> Commands::run(const services::KnownJob& job, const PreparedFolder& source,
@@ -149,6 +191,17 @@ std::optional<TaskOutcome> Commands::run(const services::KnownJob& job, const Pr
   if (user_ && !(let_through(source.path, user_->group) && let_through(checkpoint, user_->group) &&
                  (checkpoint.empty() || ::lchown(checkpoint.c_str(), user_->user, user_->group) == 0)))
     return no_place(fail(Reason::io_error, "the market's folders cannot be opened to the tasks' user"));
+  const core::Requirements& needs = terms.requirements;
+  task.limits.disk_mb = needs.storage_gb != 0 ? static_cast<std::uint64_t>(needs.storage_gb) << 10 : disk_mb_;
+  std::vector<CacheFolder> held;
+  if (std::optional<TaskOutcome> without = mount(job, source, call.stopped, task, held)) {
+    if (without->failure == JobFailure::cancelled) return std::nullopt;
+    without->error = names.shown(std::move(without->error));
+    return without;
+  }
+  for (const auto* mounts : {&task.data, &task.caches})
+    for (const runner::Mount& one : *mounts)
+      names.add_path(one.path, (mounts == &task.data ? "data/" : "caches/") + one.name);
   const Taken gpus(devices_, terms.requirements.gpu_count, call.stopped);
   if (terms.requirements.gpu_count != 0 && gpus.numbers().empty()) return std::nullopt;
   if (!gpus.numbers().empty()) task.gpus = gpus.numbers();
@@ -160,9 +213,7 @@ std::optional<TaskOutcome> Commands::run(const services::KnownJob& job, const Pr
   task.network = network_;
   task.result_optional = terms.bare_result;
   task.limits.timeout_ms = terms.timeout_s * 1'000;
-  const core::Requirements& needs = terms.requirements;
   task.limits.memory_mb = needs.memory_mb != 0 ? static_cast<std::uint64_t>(needs.memory_mb) : memory_mb_;
-  task.limits.disk_mb = needs.storage_gb != 0 ? static_cast<std::uint64_t>(needs.storage_gb) << 10 : disk_mb_;
   if (user_) task.limits.processes = processes_max;
   task.limits.file_mb = task.limits.disk_mb == 0 ? 0 : task.limits.disk_mb + file_margin_mb;
   // What names the image is between the host and who chose it.

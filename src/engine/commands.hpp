@@ -9,6 +9,7 @@
 #include <memory>
 #include <mutex>
 
+#include "engine/mounts.hpp"
 #include "engine/places.hpp"
 #include "engine/projects.hpp"
 #include "runner/runner.hpp"
@@ -50,9 +51,9 @@ class Commands {
   using Prints = std::function<void(Printed printed)>;
   /// What is done with what a task left, once it is known how it went; may change that.
   using Left = std::function<void(const runner::Ended& ended, TaskOutcome& outcome)>;
-  /// Runs the command of `job` on `payload` in the folder `source`, or in one of its own, with `inputs` to
-  /// read; it may write to `checkpoint`, a folder, unless that is empty. Nothing where `call.stopped` ended
-  /// it: how it would have ended is not known.
+  /// Runs the command of `job` on `payload` in the folder `source`, or in one of its own, with `inputs` and
+  /// what the project's manifest declares to read; it may write to `checkpoint`, a folder, unless that is
+  /// empty. Nothing where `call.stopped` ended it: how it would have ended is not known.
   std::optional<TaskOutcome> run(const services::KnownJob& job, const PreparedFolder& source,
                                  const std::string& checkpoint, std::vector<runner::Input> inputs,
                                  const TaskCall& call, const Prints& prints, const Left& left);
@@ -65,17 +66,29 @@ class Commands {
         network_(options.network),
         memory_mb_(options.memory_mb),
         disk_mb_(options.disk_mb),
+        cache_mb_(options.cache_mb),
+        caches_(options.caches),
         user_(options.user),
+        sources_(options.data_sources),
         devices_(gpu_count),
         enclosure_{.scratch = options.scratch,
                    .helper = options.helper,
                    .bubblewrap = options.bubblewrap,
                    .allow_bare_host = options.allow_bare_host} {}
+  /// Gives `task` what the manifest of `source` declares, and `held` what it has while it runs. Nothing where
+  /// it has all of it; a failure `cancelled` where it was stopped.
+  std::optional<TaskOutcome> mount(const services::KnownJob& job, const PreparedFolder& source,
+                                   const std::function<bool()>& stopped, runner::Task& task,
+                                   std::vector<CacheFolder>& held);
+
   std::unique_ptr<runner::Runner> runner_;
   std::unique_ptr<Places> places_;
   bool network_;
   std::uint64_t memory_mb_, disk_mb_;  ///< Of a task whose job says nothing of it.
+  std::uint64_t cache_mb_;             ///< The most that a cache keeps.
+  const std::string caches_;           ///< Empty: each task has its own.
   std::optional<TaskUser> user_;       ///< Of tasks, if not the host's own.
+  Sources sources_;
   Devices devices_;
   const EnclosureOptions enclosure_;
   std::mutex mutex_;          ///< Of what follows.

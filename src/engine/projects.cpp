@@ -68,12 +68,12 @@ Result<Done> remove_folder(const std::string& path) {
 class FolderLock {
  public:
   static Result<FolderLock> take(const std::string& path) {
-    FolderLock lock;
-    lock.file_ = ::open(path.c_str(), O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600);
-    if (lock.file_ < 0) return system_failure(errno, "opening the lock of a project");
-    while (::flock(lock.file_, LOCK_EX) != 0)
-      if (errno != EINTR) return system_failure(errno, "locking a project");
-    return lock;
+    CALYX_TRY(std::optional<FolderLock> lock, take(path, LOCK_EX));
+    return *std::move(lock);
+  }
+  /// Nothing where somebody has it.
+  static Result<std::optional<FolderLock>> take_if_free(const std::string& path) {
+    return take(path, LOCK_EX | LOCK_NB);
   }
   FolderLock(FolderLock&& other) noexcept : file_(std::exchange(other.file_, -1)) {}
   FolderLock& operator=(FolderLock&&) = delete;
@@ -83,7 +83,57 @@ class FolderLock {
 
  private:
   FolderLock() = default;
+  static Result<std::optional<FolderLock>> take(const std::string& path, int how) {
+    FolderLock lock;
+    lock.file_ = ::open(path.c_str(), O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600);
+    if (lock.file_ < 0) return system_failure(errno, "opening the lock of a project");
+    while (::flock(lock.file_, how) != 0) {
+      if (errno == EWOULDBLOCK) return std::optional<FolderLock>();
+      if (errno != EINTR) return system_failure(errno, "locking a project");
+    }
+    return std::optional(std::move(lock));
+  }
   int file_ = -1;
+};
+
+/// Where a push unpacks what comes, which may come slowly: a folder of its own, that goes with it.
+class Incoming {
+ public:
+  /// Takes away first what crashes left of others: a push has the lock of its folder, and none is made
+  /// meanwhile.
+  static Result<Incoming> make(const std::string& home) {
+    CALYX_TRY(const FolderLock lock, FolderLock::take(home + "/push.lock"));
+    static_cast<void>(lock);
+    std::error_code failed;
+    std::vector<std::string> left;
+    for (std::filesystem::directory_iterator at(home, failed), end; !failed && at != end;
+         at.increment(failed))
+      if (at->path().filename().string().starts_with("incoming")) left.push_back(at->path().string());
+    if (failed) return system_failure(failed.value(), "looking for what a push left");
+    for (const std::string& folder : left) {
+      // It may go meanwhile, as its push ends; what cannot be removed stays for the next one.
+      const Result<std::optional<FolderLock>> free = FolderLock::take_if_free(folder + lock_name);
+      if (free.ok() && *free) static_cast<void>(remove_folder(folder));
+    }
+    std::string path = home + "/incoming-XXXXXX";
+    if (::mkdtemp(path.data()) == nullptr) return system_failure(errno, "making a folder of projects");
+    CALYX_TRY(FolderLock own, FolderLock::take(path + lock_name));
+    return Incoming(std::move(path), std::move(own));
+  }
+  Incoming(Incoming&& other) noexcept
+      : path_(std::exchange(other.path_, {})), lock_(std::move(other.lock_)) {}
+  Incoming& operator=(Incoming&&) = delete;
+  ~Incoming() {
+    if (!path_.empty()) static_cast<void>(remove_folder(path_));
+  }
+  /// Where nothing is.
+  std::string files() const { return path_ + "/files"; }
+
+ private:
+  static constexpr const char* lock_name = "/lock";
+  Incoming(std::string path, FolderLock lock) : path_(std::move(path)), lock_(std::move(lock)) {}
+  std::string path_;
+  FolderLock lock_;
 };
 
 Result<artifacts::Store> tarballs(const std::string& market_path) {
@@ -209,11 +259,18 @@ Result<PreparedFolder> project_folder(Market& market, AccountNumber account, con
   const ProjectState& state = found.project;
   std::string folder =
       projects_path(base) + '/' + std::to_string(state.number) + '/' + std::to_string(revision);
+  const auto prepared = [&] {
+    return market.read([&](const Book& book, Instant) -> Result<PreparedFolder> {
+      PreparedFolder out{folder, found.revision.sha256, state.number, book.tag, {}, found.revision.manifest};
+      if (const services::WalletState* owner = book.wallet(account)) out.wallet = owner->id;
+      return out;
+    });
+  };
   // One that is not the active revision, or not to be prepared anew, is as good as it was when it was made.
   const bool prepares = state.active == revision && state.warmed != revision && state.deleted.us == 0;
   std::error_code ignored;
   if (std::filesystem::is_directory(folder, ignored) && (!prepares || market.options().read_only))
-    return PreparedFolder{std::move(folder), found.revision.sha256};
+    return prepared();
   if (market.options().read_only)
     return fail(Reason::read_only,
                 "the revision was not unpacked yet, and the market was opened to be read only");
@@ -232,7 +289,7 @@ Result<PreparedFolder> project_folder(Market& market, AccountNumber account, con
         [&](Transaction& tx) { return services::mark_warm(tx, found.project.number, revision); }));
     market.workshop().tell();
   }
-  return PreparedFolder{std::move(folder), found.revision.sha256};
+  return prepared();
 }
 
 }  // namespace engine
@@ -331,11 +388,7 @@ Result<Revision> Session::push_project(const ProjectName& project, const Tarball
 
   store::RevisionRow row{.project = state.number};
   {
-    // One push after the other, so that what a crash left of one is there for the next to take away.
-    CALYX_TRY(const FolderLock lock, FolderLock::take(home + "/push.lock"));
-    static_cast<void>(lock);
-    const std::string incoming = home + "/incoming";
-    CALYX_CHECK(remove_folder(incoming));
+    CALYX_TRY(const Incoming incoming, Incoming::make(home));
     CALYX_TRY(const artifacts::Store store, tarballs(base));
     CALYX_TRY(artifacts::Upload upload, store.begin());
     const archive::Source kept = [&](std::span<char> out) -> Result<std::size_t> {
@@ -343,18 +396,16 @@ Result<Revision> Session::push_project(const ProjectName& project, const Tarball
       CALYX_CHECK(upload.write({out.data(), bytes}));
       return bytes;
     };
-    CALYX_TRY(
-        const archive::Unpacked unpacked,
-        archive::unpack(kept, incoming, {.archive_bytes_max = tarball_bytes_max}, archive::Keeping::scratch));
-    const Result<json::Object> manifest = manifest_of(incoming, unpacked.files);
-    CALYX_CHECK(remove_folder(incoming));
-    if (!manifest.ok()) return manifest.error();
+    CALYX_TRY(const archive::Unpacked unpacked,
+              archive::unpack(kept, incoming.files(), {.archive_bytes_max = tarball_bytes_max},
+                              archive::Keeping::scratch));
+    CALYX_TRY(const json::Object manifest, manifest_of(incoming.files(), unpacked.files));
     std::vector<ProjectFile> files;
     files.reserve(unpacked.files.size());
     for (const archive::File& file : unpacked.files)
       files.push_back({.path = file.path, .size = file.size, .mode = file.mode, .sha256 = file.sha256});
     row.files = services::files_text(files);
-    row.manifest = json::canonical(json::Value(*manifest));
+    row.manifest = json::canonical(json::Value(manifest));
     // Durable before the row that names it.
     CALYX_TRY(const artifacts::Stored stored, upload.finish(Instant{market_->seams().now_us()}));
     row.sha256 = stored.sha256;
@@ -433,11 +484,15 @@ Result<ProjectStatusDetails> Session::project_status_details(const ProjectName& 
     note("dockerfile", "its Dockerfile is built where commands run, if podman or docker is there", "");
   if (const json::Value* sources = revision.manifest.find("data_sources");
       sources != nullptr && !sources->array()->empty())
-    note("data_sources", std::to_string(sources->array()->size()) + " data sources are the host's to mount",
+    note("data_sources",
+         std::to_string(sources->array()->size()) +
+             " data sources: a task of a host that has no answer for one of them ends as source_unavailable",
          "");
   if (const json::Value* caches = revision.manifest.find("cache_mounts");
       caches != nullptr && !caches->array()->empty())
-    note("cache_mounts", std::to_string(caches->array()->size()) + " cache mounts are the host's to mount",
+    note("cache_mounts",
+         std::to_string(caches->array()->size()) +
+             " cache mounts: kept from task to task on a host with a folder for caches, else each task's own",
          "");
   return out;
 }

@@ -7,6 +7,8 @@
 #include <calyx/projects.hpp>
 #include <string>
 
+#include "services/projects.hpp"
+
 namespace calyx {
 class Market;
 }
@@ -19,6 +21,10 @@ std::string projects_path(std::string_view market_path);
 struct PreparedFolder {
   std::string path;
   core::Digest tarball;  ///< What it was made from.
+  services::ProjectNumber project = 0;
+  std::uint32_t market = 0;  ///< What all ids of the market have.
+  std::optional<WalletId> wallet{};
+  std::string manifest = "{}";
 };
 
 /// A folder with the files of the revision that a job of `account` was submitted with, also where the project

@@ -65,6 +65,7 @@ class Reporter {
   void add(TaskOutcome outcome, services::TaskFiles files = {}) {
     const std::lock_guard lock(mutex_);
     outcome.progress = std::exchange(waiting_, std::nullopt);
+    printed_.reset();  // the outcome has all of it
     pending_.outcomes.push_back(std::move(outcome));
     files_.push_back(std::move(files));
     if (steady_clock::now() - reported_at_ >= report_every) send();
@@ -78,19 +79,14 @@ class Reporter {
   /// What task `task`, the one that runs, has printed so far.
   void printed(std::uint64_t task, Printed printed) {
     const std::lock_guard lock(mutex_);
-    if (!lost_) {
-      send();  // so that the task that it is about is the lease's first
-      if (done_.ok() && !lost_ && pending_.outcomes.empty())
-        take(report(market_, {.token = pending_.token, .printed = printed}));
-    }
-    // A process that is ended with its job may print until it is gone.
-    if (lost_)
-      static_cast<void>(market_.write(
-          [&](Transaction& tx) { return services::keep_output(tx, job_, task, attempt_, printed); }));
+    printed_of_ = task;
+    printed_ = std::move(printed);
+    tell_printed();
   }
   /// Reports what has waited long enough, or that the worker lives, however long its task takes.
   void tend() {
     const std::lock_guard lock(mutex_);
+    if (printed_ && steady_clock::now() - printed_at_ >= report_every) tell_printed();
     if (lost_) return;
     const auto silent = steady_clock::now() - reported_at_;
     if (!pending_.outcomes.empty() && silent >= report_every) send();
@@ -105,11 +101,16 @@ class Reporter {
   /// Reports the rest, and gives back what was not begun.
   Result<Done> finish() {
     std::unique_lock lock(mutex_);
-    pending_.gives_back = true;
-    if (done_.ok() && !lost_) send();
+    const auto tell = [this] {
+      tell_printed();
+      if (printed_) return;
+      pending_.gives_back = true;
+      if (done_.ok() && !lost_) send();
+    };
+    tell();
     // A store that stays busy is asked for as long as the lease may last.
     for (const auto since = steady_clock::now();
-         unheard_ && done_.ok() && !lost_ && ms_since(since) < lease_s * 1'000; send()) {
+         (printed_ || (unheard_ && !lost_)) && done_.ok() && ms_since(since) < lease_s * 1'000; tell()) {
       lock.unlock();
       std::this_thread::sleep_for(report_every);
       lock.lock();
@@ -119,6 +120,27 @@ class Reporter {
   }
 
  private:
+  /// Tells what the task has printed, if that was not heard yet: a store that is busy hears it later.
+  void tell_printed() {
+    if (!printed_) return;
+    printed_at_ = steady_clock::now();
+    bool heard = false;
+    if (!lost_) {
+      send();  // so that the task that it is about is the lease's first
+      if (done_.ok() && !lost_ && pending_.outcomes.empty()) {
+        const Result<Reported> reported = report(market_, {.token = pending_.token, .printed = *printed_});
+        heard = reported.ok() || reported.error().status() != Status::unavailable;
+        take(reported);
+      }
+    }
+    // A process that is ended with its job may print until it is gone.
+    if (lost_) {
+      const Result<Done> kept = market_.write(
+          [&](Transaction& tx) { return services::keep_output(tx, job_, printed_of_, attempt_, *printed_); });
+      heard = kept.ok() || kept.error().status() != Status::unavailable;
+    }
+    if (heard) printed_.reset();
+  }
   /// Tells how far the task is that runs, if that is news and the last ones were told a while ago.
   void tell_waiting() {
     constexpr std::chrono::milliseconds told_every(500);
@@ -166,9 +188,12 @@ class Reporter {
   Report pending_;
   std::vector<services::TaskFiles> files_;  ///< Of its outcomes, one for one.
   steady_clock::time_point reported_at_ = steady_clock::now(), looked_at_ = reported_at_, told_at_;
-  std::optional<json::Value> waiting_;  ///< The last progress of the task that runs, if it was not told yet.
-  std::atomic<bool> lost_{false};       ///< Read by running tasks without the lock, which a report may hold.
-  std::optional<Error> unheard_;        ///< What a store that was busy said to the last report.
+  std::optional<Printed> printed_;       ///< What the task that runs has printed, if it was not heard yet,
+  std::uint64_t printed_of_ = 0;         ///< and its index.
+  steady_clock::time_point printed_at_;  ///< When it was told last.
+  std::optional<json::Value> waiting_;   ///< The last progress of the task that runs, if it was not told yet.
+  std::atomic<bool> lost_{false};        ///< Read by running tasks without the lock, which a report may hold.
+  std::optional<Error> unheard_;         ///< What a store that was busy said to the last report.
   Result<Done> done_ = Done{};
 };
 

@@ -25,6 +25,11 @@ std::string_view begins_in(const Task& task) {
   return task.source.empty() ? std::string_view() : inside_project;
 }
 
+/// Where the folder of a cache is outside of the enclosure.
+std::string outside_of(const Mount& cache, const Enclosed& enclosed) {
+  return cache.path.empty() ? enclosed.folder + "/caches/" + cache.name : cache.path;
+}
+
 Words in_container(const Enclosure& enclosure, const Enclosed& enclosed) {
   const Task& task = enclosed.task;
   const bool podman = enclosure.kind == Enclosure::Kind::podman;
@@ -62,6 +67,8 @@ Words in_container(const Enclosure& enclosure, const Enclosed& enclosed) {
   mount(enclosed.folder, inside_task, "");
   mount(task.source, inside_project, ",readonly");
   mount(task.checkpoint_dir, inside_checkpoint, "");
+  for (const Mount& data : task.data) mount(data.path, data.place, ",readonly");
+  for (const Mount& cache : task.caches) mount(outside_of(cache, enclosed), cache.place, "");
   if (!begins_in(task).empty()) add(words, {"--workdir", begins_in(task)});
   for (const auto& [name, value] : enclosed.variables) {
     words.emplace_back("--env");
@@ -110,8 +117,17 @@ Words in_root(const Enclosure& enclosure, const Enclosed& enclosed) {
   for (const std::string& place : task.readable) add(words, {"--ro-bind", place, place});
   if (!task.source.empty()) add(words, {"--ro-bind", task.source, inside_project});
   if (!task.checkpoint_dir.empty()) add(words, {"--bind", task.checkpoint_dir, inside_checkpoint});
+  for (const Mount& data : task.data) add(words, {"--ro-bind", data.path, data.place});
+  for (const Mount& cache : task.caches) add(words, {"--bind", outside_of(cache, enclosed), cache.place});
   add(words, {"--remount-ro", "/", "--chdir", task.source.empty() ? inside_task : begins_in(task), "--"});
   return words;
+}
+
+/// Whether `place` is there in `root`, or below a name that the root does not have: its own entries are bound
+/// one by one, and nothing is made in them.
+bool can_be_mounted(const std::string& root, const std::string& place) {
+  const std::string first = root + place.substr(0, place.find('/', 1));
+  return ::access((root + place).c_str(), F_OK) == 0 || ::access(first.c_str(), F_OK) != 0;
 }
 
 }  // namespace
@@ -125,11 +141,23 @@ std::vector<std::string> command_of(const Enclosure& enclosure, const Enclosed& 
 
 Result<Done> check_enclosure(const Task& task, const std::string& scratch) {
   const Enclosure& enclosure = *task.enclosure;
-  if (enclosure.kind == Enclosure::Kind::bubblewrap) return Done{};
+  if (enclosure.kind == Enclosure::Kind::bubblewrap) {
+    if (enclosure.root.empty()) return Done{};
+    for (const auto* mounts : {&task.data, &task.caches})
+      for (const Mount& mount : *mounts)
+        if (!can_be_mounted(enclosure.root, mount.place))
+          return fail(Reason::field_value,
+                      "the root has no " + mount.place + " to mount on, and cannot be written to",
+                      core::json::object({{"field", "mount_path"}}));
+    return Done{};
+  }
   if (enclosure.image.empty() || enclosure.image.front() == '-')
     return fail(Reason::field_value, "the task's image has no name",
                 core::json::object({{"field", "image"}}));
-  for (const std::string* path : {&scratch, &task.source, &task.checkpoint_dir})
+  std::vector<const std::string*> paths = {&scratch, &task.source, &task.checkpoint_dir};
+  for (const auto* mounts : {&task.data, &task.caches})
+    for (const Mount& mount : *mounts) paths.insert(paths.end(), {&mount.path, &mount.place});
+  for (const std::string* path : paths)
     if (path->find_first_of(",\"") != std::string::npos)
       return fail(Reason::field_value,
                   "a path of the task has a comma or a quote, which container tools part at",

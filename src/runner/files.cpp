@@ -362,6 +362,25 @@ Result<Done> write_inputs(const TaskFolder& folder, const std::vector<Input>& in
   return Done{};
 }
 
+Result<Done> link_mounts(const TaskFolder& folder, const Task& task, const std::optional<Owner>& owner) {
+  const std::pair<const char*, const std::vector<Mount>*> kinds[] = {{"data", &task.data},
+                                                                     {"caches", &task.caches}};
+  for (const auto& [kind, mounts] : kinds) {
+    if (mounts->empty()) continue;
+    CALYX_TRY(const Descriptor top, step_into(folder.folder(), kind, owner));
+    for (const Mount& mount : *mounts) {
+      if (mount.path.empty()) {
+        CALYX_CHECK(step_into(top.get(), mount.name, owner));
+        continue;
+      }
+      const std::string& leads_to = task.enclosure ? mount.place : mount.path;
+      if (::symlinkat(leads_to.c_str(), top.get(), mount.name.c_str()) != 0)
+        return file_error("a link of the task cannot be made", errno);
+    }
+  }
+  return Done{};
+}
+
 Result<std::string> read_result(const TaskFolder& folder, uid_t user, std::size_t bytes_max) {
   // Without waiting: opening a pipe would wait for its writer.
   const Descriptor file(

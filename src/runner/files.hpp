@@ -81,6 +81,10 @@ class TaskFolder {
 Result<Done> write_inputs(const TaskFolder& folder, const std::vector<Input>& inputs,
                           const std::optional<Owner>& owner);
 
+/// Makes `data` and `caches` in `folder`, for `owner`, with a link for each mount of `task`, or a new folder.
+/// Fails: as `TaskFolder::make`.
+Result<Done> link_mounts(const TaskFolder& folder, const Task& task, const std::optional<Owner>& owner);
+
 /// A new file without a name in `root`, for a task's logs. Fails: as `TaskFolder::make`.
 Result<Descriptor> make_log(const Root& root);
 

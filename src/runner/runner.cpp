@@ -72,6 +72,9 @@ Result<Done> check(const Task& task, const Options& options) {
   }
   for (const auto& [name, value] : task.environment) bytes += name.size() + value.size() + 2;
   for (const std::string& place : task.readable) bytes += 3 * place.size() + 16;
+  for (const auto* mounts : {&task.data, &task.caches})
+    for (const Mount& mount : *mounts)
+      bytes += 2 * mount.path.size() + mount.place.size() + options.scratch.size() + mount.name.size() + 160;
   bytes += task.source.size() + task.checkpoint_dir.size() + 8 * (options.scratch.size() + 80);
   if (bytes > protocol::request_bytes_max)
     return fail(Reason::too_large, "command and environment have " + std::to_string(bytes) +
@@ -81,6 +84,14 @@ Result<Done> check(const Task& task, const Options& options) {
       return fail(Reason::field_value, "a task's folder is not absolute");
   for (const std::string& place : task.readable)
     if (!absolute(place)) return fail(Reason::field_value, "what a task reads is not absolute");
+  for (const auto* mounts : {&task.data, &task.caches})
+    for (const Mount& mount : *mounts) {
+      const bool fresh = mount.path.empty() && mounts == &task.caches;
+      const bool is_name = !mount.name.empty() && mount.name != "." && mount.name != ".." &&
+                           mount.name.find_first_of(std::string_view("/\0", 2)) == std::string::npos;
+      if (!is_name || !absolute(mount.place) || !(fresh || absolute(mount.path)))
+        return fail(Reason::field_value, "a task's mount has no name, or a place that is not absolute");
+    }
   if (task.gpus && task.gpus->find('\0') != std::string::npos)
     return fail(Reason::field_value, "the list of GPUs has a NUL");
   if (task.enclosure) CALYX_CHECK(check_enclosure(task, options.scratch));
@@ -376,6 +387,8 @@ std::vector<std::pair<std::string, std::string>> variables_of(const Task& task, 
       {"COMPUTALOT_ARTIFACT_DIR", home + "/artifacts"}};
   if (!task.inputs.empty()) variables.emplace_back("COMPUTALOT_INPUT_DIR", home + "/inputs");
   if (!checkpoint_dir.empty()) variables.emplace_back("COMPUTALOT_CHECKPOINT_DIR", checkpoint_dir);
+  if (!task.data.empty()) variables.emplace_back("COMPUTALOT_DATA_DIR", home + "/data");
+  if (!task.caches.empty()) variables.emplace_back("COMPUTALOT_CACHE_DIR", home + "/caches");
   // A container tool passes devices on and numbers them anew.
   if (task.gpus && !enclosed_in_container(task)) variables.emplace_back("CUDA_VISIBLE_DEVICES", *task.gpus);
   const auto brings = [&task](std::string_view name) {
@@ -448,13 +461,19 @@ std::string Runner::Inside::packet(const Task& task, const TaskFolder& folder) c
     words.add(task.checkpoint_dir);
     ++request.writable;
   }
+  for (const Mount& cache : task.caches) {
+    if (cache.path.empty()) continue;
+    words.add(cache.path);
+    ++request.writable;
+  }
   if (!task.source.empty()) {
     words.add(task.source);
     request.readable = 1;
   }
   if (!request.trusted) {
     for (const std::string& place : task.readable) words.add(place);
-    request.readable += static_cast<std::uint32_t>(task.readable.size());
+    for (const Mount& mount : task.data) words.add(mount.path);
+    request.readable += static_cast<std::uint32_t>(task.readable.size() + task.data.size());
   }
   for (const std::string& word : argv) words.add(word);
   request.arguments = static_cast<std::uint32_t>(argv.size());
@@ -511,6 +530,8 @@ Ended Runner::run(const Task& task, const Watch& watch) {
   if (!folder.ok()) return refused(word(folder.reason()), folder.error().message);
   if (const auto written = write_inputs(**folder, task.inputs, owner); !written.ok())
     return refused(word(written.reason()), written.error().message);
+  if (const auto linked = link_mounts(**folder, task, owner); !linked.ok())
+    return refused(word(linked.reason()), linked.error().message);
   auto log = make_log(*inside_->root);
   if (!log.ok()) return refused(word(log.reason()), log.error().message);
 

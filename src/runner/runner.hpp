@@ -13,10 +13,10 @@
 /// in the host.
 ///
 /// What holds for each task, as far as `Rungs` says so: it has the environment named at `Task::environment`
-/// and no descriptor but 0, 1 and 2; it writes below its own folder and its checkpoint folder only, and reads
-/// those, its source and `Options::readable`; it makes no sockets but local ones unless `Task::network`; it
-/// signals nobody outside; it leaves no core file, has no capability even as root, gains none by a
-/// set-user-id program, and no process of it outlives `run`.
+/// and no descriptor but 0, 1 and 2; it writes below its own folder, its checkpoint folder and its caches
+/// only, and reads those, its source, its data and `Options::readable`; it makes no sockets but local ones
+/// unless `Task::network`; it signals nobody outside; it leaves no core file, has no capability even as root,
+/// gains none by a set-user-id program, and no process of it outlives `run`.
 ///
 /// Owns: a runner makes one folder below `Options::scratch`, which goes with it and the last `Ended` of it.
 /// Threads: any; `run` from as many as the caller has, each call on its own thread until it returns.
@@ -44,7 +44,7 @@ struct Limits {
   std::int64_t timeout_ms = 3'600'000;  ///< From its start on; then its group gets TERM. 0 is at once.
   std::int64_t grace_ms = 5'000;        ///< From TERM to KILL, for a timeout and for a cancellation.
   std::uint64_t memory_mb = 0;          ///< Of all its processes together, looked at 5 to 50 times a second.
-  std::uint64_t disk_mb = 8192;     ///< Its own folder and its checkpoint's, looked at 1 to 5 times a second.
+  std::uint64_t disk_mb = 8192;     ///< What it may write to, all together, looked at 1 to 5 times a second.
   std::uint64_t file_mb = 4096;     ///< Each file that it writes; its logs are no files of its own.
   std::uint64_t open_files = 1024;  ///< A process.
   std::uint64_t cpu_s = 0;          ///< A process.
@@ -60,6 +60,13 @@ struct Input {
   std::string path;  ///< Relative, without empty names, "." and "..".
   /// Fills `out` with what begins at `offset`, and gives how much that was; 0 at the end.
   std::function<Result<std::size_t>(std::uint64_t offset, std::span<char> out)> read;
+};
+
+/// A place of this machine that a task finds at another one.
+struct Mount {
+  std::string name;   ///< No path, and neither "." nor "..": what it is called below the folder of its kind.
+  std::string path;   ///< Absolute. Of a cache it may be empty: a new folder in the task's own.
+  std::string place;  ///< Where an enclosure has it, absolute; elsewhere it is found where it is.
 };
 
 /// Where a command runs instead of this machine's own system. What keeps it there is the tool's doing: the
@@ -86,6 +93,8 @@ struct Task {
   /// same place. Not in containers.
   std::vector<std::string> readable;
   std::string checkpoint_dir;  ///< A folder, absolute, to write as its user may; or empty.
+  std::vector<Mount> data;     ///< To read, below COMPUTALOT_DATA_DIR.
+  std::vector<Mount> caches;   ///< To write as its user may, below COMPUTALOT_CACHE_DIR.
   /// Variables beyond PATH, HOME, TMPDIR, LANG, TZ and the runner's own. PATH, LANG and TZ may be among them.
   std::vector<std::pair<std::string, std::string>> environment;
   std::optional<std::string> gpus;  ///< CUDA_VISIBLE_DEVICES, and with it the devices of GPUs.

@@ -32,8 +32,9 @@ Result<Done> keep_failure(Transaction& tx, Held& job, const LeaseRow& lease, std
   const bool infrastructure = core::is_infrastructure(failure);
   const std::int64_t lost = lease.lost + (infrastructure ? 1 : 0);
   const std::int64_t attempts = lease.attempt - (infrastructure ? 1 : 0);  // that count against `max_retries`
-  const bool again = infrastructure ? lost <= core::infrastructure_retries_max
-                                    : lease.attempt <= job.known->terms.max_retries;
+  const bool again = infrastructure
+                         ? lost <= core::infrastructure_retries_max
+                         : !core::is_final(failure) && lease.attempt <= job.known->terms.max_retries;
   if (again && job.state.failure == JobFailure::none) {
     std::uint64_t dice = 0;
     if (!tx.seams().random(&dice, sizeof dice))
@@ -420,9 +421,15 @@ Result<Reported> report_tasks(Transaction& tx, const Principal& principal, const
   CALYX_CHECK(operator_only(caller));
   CALYX_TRY(const std::optional<LeaseRow> found, tx.store().jobs().lease(report.token));
   // A lease that is late is as good as lost: its tasks may be with somebody else.
-  if (!found || found->expires < tx.now())
+  if (!found || found->expires < tx.now()) {
+    if (report.printed && report.job && report.first && report.outcomes.empty()) {
+      CALYX_TRY(const JobState state, readable_job(tx.book(), tx.store(), caller, *report.job));
+      CALYX_CHECK(keep_output(tx, state.number, *report.first, report.attempt, *report.printed));
+      return Reported{};
+    }
     return fail(Reason::lease_lost, "the lease is over: its tasks were taken back or its job has ended",
                 json::object({{"token", report.token}}));
+  }
   LeaseRow lease = *found;
   if (report.first && *report.first < lease.first) {
     if (lease.first - *report.first >= report.outcomes.size())  // told before, and counted

@@ -19,6 +19,9 @@ bool is_letter_or_digit(char c) noexcept {
   return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9');
 }
 
+constexpr std::string_view name_takes =
+    "takes 1 to 128 letters, digits, dots, underscores and hyphens, and begins with a letter or a digit";
+
 /// A name stands in a path of the wire, in a job and in a listing, and is spelled the same in each.
 bool is_project_name(std::string_view name) noexcept {
   return !name.empty() && name.size() <= key_text_max && is_letter_or_digit(name.front()) &&
@@ -71,6 +74,8 @@ struct Rule {
   Takes takes;
   bool needed;
 };
+/// What every enclosure has a use of its own for.
+constexpr std::string_view places_taken[] = {"/calyx", "/dev", "/proc", "/sys"};
 constexpr Rule data_source_rules[] = {
     {"name", Takes::name, true},      {"type", Takes::type, true},
     {"source", Takes::text, true},    {"revision", Takes::text, false},
@@ -85,8 +90,14 @@ std::string step(std::string_view name) {
   return out;
 }
 
-/// Absolute, and the same however it is read: no empty name, no `.`, no `..`.
+bool is_in(std::string_view path, std::string_view folder) noexcept {
+  return path.starts_with(folder) && (path.size() == folder.size() || path[folder.size()] == '/');
+}
+
+/// Absolute, and the same however it is read: no empty name, no `.`, no `..`, and nothing that a container
+/// tool parts at.
 bool is_mount_path(std::string_view path) noexcept {
+  if (path.find_first_of(",\"") != std::string_view::npos) return false;
   if (path.size() < 2 || path.size() > project_text_max || path.front() != '/') return false;
   while (!path.empty()) {
     path.remove_prefix(1);
@@ -109,14 +120,21 @@ Result<Done> check_member(const Rule& rule, const std::string& at, const json::V
   if (value.string() == nullptr) return field_error(Reason::field_type, at, "must be a string");
   const std::string& text = *value.string();
   switch (rule.takes) {
-    case Takes::name: return check_key_text(at, text, Empty::refused);
+    case Takes::name:  // also a folder's
+      if (is_project_name(text)) return Done{};
+      return field_error(Reason::field_value, at, std::string(name_takes));
     case Takes::type:
       if (text == "huggingface" || text == "url" || text == "artifact") return Done{};
       return field_error(Reason::field_value, at, "must be huggingface, url or artifact");
     case Takes::mount_path:
       CALYX_CHECK(check_name(at, text, project_text_max));
-      if (is_mount_path(text)) return Done{};
-      return field_error(Reason::field_value, at, "must be an absolute path without . and ..");
+      if (!is_mount_path(text))
+        return field_error(Reason::field_value, at,
+                           "must be an absolute path without . and .., commas and quotes");
+      if (std::any_of(std::begin(places_taken), std::end(places_taken),
+                      [&](std::string_view taken) { return is_in(text, taken); }))
+        return field_error(Reason::field_value, at, "is where the system's or calyx's own files are");
+      return Done{};
     case Takes::sha256:
       if (core::read_digest_hex(text)) return Done{};
       return field_error(Reason::field_value, at, "must be 64 lower-case hex digits");
@@ -126,7 +144,9 @@ Result<Done> check_member(const Rule& rule, const std::string& at, const json::V
   return check_name(at, text, project_text_max);
 }
 
-Result<Done> check_items(const json::Object& manifest, std::string_view name, std::span<const Rule> rules) {
+/// `mounts` are the places of the items so far, of this list and of those before.
+Result<Done> check_items(const json::Object& manifest, std::string_view name, std::span<const Rule> rules,
+                         std::vector<std::string_view>& mounts) {
   const json::Value* list = manifest.find(name);
   if (list == nullptr) return Done{};
   const std::string base = step(name);
@@ -135,7 +155,7 @@ Result<Done> check_items(const json::Object& manifest, std::string_view name, st
     return field_error(Reason::field_value, base,
                        "has " + std::to_string(list->array()->size()) + " items, takes " +
                            std::to_string(manifest_items_max));
-  std::set<std::string_view> names, mounts;
+  std::set<std::string_view> names;
   for (std::size_t i = 0; i < list->array()->size(); ++i) {
     const std::string item = base + '/' + std::to_string(i);
     const json::Object* members = (*list->array())[i].object();
@@ -154,15 +174,19 @@ Result<Done> check_items(const json::Object& manifest, std::string_view name, st
                            "is not a member of this list's items");
     if (!names.insert(*members->find("name")->string()).second)
       return field_error(Reason::field_value, item + "/name", "is the name of another item, too");
-    if (!mounts.insert(*members->find("mount_path")->string()).second)
-      return field_error(Reason::field_value, item + "/mount_path", "is the place of another item, too");
+    const std::string_view mount = *members->find("mount_path")->string();
+    for (const std::string_view other : mounts)
+      if (is_in(mount, other) || is_in(other, mount))
+        return field_error(Reason::field_value, item + "/mount_path", "is in the place of another item");
+    mounts.push_back(mount);
   }
   return Done{};
 }
 
 Result<Done> check_manifest(const json::Object& manifest) {
-  CALYX_CHECK(check_items(manifest, "data_sources", data_source_rules));
-  CALYX_CHECK(check_items(manifest, "cache_mounts", cache_mount_rules));
+  std::vector<std::string_view> mounts;
+  CALYX_CHECK(check_items(manifest, "data_sources", data_source_rules, mounts));
+  CALYX_CHECK(check_items(manifest, "cache_mounts", cache_mount_rules, mounts));
   for (const json::Member& member : manifest)
     if (member.key != "data_sources" && member.key != "cache_mounts")
       return field_error(Reason::field_unknown, step(member.key), "is not a member of a manifest");
@@ -221,11 +245,7 @@ Result<ProjectState> create_project(Transaction& tx, const Principal& principal,
   CALYX_TRY(const Caller caller, authorize(tx.book(), principal));
   CALYX_CHECK(may_run_jobs(tx.book(), caller));
   CALYX_TRY(const AccountNumber account, project_account(tx.book(), caller, asked.wallet));
-  if (!is_project_name(asked.name))
-    return field_error(
-        Reason::field_value, "/name",
-        "takes 1 to 128 letters, digits, dots, underscores and hyphens, and begins with a letter or "
-        "a digit");
+  if (!is_project_name(asked.name)) return field_error(Reason::field_value, "/name", std::string(name_takes));
   CALYX_CHECK(check_name("/remote_dir", asked.remote_dir, project_text_max, Empty::allowed));
   CALYX_CHECK(check_name("/description", asked.description, project_text_max, Empty::allowed));
   CALYX_TRY(const std::optional<ProjectState> before, youngest(tx.store(), account, asked.name));
@@ -362,6 +382,37 @@ Result<json::Object> read_manifest(std::string_view text) {
   if (Result<Done> checked = check_manifest(*read->object()); !checked.ok())
     return at_fault(std::move(checked).error());
   return std::move(*read->object());
+}
+
+Result<Declared> declared_in(std::string_view text) {
+  Declared out;
+  if (text == "{}") return out;
+  CALYX_TRY(const json::Object manifest, read_manifest(text));
+  const auto each = [&](std::string_view list, const auto& take) {
+    if (const json::Value* items = manifest.find(list))
+      for (const json::Value& item : *items->array())
+        take(
+            [&](std::string_view member) {
+              const json::Value* value = item.find(member);
+              return value == nullptr ? std::string() : *value->string();
+            },
+            item);
+  };
+  each("data_sources", [&](const auto& text_of, const json::Value&) {
+    out.sources.push_back({.name = text_of("name"),
+                           .type = text_of("type"),
+                           .source = text_of("source"),
+                           .revision = text_of("revision"),
+                           .sha256 = core::read_digest_hex(text_of("sha256")),
+                           .mount_path = text_of("mount_path")});
+  });
+  each("cache_mounts", [&](const auto& text_of, const json::Value& item) {
+    const json::Value* size_mb = item.find("size_mb");
+    out.caches.push_back({.name = text_of("name"),
+                          .mount_path = text_of("mount_path"),
+                          .size_mb = size_mb == nullptr ? 0 : *size_mb->integer()});
+  });
+  return out;
 }
 
 ProjectStatus status_of(const ProjectState& state) {

@@ -58,6 +58,14 @@ Result<KvEntry> put_kv(Transaction& tx, const Principal& principal, const Projec
 /// The manifest that `text` spells. Fails: `field_…` with its place, and its name at `file` of the details.
 Result<core::json::Object> read_manifest(std::string_view text);
 
+/// What a project's manifest declares. Whose project it is, of its sources, is the caller's to add.
+struct Declared {
+  std::vector<DataSource> sources;
+  std::vector<CacheMount> caches;
+};
+/// Judges `text`, a revision's manifest, anew: it says where folders are made. Fails: as `read_manifest`.
+Result<Declared> declared_in(std::string_view text);
+
 ProjectStatus status_of(const ProjectState& state);
 std::string files_text(std::span<const ProjectFile> files);
 /// But for its diff. Fails: `corrupt`.

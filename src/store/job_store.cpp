@@ -217,7 +217,7 @@ Result<bool> read_state(Statement& row, JobState& out) {
   out.ran_ms = next();
   out.started = Instant{next()};
   out.ended = Instant{next()};
-  CALYX_TRY(out.failure, one_of(next(), JobFailure::cancelled, "job_states", out.number, "no such failure"));
+  CALYX_TRY(out.failure, one_of(next(), job_failure_last, "job_states", out.number, "no such failure"));
   out.error = row.column_text(column++);
   out.receipt = next();
   out.output.reset();
@@ -303,8 +303,8 @@ Result<bool> read_output(Statement& row, OutputRow& out) {
                  to_unsigned(row.column_int(5)), to_unsigned(row.column_int(6))};
   out.progress = row.column_text(7);
   out.tried = row.column_int(8);
-  CALYX_TRY(out.failure, one_of(row.column_int(9), JobFailure::cancelled, "outputs", row.column_int(1),
-                                "no such failure"));
+  CALYX_TRY(out.failure,
+            one_of(row.column_int(9), job_failure_last, "outputs", row.column_int(1), "no such failure"));
   out.message = row.column_text(10);
   return true;
 }
@@ -830,7 +830,7 @@ Result<Done> JobStore::failures_from(JobNumber job, std::uint64_t from, const Ea
         out.job = row.column_int(0);
         out.task = to_unsigned(row.column_int(1));
         out.attempts = row.column_int(2);
-        CALYX_TRY(out.failure, one_of(row.column_int(3), JobFailure::cancelled, "failures", row.column_int(1),
+        CALYX_TRY(out.failure, one_of(row.column_int(3), job_failure_last, "failures", row.column_int(1),
                                       "no such failure"));
         out.message = row.column_text(4);
         return true;

@@ -114,6 +114,11 @@ With `"checkpointing": {"enabled": true, "resume_from_latest": true}` a command 
 `COMPUTALOT_CHECKPOINT_DIR` names: the next attempt of its task finds them. Write a file under another name and rename
 it, since a command may be killed at any time. The folder goes when the job has ended.
 
+A project's `computalot.project.json` may declare `data_sources`, which lie at `$COMPUTALOT_DATA_DIR/<name>` to read, and
+`cache_mounts`, folders at `$COMPUTALOT_CACHE_DIR/<name>` that its later tasks may find again; in an image also at their
+`mount_path`. A data source that the worker's host cannot get just now is `source_unavailable`, one that it refuses
+`source_refused`; neither is charged.
+
 ## Files in and out
 
 An artifact is a file of up to 2 GB. Its id stands in a payload, and it is there when the task starts:

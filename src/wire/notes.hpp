@@ -366,9 +366,9 @@ inline constexpr Note notes[] = {
      "lease:object"},
     {post, "/api/v1/workers/report", workers,
      "Say how leased tasks went; with no outcome it is a heartbeat, whose stdout and stderr are all that the "
-     "task has printed so far",
+     "task has printed so far, and with job_id and attempt kept of one that a cancel has stopped, too",
      "",
-     "lease_id! first:int gives_back:bool outcomes:array progress:object stdout stderr "
+     "lease_id! job_id first:int attempt:int gives_back:bool outcomes:array progress:object stdout stderr "
      "stdout_dropped_bytes:int "
      "stderr_dropped_bytes:int",
      "left:int expires_at"},

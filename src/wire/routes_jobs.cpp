@@ -570,7 +570,13 @@ Result<Response> report_tasks(Call& call) {
   read_dropped(fields, "stdout_dropped_bytes", printed.out_dropped);
   read_dropped(fields, "stderr_dropped_bytes", printed.err_dropped);
   fields.read_optional("stderr", printed.err);
-  std::optional<std::int64_t> first;
+  std::optional<std::string> job;
+  fields.read("job_id", job);
+  if (job && !(report.job = JobId::read(*job)))
+    fields.fault(field_fault(Reason::field_value, "/job_id", "is no job's id"));
+  std::optional<std::int64_t> first, attempt;
+  fields.read("attempt", attempt);
+  report.attempt = attempt.value_or(0);
   fields.read("first", first);
   if (first && *first < 0) fields.fault(field_fault(Reason::field_value, "/first", "must not be negative"));
   if (first) report.first = static_cast<std::uint64_t>(std::max<std::int64_t>(0, *first));

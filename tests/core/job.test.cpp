@@ -61,13 +61,16 @@ TEST_CASE("a failure is read by its own word alone, and each says what to do abo
   }
 }
 
-TEST_CASE("an attempt is charged unless it was the worker's, and what is not charged costs no try") {
+TEST_CASE("an attempt is charged unless it was the worker's or its source's, and the worker's costs no try") {
   for (std::size_t i = 0; i < job_failures; ++i) {
     const auto failure = static_cast<JobFailure>(i);
     CAPTURE(word(failure));
-    const bool workers = failure == JobFailure::lease_lost || failure == JobFailure::not_started;
-    CHECK(core::is_charged(failure) == !workers);
+    const bool workers = failure == JobFailure::lease_lost || failure == JobFailure::not_started ||
+                         failure == JobFailure::source_unavailable;
+    const bool final = failure == JobFailure::source_refused;
+    CHECK(core::is_charged(failure) == !(workers || final));
     CHECK(core::is_infrastructure(failure) == workers);
+    CHECK(core::is_final(failure) == final);
   }
 }
 

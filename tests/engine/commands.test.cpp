@@ -12,6 +12,7 @@
 #include "engine/job_market.hpp"
 #include "engine/pushes.hpp"
 #include "engine/tarballs.hpp"
+#include "store/gate.hpp"
 #include "store/scratch.hpp"
 #include "testing.hpp"
 
@@ -27,7 +28,8 @@ struct Shop {
   JobMarket market;
   ProjectName code;
 
-  Shop() : market(in(scratch)), code{.name = "code", .wallet = market.payer} {
+  explicit Shop(std::uint64_t busy_timeout_ms = Options{}.busy_timeout_ms)
+      : market(in(scratch, busy_timeout_ms)), code{.name = "code", .wallet = market.payer} {
     std::filesystem::create_directory(scratch / "tasks");
     CHECK(market.all.create_project({.name = "code", .wallet = market.payer}).ok());
     const std::string tarball = testing::gzip(testing::tar({
@@ -48,9 +50,10 @@ struct Shop {
     const Result<Revision> pushed = market.all.push_project(code, tarball);
     REQUIRE_MESSAGE(pushed.ok(), pushed.error().message);
   }
-  static Options in(const store::Scratch& folder) {
+  static Options in(const store::Scratch& folder, std::uint64_t busy_timeout_ms) {
     Options options;
     options.path = folder / "m.db";
+    options.busy_timeout_ms = busy_timeout_ms;
     return options;
   }
   WorkerOptions options(bool allowed = true) const {
@@ -251,6 +254,51 @@ TEST_CASE("a cancelled task keeps its attempt and what it printed to its end") {
   CHECK(task.failure == JobFailure::cancelled);
   CHECK(shop.market.all.job_output(id).value().attempt == 1);
   shop.market.check_books();
+}
+
+TEST_CASE(
+    "what a command prints while the store is busy is seen once it is not, also where that was its last") {
+  if (!testing::pushes("engine.commands.busy")) return;
+  Shop shop(10);
+  const JobId id = shop.submit_kept(R"(
+cd "$COMPUTALOT_CHECKPOINT_DIR" || exit 9
+trap 'echo asked; exit 1' TERM
+echo one
+while [ ! -e seen ]; do sleep 0.01; done
+echo two; touch said
+while :; do sleep 0.01; done)",
+                                    false);
+  Worker worker = Worker::start(shop.market.engine, shop.options()).value();
+  const std::string folder = shop.kept(id) + "/0/";
+  const auto there = [&](const char* name) { return std::filesystem::exists(folder + name); };
+  // For a while, so that what is never told is a failure and no end.
+  const auto comes = [&](const char* out) {
+    for (int i = 0; i < 2'000 && shop.market.all.job_output(id).value().out != out; ++i) ::usleep(10'000);
+    return shop.market.all.job_output(id).value().out == out;
+  };
+  // The store is busy until the worker has found that something was printed, and that its lease is gone.
+  const auto busy_until = [&](auto done) {
+    store::Gate gate = store::Gate::open(shop.scratch / "m.db-gate").value();
+    const auto hold = store::GateHold::take(gate, 5'000);
+    REQUIRE(hold.ok());
+    while (!done()) ::usleep(10'000);
+    ::usleep(1'000'000);
+  };
+  REQUIRE(comes("one\n"));
+  busy_until([&, told = false]() mutable {
+    if (!std::exchange(told, true)) std::ofstream(folder + "seen") << "";
+    return there("said");
+  });
+  CHECK(comes("one\ntwo\n"));
+  CHECK(shop.market.now(id).progress.running == 1);
+  CHECK(shop.market.all.cancel_job(id).value().status == JobStatus::cancelled);
+  // Its folder goes with it, once what it has printed was told.
+  busy_until([&] {
+    for (const auto& runner : std::filesystem::directory_iterator(shop.scratch / "tasks"))
+      if (!std::filesystem::is_empty(runner.path())) return false;
+    return true;
+  });
+  CHECK(comes("one\ntwo\nasked\n"));
 }
 
 TEST_CASE("CP-91: neither output nor error names a path of this machine") {

@@ -880,6 +880,31 @@ TEST_CASE("a task that is stopped with its job is shown with its attempt, and wh
   CHECK(market.all.job_output(id).value().out == "begun\n");
   CHECK(market.all.report_tasks({.token = lease.token, .printed = Printed{.out = "late"}}).reason() ==
         Reason::lease_lost);
+  CHECK(market.all.job_output(id).value().out == "begun\n");
+  // A worker that names what it did is heard to the end: of the task that ran, and of no other attempt.
+  const auto last = [&](std::uint64_t task, std::int64_t attempt, const char* text) {
+    return market.all.report_tasks({.token = lease.token,
+                                    .first = task,
+                                    .printed = Printed{.out = text},
+                                    .job = id,
+                                    .attempt = attempt});
+  };
+  CHECK(last(0, 1, "begun\nlast\n").value().left == 0);
+  CHECK(market.all.job_output(id).value().out == "begun\nlast\n");
+  CHECK(last(0, 2, "another").ok());
+  CHECK(last(1, 1, "never begun").ok());
+  CHECK(market.all.job_output(id).value().out == "begun\nlast\n");
+  CHECK(market.all.job_output(id, 1).value().out.empty());
+  // What it came to does not count any more.
+  Report late{.token = lease.token, .first = 0, .printed = Printed{.out = "x"}, .job = id, .attempt = 1};
+  late.outcomes.push_back({.result = json::Value(1), .ran_ms = 1});
+  CHECK(market.all.report_tasks(late).reason() == Reason::lease_lost);
+  const JobId stands = market.submit(JobMarket::job(1));
+  const Lease live = market.lease();
+  late = {.token = lease.token, .first = 0, .printed = Printed{.out = "x"}, .job = stands, .attempt = 1};
+  CHECK(market.all.report_tasks(late).ok());
+  CHECK(market.all.job_output(stands).value().out.empty());
+  CHECK(market.done(live).ok());
   market.check_books();
 }
 

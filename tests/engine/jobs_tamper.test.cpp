@@ -131,6 +131,7 @@ const Passed& passed_by_the_audit() {
       {"job_states.started", words},
       {"job_states.ended", words},
       {"job_states.error", words},
+      {"job_states.failure", words},
       {"job_states.output", unsettled},
       {"leases.token", secret},
       {"leases.attempt", scheduling},

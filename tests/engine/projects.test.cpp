@@ -5,6 +5,7 @@
 #include <atomic>
 #include <filesystem>
 #include <fstream>
+#include <set>
 #include <thread>
 
 #include "crypto/sha256.hpp"
@@ -249,6 +250,24 @@ TEST_CASE("CP-44: a tarball or a manifest that is refused leaves everything as i
        Reason::field_missing, "field", "/cache_mounts/0/name"},
       {"a way up", with_manifest(R"({"cache_mounts":[{"name":"c","mount_path":"/c/../d"}]})"),
        Reason::field_value, "field", "/cache_mounts/0/mount_path"},
+      {"a name that is a path", with_manifest(R"({"cache_mounts":[{"name":"../c","mount_path":"/c"}]})"),
+       Reason::field_value, "field", "/cache_mounts/0/name"},
+      {"a name that is a folder's", with_manifest(R"({"cache_mounts":[{"name":"..","mount_path":"/c"}]})"),
+       Reason::field_value, "field", "/cache_mounts/0/name"},
+      {"a place of calyx's", with_manifest(R"({"cache_mounts":[{"name":"c","mount_path":"/calyx/task"}]})"),
+       Reason::field_value, "field", "/cache_mounts/0/mount_path"},
+      {"a place of the system's", with_manifest(R"({"cache_mounts":[{"name":"c","mount_path":"/proc"}]})"),
+       Reason::field_value, "field", "/cache_mounts/0/mount_path"},
+      {"a place that tools would part",
+       with_manifest(R"({"cache_mounts":[{"name":"c","mount_path":"/c,readonly"}]})"), Reason::field_value,
+       "field", "/cache_mounts/0/mount_path"},
+      {"one in another",
+       with_manifest(R"({"cache_mounts":[{"name":"a","mount_path":"/c"},{"name":"b","mount_path":"/c/d"}]})"),
+       Reason::field_value, "field", "/cache_mounts/1/mount_path"},
+      {"one around another, of another list",
+       with_manifest(R"({"data_sources":[{"name":"a","type":"url","source":"s","mount_path":"/c/d"}],)"
+                     R"("cache_mounts":[{"name":"a","mount_path":"/c"}]})"),
+       Reason::field_value, "field", "/cache_mounts/0/mount_path"},
       {"another type",
        with_manifest(R"({"data_sources":[{"name":"c","type":"ftp","source":"s","mount_path":"/c"}]})"),
        Reason::field_value, "field", "/data_sources/0/type"},
@@ -275,6 +294,53 @@ TEST_CASE("CP-44: a tarball or a manifest that is refused leaves everything as i
             .reason() == Reason::stopped);
   CHECK(market.files_in("m.db-artifacts") == blobs);
   CHECK(market.push(first_push()).number == 2);
+  market.check_books();
+}
+
+TEST_CASE("CP-32: a push whose tarball comes slowly holds no other push, and what a crash left goes") {
+  if (!testing::pushes("engine.projects.slow")) return;
+  ProjectMarket market;
+  const std::string home = market.scratch / "m.db-projects/1";
+  for (const char* left : {"/incoming/lib", "/incoming-AbCdEf/files/lib"})
+    std::filesystem::create_directories(home + left);
+  std::ofstream(home + "/incoming-AbCdEf/lock") << "";
+  std::atomic<bool> begun{false}, go_on{false};
+  Session other = market.engine.as_operator();
+  const std::string bytes = first_push();
+  std::string_view rest = bytes;
+  std::int64_t late = 0;
+  std::thread slow([&] {
+    late = other
+               .push_project(market.code,
+                             [&](std::span<char> out) -> Result<std::size_t> {
+                               // Not for ever, so that a push that waits for this one is a failure, too.
+                               for (int i = 0; begun.exchange(true) && !go_on && i < 20'000; ++i)
+                                 std::this_thread::sleep_for(std::chrono::milliseconds(1));
+                               const std::size_t some =
+                                   rest.copy(out.data(), std::min<std::size_t>(out.size(), 700));
+                               rest.remove_prefix(some);
+                               return some;
+                             })
+               .value()
+               .number;
+  });
+  while (!begun) std::this_thread::yield();
+  const auto left_over = [&] {
+    std::set<std::string> names;
+    for (const auto& entry : std::filesystem::directory_iterator(home))
+      if (entry.path().filename().string().starts_with("incoming"))
+        names.insert(entry.path().filename().string());
+    return names;
+  };
+  CHECK(market.push(first_push()).number == 1);
+  CHECK(left_over().size() == 1);  // the slow one's
+  CHECK(left_over().count("incoming-AbCdEf") == 0);
+  CHECK(market.push(first_push()).number == 2);
+  go_on = true;
+  slow.join();
+  CHECK(late == 3);
+  CHECK(left_over().empty());
+  CHECK(market.all.project_status(market.code).value().active_revision == 3);
   market.check_books();
 }
 

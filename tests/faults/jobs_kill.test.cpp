@@ -10,11 +10,14 @@
 #include <algorithm>
 #include <calyx/calyx.hpp>
 #include <chrono>
+#include <filesystem>
 #include <map>
 #include <set>
 #include <sstream>
 #include <thread>
+#include <vector>
 
+#include "runner/tasks.hpp"
 #include "store/scratch.hpp"
 #include "testing.hpp"
 
@@ -65,6 +68,13 @@ void tell(int pipe, const std::string& line) {
   if (::write(pipe, whole.data(), whole.size()) != static_cast<ssize_t>(whole.size())) ::_exit(3);
 }
 
+/// What does the tasks of a market.
+enum class Work : std::uint8_t { functions, commands };
+
+/// How long the processes sleep that tasks leave behind. Nobody else's have this word, which this process and
+/// its children share.
+const std::string left_s = "60.0" + std::to_string(::getpid());
+
 JobSubmit job_of(const WalletId& payer, const std::string& key) {
   JobSubmit asked{.wallet = payer, .idempotency_key = key};
   asked.job.set("task", "work").set("timeout_s", 10).set("max_retries", 1);
@@ -73,9 +83,31 @@ JobSubmit job_of(const WalletId& payer, const std::string& key) {
   return asked;
 }
 
+/// The same of commands: each leaves a process behind, prints more than a pipe takes, and gives its payload.
+JobSubmit command_job_of(const WalletId& payer, const std::string& key) {
+  JobSubmit asked{.wallet = payer, .idempotency_key = key};
+  const std::string script = "echo begun; sleep " + left_s +
+                             " & yes | head -c 100000; cp $COMPUTALOT_TASK_PAYLOAD "
+                             "$COMPUTALOT_TASK_RESULT; echo done";
+  asked.job.set("image", "any").set("command", json::array({"sh", "-c", script}));
+  asked.job.set("timeout_s", 10).set("max_retries", 1);
+  asked.job.set("fan_out", json::object({{"chunks", 3}, {"range_field", "n"}, {"total", 3}}));
+  return asked;
+}
+JobSubmit job_of(Work work, const WalletId& payer, const std::string& key) {
+  return work == Work::commands ? command_job_of(payer, key) : job_of(payer, key);
+}
+
+CommandOptions commands_of(const std::string& path) {
+  return {.scratch = path + "-tasks",
+          .helper = testing::runner_helper,
+          .allow_bare_host = true,
+          .containers = "none"};
+}
+
 /// What a child does until it is killed. It says "submitted KEY JOB" and "reported JOB FIRST COUNT NAME" once
 /// the call has come back; the result of each task that it did is NAME, which no other report has.
-int work(const std::string& path, std::uint64_t round, std::size_t process, int pipe) {
+int do_functions(const std::string& path, std::uint64_t round, std::size_t process, int pipe) {
   Result<Engine> engine = open(path, round);
   if (!engine.ok()) {
     tell(pipe, "failed to open: " + engine.error().message);
@@ -125,6 +157,43 @@ int work(const std::string& path, std::uint64_t round, std::size_t process, int 
   }
 }
 
+/// The same with a worker that runs commands, on two threads. It says "ended JOB STATUS" of a job that has.
+int run_commands(const std::string& path, std::uint64_t round, std::size_t process, int pipe) {
+  Result<Engine> engine = open(path, round);
+  if (!engine.ok()) {
+    tell(pipe, "failed to open: " + engine.error().message);
+    return 1;
+  }
+  Session all = engine->as_operator();
+  const Result<WalletId> payer = payer_of(all);
+  const Result<WalletId> host = host_of(all, process);
+  if (!payer.ok() || !host.ok()) return 1;
+  const std::string self = std::to_string(round) + "." + std::to_string(process) + ".";
+  const Result<Worker> worker = Worker::start(
+      *engine,
+      {.name = self, .threads = 2, .tasks_max = 2, .host_wallet = *host, .commands = commands_of(path)});
+  if (!worker.ok()) {
+    tell(pipe, "failed to start: " + worker.error().message);
+    return 1;
+  }
+  for (std::uint64_t i = 0;; ++i) {
+    const std::string name = self + std::to_string(i);
+    const Result<JobSubmitted> submitted = all.submit_job(command_job_of(*payer, name));
+    if (!submitted.ok()) {
+      tell(pipe, "failed to submit: " + submitted.error().message);
+      return 1;
+    }
+    tell(pipe, "submitted " + name + " " + submitted->id.text());
+    const Result<Job> job = all.wait_job(submitted->id, std::chrono::minutes(1));
+    if (!job.ok()) {
+      tell(pipe, "failed to wait: " + job.error().message);
+      return 1;
+    }
+    if (is_terminal(job->status))
+      tell(pipe, "ended " + submitted->id.text() + " " + std::string(word(job->status)));
+  }
+}
+
 struct Child {
   pid_t process = -1;
   int pipe = -1;
@@ -134,6 +203,7 @@ struct Child {
 struct Answered {
   std::map<std::string, std::string> jobs;                            ///< By the submit's key.
   std::map<std::string, std::map<std::uint64_t, std::string>> tasks;  ///< By job and task.
+  std::map<std::string, std::string> ended;                           ///< How jobs of commands did.
 };
 
 /// Empty, or what the child says went wrong.
@@ -158,6 +228,9 @@ std::string hear(const Child& child, Answered& answered, std::uint64_t& heard) {
       for (std::uint64_t i = first; i < first + count; ++i)
         if (!answered.tasks[job].emplace(i, name).second)
           return "task " + std::to_string(i) + " of " + job + " was done twice";
+    } else if (what == "ended") {
+      words >> job >> name;
+      answered.ended[job] = name;
     } else {
       failure = line;
     }
@@ -166,14 +239,14 @@ std::string hear(const Child& child, Answered& answered, std::uint64_t& heard) {
 }
 
 /// Whether all that was answered stands, and every job's money is where its state says.
-std::string judge(Engine& engine, const Answered& answered, AuditDepth depth) {
+std::string judge(Engine& engine, Work work, const Answered& answered, AuditDepth depth) {
   Session all = engine.as_operator();
   const Result<AuditReport> report = all.audit({}, depth);
   if (!report.ok()) return "no audit: " + report.error().message;
   if (!report->ok) return "the audit says: " + report->first_fault;
   const WalletId payer = payer_of(all).value();
   for (const auto& [key, job] : answered.jobs) {
-    const Result<JobSubmitted> again = all.submit_job(job_of(payer, key));
+    const Result<JobSubmitted> again = all.submit_job(job_of(work, payer, key));
     if (!again.ok() || !again->replayed || again->id.text() != job)
       return "submit " + key + " does not stand";
   }
@@ -186,6 +259,15 @@ std::string judge(Engine& engine, const Answered& answered, AuditDepth depth) {
         return "task " + std::to_string(task) + " of " + id + " was answered to " + name +
                ", and does not stand";
     }
+  }
+  for (const auto& [id, status] : answered.ended) {
+    const Job job = all.job(*JobId::read(id)).value();
+    if (word(job.status) != status) return "job " + id + " was answered to be " + status;
+    if (job.status != JobStatus::completed) continue;
+    for (const JobTask& task : all.job_results(job.id).value().tasks)
+      if (task.result.object() == nullptr ||
+          !all.job_output(job.id, task.index).value().out.ends_with("y\ndone\n"))
+        return "task " + std::to_string(task.index) + " of " + id + " lacks what it gave or printed";
   }
   // What was paid in is with the payer, is held, or was charged by a job that has ended.
   std::int64_t spent = 0, holds = 0;
@@ -210,7 +292,11 @@ std::string judge(Engine& engine, const Answered& answered, AuditDepth depth) {
 std::string finish(Engine& engine) {
   Session all = engine.as_operator();
   for (;;) {
-    const Result<Lease> lease = all.lease_tasks({.worker = "last", .tasks = {"work"}, .tasks_max = 100});
+    const Result<Lease> lease = all.lease_tasks({.worker = "last",
+                                                 .tasks = {"work"},
+                                                 .commands = true,
+                                                 .images = {std::string(any_image)},
+                                                 .tasks_max = 100});
     if (!lease.ok()) return "the last lease: " + lease.error().message;
     if (lease->count == 0) break;
     Report report{.token = lease->token};
@@ -225,13 +311,13 @@ std::string finish(Engine& engine) {
 }
 
 /// With every engine closed a plain connection disturbs nobody's locks.
-std::string judge_rows(const std::string& path) {
+std::string judge_rows(const std::string& path, Work work) {
   struct Row {
     const char* says;
     const char* sql;
     const char* expected;
   };
-  const Row rows[] = {
+  std::vector<Row> rows = {
       {"the file", "PRAGMA integrity_check", "ok"},
       {"results of one task twice",
        "SELECT count(*) FROM results a JOIN results b ON a.job = b.job AND a.first < b.first AND b.first < "
@@ -255,9 +341,11 @@ std::string judge_rows(const std::string& path) {
        "SELECT (SELECT count(*) FROM parts) + (SELECT count(*) FROM resolutions WHERE fee <> 0) - "
        "(SELECT count(*) FROM receipts)",
        "0"},
-      {"jobs that more than one host was paid for, if none there was", "SELECT count(*) = 0 FROM parts", "0"},
       {"the sum of the books", "SELECT sum(amount) FROM ledger", "0"},
   };
+  if (work == Work::functions)
+    rows.push_back({"jobs that more than one host was paid for, if none there was",
+                    "SELECT count(*) = 0 FROM parts", "0"});
   sqlite3* raw = nullptr;
   std::string fault;
   sqlite3_open_v2(path.c_str(), &raw, SQLITE_OPEN_READWRITE, nullptr);
@@ -275,12 +363,12 @@ std::string judge_rows(const std::string& path) {
 }
 
 struct Tally {
-  std::uint64_t kills = 0, heard = 0, tasks = 0;
+  std::uint64_t kills = 0, heard = 0, tasks = 0, jobs = 0;
 };
 
 /// One market, through `rounds` of killing. Empty when all is well.
-std::string kill_again_and_again(const std::string& path, std::size_t processes, std::uint64_t rounds,
-                                 Dice& dice, Tally& tally) {
+std::string kill_again_and_again(const std::string& path, Work work, std::size_t processes,
+                                 std::uint64_t rounds, Dice& dice, Tally& tally) {
   Answered answered;
   {
     Result<Engine> engine = open(path, 0);
@@ -290,7 +378,8 @@ std::string kill_again_and_again(const std::string& path, std::size_t processes,
     if (!all.topup({.wallet = payer, .amount = Money{topup_micro}}).ok()) return "no money";
     if (!all.set_prices({.base = Money{1'000'000}}).ok()) return "no price";
   }
-  std::uint64_t pause_us = 60'000;
+  if (work == Work::commands) std::filesystem::create_directory(commands_of(path).scratch);
+  std::uint64_t pause_us = work == Work::commands ? 300'000 : 60'000;
   for (std::uint64_t round = 1; round <= rounds; ++round) {
     std::vector<Child> children(processes);
     for (std::size_t process = 0; process < processes; ++process) {
@@ -300,7 +389,8 @@ std::string kill_again_and_again(const std::string& path, std::size_t processes,
       children[process].process = store::start_child([&] {
         for (const Child& other : children)
           if (other.pipe >= 0) ::close(other.pipe);
-        return work(path, round, process, ends[1]);
+        return work == Work::commands ? run_commands(path, round, process, ends[1])
+                                      : do_functions(path, round, process, ends[1]);
       });
       ::close(ends[1]);
     }
@@ -317,13 +407,18 @@ std::string kill_again_and_again(const std::string& path, std::size_t processes,
     }
     const std::string at = "round " + std::to_string(round) + ": ";
     if (!failure.empty()) return at + failure;
+    // The helper of a host that is gone ends its tasks, which no signal of anybody's asks it to.
+    for (int waited = 0; work == Work::commands && runner::somebody_has(left_s); ++waited) {
+      if (waited == 1'500) return at + "a task outlived its host by 15 s";
+      std::this_thread::sleep_for(std::chrono::milliseconds(10));
+    }
     // Where nobody came to say anything (a slow machine, a sanitizer) the next may live longer.
     if (tally.heard == heard && pause_us < 1'000'000) pause_us *= 2;
 
     Result<Engine> engine = open(path, round);
     if (!engine.ok()) return at + "it does not open: " + engine.error().message;
     const AuditDepth depth = round % 4 == 0 ? AuditDepth::each : AuditDepth::covered;
-    if (const std::string fault = judge(*engine, answered, depth); !fault.empty()) return at + fault;
+    if (const std::string fault = judge(*engine, work, answered, depth); !fault.empty()) return at + fault;
   }
   {
     // Twice: what failed or was lost in the first go is due again in the second.
@@ -333,13 +428,14 @@ std::string kill_again_and_again(const std::string& path, std::size_t processes,
       const std::string fault = finish(*engine);
       if (!fault.empty() && later == 6) return fault;
       if (!fault.empty()) continue;
-      if (const std::string at_last = judge(*engine, answered, AuditDepth::each); !at_last.empty())
+      if (const std::string at_last = judge(*engine, work, answered, AuditDepth::each); !at_last.empty())
         return "at the end: " + at_last;
       break;
     }
   }
   for (const auto& [job, tasks] : answered.tasks) tally.tasks += tasks.size();
-  const std::string fault = judge_rows(path);
+  tally.jobs += answered.ended.size();
+  const std::string fault = judge_rows(path, work);
   return fault.empty() ? fault : "the file says: " + fault;
 }
 
@@ -355,7 +451,8 @@ TEST_CASE("workers that share a market may be killed at any moment, and no task 
   const std::uint64_t rounds = by_scale<std::uint64_t>(3, 15, 25);
   for (std::uint64_t market = 0; market < markets && fault.empty(); ++market) {
     const store::Scratch folder;
-    fault = kill_again_and_again(folder / "market.db", market % 2 == 0 ? 1 : 4, rounds, dice, tally);
+    fault = kill_again_and_again(folder / "market.db", Work::functions, market % 2 == 0 ? 1 : 4, rounds, dice,
+                                 tally);
   }
   CHECK_MESSAGE(fault.empty(), "seed " << seed << ": " << fault);
   const auto ms =
@@ -368,6 +465,33 @@ TEST_CASE("workers that share a market may be killed at any moment, and no task 
   CHECK(markets * rounds >= by_scale<std::uint64_t>(6, 300, 1'000));
   CHECK(tally.kills > markets * rounds);  // four at once in every other market
   CHECK(tally.tasks > 0);
+}
+
+TEST_CASE(
+    "hosts may be killed while their commands begin, print and end: no task of theirs lives on or counts "
+    "twice") {
+  Tally tally;
+  std::string fault;
+  constexpr std::uint64_t seed = 20'261'130;
+  Dice dice(seed);
+  const std::uint64_t markets = by_scale<std::uint64_t>(1, 2, 8);
+  const std::uint64_t rounds = by_scale<std::uint64_t>(3, 10, 20);
+  for (std::uint64_t market = 0; market < markets && fault.empty(); ++market) {
+    const store::Scratch folder;
+    const std::string path = folder / "market.db";
+    fault = kill_again_and_again(path, Work::commands, 1 + market % 2, rounds, dice, tally);
+    // What hosts left of their tasks' files the next one takes away.
+    {
+      Engine engine = open(path, 100).value();
+      CHECK(Worker::start(engine, {.commands = commands_of(path)}).ok());
+    }
+    CHECK(std::filesystem::is_empty(commands_of(path).scratch));
+  }
+  CHECK_MESSAGE(fault.empty(), "seed " << seed << ": " << fault);
+  testing::told("hosts of commands killed", tally.kills);
+  testing::told("jobs of commands answered for over kills", tally.jobs);
+  CHECK(tally.kills >= markets * rounds);
+  CHECK(tally.jobs > 0);
 }
 
 }  // namespace calyx::faults

@@ -1045,6 +1045,93 @@ def test_what_a_worker_elsewhere_runs_is_read_while_it_prints(gateway, tmp_path)
         assert (worker.wait(timeout=30), worker.stderr.read()) == (0, "")
 
 
+def test_caches_are_kept_where_the_gateway_says(tmp_path):
+    """CP-45."""
+    caches = tmp_path / "caches"
+    caches.mkdir()
+    gateway = Gateway("--market", str(tmp_path / "market.db"), "--work", "1", "--allow-bare-host", "--caches", str(caches))
+    try:
+        hub = {"name": "hub", "mount_path": "/cache/hub"}
+        (tmp_path / "computalot.project.json").write_text(json.dumps({"cache_mounts": [hub]}))
+        packed = tmp_path / "code.tar.gz"
+        subprocess.run(["tar", "czf", packed, "-C", tmp_path, "computalot.project.json"], check=True)
+        assert gateway.ask("POST", "/api/v1/projects", {"name": "cached"})[0] == 201
+        headers = {"Content-Type": "application/gzip"}
+        assert gateway.ask("POST", "/api/v1/projects/cached/push", packed.read_bytes(), headers=headers)[0] == 201
+        count = "cd $COMPUTALOT_CACHE_DIR/hub && echo >> n && wc -l < n > $COMPUTALOT_TASK_RESULT"
+        for result in (1, 2):
+            job = {"runner_command": ["sh", "-c", count], "project": "cached", "payload": {}}
+            asked, submitted, _ = gateway.ask("POST", "/api/v1/jobs", job)
+            assert asked == 201, submitted
+            assert until(lambda job=submitted["job_id"]: ended(gateway, job))["status"] == "completed"
+            assert gateway.ask("GET", f"/api/v1/results/{submitted['job_id']}")[1]["result"] == result
+        assert [path.name for path in caches.glob("*/*/*/*")] == ["n"]
+    finally:
+        gateway.stop()
+
+
+def test_what_a_cancelled_task_printed_last_is_told_by_its_worker_elsewhere(gateway, tmp_path):
+    says_last = "    print('last', flush=True)\n    open(payload['when'] + '.said', 'w')\n    time.sleep(60)\n    return"
+    functions = FUNCTIONS.replace("    while", "    print('begun', flush=True)\n    while").replace("    return", says_last)
+    (tmp_path / "functions.py").write_text(functions)
+    item = {"x": 3, "when": str(tmp_path / "when")}
+    job = gateway.ask("POST", "/api/v1/jobs", {"task": "square", "payload": item})[1]["job_id"]
+    worker = remote_worker(gateway, "--functions", str(tmp_path / "functions.py"), "--task", "square")
+    output = f"/api/v1/jobs/{job}/output"
+    try:
+        assert until(lambda: gateway.ask("GET", output)[1]["stdout"]) == "begun\n"
+        # While its worker is stopped the task prints on, and the job is cancelled.
+        worker.send_signal(signal.SIGSTOP)
+        (tmp_path / "when").touch()
+        until((tmp_path / "when.said").exists)
+        assert gateway.ask("PUT", f"/api/v1/jobs/{job}/cancel")[0] == 200
+        assert gateway.ask("GET", output)[1]["stdout"] == "begun\n"
+        worker.send_signal(signal.SIGCONT)
+        assert until(lambda: gateway.ask("GET", output)[1]["stdout"] != "begun\n")
+        assert gateway.ask("GET", output)[1]["stdout"] == "begun\nlast\n"
+    finally:
+        worker.send_signal(signal.SIGCONT)
+        worker.terminate()
+        assert (worker.wait(timeout=30), worker.stderr.read()) == (0, "")
+
+
+def test_a_worker_elsewhere_has_folders_for_caches_and_says_that_it_finds_no_data_sources(gateway, tmp_path):
+    """CP-45, of the reference worker."""
+    hub = {"name": "hub", "mount_path": "/cache/hub"}
+    weights = {"name": "weights", "type": "huggingface", "source": "org/model", "mount_path": "/models/weights"}
+    worker = remote_worker(gateway, "--commands")
+    try:
+        for name, manifest in (("cached", {"cache_mounts": [hub]}), ("weighty", {"data_sources": [weights]})):
+            folder = tmp_path / name
+            folder.mkdir()
+            (folder / "computalot.project.json").write_text(json.dumps(manifest))
+            packed = tmp_path / f"{name}.tar.gz"
+            subprocess.run(["tar", "czf", packed, "-C", folder, "computalot.project.json"], check=True)
+            assert gateway.ask("POST", "/api/v1/projects", {"name": name})[0] == 201
+            headers = {"Content-Type": "application/gzip"}
+            pushed = gateway.ask("POST", f"/api/v1/projects/{name}/push", packed.read_bytes(), headers=headers)
+            assert pushed[0] == 201, pushed
+        count = "cd $COMPUTALOT_CACHE_DIR/hub && echo >> n && wc -l < n > $COMPUTALOT_TASK_RESULT"
+        items = [{"n": n} for n in range(3)]
+        job = {"runner_command": ["sh", "-c", count], "project": "cached", "fan_out": {"items": items}}
+        asked, submitted, _ = gateway.ask("POST", "/api/v1/jobs", job)
+        assert asked == 201, submitted
+        assert until(lambda: ended(gateway, submitted["job_id"]))["status"] == "completed"
+        _, results, _ = gateway.ask("GET", f"/api/v1/results/{submitted['job_id']}")
+        assert results["result"] == [1, 2, 3]
+
+        job = {"runner_command": ["true"], "project": "weighty", "payload": {}}
+        submitted = gateway.ask("POST", "/api/v1/jobs", job)[1]
+        tasks = f"/api/v1/jobs/{submitted['job_id']}/tasks"
+        error = until(lambda: gateway.ask("GET", tasks)[1]["tasks"][0]["error"])
+        assert error["code"] == "source_unavailable"
+        assert error["message"] == "data source weights: this worker finds none"
+        assert gateway.ask("PUT", f"/api/v1/jobs/{submitted['job_id']}/cancel")[0] == 200
+    finally:
+        worker.terminate()
+        assert (worker.wait(timeout=30), worker.stderr.read()) == (0, "")
+
+
 def test_a_worker_elsewhere_runs_commands_in_the_files_of_their_project(gateway, tmp_path):
     folder = tmp_path / "my-proj"
     folder.mkdir(parents=True)

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import io
+import json
 import os
 import stat
 import tarfile
 import threading
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from types import SimpleNamespace
@@ -244,3 +247,83 @@ def test_the_client_pushes_a_project(yard: SimpleNamespace, code: Path, unpacks:
     assert len(client.list_projects(limit=1)["projects"]) == 1
     with pytest.raises(calyx.NotFound, match="project_unknown"):
         client.push_project("none/such", code)
+
+
+@pytest.fixture
+def declaring(tmp_path: Path, unpacks: None) -> Iterator[SimpleNamespace]:
+    """A market whose host answers for data sources as ``answer`` says, and keeps caches; ``pushed`` declares both."""
+    state = SimpleNamespace(asked=[], answer=lambda source: tmp_path / source.name)
+
+    def find(source: calyx.DataSource) -> Path:
+        state.asked.append(source)
+        return state.answer(source)
+
+    (tmp_path / "weights").mkdir()
+    (tmp_path / "weights" / "model").write_text("of the model\n")
+    (tmp_path / "caches").mkdir()
+    folder = tmp_path / "declaring"
+    folder.mkdir()
+    weights = {"name": "weights", "type": "huggingface", "source": "org/model", "mount_path": "/models/weights"}
+    manifest = {"data_sources": [weights], "cache_mounts": [{"name": "hub", "mount_path": "/cache/hub"}]}
+    (folder / "computalot.project.json").write_text(json.dumps(manifest))
+    commands = calyx.Commands(
+        allow_bare_host=True, containers="none", scratch=str(tmp_path), data_sources=find, caches=tmp_path / "caches"
+    )
+    with calyx.open(tmp_path / "declared.db", commands=commands) as market:
+        alice = market.create_wallet(owner_type="human", owner_id="alice")
+        market.topup(alice, 2000)
+        alice.create_project("declaring").push(folder)
+        state.market, state.alice, state.commands = market, alice, commands
+        state.run = lambda command: alice.submit(project="declaring", command=["sh", "-c", command], max_budget=1)
+        yield state
+
+
+@pytest.mark.parametrize("workers", [0, 1])
+def test_data_sources_are_asked_of_a_function_and_caches_kept(declaring: SimpleNamespace, workers: int) -> None:
+    """CP-45."""
+    with contextlib.ExitStack() as stack:
+        if workers:
+            stack.enter_context(declaring.market.worker(commands=declaring.commands))
+        for count in ("1", "2"):
+            job = declaring.run(
+                "cat $COMPUTALOT_DATA_DIR/weights/model; cd $COMPUTALOT_CACHE_DIR/hub; echo >> n; wc -l < n"
+            )
+            assert list(job.logs()) == ["of the model", count]
+            job.wait()
+            assert job.status == "completed"
+    (source,) = declaring.asked
+    assert (source.name, source.type, source.source) == ("weights", "huggingface", "org/model")
+    assert (source.revision, source.sha256, source.mount_path) == ("", "", "/models/weights")
+    assert (source.project, source.project_revision, source.wallet_id) == ("declaring", 1, declaring.alice.id)
+    assert source.stopped()  # nobody waits for it any more
+
+
+def test_what_a_function_for_data_sources_raises_is_its_tasks_failure(declaring: SimpleNamespace) -> None:
+    def refuse(source: calyx.DataSource) -> str:
+        raise calyx.Refused("not_your_wallet", "the model is gated")
+
+    declaring.answer = refuse
+    job = declaring.run("true")
+    with pytest.raises(calyx.JobFailed, match="source_refused"):
+        job.wait()
+    (task,) = job.tasks()
+    assert task.failure == "source_refused"
+    assert task.error == "data source weights: the model is gated"
+    assert len(declaring.asked) == 1
+
+    def slip(source: calyx.DataSource) -> str:
+        raise ConnectionError("the hub is down")
+
+    declaring.answer = slip
+    job = declaring.run("true")
+    with declaring.market.worker(commands=declaring.commands):
+        while (task := next(job.tasks())).failure is None:
+            time.sleep(0.01)
+    assert task.failure == "source_unavailable"
+    assert task.error == "data source weights: ConnectionError: the hub is down"
+    assert job.cancel().status == "cancelled"
+
+
+def test_what_finds_data_sources_is_a_function() -> None:
+    with pytest.raises(calyx.Invalid, match="options_invalid"):
+        calyx.open(commands=calyx.Commands(data_sources="/models"))  # type: ignore[arg-type]

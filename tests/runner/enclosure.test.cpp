@@ -67,11 +67,16 @@ TEST_CASE("a container gets the task's folders at places of their own, its limit
   task.checkpoint_dir = "/market-checkpoints/job/0";
   task.limits.memory_mb = 512;
   task.gpus = "0,2";
+  task.data = {{"weights", "/host/weights", "/models/weights"}};
+  task.caches = {{"hub", "/host/hub", "/cache/hub"}, {"own", {}, "/cache/own"}};
   const Words words = command_in(Enclosure::Kind::docker, task);
   CHECK(Words(words.begin(), words.begin() + 3) == Words{"/bin/tool", "run", "--rm"});
   CHECK(has(words, {"--mount", "type=bind,source=/scratch/calyx-ab/7,target=/calyx/task"}));
   CHECK(has(words, {"--mount", "type=bind,source=/market-projects/1/2,target=/calyx/project,readonly"}));
   CHECK(has(words, {"--mount", "type=bind,source=/market-checkpoints/job/0,target=/calyx/checkpoint"}));
+  CHECK(has(words, {"--mount", "type=bind,source=/host/weights,target=/models/weights,readonly"}));
+  CHECK(has(words, {"--mount", "type=bind,source=/host/hub,target=/cache/hub"}));
+  CHECK(has(words, {"--mount", "type=bind,source=/scratch/calyx-ab/7/caches/own,target=/cache/own"}));
   CHECK(has(words, {"--workdir", "/calyx/project"}));
   CHECK(has(words, {"--network", "none"}));
   CHECK(has(words, {"--read-only"}));
@@ -103,6 +108,10 @@ TEST_CASE("a path that a container tool would part is refused") {
   CHECK(check_enclosure(task, "/scr,readonly").reason() == calyx::Reason::field_value);
   task.source = "/a\"b";
   CHECK(check_enclosure(task, "/scratch").reason() == calyx::Reason::field_value);
+  task.source.clear();
+  task.data = {{"weights", "/host/a,b", "/weights"}};
+  CHECK(check_enclosure(task, "/scratch").reason() == calyx::Reason::field_value);
+  task.data.clear();
   FakeDocker::enclose(task, "--privileged");
   CHECK(check_enclosure(task, "/scratch").reason() == calyx::Reason::field_value);
 }
@@ -185,6 +194,25 @@ TEST_CASE("under bubblewrap a command sees a root that it cannot change, its fol
   CHECK(ended.result == R"({"n":2})");
   CHECK(ended.out.text() == "/calyx/project\nof the project\n");
   CHECK(ended.artifacts.found.size() == 1);
+
+  // CP-45: data and caches are where the manifest says, and by name.
+  std::filesystem::create_directory(scratch / "hub");
+  task = shell(
+      "cat /calyx-models/weights/file $COMPUTALOT_DATA_DIR/weights/file; touch /calyx-models/weights/x && "
+      "exit 4; "
+      "ls /calyx-models/.. | grep -qx calyx-models || exit 5; "
+      "touch /calyx-cache/hub/one $COMPUTALOT_CACHE_DIR/own/two && ls /calyx-cache/own; echo 1 > $R");
+  task.data = {{"weights", scratch / "project", "/calyx-models/weights"}};
+  task.caches = {{"hub", scratch / "hub", "/calyx-cache/hub"}, {"own", {}, "/calyx-cache/own"}};
+  task.enclosure = Enclosure{.kind = Enclosure::Kind::bubblewrap, .program = "/usr/bin/bwrap", .root = "/"};
+  ended = runner->run(task);
+  CHECK_MESSAGE(ended.how == How::succeeded, ended.message << " " << ended.err.text());
+  CHECK(ended.out.text() == "of the project\nof the project\ntwo\n");
+  CHECK(std::filesystem::exists(scratch / "hub/one"));
+  task.caches = {{"hub", scratch / "hub", "/usr/no-such-place"}};  // the root is not written to
+  ended = runner->run(task);
+  CHECK(ended.how == How::not_started);
+  CHECK(ended.message.find("/usr/no-such-place") != std::string::npos);
 
   task = shell("trap '' TERM; sleep 60 & wait; sleep 60", 300);
   task.limits.grace_ms = 200;

@@ -147,6 +147,8 @@ TEST_CASE("a task has the variables, descriptors and limits that are meant for i
   task.gpus = "0,1";
   task.checkpoint_dir = scratch / "checkpoint";
   std::filesystem::create_directory(task.checkpoint_dir);
+  task.data.push_back({"weights", task.source, "/weights"});
+  task.caches.push_back({"hub", {}, "/hub"});
   const Ended ended = runner->run(task);
   ::close(left_open);
   ::close(high);
@@ -159,10 +161,10 @@ TEST_CASE("a task has the variables, descriptors and limits that are meant for i
     if (line.rfind("env ", 0) == 0) names.insert(line.substr(4, line.find('=') - 4));
     if (line.rfind("fd ", 0) == 0) numbers.insert(line.substr(3));
   }
-  CHECK(names == std::set<std::string>{"PATH", "HOME", "TMPDIR", "LANG", "TZ", "EPOCHS",
-                                       "CUDA_VISIBLE_DEVICES", "COMPUTALOT_TASK_PAYLOAD",
-                                       "COMPUTALOT_TASK_RESULT", "COMPUTALOT_ARTIFACT_DIR",
-                                       "COMPUTALOT_CHECKPOINT_DIR"});
+  CHECK(names ==
+        std::set<std::string>{"PATH", "HOME", "TMPDIR", "LANG", "TZ", "EPOCHS", "CUDA_VISIBLE_DEVICES",
+                              "COMPUTALOT_TASK_PAYLOAD", "COMPUTALOT_TASK_RESULT", "COMPUTALOT_ARTIFACT_DIR",
+                              "COMPUTALOT_CHECKPOINT_DIR", "COMPUTALOT_DATA_DIR", "COMPUTALOT_CACHE_DIR"});
   CHECK(numbers == std::set<std::string>{"0", "1", "2"});
   const std::string text = ended.out.text();
   CHECK(text.find("secret") == std::string::npos);
@@ -275,6 +277,49 @@ TEST_CASE("a checkpoint folder is kept, and written from one task to the next") 
     Task task = shell("cd $COMPUTALOT_CHECKPOINT_DIR; echo >> steps; wc -l < steps > $R");
     task.checkpoint_dir = scratch / "checkpoint";
     CHECK(runner->run(task).result == expected);
+  }
+}
+
+TEST_CASE("CP-45: a task reads its data, writes to its caches, and reaches nothing beside either") {
+  const Scratch scratch;
+  const auto runner = runner_in(scratch);
+  for (const char* folder : {"weights", "hub"}) {
+    std::filesystem::create_directory(scratch / folder);
+    std::ofstream(scratch / folder + "/one") << "one\n";
+  }
+  std::ofstream(scratch / "table") << "row\n";
+  std::ofstream(scratch / "beside") << "secret\n";
+  Task task = shell(
+      "cd $COMPUTALOT_DATA_DIR; cat weights/one table; cat weights/../beside $(readlink table)/../beside; "
+      "touch weights/two || echo >> table || cd $COMPUTALOT_CACHE_DIR; ls; cat hub/one; touch hub/two "
+      "fresh/x; "
+      "touch hub/../three || echo 1 > $R");
+  task.data = {{"weights", scratch / "weights", "/weights"}, {"table", scratch / "table", "/table"}};
+  task.caches = {{"hub", scratch / "hub", "/hub"}, {"fresh", {}, "/fresh"}};
+  const Ended ended = runner->run(task);
+  CHECK_MESSAGE(ended.how == How::succeeded, ended.message << ended.err.text());
+  CHECK(ended.out.text() == "one\nrow\nfresh\nhub\none\n");
+  CHECK(std::filesystem::exists(scratch / "hub/two"));
+  CHECK_FALSE(std::filesystem::exists(scratch / "weights/two"));
+  CHECK_FALSE(std::filesystem::exists(scratch / "three"));
+}
+
+TEST_CASE("CP-45: a mount without a name or a place of its own is refused") {
+  const Scratch scratch;
+  const auto runner = runner_in(scratch);
+  const Mount rows[] = {{"", "/usr", "/a"},
+                        {".", "/usr", "/a"},
+                        {"..", "/usr", "/a"},
+                        {"a/b", "/usr", "/a"},
+                        {"a", "usr", "/a"},
+                        {"a", "/usr", "a"},
+                        {std::string("a\0b", 3), "/usr", "/a"},
+                        {"a", {}, "/a"}};
+  for (const Mount& row : rows) {
+    CAPTURE(row.name);
+    Task task = shell("echo 1 > $R");
+    task.data = {row};
+    CHECK(runner->run(task).why == "field_value");
   }
 }
 

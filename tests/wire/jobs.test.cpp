@@ -764,6 +764,16 @@ TEST_CASE("CP-95: a heartbeat tells what the task has printed, and its readers s
   CHECK(yard.report(token, "", R"("stdout":")" + std::string(300'000, 'x') + '"').status == 200);
   CHECK(yard.of(id, "/output").at("stdout_dropped_bytes") == "37856");
   CHECK(yard.of(id, "/output").at("stdout").find("\n[… 37,856 bytes dropped …]\n") == 65'536);
+
+  // Its lease goes with a cancel; named by its job and its attempt it is heard to its end.
+  CHECK(yard.cancel(id).status == 200);
+  CHECK(yard.report(token, "", R"("stdout":"late","first":0)").status == 409);
+  const auto named = [&](const std::string& job) {
+    return yard.report(token, "", R"("stdout":"last","first":0,"attempt":1,"job_id":")" + job + '"');
+  };
+  CHECK(named(id).at("left") == "0");
+  CHECK(yard.of(id, "/output").at("stdout") == "last");
+  CHECK(named("job_1").field() == "/job_id");
 }
 
 TEST_CASE("CP-95: a lease that was not heard of for 30 seconds is 409, and its tasks are another's") {

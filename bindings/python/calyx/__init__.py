@@ -23,7 +23,7 @@ from __future__ import annotations
 from . import plot, recipes
 from ._native import __version__
 from .artifacts import Artifact
-from .commands import Commands
+from .commands import Commands, DataSource
 from .errors import (
     Conflict,
     Corrupt,
@@ -121,6 +121,7 @@ __all__ = [
     "Conflict",
     "ConsistencyProof",
     "Corrupt",
+    "DataSource",
     "Earn",
     "Earned",
     "Entry",

@@ -524,6 +524,51 @@ struct PyWorker {
 
 }  // namespace
 
+namespace {
+
+/// Asks the Python function `held`, `Commands._find` in commands.py, for a data source.
+Result<std::string> find_in_python(PyObject* held, const calyx::DataSource& source,
+                                   const std::function<bool()>& stopped) {
+  if (!interpreter_alive()) return fail(Reason::closed, "the interpreter is shutting down");
+  const py::gil_scoped_acquire gil;
+  const bool is_worker = calling == 0;
+  if (is_worker) ++worker_tasks;
+  // Python may keep what it is given: it then says that nobody waits.
+  const auto asked = std::make_shared<const std::function<bool()>*>(&stopped);
+  Result<std::string> answer = std::string();
+  try {
+    const py::object raw = record({{"name", out(source.name)},
+                                   {"type", out(source.type)},
+                                   {"source", out(source.source)},
+                                   {"revision", out(source.revision)},
+                                   {"sha256", out(source.sha256 ? core::hex(*source.sha256) : std::string())},
+                                   {"mount_path", out(source.mount_path)},
+                                   {"project", out(source.project)},
+                                   {"project_revision", out(source.project_revision)},
+                                   {"wallet_id", source.wallet ? out(*source.wallet) : py::none()}});
+    const py::cpp_function is_stopped([asked] { return *asked == nullptr || (**asked)(); });
+    const auto [how, text] =
+        py::reinterpret_borrow<py::object>(held)(raw, is_stopped).cast<std::pair<std::string, std::string>>();
+    if (how.empty())
+      answer = text;
+    else
+      answer = fail(how == "stopped"       ? Reason::stopped
+                    : how == "unavailable" ? Reason::io_error
+                                           : Reason::file_missing,
+                    text);
+  } catch (py::error_already_set& error) {
+    answer = fail(Reason::io_error, line_of(error));
+    if (!is_worker && !error.matches(PyExc_Exception)) interrupted = std::current_exception();
+  } catch (const std::exception& thrown) {
+    answer = fail(Reason::io_error, thrown.what());
+  }
+  *asked = nullptr;
+  if (is_worker) --worker_tasks;
+  return answer;
+}
+
+}  // namespace
+
 calyx::CommandOptions commands_from(const py::dict& given) {
   calyx::CommandOptions options{.scratch = given["scratch"].cast<std::string>(),
                                 .helper = given["helper"].cast<std::string>(),
@@ -532,11 +577,18 @@ calyx::CommandOptions commands_from(const py::dict& given) {
                                 .network = given["network"].cast<bool>(),
                                 .memory_mb = given["memory_mb"].cast<std::uint64_t>(),
                                 .disk_mb = given["disk_mb"].cast<std::uint64_t>(),
+                                .caches = given["caches"].cast<std::string>(),
+                                .cache_mb = given["cache_mb"].cast<std::uint64_t>(),
                                 .allow_bare_host = given["allow_bare_host"].cast<bool>(),
                                 .containers = given["containers"].cast<std::string>(),
                                 .bubblewrap = given["bubblewrap"].cast<std::string>()};
   if (const auto user = given["user"].cast<std::optional<std::pair<std::uint32_t, std::uint32_t>>>())
     options.user = calyx::TaskUser{user->first, user->second};
+  if (const py::object find = given["data_sources"]; !find.is_none())
+    options.data_sources = [held = kept(find)](const calyx::DataSource& source,
+                                               const std::function<bool()>& stopped) {
+      return find_in_python(held.get(), source, stopped);
+    };
   for (auto& [image, folder] : given["roots"].cast<std::map<std::string, std::string>>())
     options.roots.push_back({image, folder});
   return options;

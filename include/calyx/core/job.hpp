@@ -45,33 +45,36 @@ constexpr std::string_view word(TaskStatus status) noexcept {
 /// Why a task's attempt, or a whole job, did not come to its end. The words are part of the wire.
 enum class JobFailure : std::uint8_t {
   none,
-  exit_nonzero,       ///< The command said so.
-  signalled,          ///< The command was killed by a signal that we did not send.
-  timed_out,          ///< The attempt took longer than `timeout_s`.
-  out_of_memory,      ///< The command went beyond its memory,
-  out_of_disk,        ///< or its files took more than they may.
-  result_missing,     ///< It ended well and wrote no result,
-  result_invalid,     ///< or one that is no JSON we take.
-  task_failed,        ///< A host's function or recipe said so.
-  not_started,        ///< The command could not be started.
-  lease_lost,         ///< Workers vanished with it more often than it is handed out again.
-  budget_exhausted,   ///< What the job holds would not cover another task.
-  too_many_failures,  ///< More tasks failed than `max_failed_tasks`.
-  dependency_failed,  ///< A job that it depends on did not complete.
-  deadline_passed,    ///< It was not done by its `deadline_s`.
-  queue_expired,      ///< No worker took it within its `queue_ttl_s`.
-  merge_failed,       ///< The tasks' results cannot be merged as the job asks.
-  cancelled,          ///< Somebody asked.
+  exit_nonzero,        ///< The command said so.
+  signalled,           ///< The command was killed by a signal that we did not send.
+  timed_out,           ///< The attempt took longer than `timeout_s`.
+  out_of_memory,       ///< The command went beyond its memory,
+  out_of_disk,         ///< or its files took more than they may.
+  result_missing,      ///< It ended well and wrote no result,
+  result_invalid,      ///< or one that is no JSON we take.
+  task_failed,         ///< A host's function or recipe said so.
+  not_started,         ///< The command could not be started.
+  lease_lost,          ///< Workers vanished with it more often than it is handed out again.
+  budget_exhausted,    ///< What the job holds would not cover another task.
+  too_many_failures,   ///< More tasks failed than `max_failed_tasks`.
+  dependency_failed,   ///< A job that it depends on did not complete.
+  deadline_passed,     ///< It was not done by its `deadline_s`.
+  queue_expired,       ///< No worker took it within its `queue_ttl_s`.
+  merge_failed,        ///< The tasks' results cannot be merged as the job asks.
+  cancelled,           ///< Somebody asked.
+  source_unavailable,  ///< A data source of its project cannot be had here just now,
+  source_refused,      ///< or never will be.
 };
 constexpr std::string_view word(JobFailure failure) noexcept {
   constexpr std::string_view words[] = {
-      "none",          "exit_nonzero",     "signalled",         "timed_out",         "out_of_memory",
-      "out_of_disk",   "result_missing",   "result_invalid",    "task_failed",       "not_started",
-      "lease_lost",    "budget_exhausted", "too_many_failures", "dependency_failed", "deadline_passed",
-      "queue_expired", "merge_failed",     "cancelled"};
+      "none",          "exit_nonzero",     "signalled",         "timed_out",          "out_of_memory",
+      "out_of_disk",   "result_missing",   "result_invalid",    "task_failed",        "not_started",
+      "lease_lost",    "budget_exhausted", "too_many_failures", "dependency_failed",  "deadline_passed",
+      "queue_expired", "merge_failed",     "cancelled",         "source_unavailable", "source_refused"};
   return words[static_cast<std::size_t>(failure)];
 }
-inline constexpr std::size_t job_failures = static_cast<std::size_t>(JobFailure::cancelled) + 1;
+inline constexpr JobFailure job_failure_last = JobFailure::source_refused;
+inline constexpr std::size_t job_failures = static_cast<std::size_t>(job_failure_last) + 1;
 
 /// Of a job's name in the batch that it is submitted with.
 inline constexpr std::size_t job_alias_bytes_max = 64;
@@ -115,6 +118,10 @@ constexpr std::string_view recommended_action(JobFailure failure) noexcept {
       return "read the tasks' results, and choose a merge_strategy or reduce that fits them";
     case JobFailure::cancelled:
       return "submit again, with retry_of for what is left, if the work is still wanted";
+    case JobFailure::source_unavailable:
+      return "submit again with retry_of; if it happens again ask for workers whose host has the data source";
+    case JobFailure::source_refused:
+      return "mend data_sources in the project's manifest as the task's error says, push, and submit again";
   }
   return {};
 }
@@ -124,11 +131,17 @@ namespace core {
 /// Whether the payer is charged for an attempt that ended so: for what its own work brought about, and not
 /// for a worker that vanished or a command that never ran.
 constexpr bool is_charged(JobFailure failure) noexcept {
-  return failure != JobFailure::lease_lost && failure != JobFailure::not_started;
+  return failure != JobFailure::lease_lost && failure != JobFailure::not_started &&
+         failure != JobFailure::source_unavailable && failure != JobFailure::source_refused;
 }
 
+/// Whether a task that failed so would fail again, whoever tries.
+constexpr bool is_final(JobFailure failure) noexcept { return failure == JobFailure::source_refused; }
+
 /// Whether a task that failed so is handed out again out of the workers' budget, not the job's `max_retries`.
-constexpr bool is_infrastructure(JobFailure failure) noexcept { return !is_charged(failure); }
+constexpr bool is_infrastructure(JobFailure failure) noexcept {
+  return !is_charged(failure) && !is_final(failure);
+}
 inline constexpr std::int64_t infrastructure_retries_max = 3;
 
 /// How a job ended whose tasks have all ended.

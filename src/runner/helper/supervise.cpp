@@ -21,8 +21,8 @@
 #include <cstring>
 #include <vector>
 
+#include "runner/disk.hpp"
 #include "runner/helper/capture.hpp"
-#include "runner/helper/disk.hpp"
 #include "runner/helper/processes.hpp"
 #include "runner/helper/sockets.hpp"
 #include "runner/protocol.hpp"

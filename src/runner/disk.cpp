@@ -1,4 +1,4 @@
-#include "runner/helper/disk.hpp"
+#include "runner/disk.hpp"
 
 #include <dirent.h>
 #include <fcntl.h>
@@ -7,7 +7,7 @@
 
 #include <string_view>
 
-namespace calyx::runner::helper {
+namespace calyx::runner {
 namespace {
 
 constexpr int depth_max = 64;
@@ -57,4 +57,4 @@ std::uint64_t disk_below(const char* folder, std::uint64_t limit) {
   return counter.bytes();
 }
 
-}  // namespace calyx::runner::helper
+}  // namespace calyx::runner
