@@ -111,8 +111,10 @@ Result<std::unique_ptr<Commands>> Commands::open(const CommandOptions& options, 
   if (options.user && options.user->user != 0 && options.user->group == 0)
     return fail(Reason::options_invalid, "tasks of another user are not of root's group: name one of its own",
                 json::object({{"field", "/commands/user"}}));
-  if (!options.caches.empty() && options.caches.front() != '/')
-    return fail(Reason::options_invalid, "the folder for caches is not absolute",
+  std::error_code ignored;
+  if (!options.caches.empty() &&
+      (options.caches.front() != '/' || !std::filesystem::is_directory(options.caches, ignored)))
+    return fail(Reason::options_invalid, "the folder for caches is not absolute, or not there",
                 json::object({{"field", "/commands/caches"}}));
   if (options.user) wanted.user = runner::User{options.user->user, options.user->group};
   CALYX_TRY(std::unique_ptr<runner::Runner> runner, runner::Runner::open(std::move(wanted)));

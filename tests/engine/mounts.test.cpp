@@ -382,8 +382,11 @@ TEST_CASE("CP-45: without a folder for caches each task has an empty one of its 
     CHECK(yard.market.all.job_output(id).value().out == "1\nwork/caches/hub\n");
   }
   CHECK(fs::is_empty(yard.scratch / "caches"));
-  options.commands->caches = "relative";
-  CHECK(Worker::start(yard.market.engine, options).reason() == Reason::options_invalid);
+  for (const std::string& wrong :
+       {std::string("relative"), yard.scratch / "nowhere", yard.scratch / "table.csv"}) {
+    options.commands->caches = wrong;
+    CHECK(Worker::start(yard.market.engine, options).reason() == Reason::options_invalid);
+  }
 }
 
 TEST_CASE("CP-45: what a task adds to a cache is its disk, and a cache that outgrew its size begins anew") {
