@@ -12,6 +12,7 @@
 #include <thread>
 #include <utility>
 
+#include "engine/folders.hpp"
 #include "engine/market.hpp"
 
 namespace calyx::engine {
@@ -21,10 +22,7 @@ namespace fs = std::filesystem;
 
 std::string all_checkpoints(const std::string& market_path) { return market_path + "-checkpoints"; }
 
-Error failure(int number) {
-  return fail(number == ENOSPC || number == EDQUOT ? Reason::disk_full : Reason::io_error,
-              "a task's checkpoint: " + std::system_category().message(number));
-}
+Error failure(int number) { return folder_failure("a task's checkpoint", number); }
 
 /// A descriptor that closes itself.
 class Folder {
@@ -41,17 +39,6 @@ class Folder {
  private:
   int number_;
 };
-
-/// The folder `name` in `at`; a link in its place is none. Negative: `errno` says why.
-int find_folder(int at, const std::string& name) noexcept {
-  return ::openat(at, name.c_str(), O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
-}
-
-/// The folder `name` in `at`, made when it is not there.
-int open_folder(int at, const std::string& name) noexcept {
-  if (::mkdirat(at, name.c_str(), 0700) != 0 && errno != EEXIST) return -1;
-  return find_folder(at, name);
-}
 
 /// What a function's checkpoint is called.
 constexpr const char* state_name = "state";

@@ -17,6 +17,7 @@
 
 #include "crypto/sha256.hpp"
 #include "engine/artifacts.hpp"
+#include "engine/folders.hpp"
 #include "runner/descriptor.hpp"
 #include "runner/disk.hpp"
 #include "runner/files.hpp"
@@ -46,18 +47,6 @@ std::optional<core::Digest> digest_of(const std::string& path, const Stopped& st
   }
   if (!in.eof()) return std::nullopt;
   return hash.finish();
-}
-
-Error failure(int number) {
-  return fail(number == ENOSPC || number == EDQUOT ? Reason::disk_full : Reason::io_error,
-              "a cache's folder: " + std::system_category().message(number));
-}
-
-/// The folder `name` in `at`, made when it is not there; a link in its place is none. Negative: `errno` says
-/// why.
-int open_folder(int at, const std::string& name) noexcept {
-  if (::mkdirat(at, name.c_str(), 0700) != 0 && errno != EEXIST) return -1;
-  return ::openat(at, name.c_str(), O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
 }
 
 }  // namespace
@@ -141,7 +130,7 @@ Result<CacheFolder> CacheFolder::open(const std::string& root, const PreparedFol
   const Descriptor of_project(top ? open_folder(top.get(), owner) : -1);
   Descriptor home(of_project ? open_folder(of_project.get(), mount.name) : -1);
   const Descriptor files(home ? open_folder(home.get(), files_name) : -1);
-  if (!files) return failure(errno);
+  if (!files) return folder_failure("a cache's folder", errno);
   std::string path = root;
   path.append("/").append(owner).append("/").append(mount.name).append("/").append(files_name);
   std::uint64_t bytes = runner::disk_below(path.c_str(), std::numeric_limits<std::uint64_t>::max());
@@ -149,12 +138,12 @@ Result<CacheFolder> CacheFolder::open(const std::string& root, const PreparedFol
   if (most_mb != 0 && bytes > std::min(most_mb, mb_max) << 20 &&
       ::flock(home.get(), LOCK_EX | LOCK_NB) == 0) {
     if (!runner::remove_tree(home.get(), files_name) || !Descriptor(open_folder(home.get(), files_name)))
-      return failure(errno);
+      return folder_failure("a cache's folder", errno);
     bytes = 0;
   }
   // Somebody else may be emptying it.
   while (::flock(home.get(), LOCK_SH | LOCK_NB) != 0) {
-    if (errno != EWOULDBLOCK && errno != EINTR) return failure(errno);
+    if (errno != EWOULDBLOCK && errno != EINTR) return folder_failure("a cache's folder", errno);
     if (stopped()) return fail(Reason::stopped, "the task was stopped before it began");
     std::this_thread::sleep_for(ask_every);
   }
