@@ -94,9 +94,10 @@ struct PaidCall {
 class CALYX_EXPORT Engine {
  public:
   /// Opens or creates a market. A market whose file is gone while its log or its key file stands is not begun
-  /// anew (`file_missing`), and what is no market is left with nothing beside it. Fails: `options_invalid`,
-  /// `path_refused`, `file_missing`,
-  /// `keys_missing`, `keys_foreign`, `not_a_market`, `file_newer`, `store_busy`, `disk_full`, `io_error`,
+  /// anew (`file_missing`), and what is no market is left with nothing beside it. One of an older schema goes
+  /// forward, after a copy of it was made beside it (`<path>-schema<N>`). Fails: `options_invalid`,
+  /// `path_refused`, `file_missing`, `keys_missing`, `keys_foreign`, `not_a_market`, `file_newer`,
+  /// `read_only` for an older schema that would have to go forward, `store_busy`, `disk_full`, `io_error`,
   /// `corrupt`. Each message says what to do.
   static Result<Engine> open(Options options);
 

@@ -1,5 +1,6 @@
 /// \file
-/// Folders beside the market that tasks have, opened one inside the other so that no link leads astray.
+/// Folders that tasks have and that stay when they end, opened one inside the other so that no link leads
+/// astray.
 #pragma once
 
 #include <fcntl.h>

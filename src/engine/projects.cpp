@@ -96,6 +96,9 @@ class FolderLock {
   int file_ = -1;
 };
 
+/// Of one project at a time: each unpacked tarball takes room on the market's disk.
+constexpr std::size_t pushes_max = 8;
+
 /// Where a push unpacks what comes, which may come slowly: a folder of its own, that goes with it.
 class Incoming {
  public:
@@ -110,11 +113,18 @@ class Incoming {
          at.increment(failed))
       if (at->path().filename().string().starts_with("incoming")) left.push_back(at->path().string());
     if (failed) return system_failure(failed.value(), "looking for what a push left");
+    std::size_t others = 0;
     for (const std::string& folder : left) {
       // It may go meanwhile, as its push ends; what cannot be removed stays for the next one.
       const Result<std::optional<FolderLock>> free = FolderLock::take_if_free(folder + lock_name);
       if (free.ok() && *free) static_cast<void>(remove_folder(folder));
+      if (free.ok() && !*free) ++others;
     }
+    if (others >= pushes_max)
+      return fail(
+          Reason::store_busy,
+          std::to_string(others) + " pushes of this project are under way: push again when one is done",
+          json::object({{"limit", pushes_max}}));
     std::string path = home + "/incoming-XXXXXX";
     if (::mkdtemp(path.data()) == nullptr) return system_failure(errno, "making a folder of projects");
     CALYX_TRY(FolderLock own, FolderLock::take(path + lock_name));

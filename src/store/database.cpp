@@ -544,7 +544,7 @@ Result<Done> Connection::Inside::copy_to(sqlite3* target) {
   return Done{};
 }
 
-Result<Done> Connection::backup_to(const std::string& path, Existing existing) {
+Result<Done> Connection::backup_to(const std::string& path) {
   CALYX_CHECK(check_path(path));
   const auto exists = [&path] {
     return at_path(fail(Reason::path_refused, "something stands there already: give a path where nothing is",
@@ -554,10 +554,6 @@ Result<Done> Connection::backup_to(const std::string& path, Existing existing) {
   const char* vfs_name = inside_->vfs.empty() ? nullptr : inside_->vfs.c_str();
   sqlite3_vfs* vfs = sqlite3_vfs_find(vfs_name);
   if (vfs == nullptr) return error(SQLITE_ERROR, "making a backup");
-  if (existing == Existing::replaced) {
-    const int code = vfs->xDelete(vfs, path.c_str(), 0);
-    if (code != SQLITE_OK && code != SQLITE_IOERR_DELETE_NOENT) return error(code, "making a backup");
-  }
   if (vfs_name == nullptr) {
     CALYX_TRY(const Made made, make_file(path));
     if (made == Made::before) return exists();
@@ -575,7 +571,9 @@ Result<Done> Connection::backup_to(const std::string& path, Existing existing) {
     const int code = sqlite3_open_v2(path.c_str(), &target, flags, vfs_name);
     const std::unique_ptr<sqlite3, decltype(&sqlite3_close)> closing(target, &sqlite3_close);
     if (code != SQLITE_OK) return store_error(target, code, "making a backup");
-    const int synced = sqlite3_exec(target, "PRAGMA synchronous=FULL", nullptr, nullptr, nullptr);
+    // More than full: where the end of its journal is not on the disk, a journal that comes back undoes the
+    // copy.
+    const int synced = sqlite3_exec(target, "PRAGMA synchronous=EXTRA", nullptr, nullptr, nullptr);
     if (synced != SQLITE_OK) return store_error(target, synced, "making a backup");
     CALYX_CHECK(inside_->copy_to(target));
     // The copy of a file is in WAL mode as the file was; that of a market in memory is not yet.
@@ -603,9 +601,11 @@ Statement::~Statement() { sqlite3_finalize(statement_); }
 Error Statement::failed(int code) const {
   if (code == SQLITE_ROW) return fail(Reason::internal, std::string("an unexpected row while ") + doing_);
   if (code == SQLITE_AUTH)
-    return fail(Reason::file_newer,
-                std::string("the market's schema was changed under this engine, which is ") + doing_ +
-                    ": close it, and open the market with the newest calyx");
+    return fail(
+        Reason::file_newer,
+        std::string("the market's schema was changed under this engine, or its file was rewritten by a tool "
+                    "(VACUUM), which shows while ") +
+            doing_ + ": close it, and open the market with the newest calyx");
   return store_error(sqlite3_db_handle(statement_), code, doing_);
 }
 

@@ -1,7 +1,7 @@
 /// \file
 /// SQLite as calyx uses it: one way to open a file, prepared statements, transactions whose end is known.
 ///
-/// Start at `Connection::open`, then `prepare`, then `seal`. Writers hold the market's `Gate` around
+/// Start at `Connection::open`, then `seal`, `prepare` and `freeze`. Writers hold the market's `Gate` around
 /// `WriteTransaction`, `checkpoint_passive` and `backup_to`; nothing here takes it.
 ///
 /// Owns: a connection outlives its statements and transactions.
@@ -72,9 +72,6 @@ struct CheckpointCount {
   int moved = 0;   ///< Of these, in the database file as well: all of them, unless a reader was in the way.
 };
 
-/// What `backup_to` does with a file that stands where the copy goes.
-enum class Existing : std::uint8_t { refused, replaced };
-
 class Statement;
 
 /// One open connection.
@@ -132,9 +129,8 @@ class Connection {
 
   /// Copies the whole database to the new file `path` (0600; absolute, from `real_market_path`), synced to
   /// disk. Under the gate, else another process's commit makes it start again.
-  /// Fails: `path_refused` when something stands at `path` that is not to be replaced; as the store; the half
-  /// copy is removed.
-  Result<Done> backup_to(const std::string& path, Existing existing = Existing::refused);
+  /// Fails: `path_refused` when something stands at `path`; as the store; the half copy is removed.
+  Result<Done> backup_to(const std::string& path);
 
   /// The rows that the last INSERT, UPDATE or DELETE touched.
   std::int64_t changes() const noexcept { return sqlite3_changes64(handle()); }

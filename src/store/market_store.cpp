@@ -190,6 +190,7 @@ Result<MarketStore> MarketStore::make(Connection& connection, bool writes) {
        "keeping a checkpoint"},
   };
   const Text read_texts[] = {
+      {store.version_, "PRAGMA user_version", "reading the schema's version"},
       {store.schema_, schema_text, "reading the schema"},
       {store.last_seq_, "SELECT max(seq) FROM events", "reading the log's end"},
       {store.find_lock_, "SELECT seq FROM locks WHERE job_id = ?1 AND payer = ?2", "looking up a job"},
@@ -338,6 +339,11 @@ Result<Done> MarketStore::append_checkpoint(std::uint64_t size, std::string_view
 }
 
 Result<std::string> MarketStore::schema_fault() {
+  {
+    const Statement::Run version(version_);
+    CALYX_TRY(const bool row, version->step());
+    if (row && version->column_int(0) > schema_version) return std::string();
+  }
   const Statement::Run run(schema_);
   return schema_difference(*run);
 }

@@ -119,7 +119,8 @@ class MarketStore {
   Result<Done> append_checkpoint(std::uint64_t size, std::string_view note);
 
   // ── looking up ──
-  /// What is missing, changed or added in the schema, by name; empty when it is as this build makes it.
+  /// What is missing, changed or added in the schema, by name; empty when it is as this build makes it, or of
+  /// a newer one.
   Result<std::string> schema_fault();
   Result<Seq> last_seq();
   Result<std::optional<Seq>> find_lock(std::string_view job_id, AccountNumber payer);
@@ -223,8 +224,9 @@ class MarketStore {
   /// Where a walk over the entries of `account` after `after` may begin: at a milestone, or at `last`.
   Result<core::EntryId> next_milestone(AccountNumber account, core::EntryId after, core::EntryId last);
 
-  Statement schema_, last_seq_, find_lock_, find_locks_, find_resolution_, find_parts_, find_request_, event_,
-      receipt_, receipt_count_, tile_, entry_, next_milestone_, last_checkpoint_, at_of_;
+  Statement version_, schema_, last_seq_, find_lock_, find_locks_, find_resolution_, find_parts_,
+      find_request_, event_, receipt_, receipt_count_, tile_, entry_, next_milestone_, last_checkpoint_,
+      at_of_;
   Statement events_from_, standing_events_, event_of_entry_, entries_from_, fees_, open_locks_,
       receipts_from_, all_locks_, all_resolutions_, all_parts_, zero_earnings_of_, all_zero_earnings_,
       all_milestones_, key_spent_, key_spent_since_, all_key_spends_, all_requests_, all_checkpoints_,

@@ -108,6 +108,9 @@ constexpr const char* log_tables[] = {"events",      "entries",  "milestones",  
                                       "resolutions", "parts",    "zero_earnings", "key_spends",
                                       "requests",    "receipts", "tiles",         "checkpoints"};
 
+/// How many copies of one version a market may leave beside itself, by tries that a crash ended.
+constexpr int copies_max = 9;
+
 Result<std::int64_t> pragma(Connection& connection, const char* sql) {
   CALYX_TRY(Statement statement, connection.prepare(sql, "reading the file's header"));
   CALYX_TRY(const bool row, statement.step());
@@ -163,10 +166,19 @@ Result<Done> set_pragma(Connection& connection, const char* name, std::int64_t v
       std::string("PRAGMA ").append(name).append(" = ").append(std::to_string(value)).c_str());
 }
 
+/// Copies the file to the first free one of its names for copies.
+Result<Done> copy_beside(Connection& connection, std::int64_t version) {
+  const std::string name =
+      std::string(sqlite3_db_filename(connection.handle(), "main")) + "-schema" + std::to_string(version);
+  Result<Done> copied = connection.backup_to(name);
+  for (int n = 2; n <= copies_max && copied.reason() == Reason::path_refused; ++n)
+    copied = connection.backup_to(name + "-" + std::to_string(n));
+  return copied;
+}
+
 Result<Done> go_forward(Connection& connection, std::int64_t from, const Schema& schema) {
   CALYX_CHECK(check_pages(connection));
-  const std::string file = sqlite3_db_filename(connection.handle(), "main");
-  CALYX_CHECK(connection.backup_to(file + "-schema" + std::to_string(from), Existing::replaced));
+  CALYX_CHECK(copy_beside(connection, from));
   CALYX_TRY(WriteTransaction transaction, WriteTransaction::begin(connection));
   for (std::int64_t version = from; version < schema.version; ++version)
     for (const std::string& sql : schema.steps[static_cast<std::size_t>(version - 1)])
@@ -210,14 +222,20 @@ Result<std::string> schema_difference(Statement& statement, const Schema& schema
 }
 
 Result<Done> migrate(Connection& connection, bool read_only, Blank blank, const Schema& schema) {
-  CALYX_TRY(const std::int64_t application, pragma(connection, "PRAGMA application_id"));
-  CALYX_TRY(const std::int64_t version, pragma(connection, "PRAGMA user_version"));
-  CALYX_TRY(const std::int64_t objects, pragma(connection, "SELECT count(*) FROM sqlite_schema"));
+  std::int64_t application = 0, version = 0, objects = 0;
+  {
+    // One look at all of it: a newer calyx may be at it, and who only reads holds no gate.
+    CALYX_TRY(const ReadTransaction snapshot, ReadTransaction::begin(connection));
+    static_cast<void>(snapshot);
+    CALYX_TRY(application, pragma(connection, "PRAGMA application_id"));
+    CALYX_TRY(version, pragma(connection, "PRAGMA user_version"));
+    CALYX_TRY(objects, pragma(connection, "SELECT count(*) FROM sqlite_schema"));
+    if (application == application_id && version == schema.version) return check_schema(connection, schema);
+  }
   if (application == application_id && version > 0) {
     const auto details = [&] { return core::json::object({{"file", version}, {"build", schema.version}}); };
     const std::string versions = "the market is of schema " + std::to_string(version) +
                                  ", this build writes " + std::to_string(schema.version);
-    if (version == schema.version) return check_schema(connection, schema);
     if (version < schema.version && !read_only) return go_forward(connection, version, schema);
     if (version < schema.version)
       return fail(Reason::read_only, versions + ": open it once for writing, which brings it forward",

@@ -36,10 +36,11 @@ enum class Blank : std::uint8_t { becomes_a_market, refused };
 /// Makes the tables in an empty file, carries a file of an older version forward, or checks that the file is
 /// a market this build can use, with every table, index and trigger as this build makes them and nothing
 /// beside. Before a file goes forward its pages are checked and a copy of it is made beside it, named after
-/// it and its version, `<db>-schema1`; the host removes that. The steps and the new version are one
-/// transaction. Under the gate. Fails: `not_a_market`, `file_missing` for a blank one that is refused,
-/// `file_newer` (unless `read_only`), `read_only` for an older one that would have to be written, `corrupt`,
-/// the store.
+/// it and its version: `<db>-schema1`, or `<db>-schema1-2` and so on to 9 where one stands. The host removes
+/// them. The steps and the new version are one transaction. Under the gate, unless `read_only`. Fails:
+/// `not_a_market`, `file_missing` for a blank one that is refused, `file_newer` (unless `read_only`),
+/// `read_only` for an older one that would have to be written, `path_refused` where there are 9 copies,
+/// `corrupt` (with `difference` where it is the schema's), the store.
 Result<Done> migrate(Connection& connection, bool read_only, Blank blank = Blank::becomes_a_market,
                      const Schema& schema = own_schema());
 

@@ -572,8 +572,6 @@ Result<Response> report_tasks(Call& call) {
   fields.read_optional("stderr", printed.err);
   std::optional<std::string> job;
   fields.read("job_id", job);
-  if (job && !(report.job = JobId::read(*job)))
-    fields.fault(field_fault(Reason::field_value, "/job_id", "is no job's id"));
   std::optional<std::int64_t> first, attempt;
   fields.read("attempt", attempt);
   report.attempt = attempt.value_or(0);
@@ -581,6 +579,8 @@ Result<Response> report_tasks(Call& call) {
   if (first && *first < 0) fields.fault(field_fault(Reason::field_value, "/first", "must not be negative"));
   if (first) report.first = static_cast<std::uint64_t>(std::max<std::int64_t>(0, *first));
   CALYX_CHECK(fields.done());
+  if (job && !(report.job = JobId::read(*job)))
+    return field_fault(Reason::field_value, "/job_id", "is no job's id");
   if (outcomes != nullptr && !outcomes->is_null()) {
     if (outcomes->array() == nullptr)
       return field_fault(Reason::field_type, "/outcomes", "must be a list of outcomes");

@@ -51,7 +51,6 @@ void restore(const std::string& sql, const std::string& path, Lies lies) {
 }  // namespace
 
 TEST_CASE("a market of every schema so far opens, is whole, and goes on") {
-  int markets = 0;
   for (int version = 1; version <= store::schema_version; ++version) {
     const fs::path base = fs::path(testing::vectors) / "markets" / ("schema" + std::to_string(version));
     const std::string sql = text_of(base.string() + ".sql");
@@ -95,10 +94,8 @@ TEST_CASE("a market of every schema so far opens, is whole, and goes on") {
       CHECK(engine.verify(all.receipt(earned.receipt).value().jws).valid);
       CHECK(all.earn(earn).value().replayed);
       CHECK(all.audit("", AuditDepth::each).value().ok);
-      ++markets;
     }
   }
-  CHECK(markets == 2 * store::schema_version);
 }
 
 TEST_CASE("an engine whose market a newer calyx brings forward says so, and writes nothing more") {
@@ -123,4 +120,5 @@ TEST_CASE("an engine whose market a newer calyx brings forward says so, and writ
   CHECK(Engine::open(at(path)).reason() == Reason::file_newer);
   Engine reader = Engine::open(reading(path)).value();
   CHECK(reader.as_operator().wallet(wallet).value().balance == Money{1'000});
+  CHECK(reader.as_operator().audit().value().ok);  // what a newer one added is no fault
 }

@@ -18,9 +18,12 @@ using testing::by_scale;
 
 constexpr const char* market = "/mem/m.db";
 
-Result<store::Connection> open_on(const Disk& disk) {
-  return store::Connection::open({.path = market, .create = true, .vfs = disk.vfs_name()});
+Result<store::Connection> open_on(const Disk& disk, const std::string& path = market) {
+  return store::Connection::open({.path = path, .create = true, .vfs = disk.vfs_name()});
 }
+
+constexpr const char* events_of = "SELECT group_concat(seq || ' ' || at_us) FROM events";
+constexpr const char* events_told = "1 1000,2 2000,3 3000";
 
 /// A file of this build's schema with three events, as a process leaves it that dies.
 Image before() {
@@ -40,6 +43,19 @@ Result<Done> go_forward(const Disk& disk) {
   return store::migrate(connection, false, store::Blank::refused, store::next_but_one_schema());
 }
 
+/// What is wrong with the copy that was made before.
+std::string fault_in_copy(const Disk& disk) {
+  Result<store::Connection> copy =
+      open_on(disk, std::string(market) + "-schema" + std::to_string(store::schema_version));
+  if (!copy.ok()) return "its copy does not open: " + copy.error().message;
+  if (const Result<Done> whole = store::migrate(*copy, false, store::Blank::refused); !whole.ok())
+    return "its copy is not whole: " + whole.error().message;
+  if (const std::string check = store::ask(*copy, "PRAGMA integrity_check"); check != "ok")
+    return "its copy: " + check;
+  const std::string events = store::ask(*copy, events_of);
+  return events == events_told ? std::string() : "its copy has the events " + events;
+}
+
 /// What is wrong with `left`: it must be of the first schema or of the last, whole, and go forward now.
 std::string fault_in(const Image& left, std::uint64_t& forward) {
   Disk disk;
@@ -55,11 +71,12 @@ std::string fault_in(const Image& left, std::uint64_t& forward) {
                                               last ? store::next_but_one_schema() : store::own_schema());
     if (!whole.ok()) return "is of version " + version + " and not whole: " + whole.error().message;
     if (const std::string check = store::ask(*opened, "PRAGMA integrity_check"); check != "ok") return check;
+    if (const std::string bad = last ? fault_in_copy(disk) : std::string(); !bad.empty()) return bad;
   }
   if (const Result<Done> again = go_forward(disk); !again.ok()) return "stays back: " + again.error().message;
   store::Connection connection = open_on(disk).value();
-  const std::string events = store::ask(connection, "SELECT group_concat(seq || ' ' || at_us) FROM events");
-  if (events != "1 1000,2 2000,3 3000") return "has the events " + events;
+  if (const std::string events = store::ask(connection, events_of); events != events_told)
+    return "has the events " + events;
   const std::string remarks = store::ask(connection, "SELECT group_concat(at_us || text) FROM remarks");
   if (remarks != "1000of 1000,2000of 2000,3000of 3000") return "has the remarks " + remarks;
   return {};

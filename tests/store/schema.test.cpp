@@ -5,8 +5,10 @@
 #include <doctest/doctest.h>
 #include <sys/stat.h>
 
+#include <atomic>
 #include <filesystem>
 #include <string>
+#include <thread>
 
 #include "services/raw.hpp"
 #include "store/asking.hpp"
@@ -152,20 +154,52 @@ TEST_CASE("a file that was changed, or is damaged, or that a step does not fit, 
   CHECK(ask(connection, "PRAGMA user_version") == std::to_string(schema_version));
 }
 
-TEST_CASE("a copy that an earlier try left is replaced") {
+TEST_CASE("a copy takes the place of no other") {
   const Scratch scratch;
-  const std::string path = scratch / "m.db";
+  const std::string path = scratch / "m.db", copies = path + "-schema" + std::to_string(schema_version);
   make_file(path);
-  {
-    std::FILE* left = std::fopen((path + "-schema" + std::to_string(schema_version)).c_str(), "w");
+  const auto leave = [&](const std::string& at) {
+    std::FILE* left = std::fopen(at.c_str(), "w");
     REQUIRE(left != nullptr);
-    std::fputs("half of one", left);
+    std::fputs("somebody's", left);
     std::fclose(left);
+  };
+  leave(copies);
+  for (int n = 2; n <= 9; ++n) leave(copies + "-" + std::to_string(n));
+  {
+    Connection connection = open_at(path);
+    CHECK(migrate(connection, false, Blank::refused, next_schema()).reason() == Reason::path_refused);
+    CHECK(ask(connection, "PRAGMA user_version") == std::to_string(schema_version));
   }
+  std::filesystem::remove(copies + "-3");
   Connection connection = open_at(path);
   REQUIRE(migrate(connection, false, Blank::refused, next_schema()).ok());
-  Connection copy = open_at(path + "-schema" + std::to_string(schema_version));
+  CHECK(std::filesystem::file_size(copies) == 10);
+  Connection copy = open_at(copies + "-3");
   CHECK(ask(copy, "SELECT count(*) FROM events") == "3");
+}
+
+TEST_CASE("who opens a file that goes forward just then finds it of one schema or of the other") {
+  const Scratch scratch;
+  std::atomic<int> wrong{0}, looked{0};
+  for (int round = 0; round < 20; ++round) {
+    const std::string path = scratch / ("m" + std::to_string(round) + ".db");
+    make_file(path);
+    std::atomic<bool> done{false};
+    std::thread reader([&] {
+      while (!done.load()) {
+        Connection connection = open_at(path, true);
+        if (!migrate(connection, true).ok()) ++wrong;
+        ++looked;
+      }
+    });
+    Connection connection = open_at(path);
+    CHECK(migrate(connection, false, Blank::refused, next_schema()).ok());
+    done = true;
+    reader.join();
+  }
+  CHECK(wrong.load() == 0);
+  CHECK(looked.load() > 0);
 }
 
 TEST_CASE("an engine under which a newer one changed the schema reads and writes nothing more") {

@@ -829,7 +829,8 @@ def open(
 ) -> Market:
     """Opens the market file at ``path``, and creates it when there is none.
 
-    Without a path the market is in memory and ends with the process.
+    Without a path the market is in memory and ends with the process. A file of an older schema goes forward, after a copy
+    of it was made beside it (``<path>-schema<N>``).
 
     ``issuer`` (who signs receipts) and ``fee_basis_points`` (the platform's fee in hundredths of a percent) are
     fixed when a market is created. ``clock`` gives microseconds since 1970-01-01 UTC as an ``int`` and is asked at
