@@ -256,9 +256,11 @@ TEST_CASE("CP-44: a tarball or a manifest that is refused leaves everything as i
        Reason::field_value, "field", "/cache_mounts/0/name"},
       {"a place of calyx's", with_manifest(R"({"cache_mounts":[{"name":"c","mount_path":"/calyx/task"}]})"),
        Reason::field_value, "field", "/cache_mounts/0/mount_path"},
-      {"everybody's place for what passes",
+      {"a container's own", with_manifest(R"({"cache_mounts":[{"name":"c","mount_path":"/tmp"}]})"),
+       Reason::field_value, "field", "/cache_mounts/0/mount_path"},
+      {"a place below it, and one of the system's",
        with_manifest(
-           R"({"cache_mounts":[{"name":"b","mount_path":"/tmp/b"},{"name":"c","mount_path":"/tmp"}]})"),
+           R"({"cache_mounts":[{"name":"b","mount_path":"/tmp/b"},{"name":"c","mount_path":"/sys"}]})"),
        Reason::field_value, "field", "/cache_mounts/1/mount_path"},
       {"a place of the system's", with_manifest(R"({"cache_mounts":[{"name":"c","mount_path":"/proc"}]})"),
        Reason::field_value, "field", "/cache_mounts/0/mount_path"},
