@@ -544,6 +544,29 @@ TEST_CASE("CP-45: after a backup was put back a project finds no cache of one th
   CHECK(yard.printed(add, "other") == "1\n");
 }
 
+TEST_CASE("CP-45: a task has all that a manifest may declare, with the longest names and places") {
+  if (!testing::pushes("engine.mounts.most")) return;
+  Mounted yard;
+  yard.answer = [&](const DataSource&, const std::function<bool()>&) {
+    return Result<std::string>(yard.scratch / "table.csv");
+  };
+  const auto items = [](const std::string& kind, const std::string& more) {
+    json::Array out;
+    for (std::size_t i = 0; i < manifest_items_max; ++i) {
+      const std::string name = kind + std::to_string(100 + i) + std::string(124, 'x');
+      std::string place = "/" + name;
+      place.append("/" + std::string(1024 - place.size() - 1, 'y'));
+      out.push_back(json::object({{"name", name}, {"mount_path", place}}));
+      if (!more.empty()) out.back().object()->set("type", "url").set("source", more);
+    }
+    return out;
+  };
+  yard.push(
+      json::canonical(json::object({{"data_sources", items("d", "s")}, {"cache_mounts", items("c", "")}})));
+  CHECK(yard.printed("ls $COMPUTALOT_DATA_DIR $COMPUTALOT_CACHE_DIR | grep -c xxx; # " +
+                     std::string(4'000, 'z')) == std::to_string(2 * manifest_items_max) + "\n");
+}
+
 TEST_CASE("CP-45: a link in the place of a cache's folder is none") {
   if (!testing::pushes("engine.mounts.links")) return;
   Mounted yard;
