@@ -96,13 +96,14 @@ class Lease:
             files.extractall(self.source.name, **how)
 
     def mount(self):
-        """What the project's manifest declares, whose names the market has judged: they are folders' names."""
+        """What the project's manifest declares. Its names are folders', and one that leads elsewhere is left out."""
         manifest = pathlib.Path(self.source.name, "computalot.project.json")
         declared = json.loads(manifest.read_text()) if manifest.exists() else {}
         for source in declared.get("data_sources", [])[:1]:
             self.missing = f"data source {source['name']}: this worker finds none"
         for cache in declared.get("cache_mounts", []):
-            pathlib.Path(self.caches.name, cache["name"]).mkdir(mode=0o700)
+            if "/" not in cache["name"] and not cache["name"].startswith("."):
+                pathlib.Path(self.caches.name, cache["name"]).mkdir(mode=0o700)
 
     def work(self):
         with self.source, self.caches:

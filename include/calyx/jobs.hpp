@@ -217,7 +217,7 @@ struct Report {
   /// that two workers have.
   std::optional<Printed> printed{};
   /// The lease's job, and its attempt of task `first`. Named, `printed` is kept to its end of a task that was
-  /// stopped with its job, though the lease is over; and that is no failure.
+  /// stopped with its job, though the lease is over, and that is no failure; while the job goes on it is one.
   std::optional<JobId> job{};
   std::int64_t attempt = 0;
   std::vector<TaskOutcome> outcomes{};

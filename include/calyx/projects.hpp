@@ -85,11 +85,11 @@ struct Revision {
 /// to say (`CommandOptions`); what a task downloads by itself is asked of nobody.
 ///
 /// A name is 1 to 128 letters, digits, `.`, `_` and `-`, a letter or digit first, once a list. A mount path
-/// is an absolute one without `.` and `..`, commas and quotes, neither below `/calyx`, `/dev`, `/proc` or
-/// `/sys` nor in another's, of either list.
+/// is an absolute one without `.` and `..`, commas and quotes, neither `/tmp` nor below `/calyx`, `/dev`,
+/// `/proc` or `/sys` nor in another's, of either list.
 inline constexpr std::string_view manifest_path = "computalot.project.json";
 inline constexpr std::size_t manifest_bytes_max = std::size_t{1} << 20;
-inline constexpr std::size_t manifest_items_max = 256;
+inline constexpr std::size_t manifest_items_max = 32;  ///< Of a list: a task's start has to take both.
 
 /// An input that a manifest declares, as the host is asked for it.
 struct DataSource {

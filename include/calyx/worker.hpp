@@ -94,13 +94,15 @@ struct TaskUser {
 
 /// Gives the absolute path of the file or folder of this machine that `source` is: what lies there stays as
 /// it is, and the user of tasks may read it. Asked before a task's command begins, for what its project's
-/// manifest declares and nothing else; once for a source of a revision, for as long as its answer is there.
+/// manifest declares and nothing else; by each worker once for a source of a revision, for as long as its
+/// answer is there.
 ///
 /// A failure that is `unavailable` is this machine's: the task is tried again, here or elsewhere, as one that
-/// did not start (`source_unavailable`). Any other one is final (`source_refused`). Nobody is charged for
-/// either, and the message is shown to the payer. With `stopped` the task is given back. It may take its
-/// time, and is to ask `stopped` meanwhile: that keeps the lease of a worker without a heart. Threads: those
-/// of all workers, at once for different sources. It may call the engine.
+/// did not start (`source_unavailable`), at most `core::infrastructure_retries_max` times like all that
+/// workers do not bring to an end. Any other one is final (`source_refused`). Nobody is charged for either,
+/// and the message is shown to the payer. With `stopped` the task is given back. It may take its time, and is
+/// to ask `stopped` meanwhile: that keeps the lease of a worker without a heart. Threads: those of all
+/// workers, at once for different sources; for the same one where two workers ask. It may call the engine.
 using FindDataSource =
     std::function<Result<std::string>(const DataSource& source, const std::function<bool()>& stopped)>;
 
@@ -122,16 +124,18 @@ struct CommandOptions {
   /// together; and in `storage_gb`: its files. 0: no limit. Units: 2^20 bytes.
   std::uint64_t memory_mb = 4'096, disk_mb = 8'192;
   /// As whom commands run, where the host is root: best a user who owns nothing, as `nobody`. It must get
-  /// through to `scratch` and to the market's folder; the folders of projects and checkpoints beside the
-  /// market are opened to its group. Absent: as the host itself. `options_invalid`: another one where the
-  /// host is not root, and group 0 for another user than root.
+  /// through to `scratch`, to `caches` and to the market's folder; the folders of projects and checkpoints
+  /// beside the market, and those below `caches`, are opened to its group. Absent: as the host itself.
+  /// `options_invalid`: another one where the host is not root, and group 0 for another user than root.
   std::optional<TaskUser> user{};
   FindDataSource data_sources{};  ///< Empty: what projects declare is `source_unavailable` here.
   /// An absolute folder for what projects' `cache_mounts` keep; empty: each task has an empty folder instead.
   /// Below it each project has folders of its own, which no other project's tasks reach, of this market or of
-  /// another, nor one that is made later under its name. A task's `storage_gb` counts what it adds to them.
-  /// One that has more than `cache_mb`, or than its `size_mb` where that is less, is emptied when the next
-  /// task comes and no other has it. Otherwise they stay: the host may remove any while no command runs.
+  /// another, nor one that is made later under its name. A task's `storage_gb` counts what one grows by that
+  /// the task has alone: where several have it at once, in one process or in more, nobody is held to that.
+  /// One that has more than `cache_mb`, or than its `size_mb` where that is less, or folders that cannot be
+  /// opened or lie inside more than 64 others, is emptied when the next task comes and no other has it.
+  /// Otherwise they stay: the host may remove any while no command runs.
   std::string caches{};
   std::uint64_t cache_mb = 8'192;  ///< 0: no limit of the host's. Units: 2^20 bytes.
   /// Commands may run as processes of this machine's own; those of a host that is root only where the kernel

@@ -147,13 +147,16 @@ std::optional<TaskOutcome> Commands::mount(const services::KnownJob& job, const 
       return TaskOutcome{.failure = found.failure, .error = "data source " + one.name + ": " + found.text};
     task.data.push_back({one.name, std::move(found.text), std::move(one.mount_path)});
   }
-  std::uint64_t bytes = 0;
+  // Of no clock that a task is paid by: it only has to be another than the next task's.
+  task.stamp_us = std::chrono::duration_cast<std::chrono::microseconds>(
+                      std::chrono::system_clock::now().time_since_epoch())
+                      .count();
   for (CacheMount& one : declared->caches) {
     task.caches.push_back({one.name, {}, std::move(one.mount_path)});
     if (caches_.empty()) continue;
     auto most_mb = static_cast<std::uint64_t>(one.size_mb);
     if (cache_mb_ != 0) most_mb = most_mb == 0 ? cache_mb_ : std::min(most_mb, cache_mb_);
-    Result<CacheFolder> folder = CacheFolder::open(caches_, source, one, most_mb, stopped);
+    Result<CacheFolder> folder = CacheFolder::open(caches_, source, one, most_mb, task.stamp_us, stopped);
     if (!folder.ok())
       return TaskOutcome{
           .failure = folder.reason() == Reason::stopped ? JobFailure::cancelled : JobFailure::not_started,
@@ -162,12 +165,9 @@ std::optional<TaskOutcome> Commands::mount(const services::KnownJob& job, const 
                    ::lchown(folder->path().c_str(), user_->user, user_->group) == 0))
       return TaskOutcome{.failure = JobFailure::not_started,
                          .error = "a cache's folder cannot be opened to the tasks' user"};
-    bytes += folder->bytes();
     task.caches.back().path = folder->path();
     held.push_back(*std::move(folder));
   }
-  // What is there already is not this task's.
-  if (task.limits.disk_mb != 0) task.limits.disk_mb += (bytes >> 20) + (bytes != 0 ? 1 : 0);
   return std::nullopt;
 }
 
@@ -218,6 +218,9 @@ std::optional<TaskOutcome> Commands::run(const services::KnownJob& job, const Pr
   task.limits.memory_mb = needs.memory_mb != 0 ? static_cast<std::uint64_t>(needs.memory_mb) : memory_mb_;
   if (user_) task.limits.processes = processes_max;
   task.limits.file_mb = task.limits.disk_mb == 0 ? 0 : task.limits.disk_mb + file_margin_mb;
+  // A file that is there already may be appended to.
+  for (const CacheFolder& one : held)
+    if (task.limits.file_mb != 0) task.limits.file_mb += one.bytes() >> 20;
   // What names the image is between the host and who chose it.
   if (task.enclosure) names.add(task.enclosure->image, "[image]");
   std::optional<Printing> printing;

@@ -122,32 +122,71 @@ FoundSource Sources::find(services::ProjectNumber project, const DataSource& sou
 
 // ── caches ──
 
+namespace {
+
+/// Makes the folder of the files in `home`, where it is not there, and undoes what a task did to its mode.
+bool open_to_owner(int home) noexcept {
+  struct stat is {};
+  if (::mkdirat(home, files_name, 0700) == 0) return true;
+  if (errno != EEXIST || ::fstatat(home, files_name, &is, AT_SYMLINK_NOFOLLOW) != 0) return false;
+  if (S_ISDIR(is.st_mode)) return (is.st_mode & 0777) == 0700 || ::fchmodat(home, files_name, 0700, 0) == 0;
+  errno = ENOTDIR;
+  return false;
+}
+
+bool put_stamp(int home, std::int64_t stamp_us) noexcept {
+  const timespec at{stamp_us / 1'000'000, stamp_us % 1'000'000 * 1000};
+  const timespec times[2] = {at, at};
+  return ::futimens(home, times) == 0;
+}
+
+std::int64_t stamp_of(int home) noexcept {
+  struct stat is {};
+  if (::fstat(home, &is) != 0) return 0;
+  return std::int64_t{is.st_mtim.tv_sec} * 1'000'000 + is.st_mtim.tv_nsec / 1000;
+}
+
+}  // namespace
+
 Result<CacheFolder> CacheFolder::open(const std::string& root, const PreparedFolder& project,
-                                      const CacheMount& mount, std::uint64_t most_mb,
+                                      const CacheMount& mount, std::uint64_t most_mb, std::int64_t stamp_us,
                                       const Stopped& stopped) {
-  const std::string owner = std::to_string(project.market) + '-' + std::to_string(project.project);
+  const std::string owner = std::to_string(project.market) + '-' + std::to_string(project.project) + '-' +
+                            std::to_string(project.created.us);
   const Descriptor top(::open(root.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC));
   const Descriptor of_project(top ? open_folder(top.get(), owner) : -1);
   Descriptor home(of_project ? open_folder(of_project.get(), mount.name) : -1);
-  const Descriptor files(home ? open_folder(home.get(), files_name) : -1);
-  if (!files) return folder_failure("a cache's folder", errno);
+  if (!home || !open_to_owner(home.get())) return folder_failure("a cache's folder", errno);
   std::string path = root;
   path.append("/").append(owner).append("/").append(mount.name).append("/").append(files_name);
-  std::uint64_t bytes = runner::disk_below(path.c_str(), std::numeric_limits<std::uint64_t>::max());
-  constexpr std::uint64_t mb_max = std::uint64_t{1} << 40;
-  if (most_mb != 0 && bytes > std::min(most_mb, mb_max) << 20 &&
-      ::flock(home.get(), LOCK_EX | LOCK_NB) == 0) {
-    if (!runner::remove_tree(home.get(), files_name) || !Descriptor(open_folder(home.get(), files_name)))
-      return folder_failure("a cache's folder", errno);
-    bytes = 0;
+  const auto look = [&] {
+    return runner::disk_below(path.c_str(), std::numeric_limits<std::uint64_t>::max(), stopped);
+  };
+  const auto stopped_early = [] { return fail(Reason::stopped, "the task was stopped before it began"); };
+  runner::Below has;
+  const bool alone = ::flock(home.get(), LOCK_EX | LOCK_NB) == 0;
+  if (alone) {
+    has = look();
+    if (stopped()) return stopped_early();
+    constexpr std::uint64_t mb_max = std::uint64_t{1} << 40;
+    if (!has.whole || (most_mb != 0 && has.bytes > std::min(most_mb, mb_max) << 20)) {
+      if (!runner::remove_tree(home.get(), files_name) || !Descriptor(open_folder(home.get(), files_name)))
+        return folder_failure("a cache's folder", errno);
+      has = {};
+    }
+    if (!put_stamp(home.get(), stamp_us)) return folder_failure("a cache's folder", errno);
   }
-  // Somebody else may be emptying it.
+  // Somebody else may be looking at it, or emptying it.
   while (::flock(home.get(), LOCK_SH | LOCK_NB) != 0) {
     if (errno != EWOULDBLOCK && errno != EINTR) return folder_failure("a cache's folder", errno);
-    if (stopped()) return fail(Reason::stopped, "the task was stopped before it began");
+    if (stopped()) return stopped_early();
     std::this_thread::sleep_for(ask_every);
   }
-  return CacheFolder(std::move(path), home.release(), bytes);
+  // A lock that becomes a shared one is nobody's for a moment, in which somebody may have come.
+  if (stamp_of(home.get()) != stamp_us && !put_stamp(home.get(), stamp_us - 1))
+    return folder_failure("a cache's folder", errno);
+  if (!alone) has = look();
+  return CacheFolder(std::move(path), home.release(), has.bytes);
 }
 
 CacheFolder::CacheFolder(CacheFolder&& other) noexcept

@@ -39,13 +39,16 @@ class Sources {
   std::map<Key, std::string> answers_;  ///< By project, revision and name; empty while the host is asked.
 };
 
-/// The folder of a cache, `<root>/<market>-<project>/<name>/files`, for one task. Threads: one at a time.
+/// The folder of a cache, `<root>/<market>-<project>-<creation>/<name>/files`, for one task. Threads: one at
+/// a time.
 class CacheFolder {
  public:
-  /// Opens it, made where it is not there, and emptied where it has more than `most_mb` and no task has it,
-  /// in this process or in another. 0 is no limit. Fails: `stopped`; `disk_full`, `io_error`.
+  /// Opens it, made where it is not there. It is emptied where no task has it, in this process or in another,
+  /// and it has more than `most_mb`, 0 being no limit, or folders that cannot be looked into. The folder
+  /// above has the modification time `stamp_us` as long as nobody else has it, or comes; all who come have
+  /// stamps of their own. Fails: `stopped`; `disk_full`, `io_error`.
   static Result<CacheFolder> open(const std::string& root, const PreparedFolder& project,
-                                  const CacheMount& mount, std::uint64_t most_mb,
+                                  const CacheMount& mount, std::uint64_t most_mb, std::int64_t stamp_us,
                                   const std::function<bool()>& stopped);
   CacheFolder(CacheFolder&& other) noexcept;
   CacheFolder& operator=(CacheFolder&&) = delete;

@@ -206,16 +206,20 @@ auto with_project(Market& market, const Principal& principal, const ProjectName&
       });
 }
 
+Result<store::ProjectRow> row_of(MarketStore& store, ProjectNumber number) {
+  CALYX_TRY(const std::optional<store::ProjectRow> row, store.projects().project(number));
+  if (row) return *row;
+  return fail(Reason::corrupt, "project " + std::to_string(number) + " has no row; run an audit",
+              json::object({{"table", "projects"}, {"row", number}}));
+}
+
 Result<Project> shown(MarketStore& store, const ProjectState& state, std::optional<WalletId> wallet) {
-  CALYX_TRY(const std::optional<store::ProjectRow> row, store.projects().project(state.number));
-  if (!row)
-    return fail(Reason::corrupt, "project " + std::to_string(state.number) + " has no row; run an audit",
-                json::object({{"table", "projects"}, {"row", state.number}}));
+  CALYX_TRY(const store::ProjectRow row, row_of(store, state.number));
   return Project{.name = state.name,
                  .wallet = wallet,
                  .remote_dir = state.remote_dir,
                  .description = state.description,
-                 .created_at = row->at,
+                 .created_at = row.at,
                  .active_revision = state.active};
 }
 
@@ -262,16 +266,22 @@ std::string projects_path(std::string_view market_path) { return std::string(mar
 Result<PreparedFolder> project_folder(Market& market, AccountNumber account, const std::string& project,
                                       std::int64_t revision) {
   CALYX_TRY(const std::string base, market.folders_path());
+  Instant created{};
   CALYX_TRY(const services::FoundRevision found,
             market.history([&](MarketStore& store) -> Result<services::FoundRevision> {
-              return services::find_revision(store, account, project, revision);
+              CALYX_TRY(services::FoundRevision one,
+                        services::find_revision(store, account, project, revision));
+              CALYX_TRY(const store::ProjectRow row, row_of(store, one.project.number));
+              created = row.at;
+              return one;
             }));
   const ProjectState& state = found.project;
   std::string folder =
       projects_path(base) + '/' + std::to_string(state.number) + '/' + std::to_string(revision);
   const auto prepared = [&] {
     return market.read([&](const Book& book, Instant) -> Result<PreparedFolder> {
-      PreparedFolder out{folder, found.revision.sha256, state.number, book.tag, {}, found.revision.manifest};
+      PreparedFolder out{folder, found.revision.sha256,   state.number, book.tag,
+                         {},     found.revision.manifest, created};
       if (const services::WalletState* owner = book.wallet(account)) out.wallet = owner->id;
       return out;
     });

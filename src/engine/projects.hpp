@@ -25,6 +25,7 @@ struct PreparedFolder {
   std::uint32_t market = 0;  ///< What all ids of the market have.
   std::optional<WalletId> wallet{};
   std::string manifest = "{}";
+  Instant created{};  ///< Tells it from one that has its number after a backup was put back.
 };
 
 /// A folder with the files of the revision that a job of `account` was submitted with, also where the project

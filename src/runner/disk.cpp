@@ -5,6 +5,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include <cerrno>
 #include <string_view>
 
 namespace calyx::runner {
@@ -17,44 +18,52 @@ constexpr std::uint64_t entry_bytes = 512;
 
 class Counter {
  public:
-  explicit Counter(std::uint64_t limit) noexcept : limit_(limit) {}
+  Counter(std::uint64_t limit, const std::function<bool()>& stopped) noexcept
+      : limit_(limit), stopped_(stopped) {}
 
-  void count(int folder, int depth) {
+  void count(int at, const char* name, int depth) {
+    if (stopped_ && stopped_()) return;
+    const int folder =
+        depth > depth_max ? -1 : ::openat(at, name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+    if (folder < 0) {
+      // Where it is a folder no more a later look sees what became of it.
+      if (depth > depth_max || errno == EACCES) below_.whole = false;
+      return;
+    }
     DIR* const listing = ::fdopendir(folder);
     if (listing == nullptr) {
       ::close(folder);
       return;
     }
     while (const dirent* entry = ::readdir(listing)) {  // NOLINT(concurrency-mt-unsafe): a stream of our own
-      const std::string_view name = entry->d_name;
+      const std::string_view inside = entry->d_name;
+      if (inside == "." || inside == "..") continue;
       struct stat facts;
-      if (name == "." || name == ".." ||
-          ::fstatat(::dirfd(listing), entry->d_name, &facts, AT_SYMLINK_NOFOLLOW) != 0)
+      if (::fstatat(::dirfd(listing), entry->d_name, &facts, AT_SYMLINK_NOFOLLOW) != 0) {
+        if (errno == EACCES) below_.whole = false;
         continue;
-      bytes_ += entry_bytes + static_cast<std::uint64_t>(facts.st_blocks) * 512;
-      if (bytes_ > limit_) break;
-      if (!S_ISDIR(facts.st_mode) || depth >= depth_max) continue;
-      const int inside =
-          ::openat(::dirfd(listing), entry->d_name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
-      if (inside >= 0) count(inside, depth + 1);
+      }
+      below_.bytes += entry_bytes + static_cast<std::uint64_t>(facts.st_blocks) * 512;
+      if (S_ISDIR(facts.st_mode)) count(::dirfd(listing), entry->d_name, depth + 1);
+      if (below_.bytes > limit_) break;
     }
     ::closedir(listing);
   }
 
-  std::uint64_t bytes() const noexcept { return bytes_; }
+  Below below() const noexcept { return below_; }
 
  private:
   std::uint64_t limit_;
-  std::uint64_t bytes_ = 0;
+  const std::function<bool()>& stopped_;
+  Below below_;
 };
 
 }  // namespace
 
-std::uint64_t disk_below(const char* folder, std::uint64_t limit) {
-  Counter counter(limit);
-  const int top = ::open(folder, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
-  if (top >= 0) counter.count(top, 0);
-  return counter.bytes();
+Below disk_below(const char* folder, std::uint64_t limit, const std::function<bool()>& stopped) {
+  Counter counter(limit, stopped);
+  counter.count(AT_FDCWD, folder, 0);
+  return counter.below();
 }
 
 }  // namespace calyx::runner

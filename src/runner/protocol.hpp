@@ -35,14 +35,16 @@ struct Request {
   std::int64_t timeout_ms;
   std::int64_t grace_ms;
   std::uint64_t memory_bytes;  ///< 0: not looked at; so with the limits below.
-  std::uint64_t disk_bytes;    ///< Below all writable paths together.
+  std::uint64_t disk_bytes;    ///< Below all writable paths together; of caches, what they grow by.
   std::uint64_t file_bytes;
   std::uint64_t open_files;
   std::uint64_t cpu_s;
   std::uint64_t processes;
+  std::int64_t stamp_us;  ///< As `Task::stamp_us`.
   std::uint32_t uid;
   std::uint32_t gid;
   std::uint32_t writable;
+  std::uint32_t caches;  ///< So many of them are caches, the last.
   std::uint32_t readable;
   std::uint32_t arguments;
   std::uint32_t variables;

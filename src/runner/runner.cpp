@@ -419,6 +419,7 @@ std::string Runner::Inside::packet(const Task& task, const TaskFolder& folder) c
     request.cpu_s = limits.cpu_s;
     request.processes = limits.processes;
   }
+  request.stamp_us = task.stamp_us;
   request.network = task.network;
   request.gpu = task.gpus.has_value();
   request.landlock_required = options.landlock_required;
@@ -465,6 +466,7 @@ std::string Runner::Inside::packet(const Task& task, const TaskFolder& folder) c
     if (cache.path.empty()) continue;
     words.add(cache.path);
     ++request.writable;
+    ++request.caches;
   }
   if (!task.source.empty()) {
     words.add(task.source);

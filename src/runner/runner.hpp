@@ -44,7 +44,9 @@ struct Limits {
   std::int64_t timeout_ms = 3'600'000;  ///< From its start on; then its group gets TERM. 0 is at once.
   std::int64_t grace_ms = 5'000;        ///< From TERM to KILL, for a timeout and for a cancellation.
   std::uint64_t memory_mb = 0;          ///< Of all its processes together, looked at 5 to 50 times a second.
-  std::uint64_t disk_mb = 8192;     ///< What it may write to, all together, looked at 1 to 5 times a second.
+  /// What it may write to, all together, and of caches what they grow by; looked at 1 to 5 times a second. A
+  /// checkpoint or a cache with folders that cannot be looked into has too much.
+  std::uint64_t disk_mb = 8192;
   std::uint64_t file_mb = 4096;     ///< Each file that it writes; its logs are no files of its own.
   std::uint64_t open_files = 1024;  ///< A process.
   std::uint64_t cpu_s = 0;          ///< A process.
@@ -95,6 +97,9 @@ struct Task {
   std::string checkpoint_dir;  ///< A folder, absolute, to write as its user may; or empty.
   std::vector<Mount> data;     ///< To read, below COMPUTALOT_DATA_DIR.
   std::vector<Mount> caches;   ///< To write as its user may, below COMPUTALOT_CACHE_DIR.
+  /// The modification time of the folder above each cache, for as long as no other task has come to that
+  /// cache: from then on nobody can tell who makes it grow, and `disk_mb` leaves it out. 0: nobody comes.
+  std::int64_t stamp_us = 0;
   /// Variables beyond PATH, HOME, TMPDIR, LANG, TZ and the runner's own. PATH, LANG and TZ may be among them.
   std::vector<std::pair<std::string, std::string>> environment;
   std::optional<std::string> gpus;  ///< CUDA_VISIBLE_DEVICES, and with it the devices of GPUs.

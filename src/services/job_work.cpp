@@ -424,8 +424,11 @@ Result<Reported> report_tasks(Transaction& tx, const Principal& principal, const
   if (!found || found->expires < tx.now()) {
     if (report.printed && report.job && report.first && report.outcomes.empty()) {
       CALYX_TRY(const JobState state, readable_job(tx.book(), tx.store(), caller, *report.job));
-      CALYX_CHECK(keep_output(tx, state.number, *report.first, report.attempt, *report.printed));
-      return Reported{};
+      // Of a job that goes on, the task is somebody else's by now, or soon.
+      if (is_terminal(state.status)) {
+        CALYX_CHECK(keep_output(tx, state.number, *report.first, report.attempt, *report.printed));
+        return Reported{};
+      }
     }
     return fail(Reason::lease_lost, "the lease is over: its tasks were taken back or its job has ended",
                 json::object({{"token", report.token}}));

@@ -902,9 +902,16 @@ TEST_CASE("a task that is stopped with its job is shown with its attempt, and wh
   const JobId stands = market.submit(JobMarket::job(1));
   const Lease live = market.lease();
   late = {.token = lease.token, .first = 0, .printed = Printed{.out = "x"}, .job = stands, .attempt = 1};
-  CHECK(market.all.report_tasks(late).ok());
+  CHECK(market.all.report_tasks(late).reason() == Reason::lease_lost);
   CHECK(market.all.job_output(stands).value().out.empty());
   CHECK(market.done(live).ok());
+  // Nor that of a task whose lease was let pass by, and whose job goes on.
+  const JobId passed = market.submit(JobMarket::job(2));
+  late.token = market.lease().token;
+  late.job = passed;
+  market.pass(40);
+  CHECK(market.all.report_tasks(late).reason() == Reason::lease_lost);
+  CHECK(market.all.cancel_job(passed).ok());
   market.check_books();
 }
 

@@ -3,6 +3,7 @@
 #include <fcntl.h>
 #include <sys/file.h>
 #include <sys/stat.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include <atomic>
@@ -15,6 +16,7 @@
 #include "engine/job_market.hpp"
 #include "engine/pushes.hpp"
 #include "engine/tarballs.hpp"
+#include "runner/disk.hpp"
 #include "store/scratch.hpp"
 #include "testing.hpp"
 
@@ -115,7 +117,7 @@ struct Mounted : Ground {
   }
   std::string cache(int project = 1) const {
     for (const auto& entry : fs::directory_iterator(scratch / "caches"))
-      if (entry.path().filename().string().ends_with("-" + std::to_string(project)))
+      if (entry.path().filename().string().find("-" + std::to_string(project) + "-") != std::string::npos)
         return entry.path().string() + "/hub";
     return {};
   }
@@ -421,6 +423,148 @@ TEST_CASE("CP-45: what a task adds to a cache is its disk, and a cache that outg
   CHECK(yard.run(add(7'000'000)).status == JobStatus::completed);
   yard.push(R"({"cache_mounts":[{"name":"hub","mount_path":"/cache/hub","size_mb":100}]})");
   CHECK(yard.printed(size) == "0\n");
+}
+
+TEST_CASE("CP-45: what lies too deep in a cache to be looked at is too much, and does not stay") {
+  if (!testing::pushes("engine.mounts.deep")) return;
+  CommandOptions how;
+  how.disk_mb = 8;
+  Mounted yard(std::move(how));
+  yard.push(one_cache);
+  const auto nested = [](int folders) {
+    return "cd $COMPUTALOT_CACHE_DIR/hub && for i in $(seq " + std::to_string(folders) +
+           "); do mkdir d && cd d; done; head -c 40000000 /dev/zero > x; sleep 20";
+  };
+  for (const int folders : {60, 70}) {
+    CAPTURE(folders);
+    CHECK(yard.run(nested(folders)).failure == JobFailure::out_of_disk);
+    const std::string files = yard.cache() + "/files";
+    CHECK_FALSE(fs::is_empty(files));
+    // Its 40 MB are less than a cache may have.
+    CHECK(yard.printed("ls $COMPUTALOT_CACHE_DIR/hub") == (folders == 60 ? "d\n" : ""));
+    fs::remove_all(files + "/d");
+  }
+}
+
+TEST_CASE("CP-45: a folder that its owner may not open hides nothing") {
+  const store::Scratch scratch;
+  fs::create_directories(scratch / "files/closed/inside");
+  fs::create_directories(scratch / "files/unsearched/inside");
+  for (const char* folder : {"", "files", "files/closed", "files/unsearched"}) {
+    REQUIRE(::chmod((scratch / folder).c_str(), 0755) == 0);
+    if (::geteuid() == 0) REQUIRE(::chown((scratch / folder).c_str(), 65534, 65534) == 0);
+  }
+  const std::string files = scratch / "files";
+  const auto whole = [&] {
+    const pid_t child = ::fork();
+    if (child == 0) {
+      if (::geteuid() == 0 && ::setresuid(65534, 65534, 65534) != 0) ::_exit(2);
+      ::_exit(runner::disk_below(files.c_str(), UINT64_MAX).whole ? 1 : 0);
+    }
+    int status = -1;
+    REQUIRE(::waitpid(child, &status, 0) == child);
+    REQUIRE(WIFEXITED(status));
+    REQUIRE(WEXITSTATUS(status) != 2);
+    return WEXITSTATUS(status) == 1;
+  };
+  CHECK(whole());
+  const std::pair<const char*, mode_t> rows[] = {{"/closed", 0}, {"/unsearched", 0600}, {"", 0}};
+  for (const auto& [folder, mode] : rows) {
+    CAPTURE(folder);
+    REQUIRE(::chmod((files + folder).c_str(), mode) == 0);
+    CHECK_FALSE(whole());
+    REQUIRE(::chmod((files + folder).c_str(), 0755) == 0);
+  }
+}
+
+TEST_CASE("CP-45: what a task takes out of a cache is no room for other files") {
+  if (!testing::pushes("engine.mounts.swap")) return;
+  CommandOptions how;
+  how.disk_mb = 8;
+  Mounted yard(std::move(how));
+  yard.push(one_cache);
+  CHECK(yard.run("head -c 7000000 /dev/zero > $COMPUTALOT_CACHE_DIR/hub/n").status == JobStatus::completed);
+  CHECK(
+      yard.run("rm $COMPUTALOT_CACHE_DIR/hub/n; head -c 12000000 /dev/zero > $TMPDIR/x; sleep 20").failure ==
+      JobFailure::out_of_disk);
+}
+
+TEST_CASE("CP-45: of tasks that have a cache at once none answers for what another adds") {
+  if (!testing::pushes("engine.mounts.shared")) return;
+  CommandOptions how;
+  how.disk_mb = 8;
+  Mounted yard(std::move(how));
+  yard.push(one_cache);
+  WorkerOptions options;
+  options.threads = 2;
+  options.tasks_max = 1;
+  options.commands = yard.commands;
+  Worker worker = Worker::start(yard.market.engine, options).value();
+  const auto fill = [&](const char* ours, const char* theirs) {
+    return yard.job("cd $COMPUTALOT_CACHE_DIR/hub; touch in." + std::string(ours) + "; until [ -e in." +
+                    theirs + " ]; do sleep 0.05; done; head -c 6000000 /dev/zero > " + ours +
+                    "; until [ $(cat a b | wc -c) = 12000000 ]; do sleep 0.05; done; sleep 2.5");
+  };
+  const JobId jobs[] = {yard.market.submit(fill("a", "b")), yard.market.submit(fill("b", "a"))};
+  for (const JobId id : jobs) {
+    const Job done = yard.market.all.wait_job(id, std::chrono::minutes(1)).value();
+    CHECK_MESSAGE(done.status == JobStatus::completed, done.error);
+  }
+  worker.stop();
+  // Whoever has it alone answers for what it adds.
+  CHECK(yard.run("head -c 9000000 /dev/zero > $COMPUTALOT_CACHE_DIR/hub/c; sleep 20").failure ==
+        JobFailure::out_of_disk);
+}
+
+TEST_CASE("CP-45: a cache is open to its task, whatever one before did to its mode") {
+  if (!testing::pushes("engine.mounts.mode")) return;
+  Mounted yard;
+  yard.push(one_cache);
+  CHECK(yard.run("chmod 000 $COMPUTALOT_CACHE_DIR/hub").status == JobStatus::completed);
+  CHECK(yard.printed("echo x > $COMPUTALOT_CACHE_DIR/hub/n") == "");
+  struct stat is {};
+  REQUIRE(::stat((yard.cache() + "/files").c_str(), &is) == 0);
+  CHECK((is.st_mode & 0777) == 0700);
+}
+
+TEST_CASE("CP-45: after a backup was put back a project finds no cache of one that is lost") {
+  if (!testing::pushes("engine.mounts.backup")) return;
+  Mounted yard;
+  const Options before = yard.in();
+  CHECK(yard.market.engine.backup(yard.scratch / "backup.db").ok());
+  const std::string add = "cd $COMPUTALOT_CACHE_DIR/hub && echo x >> n && wc -l < n";
+  yard.push(one_cache);
+  CHECK(yard.printed(add) == "1\n");
+  yard.made.reset();
+  for (const char* file : {"m.db", "m.db-wal", "m.db-shm"}) fs::remove(yard.scratch / file);
+  fs::rename(yard.scratch / "backup.db", before.path);
+  yard.made.emplace(before);
+  yard.market.pass(1);
+  yard.push(one_cache, "other");
+  CHECK(yard.printed(add, "other") == "1\n");
+}
+
+TEST_CASE("CP-45: a task has all that a manifest may declare, with the longest names and places") {
+  if (!testing::pushes("engine.mounts.most")) return;
+  Mounted yard;
+  yard.answer = [&](const DataSource&, const std::function<bool()>&) {
+    return Result<std::string>(yard.scratch / "table.csv");
+  };
+  const auto items = [](const std::string& kind, const std::string& more) {
+    json::Array out;
+    for (std::size_t i = 0; i < manifest_items_max; ++i) {
+      const std::string name = kind + std::to_string(100 + i) + std::string(124, 'x');
+      std::string place = "/" + name;
+      place.append("/" + std::string(1024 - place.size() - 1, 'y'));
+      out.push_back(json::object({{"name", name}, {"mount_path", place}}));
+      if (!more.empty()) out.back().object()->set("type", "url").set("source", more);
+    }
+    return out;
+  };
+  yard.push(
+      json::canonical(json::object({{"data_sources", items("d", "s")}, {"cache_mounts", items("c", "")}})));
+  CHECK(yard.printed("ls $COMPUTALOT_DATA_DIR $COMPUTALOT_CACHE_DIR | grep -c xxx; # " +
+                     std::string(4'000, 'z')) == std::to_string(2 * manifest_items_max) + "\n");
 }
 
 TEST_CASE("CP-45: a link in the place of a cache's folder is none") {

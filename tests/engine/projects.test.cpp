@@ -232,7 +232,13 @@ TEST_CASE("CP-44: a tarball or a manifest that is refused leaves everything as i
     const char* key;
     const char* value;
   };
-  const auto with_manifest = [](const char* text) { return gzip(tar({{"computalot.project.json", text}})); };
+  const auto with_manifest = [](const std::string& text) {
+    return gzip(tar({{"computalot.project.json", text}}));
+  };
+  std::string too_many;
+  for (std::size_t i = 0; i <= manifest_items_max; ++i)
+    too_many += std::string(i == 0 ? "" : ",") + R"({"name":"c)" + std::to_string(i) +
+                R"(","mount_path":"/c)" + std::to_string(i) + R"("})";
   const Row rows[] = {
       {"a way out", gzip(tar({{"../out", "x"}})), Reason::archive_refused, "rule", "parent_folder"},
       {"an absolute path", gzip(tar({{"/out", "x"}})), Reason::archive_refused, "rule", "absolute"},
@@ -256,6 +262,14 @@ TEST_CASE("CP-44: a tarball or a manifest that is refused leaves everything as i
        Reason::field_value, "field", "/cache_mounts/0/name"},
       {"a place of calyx's", with_manifest(R"({"cache_mounts":[{"name":"c","mount_path":"/calyx/task"}]})"),
        Reason::field_value, "field", "/cache_mounts/0/mount_path"},
+      {"one more than a list takes", with_manifest(R"({"cache_mounts":[)" + too_many + "]}"),
+       Reason::field_value, "field", "/cache_mounts"},
+      {"a container's own", with_manifest(R"({"cache_mounts":[{"name":"c","mount_path":"/tmp"}]})"),
+       Reason::field_value, "field", "/cache_mounts/0/mount_path"},
+      {"a place below it, and one of the system's",
+       with_manifest(
+           R"({"cache_mounts":[{"name":"b","mount_path":"/tmp/b"},{"name":"c","mount_path":"/sys"}]})"),
+       Reason::field_value, "field", "/cache_mounts/1/mount_path"},
       {"a place of the system's", with_manifest(R"({"cache_mounts":[{"name":"c","mount_path":"/proc"}]})"),
        Reason::field_value, "field", "/cache_mounts/0/mount_path"},
       {"a place that tools would part",

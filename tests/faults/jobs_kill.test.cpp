@@ -72,8 +72,8 @@ void tell(int pipe, const std::string& line) {
 enum class Work : std::uint8_t { functions, commands };
 
 /// How long the processes sleep that tasks leave behind. Nobody else's have this word, which this process and
-/// its children share.
-const std::string left_s = "60.0" + std::to_string(::getpid());
+/// its children share: it ends in a letter, since another's number may begin as ours.
+const std::string left_s = "60.0" + std::to_string(::getpid()) + "s";
 
 JobSubmit job_of(const WalletId& payer, const std::string& key) {
   JobSubmit asked{.wallet = payer, .idempotency_key = key};
@@ -434,7 +434,7 @@ std::string kill_again_and_again(const std::string& path, Work work, std::size_t
     }
   }
   for (const auto& [job, tasks] : answered.tasks) tally.tasks += tasks.size();
-  tally.jobs += answered.ended.size();
+  for (const auto& [job, status] : answered.ended) tally.jobs += status == "completed" ? 1U : 0U;
   const std::string fault = judge_rows(path, work);
   return fault.empty() ? fault : "the file says: " + fault;
 }
@@ -489,7 +489,7 @@ TEST_CASE(
   }
   CHECK_MESSAGE(fault.empty(), "seed " << seed << ": " << fault);
   testing::told("hosts of commands killed", tally.kills);
-  testing::told("jobs of commands answered for over kills", tally.jobs);
+  testing::told("jobs of commands completed over kills", tally.jobs);
   CHECK(tally.kills >= markets * rounds);
   CHECK(tally.jobs > 0);
 }

@@ -65,9 +65,9 @@ inline Task shell(const std::string& script, std::int64_t timeout_ms = 60'000) {
   return task;
 }
 
-/// A word that no other test's tasks have, whichever run beside this one.
+/// A word that no other test's tasks have, whichever run beside this one, nor as the beginning of theirs.
 inline std::string mark(const std::string& word) {
-  return "calyx-" + word + "-" + std::to_string(::getpid());
+  return "calyx-" + word + "-" + std::to_string(::getpid()) + "x";
 }
 
 /// A task that is the hostile program, copied to where tasks may read it: a folder `project`.

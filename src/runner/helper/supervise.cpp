@@ -107,7 +107,7 @@ bool read_command(char* packet, std::size_t size, Command& command) {
   for (std::uint32_t i = 0; whole && i < request.readable; ++i) command.readable.push_back(next());
   for (std::uint32_t i = 0; whole && i < request.arguments; ++i) command.arguments.push_back(next());
   for (std::uint32_t i = 0; whole && i < request.variables; ++i) command.variables.push_back(next());
-  if (!whole || command.arguments.empty() || command.writable.empty()) return false;
+  if (!whole || command.arguments.empty() || command.writable.size() <= request.caches) return false;
   command.arguments.push_back(nullptr);
   command.variables.push_back(nullptr);
   return true;
@@ -237,6 +237,37 @@ struct Pipe {
   }
 };
 
+/// What a cache grows by while its task has it alone.
+class Cache {
+ public:
+  explicit Cache(const char* folder) : folder_(folder) {
+    const int inside = ::open(folder, O_PATH | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+    above_ = ::openat(inside, "..", O_PATH | O_DIRECTORY | O_CLOEXEC);
+    ::close(inside);
+    const Below before = disk_below(folder, UINT64_MAX);
+    before_ = before.bytes;
+    counts_ = before.whole;
+  }
+
+  /// Above `limit` where there is more than can be looked at.
+  std::uint64_t growth(std::uint64_t limit, std::int64_t stamp_us) {
+    if (!counts_) return 0;
+    const Below now = disk_below(folder_, before_ + limit);
+    struct stat facts;
+    // After the look: who came before it ended may have written what it saw.
+    counts_ = stamp_us == 0 || ::fstat(above_, &facts) != 0 ||
+              std::int64_t{facts.st_mtim.tv_sec} * 1'000'000 + facts.st_mtim.tv_nsec / 1000 == stamp_us;
+    if (!counts_) return 0;
+    return now.whole ? std::max(now.bytes, before_) - before_ : limit + 1;
+  }
+
+ private:
+  const char* folder_;
+  int above_ = -1;  ///< Open as long as the supervisor is.
+  std::uint64_t before_ = 0;
+  bool counts_ = true;
+};
+
 class Supervisor {
  public:
   Supervisor(int channel, int log, const Inherited& inherited) noexcept
@@ -289,6 +320,8 @@ class Supervisor {
       return not_started(Stage::landlock, ENOSYS);
     if (landlocked && ruleset < 0) return not_started(Stage::landlock, errno);
 
+    for (std::size_t i = first_cache(); request.disk_bytes != 0 && i < command_.writable.size(); ++i)
+      caches_.emplace_back(command_.writable[i]);
     send(Frame::begun, nullptr, 0);
     Launch launch{&command_,
                   inherited_.null,
@@ -355,13 +388,26 @@ class Supervisor {
         if (memory.take(seen, now, now_us())) return kill_all(Cause::out_of_memory);
       }
       if (now >= disk.at()) {
-        std::uint64_t seen = 0;
-        for (const char* folder : command_.writable) seen += disk_below(folder, request.disk_bytes);
+        const std::uint64_t seen = disk_taken();
         report_.disk_bytes = std::max(report_.disk_bytes, seen);
         if (disk.take(seen, now, now_us())) return kill_all(Cause::out_of_disk);
       }
     }
     kill_all(ending_);
+  }
+
+  std::size_t first_cache() const noexcept { return command_.writable.size() - command_.request.caches; }
+
+  std::uint64_t disk_taken() {
+    const Request& request = command_.request;
+    std::uint64_t taken = 0;
+    for (std::size_t i = 0; i < first_cache(); ++i) {
+      const Below below = disk_below(command_.writable[i], request.disk_bytes);
+      // The task's own folder, the first, goes with it, but what is hidden in the others would stay.
+      taken += below.whole || i == 0 ? below.bytes : request.disk_bytes + 1;
+    }
+    for (Cache& cache : caches_) taken += cache.growth(request.disk_bytes, request.stamp_us);
+    return taken;
   }
 
   /// Lets a tool tell its daemon, which has the container, before the tool is killed.
@@ -503,6 +549,7 @@ class Supervisor {
   Capture err_;
   ProgressLines lines_;
   Command command_;
+  std::vector<Cache> caches_;
   Report report_{.cause = Cause::not_started};
   Pipe pipes_[2];
   int signals_ = -1;
