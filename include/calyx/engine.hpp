@@ -135,8 +135,8 @@ class CALYX_EXPORT Engine {
   /// address, as its own signature would open it; nobody's is opened before `Options::settlement` says that
   /// the payment would settle. The same words again, to the byte, are the same payment, whatever the price is
   /// by then. So is, in those words alone, a payment that its client gave an id (`payment-identifier` of x402
-  /// version 2), which is one for each payer: another payment with it is `payment_reused`. Do the call with
-  /// an idempotency key of the payment's own (`Payment::id`): so one pays for one call.
+  /// version 2), one for each payer: another one with it is `payment_reused`, though the first failed. Do the
+  /// call with an idempotency key of the payment's own (`Payment::id`): so one pays for one call.
   ///
   /// Fails, in this order: as `payment_challenge`; `payment_malformed`, `payment_invalid`, as
   /// `Session::pay_quote`, also where a contract off Base signed, which has no wallet here; `outcome_unknown`

@@ -218,14 +218,14 @@ class CALYX_EXPORT Session {
   ///
   /// Fails, in this order: as `payment_challenge`; `payment_malformed`, `payment_invalid` (`code` of the
   /// details is what is said to the client: x402's `errorReason`, or the end of an MPP problem's type); then
-  /// as `present_payment`. A signature that only a contract on the chain can judge is `payment_invalid`:
-  /// nobody here would ask it.
+  /// as `present_payment`. A contract's signature is `payment_invalid` where the backend judges none, and
+  /// `outcome_unknown`, with nothing taken, while one that does cannot say whether it is good.
   Result<PaymentAnswer> pay_quote(QuoteId id, const PaymentWords& words);
   /// The same for credits that are asked for and paid at one place: the quote is the one that MPP's challenge
   /// names, or that had this very payment; else the open one of `kind` and `amount`, made if there is none.
   /// The own wallet's. Fails also: `field_value` for an operator, who has none; `payment_reused` where the
-  /// client gave the id of this payment (`payment-identifier` of x402 version 2) to another one, among the 64
-  /// newest quotes; as `quote_topup`.
+  /// client gave the id of this payment (`payment-identifier` of x402 version 2) to another one, also to one
+  /// that failed, of those of the same kind among the 64 newest quotes; as `quote_topup`.
   Result<PaymentAnswer> pay_credits(Money amount, const PaymentWords& words,
                                     QuoteKind kind = QuoteKind::credits);
   /// What payments brought `wallet` so far. Reads its quotes, so its cost grows with their number.

@@ -57,10 +57,11 @@ Result<core::EvmAddress> EvmSignatures::operator()(const core::Digest& digest,
   if (signature.size() == core::evm_signature_bytes || signature.size() == compact_bytes) {
     std::array<unsigned char, compact_bytes> octets{};
     std::memcpy(octets.data(), signature.data(), octets.size());
-    if (signature.size() == compact_bytes) octets[32] &= 0x7f;  // where EIP-2098 has v
-    // By either v: whoever changes s changes that, too.
-    for (const int v : {0, 1}) {
-      const auto signer = recovered(digest, octets.data(), v);
+    // By either v, since whoever changes s changes that, too; of 64 octets also with the bit as a part of s
+    // where EIP-2098 has v.
+    for (int spelling = 0; spelling < (signature.size() == compact_bytes ? 4 : 2); ++spelling) {
+      if (spelling == 2) octets[32] &= 0x7f;
+      const auto signer = recovered(digest, octets.data(), spelling & 1);
       if (signer.ok() && *signer == *contract) return refused("the payer's key signed in another spelling");
     }
   }

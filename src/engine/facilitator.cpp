@@ -7,6 +7,7 @@
 #include <initializer_list>
 #include <mutex>
 #include <optional>
+#include <utility>
 
 #include "crypto/sha256.hpp"
 #include "json/reader.hpp"
@@ -200,7 +201,7 @@ struct Facilitator::State {
   const std::shared_ptr<const detail::FacilitatorWork> work;
   std::mutex mutex{};
   std::array<Known, remembered_max> known{};  ///< What is longest in it goes first.
-  std::size_t put_count = 0;
+  std::size_t oldest = 0;
 
   /// Under the mutex, as is the next.
   Known* find(const Digest& name) {
@@ -208,9 +209,19 @@ struct Facilitator::State {
       if (one.name == name) return &one;
     return nullptr;
   }
-  Known& put(const Digest& name) {
-    if (Known* const found = find(name)) return *found;
-    return known[put_count++ % remembered_max] = Known{name};
+  /// Nobody who waits makes room, and what has begun only for want of others: strangers verify what they
+  /// like. Null without room.
+  Known* put(const Digest& name, std::int64_t now) {
+    if (Known* const found = find(name)) return found;
+    Known* place = nullptr;
+    for (std::size_t i = 0; i < remembered_max && (place == nullptr || place->begun); ++i) {
+      Known& one = known[(oldest + i) % remembered_max];
+      if (now >= one.due_ms && (place == nullptr || !one.begun)) place = &one;
+    }
+    if (place == nullptr) return nullptr;
+    oldest = static_cast<std::size_t>(place - known.data()) + 1;
+    *place = Known{name};
+    return place;
   }
 
   /// Keeps whoever comes next for `name` waiting where this time led nowhere, and nobody where it led on.
@@ -219,9 +230,10 @@ struct Facilitator::State {
         answer.outcome == SettlementOutcome::unavailable || answer.outcome == SettlementOutcome::pending;
     const std::int64_t now = work->now_ms();
     const std::lock_guard lock(mutex);
-    Known& of = put(name);
-    of.wait_ms = in_vain ? std::clamp(2 * of.wait_ms, first_wait_ms, wait_ms_max) : 0;
-    of.due_ms = now + of.wait_ms;
+    Known* const of = put(name, now);
+    if (of == nullptr) return;
+    of->wait_ms = in_vain ? std::clamp(2 * of->wait_ms, first_wait_ms, wait_ms_max) : 0;
+    of->due_ms = now + of->wait_ms;
   }
   /// One at a time asks about a payment: from now on others wait until this one remembers what came of it, or
   /// is long gone. Without a value it has to wait itself; true if nobody asked before, as far as
@@ -229,11 +241,17 @@ struct Facilitator::State {
   std::optional<bool> begin(const Digest& key, const Digest& payment) {
     const std::int64_t now = work->now_ms();
     const std::lock_guard lock(mutex);
-    if (const Known* const of = find(key); of != nullptr && now < of->due_ms) return std::nullopt;
+    if (const Known* const asked = find(key); asked != nullptr && now < asked->due_ms) return std::nullopt;
     const Known* const found = find(payment);
     const bool first = found != nullptr && !found->begun;
-    put(payment).begun = true;
-    put(key).due_ms = now + wait_ms_max;
+    Known* const begun = put(payment, now);
+    if (begun == nullptr) return std::nullopt;
+    begun->begun = true;
+    const std::int64_t due_ms = std::exchange(begun->due_ms, now + 1);  // its place is not the key's
+    Known* const of = put(key, now);
+    begun->due_ms = due_ms;
+    if (of == nullptr) return std::nullopt;
+    of->due_ms = now + wait_ms_max;
     return first;
   }
 
@@ -305,9 +323,9 @@ SettlementAnswer Facilitator::verify(const VerifiedPayment& payment) {
   {
     // Before anything is asked: who was asked to settle it meanwhile has then begun.
     const std::lock_guard lock(its.mutex);
-    State::Known& of = its.put(name);
-    if (now < of.due_ms) return out;
-    of.due_ms = now + wait_ms_max;
+    State::Known* const of = its.put(name, now);
+    if (of == nullptr || now < of->due_ms) return out;
+    of->due_ms = now + wait_ms_max;
   }
   its.ask(true, {}, payment, true, out);
   its.remember(name, out);

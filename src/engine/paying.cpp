@@ -351,7 +351,13 @@ std::string engine::identifier_of(const PaymentWords& words) {
   const payments::X402Reading reading = read_x402(words);
   const std::string& id = reading.payment.identifier;
   if (reading.verdict != core::x402::Verdict::ok || id.empty()) return {};
-  return core::lower_text(reading.payment.payer) + " " + id;
+  if (reading.payment.transfer != core::x402::Transfer::solana)
+    return core::lower_text(reading.payment.payer) + " " + id;
+  // Its transaction alone says who pays; whether it pays well is judged elsewhere.
+  const core::solana::Address any{};
+  return core::base58(core::chars(
+             payments::judge_exact_solana(reading.payment.transaction, {}, {&any, 1}).payment.payer)) +
+         " " + id;
 }
 
 }  // namespace calyx

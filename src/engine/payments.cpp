@@ -52,12 +52,32 @@ SettlementAnswer ask(SettlementBackend& backend, SettlementCall call, const Paym
   return {};
 }
 
+/// Also a failed payment keeps its id: were the next one to have it, a third would not find that one.
 Error identifier_reused() {
-  return fail(Reason::payment_reused, "the payment's id came before, with another payment");
+  return fail(
+      Reason::payment_reused,
+      "the payment's id came before, with another payment: pay anew by another id, if that one failed");
 }
 Error would_not_settle(const SettlementAnswer& answer) {
   return fail(Reason::payment_invalid, "the payment would not settle: " + answer.reason,
               core::json::object({{"code", answer.reason}}));
+}
+
+/// The backend's word that `payment` would settle. Fails: `payment_invalid`, `outcome_unknown`.
+Result<Done> check_would_settle(SettlementBackend& backend, const VerifiedPayment& payment) {
+  Payment asked;
+  asked.facts = payment;
+  const SettlementAnswer answer = ask(backend, SettlementCall::verify, asked);
+  switch (answer.outcome) {
+    case SettlementOutcome::valid:
+    case SettlementOutcome::settled: return Done{};
+    case SettlementOutcome::refused: return would_not_settle(answer);
+    case SettlementOutcome::unavailable:
+    case SettlementOutcome::pending:
+    case SettlementOutcome::unknown: break;
+  }
+  return fail(Reason::outcome_unknown,
+              "nobody can say yet whether the payment is good: make the same call again, with it");
 }
 
 /// Asks the backend, `call` first, and writes down what it says, as far as that leads.
@@ -236,32 +256,35 @@ Result<PaymentChallenge> Session::payment_challenge(QuoteId id, const PaymentAsk
 }
 
 Result<PaymentAnswer> Session::pay_quote(QuoteId id, const PaymentWords& words) {
-  CALYX_TRY(Quote quote, this->quote(id));
-  PaymentAnswer out;
-  std::optional<VerifiedPayment> facts;
-  for (Payment& payment : quote.payments) {
-    if (!engine::same_words(payment, words)) continue;
-    facts = payment.facts;
-    if (!is_terminal(payment.status)) break;
-    // What has ended needs nobody to settle it.
-    out.payment = std::move(payment);
-    out.payment.replayed = true;
-    out.response = engine::response_to(out.payment, words);
-    return out;
-  }
-  if (!facts) {
+  const auto find = [&](std::optional<Payment>& before, Quote quote) {
+    for (Payment& payment : quote.payments)
+      if (!before && engine::same_words(payment, words)) before = std::move(payment);
+  };
+  CALYX_TRY(const Quote quote, this->quote(id));
+  std::optional<Payment> before;
+  find(before, quote);
+  VerifiedPayment facts;
+  if (!before) {
     CALYX_TRY(const engine::Asked asked, asked_for(*market_, quote, {}));
     CALYX_TRY(facts, engine::judge(asked, words));
     // A contract's signature that is none must not cost the quote.
-    if (const auto backend = market_->settlement();
-        backend != nullptr && engine::signed_by_contract(*facts)) {
-      Payment unjudged;
-      unjudged.facts = *facts;
-      const SettlementAnswer answer = ask(*backend, SettlementCall::verify, unjudged);
-      if (answer.outcome == SettlementOutcome::refused) return would_not_settle(answer);
+    if (const auto backend = market_->settlement(); backend != nullptr && engine::signed_by_contract(facts)) {
+      if (const Result<Done> good = check_would_settle(*backend, facts); !good.ok()) {
+        // What somebody settled meanwhile in these words would not settle again.
+        CALYX_TRY(Quote now, this->quote(id));
+        find(before, std::move(now));
+        if (!before) return good.error();
+      }
     }
   }
-  CALYX_TRY(out.payment, present_payment(id, *facts));
+  PaymentAnswer out;
+  // What has ended needs nobody to settle it.
+  if (before && is_terminal(before->status)) {
+    out.payment = *std::move(before);
+    out.payment.replayed = true;
+  } else {
+    CALYX_TRY(out.payment, present_payment(id, before ? before->facts : facts));
+  }
   out.response = engine::response_to(out.payment, words);
   return out;
 }
@@ -358,23 +381,6 @@ Result<engine::Asked> asked_for_call(Market& market, Money price, const PaymentA
   return out;
 }
 
-/// The backend's word that `payment` would settle. Fails: `payment_invalid`, `outcome_unknown`.
-Result<Done> check_would_settle(SettlementBackend& backend, const VerifiedPayment& payment) {
-  Payment asked;
-  asked.facts = payment;
-  const SettlementAnswer answer = ask(backend, SettlementCall::verify, asked);
-  switch (answer.outcome) {
-    case SettlementOutcome::valid:
-    case SettlementOutcome::settled: return Done{};
-    case SettlementOutcome::refused: return would_not_settle(answer);
-    case SettlementOutcome::unavailable:
-    case SettlementOutcome::pending:
-    case SettlementOutcome::unknown: break;
-  }
-  return fail(Reason::outcome_unknown,
-              "nobody can say yet whether the payment is good: make the same call again, with it");
-}
-
 }  // namespace
 
 Result<PaymentChallenge> Engine::payment_challenge(Money price, const PaymentAsk& ask) {
@@ -388,25 +394,36 @@ Result<PaidCall> Engine::pay_for_call(Money price, const PaymentWords& words) {
   services::CallPayment call{.price = price,
                              .once = (named.empty() ? "call-" : "call-id-") +
                                      core::hex(crypto::Sha256{}(named.empty() ? words.text : named))};
-  CALYX_TRY(const std::optional<std::int64_t> before,
-            market.history([&](MarketStore& store) { return services::call_payment(store, call.once); }));
+  const auto find = [&] {
+    return market.history([&](MarketStore& store) { return services::call_payment(store, call.once); });
+  };
+  CALYX_TRY(std::optional<std::int64_t> before, find());
   const std::shared_ptr<SettlementBackend> backend = market.settlement();
   services::PaymentTaken taken;
-  if (before) {
-    CALYX_TRY(taken, market.write([&](Transaction& tx) { return services::payment_at(tx, *before); }));
-    taken.payment.replayed = true;
-  } else {
+  if (!before) {
     CALYX_TRY(const engine::Asked asked, asked_for_call(market, price, {}));
     CALYX_TRY(const VerifiedPayment facts, engine::judge(asked, words));
     CALYX_TRY(call.account, account_of(facts));
     CALYX_CHECK(someone(backend));
-    CALYX_CHECK(check_would_settle(*backend, facts));
-    CALYX_TRY(taken,
-              market.write([&](Transaction& tx) { return services::take_call_payment(tx, call, facts); }));
+    if (const Result<Done> good = check_would_settle(*backend, facts); good.ok()) {
+      CALYX_TRY(taken,
+                market.write([&](Transaction& tx) { return services::take_call_payment(tx, call, facts); }));
+    } else {
+      // What somebody settled meanwhile in these words would not settle again.
+      CALYX_TRY(before, find());
+      if (!before) return good.error();
+    }
   }
-  if (!engine::same_words(taken.payment, words))
-    return fail(Reason::payment_reused, "the payment, or its id, came before in other words",
-                core::json::object({{"payment_id", taken.payment.id.text()}}));
+  if (before) {
+    CALYX_TRY(taken, market.write([&](Transaction& tx) { return services::payment_at(tx, *before); }));
+    taken.payment.replayed = true;
+  }
+  if (!engine::same_words(taken.payment, words)) {
+    Error reused = named.empty() ? fail(Reason::payment_reused, "the payment came before in other words")
+                                 : identifier_reused();
+    reused.details = core::json::object({{"payment_id", taken.payment.id.text()}});
+    return reused;
+  }
   PaidCall out;
   if (!is_terminal(taken.payment.status)) {
     CALYX_CHECK(someone(backend));

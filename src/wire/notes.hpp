@@ -228,9 +228,11 @@ inline constexpr Note notes[] = {
     {put, "/v1/settings", ops,
      "Set prices, all of them, or where payments are taken; a member left out stays", "", settings, settings},
     {post, "/v1/paid-calls", ops,
-     "Judge and settle the payment of a call that the host sells, whose client gets the 402 and the headers",
+     "Judge and settle the payment of a call that the host sells, whose client gets the 402 and the headers. "
+     "The operator's key comes in X-API-Key, since Authorization may bring the payment. Key the call by "
+     "`payment_id`: a payment that comes again begins no other one, and nothing at all unless `fresh`",
      "X-PAYMENT:header PAYMENT-SIGNATURE:header Payment-Authorization:header", "price!:flops resource",
-     "wallet_id payment:object"},
+     "wallet_id fresh:bool payment:object"},
     {post, "/api/v1/jobs", jobs, "Submit a job; its budget is held", once, submit, submitted, 201},
     {get, "/api/v1/jobs", jobs, "List jobs, the youngest first", "status project tag after limit:int", "",
      "jobs:array next_cursor"},

@@ -299,7 +299,7 @@ namespace {
 /// Has `done` answer a call of `price` at `path` once what came with it has settled; until then it is told
 /// how to pay.
 Result<Response> once_paid(Call& call, Money price, std::string_view path,
-                           const std::function<Response(const PaidCall&)>& done) {
+                           const std::function<Result<Response>(const PaidCall&)>& done) {
   CALYX_TRY(const std::optional<PaymentWords> words, payment_in(call.request));
   const auto ask = [&](const Error& why) -> Result<Response> {
     CALYX_TRY(PaymentChallenge challenge, call.engine.payment_challenge(price, ask_of(call, path, why)));
@@ -314,15 +314,14 @@ Result<Response> once_paid(Call& call, Money price, std::string_view path,
   if (answer.payment.status == PaymentStatus::failed) {
     CALYX_TRY(
         Response again,
-        ask(fail(Reason::payment_invalid, "the payment did not settle: pay anew",
+        ask(fail(Reason::payment_invalid, "the payment did not settle: pay anew, by another id if it had one",
                  json::object({{"code", answer.payment.error}, {"payment_id", answer.payment.id.text()}}))));
     return paid_response(std::move(again), answer, *words);
   }
   if (!paid->session) return still_settles(answer);
-  Response out = done(*paid);
-  const bool mpp = answer.payment.facts.protocol == PaymentProtocol::mpp;
-  if (mpp && out.status < 300) add_management_key(out, call.engine, answer);
-  return paid_response(std::move(out), answer, *words);
+  const Result<Response> out = done(*paid);
+  if (may_pay_again(out.reason())) return ask(out.error());
+  return paid_response(out.ok() ? *out : error_response(out.error()), answer, *words);
 }
 
 constexpr std::size_t resource_bytes_max = 1024;
@@ -331,10 +330,13 @@ constexpr std::size_t resource_bytes_max = 1024;
 
 Result<Response> answer_for_price(Call& call, const Route& route) {
   CALYX_TRY(const Money price, route.price(call));
-  Result<Response> out = once_paid(call, price, call.path, [&](const PaidCall& paid) {
+  Result<Response> out = once_paid(call, price, call.path, [&](const PaidCall& paid) -> Result<Response> {
     call.session = paid.session;
-    Result<Response> done = route.handle(call);
-    return done.ok() ? *std::move(done) : error_response(done.error());
+    const Result<Response> made = route.handle(call);
+    Response done = made.ok() ? *made : error_response(made.error());
+    const bool mpp = paid.answer.payment.facts.protocol == PaymentProtocol::mpp;
+    if (mpp && done.status < 300) add_management_key(done, call.engine, paid.answer);
+    return done;
   });
   // Where no payments are taken a key is what is missing.
   if (out.reason() == Reason::unsupported || out.reason() == Reason::not_built)
@@ -353,11 +355,17 @@ Result<Response> take_paid_call(Call& call) {
   if (!resource.empty() && (resource.front() != '/' || resource.size() > resource_bytes_max))
     return field_fault(Reason::field_value, "/resource",
                        "is no path with its leading slash, of 1024 bytes at most");
-  return once_paid(call, price, resource, [](const PaidCall& paid) {
+  return once_paid(call, price, resource, [price](const PaidCall& paid) -> Result<Response> {
     const Payment& payment = paid.answer.payment;
+    // Of what came before the price was not judged.
+    if (payment.credited < price)
+      return fail(Reason::payment_insufficient, "the payment brought less than the call costs",
+                  json::object({{"payment_id", payment.id.text()}}));
+    // Its session may spend nothing once the payment's words begin nothing any more.
+    const bool fresh = paid.session->principal().blocks->front().limits.budget != Money{};
     std::string out;
     Members members(out);
-    members.id("wallet_id", payment.wallet).begin("payment");
+    members.id("wallet_id", payment.wallet).boolean("fresh", fresh).begin("payment");
     append_payment(out, payment);
     members.close();
     return json_response(200, std::move(out), payment.replayed ? Replay::again : Replay::first);

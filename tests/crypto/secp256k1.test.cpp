@@ -123,7 +123,8 @@ TEST_CASE("what a contract may have signed is all that its address's own key did
   const Digest digest = keccak256("a digest");
   const calyx::crypto::EvmSignatures by_contract{wallet.address()};
   const std::string good = wallet.sign(digest);
-  std::vector<std::string> own = {good, wallet.sign_high(digest), good.substr(0, 64)};
+  std::vector<std::string> own = {good, wallet.sign_high(digest), good.substr(0, 64),
+                                  wallet.sign_high(digest).substr(0, 64)};
   for (const char v : {'\0', '\1', '\x1d'}) {
     own.push_back(good.substr(0, 64) + v);
     own.push_back(wallet.sign_high(digest).substr(0, 64) + v);

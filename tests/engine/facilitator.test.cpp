@@ -593,6 +593,51 @@ TEST_CASE("one at a time asks about a payment") {
   CHECK(facilitator->settle("k", payment()).outcome == SettlementOutcome::unavailable);
 }
 
+TEST_CASE("what strangers verify drives out no payment whose settlement began") {
+  const std::string refused = R"({"isValid":false,"invalidReason":"invalid_payload"})";
+  constexpr int room = 1024;
+  int nonce = 1;
+  const auto another = [&] { return payment("0x" + std::to_string(++nonce)); };
+  Line line;
+  const auto facilitator = line.verified();
+  line.says(503, "");
+  CHECK(facilitator->settle("pmt_1", payment()).outcome == SettlementOutcome::unavailable);
+  line.now_ms += 300'000;
+  line.says(402, refused);
+  for (int i = 0; i < room + 2; ++i)
+    CHECK(facilitator->verify(another()).outcome == SettlementOutcome::refused);
+  // Asked anew, it may have moved the money the first time.
+  line.says(200, valid);
+  CHECK(facilitator->verify(payment()).outcome == SettlementOutcome::valid);
+  line.says(400, refusal("insufficient_funds"));
+  CHECK(facilitator->settle("pmt_2", payment()).outcome == SettlementOutcome::unavailable);
+
+  // Whoever waits goes on waiting, and there is no room for one more.
+  line.now_ms += 300'000;
+  line.says(503, "");
+  const VerifiedPayment waits = another();
+  for (int i = 0; i < room; ++i)
+    CHECK(facilitator->verify(i == 0 ? waits : another()).outcome == SettlementOutcome::unavailable);
+  line.sent.clear();
+  line.says(200, valid);
+  for (const VerifiedPayment& one : {waits, another()})
+    CHECK(facilitator->verify(one).outcome == SettlementOutcome::unavailable);
+  CHECK(facilitator->settle("pmt_3", another()).outcome == SettlementOutcome::pending);
+  CHECK(line.sent.empty());
+  line.now_ms += 1'000;
+  CHECK(facilitator->verify(waits).outcome == SettlementOutcome::valid);
+
+  // However many began, the next one is settled, and believed.
+  line.says(200, success);
+  for (int i = 0; i < 2 * room; ++i) {
+    const VerifiedPayment one = another();
+    line.says(200, valid);
+    facilitator->verify(one);
+    line.says(400, refusal("insufficient_funds"));
+    CHECK(facilitator->settle("pmt_of_" + one.nonce, one).outcome == SettlementOutcome::refused);
+  }
+}
+
 TEST_CASE("what a chain says ends what a facilitator cannot") {
   struct Row {
     SettlementOutcome seen;

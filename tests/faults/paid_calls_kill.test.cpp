@@ -195,9 +195,9 @@ Child start(const std::vector<Child>& others, Work work) {
   return child;
 }
 
-/// Waits for its end; all that it said, a line each.
-std::vector<std::string> hear(const Child& child) {
-  store::wait_for(child.process);
+/// Waits for its end; all that it said, a line each. `kills` counts it where a signal ended it.
+std::vector<std::string> hear(const Child& child, std::uint64_t* kills = nullptr) {
+  if (store::wait_for(child.process) < 0 && kills != nullptr) ++*kills;
   std::string all;
   char bytes[4096];
   for (ssize_t got; (got = ::read(child.pipe, bytes, sizeof bytes)) > 0;)
@@ -272,16 +272,18 @@ struct Tally {
 std::string killed_run(const store::Scratch& folder, std::uint64_t run, Point point, Mood mood, Dice& dice,
                        Tally& tally) {
   std::vector<std::string> answers;
-  const auto keep = [&](const std::vector<std::string>& lines) {
-    answers.insert(answers.end(), lines.begin(), lines.end());
+  /// Whether a signal ended it.
+  const auto ended = [&](const Child& child) {
+    const std::uint64_t before = tally.kills;
+    for (std::string& line : hear(child, &tally.kills)) answers.push_back(std::move(line));
+    return tally.kills != before;
   };
   // What dies at `status` finds a payment that another left `settling`.
   const bool goes_on = point == Point::status_asked || point == Point::status_told;
   if (goes_on) {
-    keep(hear(start({}, [&](int pipe) {
-      return make(folder, run, dice.coin() ? Point::settling : Point::moved, mood, pipe);
-    })));
-    ++tally.kills;
+    const Point before = dice.coin() ? Point::settling : Point::moved;
+    if (!ended(start({}, [&](int pipe) { return make(folder, run, before, mood, pipe); })))
+      return "the first process lived";
   }
   const bool by_round = goes_on && dice.coin();
   const Child child = start({}, [&](int pipe) {
@@ -291,12 +293,11 @@ std::string killed_run(const store::Scratch& folder, std::uint64_t run, Point po
     std::this_thread::sleep_for(std::chrono::microseconds(dice.below(40'000)));
     ::kill(child.process, SIGKILL);
   }
-  keep(hear(child));
-  ++tally.kills;
+  const bool killed = ended(child);
   // Nothing is bought with what has not settled yet.
   const bool may_live =
       point == Point::any || (point == Point::bought && (mood == Mood::pending || mood == Mood::silent));
-  if (!may_live && !answers.empty()) return "a process lived: " + answers.front();
+  if (!may_live && !killed) return "a process lived" + (answers.empty() ? "" : ": " + answers.front());
   const auto fault_now = [&](Opened& opened, bool counts) -> std::string {
     Session all = opened.engine.as_operator();
     const Result<Standing> now = standing_of(all, run);
@@ -313,10 +314,9 @@ std::string killed_run(const store::Scratch& folder, std::uint64_t run, Point po
   if (dice.coin()) {
     const Point second = static_cast<Point>(dice.below(points - 1));
     const bool round = dice.coin();
-    keep(hear(start({}, [&](int pipe) {
+    ended(start({}, [&](int pipe) {
       return round ? reconcile(folder, second, mood, pipe) : make(folder, run, second, mood, pipe);
-    })));
-    ++tally.kills;
+    }));
   }
   Result<Opened> opened = open(folder);
   if (!opened.ok()) return "it does not open: " + opened.error().message;
@@ -340,7 +340,7 @@ std::string killed_run(const store::Scratch& folder, std::uint64_t run, Point po
 }
 
 /// All that `threads` of one process are answered: the payment of `run` in one of two spellings, each for a
-/// job of its own.
+/// job of its own. The spelling, a digit and a blank, stands before each.
 std::vector<std::string> at_once(Opened& opened, std::uint64_t run, std::size_t threads, std::size_t first) {
   std::vector<std::string> out;
   std::mutex mutex;
@@ -348,7 +348,8 @@ std::vector<std::string> at_once(Opened& opened, std::uint64_t run, std::size_t 
   started.reserve(threads);
   for (std::size_t i = first; i < first + threads; ++i)
     started.emplace_back([&, i] {
-      std::string answer = call(opened, words_of(run, i % 2), job_of(run) + "-" + std::to_string(i));
+      std::string answer = std::to_string(i % 2) + " " +
+                           call(opened, words_of(run, i % 2), job_of(run) + "-" + std::to_string(i));
       const std::lock_guard lock(mutex);
       out.push_back(std::move(answer));
     });
@@ -361,12 +362,17 @@ std::string judge_at_once(const store::Scratch& folder, std::uint64_t run,
                           const std::vector<std::string>& answers,
                           std::map<std::string, std::uint64_t>& said) {
   std::string payment;
+  char spelling = 0;  // of the payment
   std::size_t bought = 0;
-  for (const std::string& answer : answers) {
+  for (const std::string& spelt : answers)
+    if (spelt.find(' ', 2) != std::string::npos) spelling = spelt.front();
+  for (const std::string& spelt : answers) {
+    const std::string answer = spelt.substr(2);
     const std::string how = answer.substr(answer.rfind(' ') + 1);
     ++said[how];
+    if (answer == "outcome_unknown") continue;
     // In other words it is a nonce that came before, here or on the chain.
-    if (answer == "payment_reused" || answer == "payment_invalid" || answer == "outcome_unknown") continue;
+    if (spelt.front() != spelling && (answer == "payment_reused" || answer == "payment_invalid")) continue;
     if (how != "none" && how != "budget_spent" && how != "-") return "was answered " + answer;
     if (how == "none") ++bought;
     const std::string id = answer.substr(0, PaymentId::text_bytes);

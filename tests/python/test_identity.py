@@ -88,6 +88,11 @@ def test_xm_06_a_signed_request_is_its_signers_once(door: Door) -> None:
     assert late.value.details["code"] == "stale"
     with pytest.raises(calyx.Invalid):
         door.market.session(request_of("evm_get_instances", body="text"))
+    headers = ROWS["evm_get_instances"]["headers"]
+    twice = headers | {"x-auth-address": headers["X-Auth-Address"]}
+    with pytest.raises(calyx.Invalid) as spelt:
+        door.market.session(request_of("evm_get_instances", headers=twice))
+    assert (spelt.value.reason, spelt.value.details["field"]) == ("malformed_header", "headers")
 
 
 def test_xm_51_the_owners_signature_makes_keys_for_agents(door: Door) -> None:

@@ -1,8 +1,12 @@
 // Calls that bring a payment in place of a key, at a route of the test's own.
 #include <atomic>
+#include <calyx/core/solana.hpp>
+#include <functional>
 #include <thread>
+#include <utility>
 #include <vector>
 
+#include "engine/paying.hpp"
 #include "payments/payer_for_tests.hpp"
 #include "wire/fields.hpp"
 #include "wire/router.hpp"
@@ -193,6 +197,39 @@ TEST_CASE("XM-05, XM-37: a call is paid for on Solana, by what a real client sig
   FAIL("the vector is not there");
 }
 
+TEST_CASE("XM-01: the id of a payment on Solana is of whom its transaction names") {
+  for (const Value& row : wire_test::vectors("x402_exact_svm.json")) {
+    if (wire_test::text_of(row, "name") != "svm_devnet_1usd") continue;
+    const std::string payer = wire_test::text_of(*row.find("payer"), "address");
+    const std::string bytes =
+        core::unbase64(wire_test::text_of(*row.find("payload")->find("payload"), "transaction")).value();
+    const auto named = [&](const std::string& transaction) {
+      wire_test::json::Object payment = *row.find("payload")->object();
+      payment.set("payload", wire_test::json::object({{"transaction", core::base64(transaction)}}));
+      payment.set("extensions",
+                  *calyx::read_json(R"({"payment-identifier":{"info":{"id":"pay_7d5d747be160e280"}}})"));
+      const std::string text = core::base64(wire_test::json::text(Value(std::move(payment))));
+      return calyx::engine::identifier_of({.header = calyx::PaymentHeader::payment_signature, .text = text});
+    };
+    CHECK(named(bytes) == payer + " pay_7d5d747be160e280");
+    const auto changed = [&](const std::string& octets) {
+      std::string out = bytes;
+      const std::size_t at = out.find(octets);
+      REQUIRE(at != std::string::npos);
+      out[at] = static_cast<char>(out[at] ^ 1);
+      return out;
+    };
+    // What it signs for again is another transaction by the same payer.
+    const std::string mint = wire_test::text_of(*row.find("payment_requirements"), "asset");
+    CHECK(named(changed(std::string(core::chars(*core::solana::read_address(mint))))) == named(bytes));
+    const std::string other = named(changed(std::string(core::chars(*core::solana::read_address(payer)))));
+    CHECK(other != named(bytes));
+    CHECK(other.ends_with(" pay_7d5d747be160e280"));
+    return;
+  }
+  FAIL("the vector is not there");
+}
+
 TEST_CASE("XM-05, SG-02: a host sells calls of its own, whose payments it hands on with its key") {
   if (!built("wire.paid_calls")) return;
   for (const bool v1 : {false, true}) {
@@ -213,7 +250,8 @@ TEST_CASE("XM-05, SG-02: a host sells calls of its own, whose payments it hands 
     CHECK(shop.wallets() == 1);
     const Answer paid = charge(body, words);
     REQUIRE_MESSAGE(paid.status == 200, paid.body);
-    CHECK(paid.members() == "wallet_id payment");
+    CHECK(paid.members() == "wallet_id fresh payment");
+    CHECK(paid.at("fresh") == "true");
     CHECK(paid.at("payment.status") == "paid");
     CHECK(paid.at("payment.credited") == "100.0");
     CHECK(!paid.header(v1 ? "X-PAYMENT-RESPONSE" : "PAYMENT-RESPONSE").empty());
@@ -229,6 +267,22 @@ TEST_CASE("XM-05, SG-02: a host sells calls of its own, whose payments it hands 
     for (int i = 0; i < 2; ++i)
       CHECK(shop.ask("POST", "/v1/wallets/" + wallet + "/spend", shop.op, spend).status == 200);
     CHECK(shop.at(wallet, "held") == "100.0");
+
+    // Of the same payment it pays for no dearer call, and a host sees that its time is over.
+    const Answer dearer = charge(R"({"price":"100.000001"})", words);
+    CHECK(dearer.status == 402);
+    CHECK(dearer.at("code") == "payment_insufficient");
+    CHECK(dearer.at("details.payment_id") == paid.at("payment.payment_id"));
+    CHECK(dearer.at("accepts.0.maxAmountRequired") == "1000001");
+    CHECK(charge(R"({"price":"99"})", words).body == paid.body);
+    shop.pass_s(900);
+    CHECK(charge(body, words).at("fresh") == "true");
+    shop.pass_s(1);
+    const Answer stale = charge(body, words);
+    CHECK(stale.status == 200);
+    CHECK(stale.replayed());
+    CHECK(stale.at("fresh") == "false");
+    CHECK(stale.at("payment.payment_id") == paid.at("payment.payment_id"));
 
     CHECK(charge(R"({"price":0})").code() == "amount_zero");
     for (const std::string& path : {std::string("render"), "/" + std::string(1024, 'a')})
@@ -344,16 +398,15 @@ TEST_CASE("a call whose payment still settles is not made yet, and the same call
 TEST_CASE("many threads that make one paid call make it once") {
   if (!built("wire.paid_calls")) return;
   Shop shop;
-  std::atomic<int> made{0}, other{0};
+  std::atomic<int> made{0};
   std::vector<std::thread> threads;
   threads.reserve(16);
   for (int i = 0; i < 16; ++i)
     threads.emplace_back([&] {
-      const Answer answer = shop.order(by_v2());
-      ++(answer.status == 200 ? made : other);
+      if (shop.order(by_v2()).status == 200) ++made;
     });
   for (std::thread& thread : threads) thread.join();
-  CHECK(made >= 1);
+  CHECK(made == 16);
   CHECK(shop.order(by_v2()).status == 200);
   const std::string wallet = shop.wallet_at(client_address);
   CHECK(shop.at(wallet, "balance") == "0.0");
@@ -445,6 +498,23 @@ TEST_CASE("XM-39: who pays by MPP without a key is given one, once") {
   shop.pass_s(901);
   CHECK(shop.order({{"Authorization", third}}, R"({"name":"m","amount":100})").code() == "budget_spent");
   CHECK(shop.order({{"Authorization", words}}).members() == "wallet_id held");
+  shop.sound();
+}
+
+TEST_CASE("XM-39: the key of who pays a host by MPP is not the host's") {
+  const calyx::crypto::for_tests::EvmWallet payer(std::string(31, '\0') + "\x2c");
+  Shop shop;
+  shop.fill(core::lower_text(payer.address()));
+  const auto charge = [&](calyx::HeaderFields headers = {}) {
+    return shop.ask("POST", "/v1/paid-calls", shop.op, R"({"price":100})", std::move(headers));
+  };
+  const Answer paid = charge({{"Authorization", wire_test::credential_for(shop, payer, charge())}});
+  REQUIRE_MESSAGE(paid.status == 200, paid.body);
+  CHECK(paid.members() == "wallet_id fresh payment");
+  CHECK(!paid.header("Payment-Receipt").empty());
+  const auto id = calyx::PaymentId::read(paid.at("payment.payment_id"));
+  REQUIRE(id);
+  CHECK(shop.engine.issue_management_key(*id).value().api_key.starts_with("x402c_"));
   shop.sound();
 }
 
@@ -638,7 +708,7 @@ TEST_CASE("XM-01, XM-02: a signature of a key's length may be a contract's, wher
     // What it took it asks nobody else about.
     const Value next = payload_of(shop, owner, 2, contract.address());
     chain->known = signature_of(next);
-    shop.tokens->next(calyx::SimulatedTokens::Answer::unavailable, 2);
+    shop.tokens->next(calyx::SimulatedTokens::Answer::unavailable);
     const std::string second = quote ? shop.quote() : "";
     const auto again = [&] {
       const calyx::HeaderFields words = {
@@ -647,9 +717,109 @@ TEST_CASE("XM-01, XM-02: a signature of a key's length may be a contract's, wher
       return quote ? shop.ask("POST", second, shop.key, {}, words)
                    : shop.order(words, R"({"name":"m","amount":100})");
     };
-    CHECK(again().status == (quote ? 202 : 503));
+    const Answer unsaid = again();
+    CHECK(unsaid.status == 503);
+    CHECK(unsaid.code() == "outcome_unknown");
+    CHECK(shop.tokens->settlements().value() == 1);
+    CHECK(again().status == 200);
+    CHECK(shop.tokens->settlements().value() == 2);
     shop.sound();
   }
+}
+
+TEST_CASE("XM-05, SG-02: words that are settled while the backend is asked of them are their payment's") {
+  const EvmWallet owner(paying::octets_of(0x45)), contract(paying::octets_of(0x46));
+  // Another client is quicker, while `verify` is on its way.
+  struct Overtaken final : calyx::SettlementBackend {
+    std::shared_ptr<calyx::SimulatedTokens> tokens;
+    std::function<void()> meanwhile;
+    calyx::SettlementAnswer verify(const calyx::VerifiedPayment& payment) override {
+      if (const auto first = std::exchange(meanwhile, nullptr)) first();
+      return tokens->verify(payment);
+    }
+    calyx::SettlementAnswer settle(std::string_view key, const calyx::VerifiedPayment& payment) override {
+      return tokens->settle(key, payment);
+    }
+    calyx::SettlementAnswer status(std::string_view key) override { return tokens->status(key); }
+    bool judges_contracts() const noexcept override { return true; }
+  };
+  for (const bool quote : {false, true}) {
+    CAPTURE(quote);
+    Shop shop;
+    shop.fill(core::lower_text(contract.address()));
+    const auto overtaken = std::make_shared<Overtaken>();
+    overtaken->tokens = shop.tokens;
+    shop.engine.set_settlement(overtaken);
+    const std::string at = quote ? shop.quote() : "/test/orders";
+    const auto ask = [&](calyx::HeaderFields headers) {
+      return quote ? shop.ask("POST", at, shop.key, {}, std::move(headers)) : shop.order(std::move(headers));
+    };
+    const Value accepted = offered_by(ask({}));
+    const auto pay = [&](Value payload) {
+      return ask({{"PAYMENT-SIGNATURE", paying::v2_words(std::move(payload), accepted)}});
+    };
+    const Value words = payload_of(shop, owner, 1, contract.address());
+    Answer first;
+    overtaken->meanwhile = [&] { first = pay(words); };
+    const Answer second = pay(words);
+    REQUIRE_MESSAGE(first.status == 200, first.body);
+    REQUIRE_MESSAGE(second.status == 200, second.body);
+    CHECK(second.replayed());
+    CHECK(second.body == first.body);
+    CHECK(second.header("PAYMENT-RESPONSE") == first.header("PAYMENT-RESPONSE"));
+    CHECK(shop.tokens->settlements().value() == 1);
+    // In other words it is none of theirs.
+    if (!quote) {
+      Value other = payload_of(shop, owner, 2, contract.address()), spelt = other;
+      spelt.object()->set("spelling", 1);
+      overtaken->meanwhile = [&] {
+        CHECK(shop.order({{"PAYMENT-SIGNATURE", paying::v2_words(other, accepted)}},
+                         R"({"name":"m","amount":100})")
+                  .status == 200);
+      };
+      CHECK(pay(spelt).at("code") == "payment_invalid");
+    }
+    shop.sound();
+  }
+}
+
+TEST_CASE("XM-01: a payment that failed keeps its id, and the next one has another") {
+  const EvmWallet payer(paying::octets_of(0x47));
+  Shop shop;
+  shop.fill(core::lower_text(payer.address()));
+  struct Vain final : calyx::SettlementBackend {
+    calyx::SettlementAnswer verify(const calyx::VerifiedPayment&) override {
+      return {.outcome = calyx::SettlementOutcome::valid};
+    }
+    calyx::SettlementAnswer settle(std::string_view, const calyx::VerifiedPayment&) override {
+      return {.outcome = calyx::SettlementOutcome::refused, .reason = "insufficient_funds"};
+    }
+    calyx::SettlementAnswer status(std::string_view) override { return {}; }
+  };
+  const Value accepted = offered_by(shop.order());
+  const std::string id = "pay_7d5d747be160e280504c099d984bcfe0";
+  const auto by = [&](std::uint64_t nonce, const std::string& with) {
+    return calyx::HeaderFields{
+        {"PAYMENT-SIGNATURE", paying::v2_words(payload_of(shop, payer, nonce), accepted, with_id(with))}};
+  };
+  const auto buy = [&](std::uint64_t nonce, const std::string& with) {
+    return shop.ask("POST", "/compute/credits/topup", shop.key, R"({"amount":1,"network":"base"})",
+                    by(nonce, with));
+  };
+  shop.engine.set_settlement(std::make_shared<Vain>());
+  CHECK(shop.order(by(1, id)).at("code") == "payment_invalid");
+  CHECK(buy(11, id).at("error.code") == "payment_invalid");
+  shop.engine.set_settlement(shop.tokens);
+  for (int i = 0; i < 2; ++i) {
+    CHECK(shop.order(by(1, id)).at("code") == "payment_invalid");
+    CHECK(shop.order(by(2, id)).code() == "payment_reused");
+    CHECK(buy(12, id).code() == "payment_reused");
+  }
+  CHECK(shop.tokens->settlements().value() == 0);
+  CHECK(shop.order(by(2, id + "1")).status == 200);
+  CHECK(buy(12, id + "1").status == 200);
+  CHECK(shop.tokens->settlements().value() == 2);
+  shop.sound();
 }
 
 TEST_CASE("XM-02: MPP's credential may be signed by a contract, where the backend judges those") {

@@ -359,6 +359,7 @@ TEST_CASE("a contract's signature is for a backend that judges it, and for no ot
         : tokens(std::move(with)), judges(judging) {}
     calyx::SettlementAnswer verify(const calyx::VerifiedPayment& payment) override {
       const std::string header = payment.payload;
+      if (silent_after-- == 0) return {};
       if (unpacked(header).find("payload")->find("signature")->string()->ends_with("ee"))
         return tokens->verify(payment);
       return {.outcome = calyx::SettlementOutcome::refused, .reason = "invalid_exact_evm_payload_signature"};
@@ -370,6 +371,7 @@ TEST_CASE("a contract's signature is for a backend that judges it, and for no ot
     bool judges_contracts() const noexcept override { return judges; }
     std::shared_ptr<calyx::SimulatedTokens> tokens;
     bool judges;
+    int silent_after = -1;
   };
   // What the real client signed, with a longer signature in its place, as a contract wallet's is.
   const auto signed_by_contract = [](const std::string& end) {
@@ -397,8 +399,17 @@ TEST_CASE("a contract's signature is for a backend that judges it, and for no ot
   Till other;
   const auto chain = std::make_shared<Chain>(other.tokens, true);
   other.engine.set_settlement(chain);
-  other.tokens->next(calyx::SimulatedTokens::Answer::unavailable, 2);  // before it is taken, and then
   const std::string quote = other.quote();
+  // Before it was judged nothing is taken.
+  for (const auto says :
+       {calyx::SimulatedTokens::Answer::unavailable, calyx::SimulatedTokens::Answer::pending}) {
+    other.tokens->next(says);
+    const Answer unsaid = other.pay(quote, "PAYMENT-SIGNATURE", signed_by_contract("ee"));
+    CHECK(unsaid.status == 503);
+    CHECK(unsaid.code() == "outcome_unknown");
+    CHECK(other.ask("POST", quote, other.key).at("code") == "payment_required");
+  }
+  chain->silent_after = 1;
   CHECK(other.pay(quote, "PAYMENT-SIGNATURE", signed_by_contract("ee")).status == 202);
   other.engine.set_settlement(other.tokens);
   CHECK(other.pay(quote, "PAYMENT-SIGNATURE", signed_by_contract("ee")).status == 202);

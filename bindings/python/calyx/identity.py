@@ -39,7 +39,8 @@ _HEADERS = (
 @dataclass(frozen=True)
 class SignedRequest:
     """A request as it came: its method in upper case, its target with the query as it was sent, its body, and its
-    headers, of which the six that begin with ``X-Auth-`` are read, in any case."""
+    headers, of which the six that begin with ``X-Auth-`` are read, in any case. One that stands there twice, in two
+    spellings, raises `Invalid` where it is used: a signature covers one of them."""
 
     method: str
     target: str
@@ -50,6 +51,8 @@ class SignedRequest:
         if not isinstance(self.body, (bytes, bytearray, memoryview)):
             raise Invalid("field_type", f"takes bytes, not {type(self.body).__name__}", {"field": "body"})
         given = {text_in(name, "headers").lower(): text_in(value, "headers") for name, value in self.headers.items()}
+        if len(given) != len(self.headers):
+            raise Invalid("malformed_header", "one header stands here in two spellings", {"field": "headers"})
         values = [given.get(name, "") for name in _HEADERS]
         return text_in(self.method, "method"), text_in(self.target, "target"), bytes(self.body), values
 
