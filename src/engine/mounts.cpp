@@ -28,7 +28,7 @@ namespace {
 using runner::Descriptor;
 using Stopped = std::function<bool()>;
 
-constexpr std::chrono::milliseconds ask_every(50);
+constexpr std::chrono::milliseconds look_again_every(50);
 constexpr const char* files_name = "files";
 
 bool is_there(const std::string& path) {
@@ -101,7 +101,7 @@ FoundSource Sources::find(services::ProjectNumber project, const DataSource& sou
       now->second.clear();
       break;
     }
-    changed_.wait_for(lock, ask_every);
+    changed_.wait_for(lock, look_again_every);
   }
   // Whoever waits goes on, also where there is no answer: then the next one asks.
   std::string answer;
@@ -180,7 +180,7 @@ Result<CacheFolder> CacheFolder::open(const std::string& root, const PreparedFol
   while (::flock(home.get(), LOCK_SH | LOCK_NB) != 0) {
     if (errno != EWOULDBLOCK && errno != EINTR) return folder_failure("a cache's folder", errno);
     if (stopped()) return stopped_early();
-    std::this_thread::sleep_for(ask_every);
+    std::this_thread::sleep_for(look_again_every);
   }
   // A lock that becomes a shared one is nobody's for a moment, in which somebody may have come.
   if (stamp_of(home.get()) != stamp_us && !put_stamp(home.get(), stamp_us - 1))
