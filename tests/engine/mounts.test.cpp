@@ -469,11 +469,12 @@ TEST_CASE("CP-45: a folder that its owner may not open hides nothing") {
   };
   CHECK(whole());
   const std::pair<const char*, mode_t> rows[] = {{"/closed", 0}, {"/unsearched", 0600}, {"", 0}};
-  for (const auto& [folder, mode] : rows) {
+  for (const auto& row : rows) {
+    const std::string folder = files + row.first;
     CAPTURE(folder);
-    REQUIRE(::chmod((files + folder).c_str(), mode) == 0);
+    REQUIRE(::chmod(folder.c_str(), row.second) == 0);
     CHECK_FALSE(whole());
-    REQUIRE(::chmod((files + folder).c_str(), 0755) == 0);
+    REQUIRE(::chmod(folder.c_str(), 0755) == 0);
   }
 }
 
