@@ -2,7 +2,6 @@
 /// Workers that share a market's file are killed at any moment: no task is done twice or lost, each job is
 /// settled once, and every report that was answered stands.
 #include <doctest/doctest.h>
-#include <fcntl.h>
 #include <signal.h>
 #include <sqlite3.h>
 #include <unistd.h>
@@ -17,6 +16,7 @@
 #include <thread>
 #include <vector>
 
+#include "faults/children.hpp"
 #include "runner/tasks.hpp"
 #include "store/scratch.hpp"
 #include "testing.hpp"
@@ -61,11 +61,6 @@ Result<WalletId> host_of(Session& all, std::uint64_t which) {
   const std::string name = which % 2 == 0 ? "even-host" : "odd-host";
   CALYX_TRY(const WalletCreated host, all.create_wallet({.owner_id = name, .idempotency_key = name}));
   return host.wallet.id;
-}
-
-void tell(int pipe, const std::string& line) {
-  const std::string whole = line + "\n";
-  if (::write(pipe, whole.data(), whole.size()) != static_cast<ssize_t>(whole.size())) ::_exit(3);
 }
 
 /// What does the tasks of a market.
@@ -193,11 +188,6 @@ int run_commands(const std::string& path, std::uint64_t round, std::size_t proce
       tell(pipe, "ended " + submitted->id.text() + " " + std::string(word(job->status)));
   }
 }
-
-struct Child {
-  pid_t process = -1;
-  int pipe = -1;
-};
 
 /// What was answered, over all rounds: it must stand in each round after.
 struct Answered {
@@ -381,19 +371,12 @@ std::string kill_again_and_again(const std::string& path, Work work, std::size_t
   if (work == Work::commands) std::filesystem::create_directory(commands_of(path).scratch);
   std::uint64_t pause_us = work == Work::commands ? 300'000 : 60'000;
   for (std::uint64_t round = 1; round <= rounds; ++round) {
-    std::vector<Child> children(processes);
-    for (std::size_t process = 0; process < processes; ++process) {
-      int ends[2];
-      if (::pipe2(ends, O_CLOEXEC) != 0) return "no pipe";
-      children[process].pipe = ends[0];
-      children[process].process = store::start_child([&] {
-        for (const Child& other : children)
-          if (other.pipe >= 0) ::close(other.pipe);
-        return work == Work::commands ? run_commands(path, round, process, ends[1])
-                                      : do_functions(path, round, process, ends[1]);
-      });
-      ::close(ends[1]);
-    }
+    std::vector<Child> children;
+    for (std::size_t process = 0; process < processes; ++process)
+      children.push_back(start(children, [&](int pipe) {
+        return work == Work::commands ? run_commands(path, round, process, pipe)
+                                      : do_functions(path, round, process, pipe);
+      }));
     for (Child& child : children) {  // not all at one moment: who is left takes over
       std::this_thread::sleep_for(std::chrono::microseconds(dice.below(pause_us)));
       ::kill(child.process, SIGKILL);

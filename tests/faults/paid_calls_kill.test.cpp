@@ -3,7 +3,6 @@
 /// that are killed between every two states. A payment is credited once and buys once, none that settled is
 /// lost, a wallet is opened once, and what was answered stands.
 #include <doctest/doctest.h>
-#include <fcntl.h>
 #include <signal.h>
 #include <unistd.h>
 
@@ -12,9 +11,9 @@
 #include <chrono>
 #include <map>
 #include <mutex>
-#include <sstream>
 #include <thread>
 
+#include "faults/children.hpp"
 #include "payments/payer_for_tests.hpp"
 #include "store/scratch.hpp"
 #include "testing.hpp"
@@ -131,11 +130,6 @@ Result<Done> begin(const store::Scratch& folder) {
   return Done{};
 }
 
-void tell(int pipe, const std::string& line) {
-  const std::string whole = line + "\n";
-  if (::write(pipe, whole.data(), whole.size()) != static_cast<ssize_t>(whole.size())) ::_exit(3);
-}
-
 std::string told_of(const Payment& payment) {
   return payment.id.text() + " " + std::string(word(payment.status)) + " " + payment.transaction + " " +
          (payment.txn ? payment.txn->text() : "-");
@@ -173,40 +167,6 @@ int reconcile(const store::Scratch& folder, Point point, Mood mood, int pipe) {
   const Result<PaymentRound> round = opened->engine.as_operator().settle_payments();
   if (!round.ok()) tell(pipe, "no round: " + round.error().message);
   return round.ok() ? 0 : 1;
-}
-
-struct Child {
-  pid_t process = -1;
-  int pipe = -1;
-};
-
-template <class Work>
-Child start(const std::vector<Child>& others, Work work) {
-  int ends[2];
-  if (::pipe2(ends, O_CLOEXEC) != 0) return {};
-  Child child;
-  child.pipe = ends[0];
-  child.process = store::start_child([&] {
-    for (const Child& other : others)
-      if (other.pipe >= 0) ::close(other.pipe);
-    return work(ends[1]);
-  });
-  ::close(ends[1]);
-  return child;
-}
-
-/// Waits for its end; all that it said, a line each. `kills` counts it where a signal ended it.
-std::vector<std::string> hear(const Child& child, std::uint64_t* kills = nullptr) {
-  if (store::wait_for(child.process) < 0 && kills != nullptr) ++*kills;
-  std::string all;
-  char bytes[4096];
-  for (ssize_t got; (got = ::read(child.pipe, bytes, sizeof bytes)) > 0;)
-    all.append(bytes, static_cast<std::size_t>(got));
-  ::close(child.pipe);
-  std::vector<std::string> out;
-  std::istringstream lines(all);
-  for (std::string line; std::getline(lines, line);) out.push_back(line);
-  return out;
 }
 
 /// How the payment of a run stands: `open` where there is none.

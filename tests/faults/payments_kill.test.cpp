@@ -2,7 +2,6 @@
 /// Processes that present and reconcile payments are killed between every two states, and at any moment: no
 /// payment is credited twice, none that settled is lost, and what was answered stands.
 #include <doctest/doctest.h>
-#include <fcntl.h>
 #include <signal.h>
 #include <unistd.h>
 
@@ -11,9 +10,9 @@
 #include <chrono>
 #include <map>
 #include <set>
-#include <sstream>
 #include <thread>
 
+#include "faults/children.hpp"
 #include "store/scratch.hpp"
 #include "testing.hpp"
 
@@ -110,11 +109,6 @@ std::string told_of(const Payment& payment) {
          (payment.txn ? payment.txn->text() : "-");
 }
 
-void tell(int pipe, const std::string& line) {
-  const std::string whole = line + "\n";
-  if (::write(pipe, whole.data(), whole.size()) != static_cast<ssize_t>(whole.size())) ::_exit(3);
-}
-
 /// What a child does. It says what it was answered, unless it dies before.
 int present(const store::Scratch& folder, std::uint64_t run, Point point, int pipe) {
   Result<Opened> opened = open(folder, point);
@@ -148,40 +142,6 @@ int reconcile(const store::Scratch& folder, Point point, int pipe) {
   const Result<PaymentRound> round = opened->engine.as_operator().settle_payments();
   if (!round.ok()) tell(pipe, "no round: " + round.error().message);
   return round.ok() ? 0 : 1;
-}
-
-struct Child {
-  pid_t process = -1;
-  int pipe = -1;
-};
-
-template <class Work>
-Child start(const std::vector<Child>& others, Work work) {
-  int ends[2];
-  if (::pipe2(ends, O_CLOEXEC) != 0) return {};
-  Child child;
-  child.pipe = ends[0];
-  child.process = store::start_child([&] {
-    for (const Child& other : others)
-      if (other.pipe >= 0) ::close(other.pipe);
-    return work(ends[1]);
-  });
-  ::close(ends[1]);
-  return child;
-}
-
-/// Waits for its end; all that it said, a line each.
-std::vector<std::string> hear(const Child& child) {
-  store::wait_for(child.process);
-  std::string all;
-  char bytes[4096];
-  for (ssize_t got; (got = ::read(child.pipe, bytes, sizeof bytes)) > 0;)
-    all.append(bytes, static_cast<std::size_t>(got));
-  ::close(child.pipe);
-  std::vector<std::string> out;
-  std::istringstream lines(all);
-  for (std::string line; std::getline(lines, line);) out.push_back(line);
-  return out;
 }
 
 struct Tally {
@@ -220,10 +180,11 @@ std::string killed_run(const store::Scratch& folder, std::uint64_t run, Point po
   // What dies at `status` finds a payment that another left `settling`.
   const bool reconciles = point == Point::status_asked || point == Point::status_told;
   if (reconciles) {
-    keep(hear(start({}, [&](int pipe) {
-      return present(folder, run, dice.coin() ? Point::settling : Point::moved, pipe);
-    })));
-    ++tally.kills;
+    keep(hear(start({},
+                    [&](int pipe) {
+                      return present(folder, run, dice.coin() ? Point::settling : Point::moved, pipe);
+                    }),
+              &tally.kills));
   }
   const Child child = start({}, [&](int pipe) {
     return reconciles ? reconcile(folder, point, pipe) : present(folder, run, point, pipe);
@@ -232,8 +193,7 @@ std::string killed_run(const store::Scratch& folder, std::uint64_t run, Point po
     std::this_thread::sleep_for(std::chrono::microseconds(dice.below(40'000)));
     ::kill(child.process, SIGKILL);
   }
-  keep(hear(child));
-  ++tally.kills;
+  keep(hear(child, &tally.kills));
   const bool silent = point != Point::any;
   if (silent && !answers.empty()) return "a process lived: " + answers.front();
   {
@@ -245,10 +205,11 @@ std::string killed_run(const store::Scratch& folder, std::uint64_t run, Point po
   if (dice.coin()) {
     const Point second = static_cast<Point>(dice.below(points - 1));
     const bool by_round = dice.coin();
-    keep(hear(start({}, [&](int pipe) {
-      return by_round ? reconcile(folder, second, pipe) : present(folder, run, second, pipe);
-    })));
-    ++tally.kills;
+    keep(hear(start({},
+                    [&](int pipe) {
+                      return by_round ? reconcile(folder, second, pipe) : present(folder, run, second, pipe);
+                    }),
+              &tally.kills));
   }
   Result<Opened> opened = open(folder, Point::any);
   if (!opened.ok()) return "it does not open: " + opened.error().message;
