@@ -308,12 +308,13 @@ Result<PaymentAnswer> Session::pay_credits(Money amount, const PaymentWords& wor
       return engine::refused(
           {core::mpp::Problem::invalid_challenge, "the challenge is not of this call", false});
   }
-  if (!id) {
+  // x402 names no quote: a payment that came before is found by its words. `other`: a payment in other words
+  // has the name of this one.
+  bool other = false;
+  const auto find = [&]() -> Result<Done> {
     CALYX_TRY(const engine::Reading by, engine::reading(*market_, principal_));
     const std::string named = engine::identifier_of(words);
-    bool other = false;  // a payment has the name of this one
-    // x402 names no quote: a payment that came before is found by its words.
-    CALYX_CHECK(market_->history([&](store::MarketStore& store) -> Result<Done> {
+    return market_->history([&](store::MarketStore& store) -> Result<Done> {
       CALYX_TRY(const auto quotes, store.payments().newest_quotes(by.caller.wallet, quotes_looked_at, false));
       for (const store::QuoteRow& quote : quotes) {
         if (id || quote.kind != static_cast<std::int64_t>(kind)) continue;
@@ -328,13 +329,17 @@ Result<PaymentAnswer> Session::pay_credits(Money amount, const PaymentWords& wor
             }));
       }
       return Done{};
-    }));
-    if (!id && other) return identifier_reused();
-  }
-  if (!id) {
-    CALYX_TRY(const Quote quote, quote_topup({.wallet = *principal_.wallet, .amount = amount, .kind = kind}));
-    id = quote.id;
-  }
+    });
+  };
+  if (!id) CALYX_CHECK(find());
+  if (id) return pay_quote(*id, words);
+  if (other) return identifier_reused();
+  CALYX_TRY(const Quote quote, quote_topup({.wallet = *principal_.wallet, .amount = amount, .kind = kind}));
+  Result<PaymentAnswer> answer = pay_quote(quote.id, words);
+  if (answer.reason() != Reason::payment_reused) return answer;
+  // Unless it was taken in these very words after they were looked for: then it is this one.
+  CALYX_CHECK(find());
+  if (!id) return answer;
   return pay_quote(*id, words);
 }
 

@@ -1,4 +1,9 @@
 // Quotes over the wire: the one 402, and payments as the real clients made them.
+#include <algorithm>
+#include <atomic>
+#include <thread>
+#include <vector>
+
 #include "wire/till.hpp"
 
 namespace core = calyx::core;
@@ -87,6 +92,43 @@ TEST_CASE("CP-117, XM-01, XM-02, XM-36: one 402 says how to pay, in the words th
   const Answer beside = till.send("POST", at, {}, {{"Authorization", "Bearer " + till.key}});
   CHECK(beside.status == 402);
   CHECK(parameter(beside.header("WWW-Authenticate"), "header") == "Payment-Authorization");
+}
+
+TEST_CASE("XM-39: the same payment from many at once tops up once, and each is told so") {
+  if (!built("wire.quotes.same")) return;
+  constexpr int rounds = 24, callers = 6;
+  const std::string words = real_v2();
+  for (int round = 0; round < rounds; ++round) {
+    CAPTURE(round);
+    Till till;
+    std::atomic<int> ready{0}, good{0}, first{0};
+    std::vector<std::thread> threads;
+    for (int caller = 0; caller < callers; ++caller)
+      threads.emplace_back([&] {
+        const calyx::Request request{"POST",
+                                     "/compute/credits/topup",
+                                     {{"X-API-Key", till.key}, {"PAYMENT-SIGNATURE", words}},
+                                     R"({"amount":1,"network":"base"})"};
+        ++ready;
+        while (ready < callers) std::this_thread::yield();
+        // Whoever finds it under way asks again.
+        for (int tries = 0; tries < 1'000; ++tries) {
+          const calyx::Response answer = calyx::handle(till.engine, request);
+          if (answer.status == 202 || answer.status == 503) continue;
+          if (answer.status == 200) ++good;
+          const bool again = std::any_of(answer.headers.begin(), answer.headers.end(), [](const auto& field) {
+            return field.name == "Idempotent-Replayed" && field.value == "true";
+          });
+          if (!again) ++first;
+          break;
+        }
+      });
+    for (std::thread& thread : threads) thread.join();
+    CHECK(good == callers);
+    CHECK(first == 1);
+    CHECK(till.balance() == "100.0");
+    CHECK(till.engine.as_operator().audit().value().ok);
+  }
 }
 
 TEST_CASE("CP-117: what x402's real clients signed pays a quote once, and again gives the same answer") {
