@@ -21,11 +21,13 @@ namespace calyx::fuzz {
   X(challenge_id)             \
   X(derived_key)              \
   X(encoding)                 \
+  X(facilitator)              \
   X(json)                     \
   X(mpp_challenge)            \
   X(mpp_credential)           \
   X(payment_terms)            \
   X(receipt)                  \
+  X(request)                  \
   X(sign_in)                  \
   X(signed_request)           \
   X(solana)                   \

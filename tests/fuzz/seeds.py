@@ -256,16 +256,122 @@ def derived_key():
         yield ".".join([*parts, url(secret)])
 
 
+HASH = "0x" + "ab" * 32
+
+
+def facilitator():
+    bodies = (
+        {"isValid": True, "payer": "0xf39Fd6e51aad88F6F4ce6aB8827279cffFb92266"},
+        {"isValid": False, "invalidReason": "insufficient_funds"},
+        {"isValid": False, "invalidReason": "unexpected_verify_error", "payer": None},
+        {"success": True, "transaction": HASH, "network": "base", "payer": "", "amount": "1000000"},
+        {"success": True, "transaction": HASH.upper().replace("X", "x"), "network": "eip155:8453", "amount": None},
+        {"success": True, "transaction": "5" * 88, "network": "solana"},
+        {"success": True, "transaction": "0x" + "0" * 64, "network": "base"},
+        {"success": False, "errorReason": "invalid_payload", "transaction": "", "network": "base"},
+        {"success": False, "errorReason": "settlement_pending", "transaction": HASH},
+        {"success": False, "errorReason": "invalid_transaction_state", "transaction": ""},
+        {"success": False, "errorReason": "payment_expired: nonce used", "transaction": "0x"},
+    )
+    for body in bodies:
+        asked = "verify" if "isValid" in body else "settle"
+        for whom, status in (("evm", 200), ("solana", 402), ("evm", 500), ("solana", 200)):
+            yield f"{asked} {whom} {status}\n{compact(body)}"
+    yield "settle evm 200\n"
+    yield "settle evm 401\n<html>"
+
+
+def request():
+    wallet, job, project = "/v1/wallets/{agent}", "/api/v1/jobs/{job}", "/api/v1/projects/{project}"
+    digest = "sha256:" + "ab" * 32
+    asked = (
+        ("GET", "/v1/wallets?limit=2", "op", ""),
+        ("POST", "/v1/wallets", "human", {"owner_type": "agent", "owner_id": "a", "parent_wallet_id": "{human}"}),
+        ("POST", "/v1/wallets", "op", {"owner_type": "human", "owner_id": "b", "spend_cap_per_job": 5.00}),
+        ("GET", wallet, "agent", ""),
+        ("PATCH", wallet, "human", {"allowed_gpu_types": ["A100"], "approval_threshold": None, "status": "frozen"}),
+        ("POST", wallet + "/topup", "op", {"amount": 12.40, "reference": "r-1"}),
+        ("POST", wallet + "/spend", "agent", {"job_id": "j-1", "amount": "4.00", "gpu_type": "RTX 4090"}),
+        ("POST", wallet + "/spend", "agent", {"job_id": "j-2", "amount": 1, "host_wallet_id": "{human}", "expires_in_s": 60}),
+        ("POST", "/v1/wallets/{human}/earn", "op",
+         {"job_id": "j-1", "gross_amount": 3.80, "gpu_model": "RTX 4090", "duration_seconds": 10, "output_hash": digest}),
+        ("POST", wallet + "/transfer", "agent", {"to_wallet_id": "{human}", "amount": 0.000001}),
+        ("POST", wallet + "/release", "agent", {"job_id": "j-2"}),
+        ("POST", "/v1/wallets/{human}/payouts", "human", {"amount": 1, "destination": "bank"}),
+        ("GET", wallet + "/entries?limit=1&after=8", "agent", ""),
+        ("GET", wallet + "/escrows", "agent", ""),
+        ("GET", wallet + "/approvals", "human", ""),
+        ("POST", wallet + "/keys", "human", {"label": "second"}),
+        ("POST", "/v1/wallets/{human}/webhook-secret", "human", ""),
+        ("GET", "/v1/webhooks?limit=1", "op", ""),
+        ("POST", "/v1/webhooks/deliver", "op", ""),
+        ("POST", "/v1/waitlist", "-", {"owner_id": "somebody"}),
+        ("POST", "/v1/grants", "op", {"wallet_id": "{human}"}),
+        ("POST", "/v1/bulk", "op", {"operations": [
+            {"op": "spend", "wallet_id": "{agent}", "job_id": "b-1", "amount": 1},
+            {"op": "earn", "wallet_id": "{human}", "job_id": "b-1", "gross_amount": 1, "gpu_model": "x",
+             "duration_seconds": 1, "output_hash": digest}]}),
+        ("GET", "/v1/receipts/consistency?old_size=0&new_size=1", "op", ""),
+        ("GET", "/v1/receipts/checkpoint", "op", ""),
+        ("POST", "/v1/receipts/verify", "-", "e30.e30.AA"),
+        ("POST", "/v1/audit", "op", {"anchor": "calyx/1\n1\nAAAA\n"}),
+        ("GET", "/v1/export?format=hledger", "op", ""),
+        ("PUT", "/v1/settings", "op", {"base_url": "https://calyx.example", "networks": [
+            {"network": "base", "pay_to": "0x3C44CdDdB6a900fa2b585dd299e03d12FA4293BC"}]}),
+        ("PUT", "/v1/settings", "op", {"prices": {"cpu_second": 0.01}}),
+        ("POST", "/v1/paid-calls", "op", {"price": 1, "resource": "/render"}),
+        ("POST", "/api/v1/account/quotes/topup", "agent", {"amount": 100}),
+        ("GET", "/api/v1/account/quotes?limit=3", "agent", ""),
+        ("POST", "/api/v1/auth/wallet/challenge", "-", {"chain": "base", "address": "0x" + "ab" * 20}),
+        ("POST", "/compute/credits/topup", "-", {"amount": 1}),
+        ("POST", "/api/v1/jobs", "human", {"task": "t", "fan_out": {"range_field": "n", "total": 9, "chunks": 3}}),
+        ("POST", "/api/v1/jobs", "human", {"task": "t", "sweep": {"grid": {"x": [1, 2], "y": {"min": 0, "max": 1, "steps": 3}}}}),
+        ("POST", "/api/v1/jobs", "human", {"recipe": "packing", "payload": {"operation": "eval", "candidate": [[0, 0, 0]]}}),
+        ("POST", "/api/v1/jobs/batch", "human", {"jobs": [{"task": "t"}, {"task": "u", "depends_on": ["{job}"]}]}),
+        ("POST", "/api/v1/jobs/estimate", "human",
+         {"task": "t", "requirements": {"gpu_count": 1, "memory_mb": 1024}, "max_budget": 4.00, "timeout_s": 60}),
+        ("GET", job + "/tasks?limit=1", "human", ""),
+        ("GET", job + "/events", "human", ""),
+        ("GET", job + "/output?task=0", "human", ""),
+        ("GET", "/api/v1/jobs/watch?ids={job}&last_event_id=0", "human", ""),
+        ("PUT", job + "/cancel", "human", ""),
+        ("POST", "/api/v1/workers/lease", "op", {"worker": "w", "tasks": ["t"], "tasks_max": 2, "has": {"cpu": 1}}),
+        ("POST", "/api/v1/workers/report", "op", {"token": "x", "outcomes": [{"task": 0, "result": {"a": 1}}]}),
+        ("POST", "/api/v1/projects", "human", {"name": "other", "description": "d"}),
+        ("PUT", project + "/kv/k", "human", {"value": {"a": [1, "b"]}, "if_version": 0}),
+        ("GET", project + "/kv/k", "human", ""),
+        ("GET", project + "/status/details", "human", ""),
+        ("POST", "/api/v1/artifacts/multipart", "human", {"name": "a", "size": 9}),
+        ("GET", "/api/v1/recipes/packing", "-", ""),
+        ("POST", "/api/v1/feedback", "-", {"message": "m", "contact": "c"}),
+        ("GET", "/openapi.json", "-", ""),
+        ("HEAD", "/api/v1/docs", "-", ""),
+        ("OPTIONS", "/v1/wallets", "-", ""),
+        ("GET", "/v1/wallets/%7Bx%7D?a=%41&b=%zz", "op", ""),
+    )
+    for method, target, whose, body in asked:
+        yield f"{method} {target}\n{whose}\n\n{body if isinstance(body, str) else compact(body)}"
+    spend = compact({"job_id": "j-9", "amount": 1})
+    for header in ("Idempotency-Key:k-1", "Authorization:Bearer x", "Payment-Authorization:Payment e30",
+                   "Accept:application/json", "Range:bytes=0-1", "Last-Event-ID:7", "If-None-Match:\"a\""):
+        yield f"POST {wallet}/spend\nagent\n{header}\n{spend}"
+    for row in vectors("x402_v2_exact_evm")[:2]:
+        header = "PAYMENT-SIGNATURE:" + base64.b64encode(compact(row["payload"]).encode()).decode()
+        yield f"POST /v1/paid-calls\nop\n{header}\n{compact({'price': 1})}"
+
+
 TARGETS = {
     "account": account,
     "challenge_id": challenge_id,
     "derived_key": derived_key,
     "encoding": encoding,
+    "facilitator": facilitator,
     "json": json_texts,
     "mpp_challenge": mpp_challenge,
     "mpp_credential": mpp_credential,
     "payment_terms": payment_terms,
     "receipt": receipt,
+    "request": request,
     "sign_in": sign_in,
     "signed_request": signed_request,
     "solana": solana,
