@@ -7,6 +7,7 @@
 #include <calyx/receipts.hpp>
 #include <calyx/request.hpp>
 #include <chrono>
+#include <climits>
 #include <cstdlib>
 #include <memory>
 #include <mutex>
@@ -53,12 +54,17 @@ constexpr std::size_t struct_size_min = sizeof(std::size_t);
 constexpr std::size_t struct_size_max = 4096;
 
 /// Where the fields of `calyx_options` end: the sizes that a caller from before this build may have.
-constexpr std::size_t option_ends[] = {
-    offsetof(calyx_options, path),   offsetof(calyx_options, busy_timeout_ms),
-    offsetof(calyx_options, flags),  offsetof(calyx_options, issuer),
-    offsetof(calyx_options, ctx),    offsetof(calyx_options, now_us),
-    offsetof(calyx_options, random), offsetof(calyx_options, sign)};
-static_assert(offsetof(calyx_options, sign) + sizeof(calyx_options::sign) == sizeof(calyx_options),
+constexpr std::size_t option_ends[] = {offsetof(calyx_options, path),
+                                       offsetof(calyx_options, busy_timeout_ms),
+                                       offsetof(calyx_options, flags),
+                                       offsetof(calyx_options, issuer),
+                                       offsetof(calyx_options, ctx),
+                                       offsetof(calyx_options, now_us),
+                                       offsetof(calyx_options, random),
+                                       offsetof(calyx_options, sign),
+                                       offsetof(calyx_options, signing_threads)};
+static_assert(offsetof(calyx_options, signing_threads) + sizeof(calyx_options::signing_threads) ==
+                  sizeof(calyx_options),
               "padding at the end would hide a new field from the check of what is zero");
 
 /// An answer that a C caller holds.
@@ -123,6 +129,8 @@ Result<Options> engine_options(const calyx_options& given) {
     return fail(Reason::options_invalid, "flags has bits that calyx " CALYX_VERSION " does not know");
   options.read_only = (given.flags & CALYX_READ_ONLY) != 0;
   options.busy_timeout_ms = given.busy_timeout_ms;
+  // What is too large for the engine is too large for its type.
+  options.signing_threads = static_cast<unsigned>(std::min<std::uint64_t>(given.signing_threads, UINT_MAX));
   void* const ctx = given.ctx;
   if (const auto now_us = given.now_us) {
     options.now_us = [ctx, now_us] {

@@ -14,7 +14,7 @@
  * Handles   are looked up, never dereferenced. One that was given back, or is of another kind, or was made up
  *           is CALYX_INVALID, or 0 or NULL where no status is returned.
  * Threads   any thread may use an engine at any time; calls run concurrently and share commits. No thread is
- *           started but a worker's.
+ *           started but a worker's and those that signing_threads asks for.
  * Forks     in a child process what its parent opened is CALYX_UNAVAILABLE; the child opens its own.
  * Errors    calyx_last_error() describes the last call made on the same thread. */
 #ifndef CALYX_H
@@ -68,12 +68,12 @@ typedef struct calyx_text {
 /* How to open a market. Start from CALYX_OPTIONS_INIT and change what differs: it sets struct_size, by which
  * calyx knows which fields a caller was compiled with. New fields go last.
  *
- * The callbacks are made from any thread that calls calyx, and from workers', more than one at a time, as
- * long as the engine is open, a call on it runs or a worker of it stands; they give 0 for done and anything
- * else for failed (now_us gives the time). They must not throw or jump out. Inside one, every call of calyx
- * is CALYX_INVALID (or 0 or NULL), on whichever engine, but for those that give back: calyx_close,
- * calyx_response_free, calyx_worker_stop (which says what it then does), calyx_text_free. An engine that is
- * closed there ends with the call that made the callback. calyx_last_error, calyx_version and
+ * The callbacks are made from any thread that calls calyx, and from workers' and signing threads, more than
+ * one at a time, as long as the engine is open, a call on it runs or a worker of it stands; they give 0 for
+ * done and anything else for failed (now_us gives the time). They must not throw or jump out. Inside one,
+ * every call of calyx is CALYX_INVALID (or 0 or NULL), on whichever engine, but for those that give back:
+ * calyx_close, calyx_response_free, calyx_worker_stop (which says what it then does), calyx_text_free. An
+ * engine that is closed there ends with the call that made the callback. calyx_last_error, calyx_version and
  * calyx_abi_version may be asked too. */
 typedef struct calyx_options {
   size_t struct_size; /* 8 to 4096, and no cut inside a field */
@@ -89,9 +89,10 @@ typedef struct calyx_options {
    * seconds. Once, inside calyx_open, it is called with `kid` "", `message` NULL and `size` 0: then it writes
    * the 32 bytes of the public key to out[0] to out[31]. */
   int (*sign)(void* ctx, const char* kid, const void* message, size_t size, unsigned char out[64]);
+  uint64_t signing_threads; /* 0 to 64 threads of the engine's own, which sign receipts beside the callers' */
 } calyx_options;
 #define CALYX_OPTIONS_INIT \
-  { sizeof(calyx_options), NULL, 5000u, 0u, NULL, NULL, NULL, NULL, NULL }
+  { sizeof(calyx_options), NULL, 5000u, 0u, NULL, NULL, NULL, NULL, NULL, 0u }
 
 /* Opens a market, and creates it when the file is absent. `options` or NULL: in memory.
  * Owns: *out, given back with calyx_close. */
@@ -173,11 +174,12 @@ CALYX_API CALYX_CHECKED calyx_status calyx_verify_receipt(const char* receipt, s
                                                           int* verified) CALYX_NOEXCEPT;
 
 /* What a host's function is for. */
-#define CALYX_KIND_TASK 1u       /* jobs with "task": its name */
-#define CALYX_KIND_RECIPE 2u     /* jobs with "recipe": its name, which GET /api/v1/recipes lists */
-#define CALYX_KIND_SETTLEMENT 3u /* who settles payments; there is one, and the last one counts */
-#define CALYX_KIND_TRANSPORT 4u  /* this and what follows: CALYX_UNSUPPORTED in this version */
-#define CALYX_KIND_CONTAINER 5u
+#define CALYX_KIND_TASK 1u        /* jobs with "task": its name */
+#define CALYX_KIND_RECIPE 2u      /* jobs with "recipe": its name, which GET /api/v1/recipes lists */
+#define CALYX_KIND_SETTLEMENT 3u  /* who settles payments; there is one, and the last one counts */
+#define CALYX_KIND_TRANSPORT 4u   /* who sends webhooks; there is one, and the last one counts */
+#define CALYX_KIND_CONTAINER 5u   /* CALYX_UNSUPPORTED in this version */
+#define CALYX_KIND_DATA_SOURCE 6u /* who finds data sources; there is one, and the last one counts */
 
 /* One call of a host's function, for the functions calyx_call_...; a handle that stands until the function
  * has returned. The function may hand it to threads, whose calls its end waits for; later ones are
@@ -190,12 +192,12 @@ typedef struct calyx_input {
   size_t struct_size;
   const char* payload; /* JSON; ends in a NUL that payload_size does not count */
   size_t payload_size;
-  const char* job_id; /* of a settlement empty, and what follows 0 */
+  const char* job_id; /* empty unless it is a task's, and what follows 0 */
   uint64_t index;     /* of the task in its job, from 0 */
   int64_t attempt;    /* from 1 */
 } calyx_input;
 
-/* Does one task; what it does as a settlement is said below. Gives 0 when it is done: what it replied is the
+/* Does one task; what one of another kind does is said below. Gives 0 when it is done: what it replied is the
  * result, JSON, and null without a reply. Gives anything else when it failed: what it replied is the error.
  * It is called on the threads of all workers at once and must not jump out; it may call calyx. Of an engine
  * that was closed meanwhile calls are CALYX_INVALID, and calyx_worker_stop waits for nobody there. */
@@ -205,17 +207,18 @@ typedef int (*calyx_function)(void* ctx, calyx_call* call, const calyx_input* in
  * inside the callbacks of calyx_options holds here. */
 typedef void (*calyx_drop)(void* ctx);
 
-/* Makes `function` what jobs of a name do in this engine's workers, or who settles its payments; a name that
- * is taken is replaced, and calls under way end as they began. `options_json` (at most 65536 bytes) is a JSON
- * object: of a task {"name"}; of a settlement {"name", "judges_contracts"}, both of
- * which may be left out; of a recipe {"name", "summary",
- * "payload_schema", "operations": [...], "artifact_inputs": [...], "class"}, of which all but the name may be
- * left out. The schema is JSON Schema 2020-12 in the subset that calyx/core/schema.hpp lists: payloads are
- * judged by it before money is held. The class is what is promised of a payload's result: "exact" (the same
- * bytes everywhere), "bounded" or, if left out, "open". A member that is wrong or that nobody knows is
- * CALYX_INVALID, and calyx_last_error says where. `ctx` or NULL. Owns: ctx is calyx's from CALYX_OK on:
- * `drop`, or NULL, gets it back when the name was replaced or the engine has gone, and no call is left. On
- * anything but CALYX_OK it stays the caller's, and `drop` is not called. */
+/* Makes `function` what jobs of a name do in this engine's workers, or who settles its payments, sends its
+ * webhooks or finds its workers' data sources; a name that is taken is replaced, and calls under way end as
+ * they began. `options_json` (at most 65536 bytes) is a JSON object: of a task {"name"}; of data sources {};
+ * of a settlement {"name", "judges_contracts"} and of a transport {"allow_http", "allow_private", "ports":
+ * [443]}, all of which may be left out; of a recipe {"name", "summary", "payload_schema", "operations":
+ * [...], "artifact_inputs": [...], "class"}, of which all but the name may be left out. The schema is JSON
+ * Schema 2020-12 in the subset that calyx/core/schema.hpp lists: payloads are judged by it before money is
+ * held. The class is what is promised of a payload's result: "exact" (the same bytes everywhere), "bounded"
+ * or, if left out, "open". A member that is wrong or that nobody knows is CALYX_INVALID, and calyx_last_error
+ * says where. `ctx` or NULL. Owns: ctx is calyx's from CALYX_OK on: `drop`, or NULL, gets it back when the
+ * name was replaced or the engine has gone, and no call is left. On anything but CALYX_OK it stays the
+ * caller's, and `drop` is not called. */
 CALYX_API CALYX_CHECKED calyx_status calyx_register(calyx_engine* engine, uint32_t kind,
                                                     const char* options_json, calyx_function function,
                                                     void* ctx, calyx_drop drop) CALYX_NOEXCEPT;
@@ -246,6 +249,36 @@ CALYX_API CALYX_CHECKED calyx_status calyx_register(calyx_engine* engine, uint32
  * which asks again for one that is pending, outside every lock; it may take its time and call calyx. The same
  * call may come twice, on two threads or from two processes at once. */
 
+/* A function of CALYX_KIND_TRANSPORT sends what tells jobs' ends to their "callback_url", of which there may
+ * be none before it is registered: https alone unless "allow_http", to those ports, and to public addresses
+ * unless "allow_private". It is called on the thread of whoever asks for POST /v1/webhooks/deliver with an
+ * operator's key, which the host does every few seconds: no thread of calyx sends. Its payload is
+ *   {"call": "resolve", "host"}      all IP addresses of a name, to be judged
+ *   {"call": "send", "url", "address", "host", "port", "https", "target", "headers": {...}, "body",
+ *    "timeout_s"}                    a POST of the body to the address, which was judged: connect there, and
+ *                                    never resolve the name again. The host is the Host header and the name
+ *                                    for TLS, the target path and query. Follow no redirection, use no proxy
+ * It gives 0 and replies
+ *   {"addresses": ["93.184.216.34", ...]}
+ *   {"status": 200}                  as in HTTP; "retry_after_s" beside it, where the header Retry-After came
+ * What gives anything but 0, does not reply, or throws, has not answered: it is sent again later.
+ * calyx_call_reply refuses a reply that is none of these as CALYX_INVALID; the other functions of a call are
+ * CALYX_UNSUPPORTED there. */
+
+/* A function of CALYX_KIND_DATA_SOURCE finds what the manifests of projects declare in `data_sources`, before
+ * a task's command begins, and is asked for nothing else; by each worker once for a source of a revision, for
+ * as long as its answer is there. Its payload is
+ *   {"name", "type", "source", "revision", "sha256", "mount_path",     as in the manifest, or null
+ *    "project", "project_revision", "wallet_id"}                       whose project it is, or null
+ * It gives 0 and replies
+ *   {"outcome": "found", "path": "/..."}             a file or a folder of this machine, which tasks may read
+ *   {"outcome": "unavailable", "reason": "..."}      not now: the task is tried again, here or elsewhere
+ *   {"outcome": "refused", "reason": "..."}          never: the task has failed
+ * The payer reads the reason, which may be left out, and pays for neither. What gives anything but 0, does
+ * not reply, or throws, says "unavailable"; calyx_call_reply refuses a reply that is none of these as
+ * CALYX_INVALID. It may take its time, and is to ask calyx_call_cancelled meanwhile; the other functions of a
+ * call are CALYX_UNSUPPORTED there. It is called on workers' threads, at once for different sources. */
+
 /* Tells how far a task is, as often as one likes: a JSON object of at most 65536 bytes, which the job's
  * readers see with its task. It may be kept back, or lost with its worker. */
 CALYX_API CALYX_CHECKED calyx_status calyx_call_progress(calyx_call* call, const char* json,
@@ -267,8 +300,8 @@ CALYX_API CALYX_CHECKED calyx_status calyx_call_keep_checkpoint(calyx_call* call
                                                                 size_t size) CALYX_NOEXCEPT;
 
 /* Says the result or the error, of which the function's return value decides: at most 67108864 bytes, without
- * a NUL. A later reply replaces it. A result that is no JSON fails its task. A settlement's is judged
- * at once. */
+ * a NUL. A later reply replaces it. A result that is no JSON fails its task. What is said to a
+ * call of another kind is judged at once. */
 CALYX_API CALYX_CHECKED calyx_status calyx_call_reply(calyx_call* call, const char* text,
                                                       size_t size) CALYX_NOEXCEPT;
 

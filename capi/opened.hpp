@@ -15,6 +15,7 @@
 namespace calyx::capi {
 
 struct Opened;
+class HostFunction;
 
 /// What the handle of a worker stands for. It holds its engine, whose file so stays open until the handle is
 /// given back.
@@ -63,8 +64,20 @@ struct Opened {
       if (const auto running = worker.lock()) running->ask_to_stop();
   }
 
+  /// What finds the data sources of this engine's workers; null: nothing.
+  std::shared_ptr<const HostFunction> sources() const {
+    const std::lock_guard lock(mutex);
+    return found_by;
+  }
+  /// Who was there before goes outside the lock: it is the host's, and may have an end of its own.
+  void set_sources(std::shared_ptr<const HostFunction> function) {
+    const std::lock_guard lock(mutex);
+    found_by.swap(function);
+  }
+
+  std::shared_ptr<const HostFunction> found_by;  // outlives the engine
   Engine engine;
-  std::mutex mutex;  // over what follows
+  mutable std::mutex mutex;  // over what follows, and `found_by`
   std::vector<std::weak_ptr<Running>> workers;
   bool closed = false;
 };

@@ -1,4 +1,5 @@
-// Functions of the host as tasks, recipes and settlements, the calls that are made of them, and workers.
+// Functions of the host as tasks, recipes, settlements, the transport of webhooks and what finds data sources,
+// the calls that are made of them, and workers.
 #include <algorithm>
 #include <calyx/core/field.hpp>
 #include <calyx/payments.hpp>
@@ -24,6 +25,7 @@ namespace calyx::capi {
 namespace {
 
 namespace json = core::json;
+using namespace std::string_view_literals;
 using wire::Fields;
 
 constexpr std::size_t options_bytes_max = 65536;
@@ -38,38 +40,39 @@ class HostCall {
   /// What a reply must be.
   using Judge = Result<Done> (*)(std::string_view reply);
 
-  /// `task` null: it can reply, and nothing else. `judge` null: any reply will do.
-  HostCall(const TaskCall* task, Judge judge) noexcept : task_(task), judge_(judge) {}
+  explicit HostCall(const TaskCall& task) noexcept : task_(&task), stopped_(&task.stopped) {}
+  /// It can reply what `judge` lets pass and, unless `stopped` is null, ask whether to stop.
+  HostCall(Judge judge, const std::function<bool()>* stopped) noexcept : stopped_(stopped), judge_(judge) {}
 
   // Those of a task fail also: `handle_invalid` when it is over; `unsupported` where there is none.
   Result<Done> progress(const json::Value& value) {
     const std::shared_lock lock(mutex_);
-    CALYX_CHECK(stands(Of::task));
+    CALYX_CHECK(stands(task_ != nullptr));
     task_->progress(value);
     return Done{};
   }
   Result<Done> cancelled() {
     const std::shared_lock lock(mutex_);
-    CALYX_CHECK(stands(Of::task));
-    if (task_->stopped()) return fail(Reason::stopped, "it was cancelled, is late, or its worker stops");
+    CALYX_CHECK(stands(stopped_ != nullptr));
+    if ((*stopped_)()) return fail(Reason::stopped, "it was cancelled, is late, or its worker stops");
     return Done{};
   }
   Result<std::string> checkpoint() {
     const std::shared_lock lock(mutex_);
-    CALYX_CHECK(stands(Of::task));
+    CALYX_CHECK(stands(task_ != nullptr));
     if (!task_->checkpoint) return no_place();
     return task_->checkpoint();
   }
   Result<Done> keep_checkpoint(std::string_view bytes) {
     const std::shared_lock lock(mutex_);
-    CALYX_CHECK(stands(Of::task));
+    CALYX_CHECK(stands(task_ != nullptr));
     if (!task_->keep_checkpoint) return no_place();
     return task_->keep_checkpoint(bytes);
   }
   Result<Done> reply(std::string_view text) {
     std::string kept(text);
     const std::lock_guard lock(mutex_);
-    CALYX_CHECK(stands(Of::any));
+    CALYX_CHECK(stands(true));
     if (judge_ != nullptr) CALYX_CHECK(judge_(kept));
     reply_ = std::move(kept);
     return Done{};
@@ -85,19 +88,21 @@ class HostCall {
   static Error no_place() {
     return fail(Reason::unsupported, "a receipt's job that is computed again keeps nothing");
   }
-  enum class Of : std::uint8_t { any, task };
-  Result<Done> stands(Of what) const {
-    if (!over_ && (what == Of::any || task_ != nullptr)) return Done{};
+  Result<Done> stands(bool can) const {
+    if (!over_ && can) return Done{};
     return fail(over_ ? Reason::handle_invalid : Reason::unsupported,
-                over_ ? "the call is over" : "a call of a settlement can only reply: it is no task");
+                over_ ? "the call is over" : "it is no task's call: that cannot be asked of it");
   }
 
   std::shared_mutex mutex_;  // shared by those who ask of the engine, which may take its time
-  const TaskCall* task_;
-  Judge judge_;
+  const TaskCall* task_ = nullptr;
+  const std::function<bool()>* stopped_;
+  Judge judge_ = nullptr;
   bool over_ = false;
   std::optional<std::string> reply_;
 };
+
+}  // namespace
 
 /// A function of the host, and what is to be dropped once nothing can call it any more.
 class HostFunction {
@@ -113,11 +118,10 @@ class HostFunction {
   /// From now on `ctx` is calyx's to drop. The one who calls this still holds the function.
   void take_over(calyx_drop drop) noexcept { drop_ = drop; }
 
-  /// Calls it, as `HostCall` says; `said` is what it replied last. Fails: `stopped`, with its word, when it
-  /// did not give 0; `no_memory`.
-  Result<Done> call(const TaskCall* task, HostCall::Judge judge, const calyx_input& input,
+  /// Calls it for `made`; `said` is what it replied last. Fails: `stopped`, with its word, when it did not
+  /// give 0; `no_memory`.
+  Result<Done> call(const std::shared_ptr<HostCall>& made, const calyx_input& input,
                     std::optional<std::string>& said) const {
-    const auto made = std::make_shared<HostCall>(task, judge);
     HandleTable& table = HandleTable::current();
     CALYX_TRY(void* const handle, table.put(Kind::call, made));
     const Over over{*made, table, handle};
@@ -149,12 +153,31 @@ class HostFunction {
   calyx_drop drop_ = nullptr;
 };
 
+namespace {
+
 /// `error`, of a member of `what`, with its place: C has no details to look into.
 Error placed(const char* what, Error error) {
   const json::Value* field = error.details.find("field");
   if (field != nullptr && field->string() != nullptr && error.status() == Status::invalid)
     error.message = what + *field->string() + ' ' + error.message;
   return error;
+}
+
+/// Calls a function that is no task's with the JSON `payload`, and reads its reply by `read`, which judges it
+/// as it comes, too: one that was lost may be money. Where it says nothing, a value that says nothing. It may
+/// ask whether to stop unless `stopped` is null.
+template <auto read>
+auto answer_to(const HostFunction& function, const std::string& payload,
+               const std::function<bool()>* stopped = nullptr) {
+  const HostCall::Judge judge = [](std::string_view reply) -> Result<Done> {
+    CALYX_CHECK(read(reply));
+    return Done{};
+  };
+  const calyx_input input = {sizeof(calyx_input), payload.c_str(), payload.size(), "", 0, 0};
+  std::optional<std::string> said;
+  const bool replied = function.call(std::make_shared<HostCall>(judge, stopped), input, said).ok() && said;
+  auto answer = read(replied ? *said : std::string());
+  return answer.ok() ? *std::move(answer) : std::decay_t<decltype(*answer)>{};
 }
 
 Result<json::Value> options_from(const char* options_json) {
@@ -168,7 +191,7 @@ Result<json::Value> run_task(const HostFunction& function, const TaskCall& call)
   const calyx_input input = {sizeof(calyx_input), payload.c_str(), payload.size(),
                              job.c_str(),         call.index,      call.attempt};
   std::optional<std::string> said;
-  CALYX_CHECK(function.call(&call, nullptr, input, said));
+  CALYX_CHECK(function.call(std::make_shared<HostCall>(call), input, said));
   if (!said) return json::Value();
   Result<json::Value> result = read_json(*said, {.bytes = reply_bytes_max});
   if (!result.ok()) return fail(Reason::stopped, "what it replied is no JSON: " + result.error().message);
@@ -273,8 +296,9 @@ Result<RecipeDefinition> recipe_from(const json::Value& value) {
 // ── settlements ──
 
 /// What a reply says. Fails: as `read_json` and `Fields::done`, with the place of what is wrong.
-Result<Done> read_answer(std::string_view reply, SettlementAnswer& out) {
+Result<SettlementAnswer> read_answer(std::string_view reply) {
   CALYX_TRY(const json::Value value, read_json(reply));
+  SettlementAnswer out;
   Fields fields(value);
   std::string outcome;
   fields.read("outcome", outcome);
@@ -288,15 +312,9 @@ Result<Done> read_answer(std::string_view reply, SettlementAnswer& out) {
   if (out.outcome == SettlementOutcome::settled) fields.read("transaction", out.transaction);
   fields.read("credit", out.credit);
   fields.read_optional("reason", out.reason);
-  const Result<Done> done = fields.done();
-  if (!done.ok()) return placed("reply", done.error());
-  return Done{};
-}
-
-/// Told at once: a reply that was lost would be money that nobody counts.
-Result<Done> judge_reply(std::string_view reply) {
-  SettlementAnswer answer;
-  return read_answer(reply, answer);
+  Result<Done> done = fields.done();
+  if (!done.ok()) return placed("reply", std::move(done).error());
+  return out;
 }
 
 void append_payment(std::string& out, const VerifiedPayment& payment) {
@@ -341,28 +359,155 @@ class HostSettlement final : public SettlementBackend {
       append_payment(text, *payment);
     }
     members.close();
-    const calyx_input input = {sizeof(calyx_input), text.c_str(), text.size(), "", 0, 0};
-    std::optional<std::string> said;
-    SettlementAnswer answer;
-    if (!function_->call(nullptr, judge_reply, input, said).ok() || !said || !read_answer(*said, answer).ok())
-      answer.outcome = SettlementOutcome::unavailable;
-    return answer;
+    return answer_to<read_answer>(*function_, text);
   }
 
   std::shared_ptr<const HostFunction> function_;
   bool judges_contracts_;
 };
 
+// ── data sources ──
+
+/// How a host's function answers for a data source.
+enum class SourceOutcome : std::uint8_t { found, unavailable, refused };
+constexpr std::array<std::string_view, 3> source_outcome_words = {"found", "unavailable", "refused"};
+
+/// What a reply says of a data source. Fails: as `read_json` and `Fields::done`, with the place of what is
+/// wrong.
+struct SourceReply {
+  SourceOutcome outcome = SourceOutcome::unavailable;
+  std::string path, reason;
+};
+Result<SourceReply> read_source_reply(std::string_view reply) {
+  CALYX_TRY(const json::Value value, read_json(reply));
+  SourceReply out;
+  Fields fields(value);
+  std::string outcome;
+  fields.read("outcome", outcome);
+  const auto at = std::find(source_outcome_words.begin(), source_outcome_words.end(), outcome);
+  if (at == source_outcome_words.end())
+    fields.fault(
+        core::field_fault(Reason::field_value, "/outcome", "must be " + core::listed(source_outcome_words)));
+  else
+    out.outcome = static_cast<SourceOutcome>(at - source_outcome_words.begin());
+  if (out.outcome == SourceOutcome::found)
+    fields.read("path", out.path);
+  else
+    fields.read_optional("reason", out.reason);
+  Result<Done> done = fields.done();
+  if (!done.ok()) return placed("reply", std::move(done).error());
+  return out;
+}
+
+/// Asks the engine's function for a data source, whichever it is by then.
+Result<std::string> find_source(const Opened& opened, const DataSource& source,
+                                const std::function<bool()>& stopped) {
+  const std::shared_ptr<const HostFunction> function = opened.sources();
+  if (function == nullptr) return fail(Reason::io_error, "this worker's host finds none");
+  std::string text;
+  wire::Members(text)
+      .text("name", std::string_view(source.name))
+      .text("type", std::string_view(source.type))
+      .text("source", std::string_view(source.source))
+      .text_or_null("revision", source.revision)
+      .text("sha256", source.sha256 ? std::optional(core::hex(*source.sha256)) : std::nullopt)
+      .text("mount_path", std::string_view(source.mount_path))
+      .text("project", std::string_view(source.project))
+      .integer("project_revision", source.project_revision)
+      .id("wallet_id", source.wallet)
+      .close();
+  SourceReply reply = answer_to<read_source_reply>(*function, text, &stopped);
+  if (reply.outcome == SourceOutcome::found) return std::move(reply.path);
+  return fail(reply.outcome == SourceOutcome::refused ? Reason::file_missing : Reason::io_error,
+              reply.reason.empty() ? "the host gives no reason" : std::move(reply.reason));
+}
+
+// ── the transport of webhooks ──
+
+Result<core::CallbackRules> callback_rules(const json::Value& value) {
+  core::CallbackRules out;
+  Fields fields(value);
+  fields.read("allow_http", out.allow_http);
+  fields.read("allow_private", out.allow_private);
+  if (const json::Value* ports = fields.find("ports"); ports != nullptr && !ports->is_null()) {
+    out.ports.clear();
+    const json::Array* const list = ports->array();
+    bool good = list != nullptr;
+    for (std::size_t i = 0; good && i < list->size(); ++i) {
+      const std::int64_t* const port = (*list)[i].integer();
+      good = port != nullptr && *port >= 1 && *port <= std::numeric_limits<std::uint16_t>::max();
+      if (good) out.ports.push_back(static_cast<std::uint16_t>(*port));
+    }
+    if (!good)
+      fields.fault(core::field_fault(Reason::field_value, "/ports", "is no list of numbers from 1 to 65535"));
+  }
+  CALYX_CHECK(fields.done());
+  return out;
+}
+
+/// What replies say. Fail: as `read_json` and `Fields::done`, with the place of what is wrong.
+Result<std::vector<std::string>> read_addresses(std::string_view reply) {
+  CALYX_TRY(const json::Value value, read_json(reply));
+  std::vector<std::string> out;
+  Fields fields(value);
+  fields.read("addresses", out);
+  Result<Done> done = fields.done();
+  if (!done.ok()) return placed("reply", std::move(done).error());
+  return out;
+}
+Result<WebhookAnswer> read_sent(std::string_view reply) {
+  CALYX_TRY(const json::Value value, read_json(reply));
+  std::int64_t status = 0;
+  std::optional<std::int64_t> retry_after_s;
+  Fields fields(value);
+  fields.read("status", status);
+  if (status < 100 || status > 999)
+    fields.fault(core::field_fault(Reason::field_value, "/status", "is no status of HTTP"));
+  fields.read("retry_after_s", retry_after_s);
+  Result<Done> done = fields.done();
+  if (!done.ok()) return placed("reply", std::move(done).error());
+  return WebhookAnswer{static_cast<int>(status), retry_after_s.value_or(0)};
+}
+
+WebhookTransport transport_of(const std::shared_ptr<const HostFunction>& function) {
+  WebhookTransport out;
+  out.resolve = [function](const std::string& host) {
+    std::string text;
+    wire::Members(text).text("call", "resolve"sv).text("host", std::string_view(host)).close();
+    return answer_to<read_addresses>(*function, text);
+  };
+  out.send = [function](const WebhookRequest& request) {
+    std::string text;
+    wire::Members members(text);
+    members.text("call", "send"sv)
+        .text("url", request.url)
+        .text("address", std::string_view(request.address))
+        .text("host", std::string_view(request.target.host))
+        .integer("port", request.target.port)
+        .boolean("https", request.target.https)
+        .text("target", std::string_view(request.target.target));
+    members.begin("headers");
+    {
+      wire::Members headers(text);
+      for (const auto& [name, value] : request.headers) headers.text(name, std::string_view(value));
+      headers.close();
+    }
+    members.text("body", request.body).integer("timeout_s", request.timeout_s).close();
+    return answer_to<read_sent>(*function, text);
+  };
+  return out;
+}
+
 // ── what C calls ──
 
 Result<Done> register_function(const calyx_engine* handle, std::uint32_t kind, const char* options_json,
                                calyx_function run, void* ctx, calyx_drop drop) {
-  CALYX_TRY(const auto engine, engine_of(handle));
+  CALYX_TRY(const auto opened, opened_of(handle));
+  Engine* const engine = &opened->engine;
   CALYX_TRY(const json::Value options, options_from(options_json));
-  if (kind < CALYX_KIND_TASK || kind > CALYX_KIND_SETTLEMENT)
-    return fail(Reason::unsupported, "calyx " CALYX_VERSION
-                                     " takes tasks, recipes and settlements, no functions of kind " +
-                                         std::to_string(kind));
+  if (kind < CALYX_KIND_TASK || kind > CALYX_KIND_DATA_SOURCE || kind == CALYX_KIND_CONTAINER)
+    return fail(Reason::unsupported,
+                "calyx " CALYX_VERSION " takes no functions of kind " + std::to_string(kind));
   if (run == nullptr) return fail(Reason::field_missing, "function is NULL");
   const auto function = std::make_shared<HostFunction>(run, ctx);
   TaskFunction task = [function](const TaskCall& call) { return run_task(*function, call); };
@@ -372,17 +517,26 @@ Result<Done> register_function(const calyx_engine* handle, std::uint32_t kind, c
       recipe.run = std::move(task);
       return engine->register_recipe(std::move(recipe));
     }
+    if (kind == CALYX_KIND_TRANSPORT) {
+      CALYX_TRY(core::CallbackRules rules, callback_rules(options));
+      engine->set_webhooks(std::move(rules), transport_of(function));
+      return Done{};
+    }
     std::string name;
     bool judges_contracts = false;
     Fields fields(options);
     if (kind == CALYX_KIND_SETTLEMENT) {
       fields.read_optional("name", name);  // of use to nobody yet: there is one
       fields.read("judges_contracts", judges_contracts);
-    } else {
+    } else if (kind == CALYX_KIND_TASK) {
       fields.read("name", name);
     }
     CALYX_CHECK(fields.done());
     if (kind == CALYX_KIND_TASK) return engine->register_task(name, std::move(task));
+    if (kind == CALYX_KIND_DATA_SOURCE) {
+      opened->set_sources(function);
+      return Done{};
+    }
     engine->set_settlement(std::make_shared<HostSettlement>(function, judges_contracts));
     return Done{};
   }();
@@ -400,6 +554,13 @@ Result<Done> worker_start(const calyx_engine* handle, const char* options_json, 
     if (!read.ok()) return placed("options_json", read.error());
     options = *std::move(read);
   }
+  if (options.commands)
+    options.commands->data_sources = [weak = std::weak_ptr<const Opened>(opened)](
+                                         const DataSource& source, const std::function<bool()>& stopped) {
+      const std::shared_ptr<const Opened> held = weak.lock();
+      if (held == nullptr) return Result<std::string>(fail(Reason::closed, "the engine was closed"));
+      return find_source(*held, source, stopped);
+    };
   HandleTable& table = HandleTable::current();
   const auto running = std::make_shared<Running>(opened);
   CALYX_TRY(void* const worker, table.put(Kind::worker, running));

@@ -1,12 +1,14 @@
 /// \file
 /// The engine: one market file, opened.
 ///
-/// It starts no thread, opens no socket, prints nothing and installs no signal handler. The clock, the
-/// random source and the signer can be the host's.
+/// It starts no thread that the host did not ask for, opens no socket, prints nothing and installs no signal
+/// handler. The clock, the random source and the signer can be the host's.
 ///
 /// Units: instants are microseconds since 1970-01-01 UTC.
 /// Threads: any, at any time. Processes: any number may open the same file; a forked child must open its
-/// own (calls on a parent's engine answer `forked`).
+/// own (calls on a parent's engine answer `forked`). Fork while no other thread is inside a call, and before
+/// workers start: what SQLite had locked there stays locked in the child, whose own engine then answers
+/// `store_busy`.
 /// Callbacks: `now_us`, `random` and `sign` run inside a call, so they must not call the engine that called
 /// them: it answers `handle_invalid`. `pay_out` and an export's sink run outside every lock and may.
 #pragma once
@@ -25,6 +27,8 @@ namespace calyx {
 
 /// How a payout went, as far as the host's interface knows when it returns.
 enum class PayoutOutcome : std::uint8_t { pending, confirmed, failed };
+
+inline constexpr unsigned signing_threads_max = 64;
 
 struct Options {
   /// The market file, at most 4000 bytes and 500 once resolved; created when absent. Empty: in memory, gone
@@ -47,8 +51,15 @@ struct Options {
   std::function<bool(void* out, std::size_t size)>
       random{};  ///< Empty: the system's. Must not call the engine.
   /// Signs for key `kid`; must not call calyx. False rolls the batch back, and so does being late: all
-  /// receipts of a batch together have 5 s. Empty: the newest key in the key file signs.
+  /// receipts of a batch together have 5 s, from the first one that it is asked for. Empty: the newest key in
+  /// the key file signs.
   std::function<bool(std::string_view kid, std::string_view message, std::uint8_t out[64])> sign{};
+  /// How many threads the engine keeps to sign receipts with, beside the threads of its callers, which sign
+  /// while they wait. Worth a core or two where few callers settle much at once, as in a bulk: its thread
+  /// orders what others sign meanwhile. They sleep otherwise and end with the engine. They take no signals
+  /// but those of their own faults; a `sign` of the host's runs on them, too, and a process that it starts
+  /// there inherits that. A reader has none. 0 to 64. Fails: `no_memory` where the system gives no thread.
+  unsigned signing_threads = 0;
   /// The public half of the host's signing key; needed with `sign`.
   std::optional<std::array<std::uint8_t, 32>> sign_public_key{};
   /// Handed each payout after its debit is durable, outside every lock; what it says is written by a second
@@ -67,7 +78,8 @@ struct Options {
   /// here, too, within its five minutes, and the other way round: where that matters, set one that is yours
   /// alone, here and in your clients. 1 to 128 bytes of 0x21-0x7E.
   std::string signature_first_line{core::request_signature::first_line_default};
-  /// Which URLs a job may name as its `callback_url`; webhooks.hpp says how its end gets there. Empty: none.
+  /// Which URLs a job may name as its `callback_url`; webhooks.hpp says how its end gets there. Empty: none,
+  /// until `Engine::set_webhooks` says otherwise.
   std::optional<core::CallbackRules> callbacks{};
   /// How `Session::run_job` runs commands on its caller's thread; judged when it first does. Absent: it runs
   /// none, and workers have options of their own.
@@ -177,9 +189,13 @@ class CALYX_EXPORT Engine {
   /// `feedback_full`, `too_much_feedback`, whose limits feedback.hpp names.
   Result<Feedback> submit_feedback(const FeedbackSubmit& asked);
 
+  /// Lets jobs name the URLs of `rules` from now on, in place of `Options::callbacks`, and has `transport`
+  /// send where `Session::deliver_webhooks` is called; without functions nobody does there. Calls under way
+  /// end as they began. In a forked child, and in a callback, it does nothing. Threads: any.
+  void set_webhooks(core::CallbackRules rules, WebhookTransport transport);
   /// Sends messages of jobs' ends that are due, `most` at most, one after the other, outside every lock. Call
   /// it every few seconds, from one thread or from several: no two send one message at a time, also not from
-  /// two processes. Fails: `unsupported` without `Options::callbacks`; `field_missing`; the store, and then
+  /// two processes. Fails: `unsupported` where jobs may name no URL; `field_missing`; the store, and then
   /// what was sent and could not be written is sent again.
   Result<WebhookRound> deliver_webhooks(const WebhookTransport& transport, std::size_t most = 64);
 

@@ -157,6 +157,9 @@ class CALYX_EXPORT Session {
   Result<std::vector<Webhook>> job_webhooks(JobId id);
   /// Messages that were given up, by job (operator). Fails: `field_value`.
   Result<Listed<Webhook>> dead_webhooks(const Page& page = {});
+  /// `Engine::deliver_webhooks` by the transport of `Engine::set_webhooks` (operator). Fails: as it does;
+  /// `unsupported` without one.
+  Result<WebhookRound> deliver_webhooks(std::size_t most = 64);
   /// A message that is dead, or was delivered, is due again, at once and with all its attempts (operator).
   /// One that is pending stays as it is. Fails: `job_unknown`, also for a job that has no message.
   Result<Webhook> replay_webhook(JobId id);

@@ -2,8 +2,9 @@
 /// Webhooks: a job with a `callback_url` tells its end there, signed as Standard Webhooks 1.0 says.
 ///
 /// Start at `Options::callbacks`, without which jobs with a `callback_url` are refused, and
-/// `Engine::deliver_webhooks`, which the host calls now and then: calyx has no thread and no socket for it. A
-/// receiver checks what came with `verify_webhook`.
+/// `Engine::deliver_webhooks`, which the host calls now and then: calyx has no thread and no socket for it.
+/// `Engine::set_webhooks` stands for both where an operator's client calls, over the wire. A receiver checks
+/// what came with `verify_webhook`.
 ///
 /// The commit that ends a job writes its message, once. It is sent at least once: a receiver that sees a
 /// `webhook-id` again has it already. A message that fails is tried ten times within five days
@@ -71,8 +72,8 @@ struct WebhookAnswer {
   std::int64_t retry_after_s = 0;  ///< The header Retry-After; 0: none.
 };
 
-/// The host's network. Both are called outside every lock, on the thread of `deliver_webhooks`, and may call
-/// the engine; one that throws has not answered.
+/// The host's network. Both are called outside every lock, on the thread of `deliver_webhooks`, on several
+/// where several call it, and may call the engine; one that throws has not answered.
 struct WebhookTransport {
   /// All IP addresses of a name, as text. Not asked for a URL whose host is an address.
   std::function<std::vector<std::string>(const std::string& host)> resolve{};

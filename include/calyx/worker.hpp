@@ -2,7 +2,7 @@
 /// Who does the work: functions of the host by name, recipes, and workers that run them on threads of their
 /// own.
 ///
-/// Start at `Engine::register_task` and `Worker::start`. No thread is started but a worker's.
+/// Start at `Engine::register_task` and `Worker::start`.
 #pragma once
 
 #include <array>

@@ -1,5 +1,6 @@
 #include <calyx/core/receipt.hpp>
 #include <calyx/engine.hpp>
+#include <utility>
 
 #include "crypto/secret.hpp"
 #include "crypto/sha256.hpp"
@@ -37,8 +38,11 @@ core::Digest output_hash(std::string_view bytes) { return crypto::Sha256{}(bytes
 
 Engine::Engine(std::unique_ptr<Market> market) : market_(std::move(market)) {}
 Engine::Engine(Engine&&) noexcept = default;
-Engine& Engine::operator=(Engine&&) noexcept = default;
-Engine::~Engine() = default;
+Engine& Engine::operator=(Engine&& other) noexcept {
+  if (this != &other) Market::end(std::exchange(market_, std::move(other.market_)));
+  return *this;
+}
+Engine::~Engine() { Market::end(std::move(market_)); }
 
 void Engine::end_streams() {
   market_->lifeline()->loosen();

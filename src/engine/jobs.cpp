@@ -155,8 +155,9 @@ Result<services::PreparedJob> engine::prepare_whole(Market& market, const Princi
     opened.items.reset();
   }
   const JobSubmit& whole = opens ? opened : asked;
-  const std::optional<core::CallbackRules>& callbacks = market.options().callbacks;
-  CALYX_TRY(services::PreparedJob job, services::prepare_job(whole, callbacks ? &*callbacks : nullptr));
+  const std::shared_ptr<const Market::Webhooks> webhooks = market.webhooks();
+  CALYX_TRY(services::PreparedJob job,
+            services::prepare_job(whole, webhooks == nullptr ? nullptr : &webhooks->rules));
   CALYX_TRY(const std::optional<core::Digest> input, input_with_artifacts(market, principal, whole, inputs));
   if (input) {
     job.text.input = *input;
@@ -236,6 +237,7 @@ Result<Done> tend(Market& market, JobNumber number) {
 }  // namespace engine
 
 Result<JobEstimate> Session::estimate_job(const JobSubmit& asked) {
+  CALYX_CHECK(market_->usable());
   CALYX_TRY(const services::PreparedJob job, prepare(*market_, principal_, asked));
   return market_->read([&](const Book& book, Instant) -> Result<JobEstimate> {
     CALYX_TRY(const Caller caller, services::authorize(book, principal_, services::For::derived_keys));

@@ -224,6 +224,7 @@ Result<Done> Market::fill(Transaction& tx, std::vector<Call*>& batch) {
     batch_signer_ = std::make_shared<crypto::DeadlineSigner>(batch_signer_, sign_deadline);
   Result<Done> filled = out_of_memory();
   // Made before the pool is open: once helpers are in it nothing here may throw but what is caught.
+  tx.hand_receipts_to([this](services::PendingReceipt& receipt) { sign_pool_.add(receipt); });
   const engine::SignPool::Keep keep = [&](const services::PendingReceipt& receipt) -> Result<Done> {
     if (!filled.ok()) return out_of_memory();  // whatever ended the batch: nothing is kept of it
     try {
@@ -245,7 +246,7 @@ Result<Done> Market::fill(Transaction& tx, std::vector<Call*>& batch) {
   const std::int64_t begun_us = store::monotonic_us();
   // Asked once: the C library reads a file to know.
   static const unsigned cores = std::max(1U, std::thread::hardware_concurrency());
-  std::size_t shared = 0, helpers = 0;
+  std::size_t helpers = sign_threads_.count();
   const auto take_in = [&]() -> Result<Done> {
     for (;;) {
       {
@@ -261,10 +262,8 @@ Result<Done> Market::fill(Transaction& tx, std::vector<Call*>& batch) {
       }
       Call& call = *batch.back();
       if (!call.decide(tx)) return call.failure();
-      std::deque<services::PendingReceipt>& receipts = tx.receipts();
-      for (; shared < receipts.size(); ++shared) sign_pool_.add(receipts[shared]);
       // Whoever waits can sign, decided or not.
-      if (shared > helpers && helpers + 1 < cores &&
+      if (tx.receipts() > helpers && helpers + 1 < cores &&
           (bells_[call.bell].nudge_one() || bells_[call.bell ^ 1U].nudge_one()))
         ++helpers;
     }

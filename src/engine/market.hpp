@@ -38,6 +38,10 @@ class Commands;
 class Market {
  public:
   static Result<std::unique_ptr<Market>> open(Options options);
+  /// Ends `market`. A forked child leaves its parent's alone, but for the gate and the keys: closing the
+  /// connections would drop the parent's locks, and what other threads waited for as it was made it would
+  /// wait for without end.
+  static void end(std::unique_ptr<Market> market) noexcept;
   ~Market();
   Market(const Market&) = delete;
   Market& operator=(const Market&) = delete;
@@ -87,6 +91,20 @@ class Market {
   void set_settlement(std::shared_ptr<SettlementBackend>& swapped) {
     const std::lock_guard lock(settlement_mutex_);
     options_.settlement.swap(swapped);
+  }
+  /// Which URLs jobs may name, and who sends to them where the host does not; null: jobs may name none. Hold
+  /// it as long as a call of it.
+  struct Webhooks {
+    core::CallbackRules rules;
+    WebhookTransport transport;
+  };
+  std::shared_ptr<const Webhooks> webhooks() const {
+    const std::lock_guard lock(settlement_mutex_);
+    return webhooks_;
+  }
+  void set_webhooks(std::shared_ptr<const Webhooks>& swapped) {
+    const std::lock_guard lock(settlement_mutex_);
+    webhooks_.swap(swapped);
   }
   /// The market's real path, beside which its folders lie. Fails: `unsupported` for a market in memory, or in
   /// a file system of its own.
@@ -233,6 +251,7 @@ class Market {
   bool working_stale_ = false;  ///< A batch failed: `working_` is not what is committed.
   services::Windows windows_;
   engine::SignPool sign_pool_;
+  engine::SignThreads sign_threads_;  // after the pool, which they use
   std::shared_ptr<const crypto::Signer> batch_signer_;
   std::size_t last_batch_ = 0;
   /// The log's frames when it was last looked at, and where the next checkpoint and the next restart are due.
@@ -247,7 +266,8 @@ class Market {
   std::mutex readers_mutex_;
   std::vector<std::unique_ptr<Reader>> readers_;
 
-  mutable std::mutex settlement_mutex_;  ///< Over `options_.settlement`.
+  mutable std::mutex settlement_mutex_;  ///< Over `options_.settlement` and what follows.
+  std::shared_ptr<const Webhooks> webhooks_;
 
   std::mutex commands_mutex_;
   std::unique_ptr<engine::Commands> commands_;

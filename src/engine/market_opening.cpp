@@ -48,32 +48,36 @@ crypto::RandomSource random_of(const void* market, std::function<bool(void*, std
 
 }  // namespace
 
-Market::Market(Options options) : options_(std::move(options)) {}
+Market::Market(Options options) : options_(std::move(options)) {
+  if (options_.callbacks) webhooks_ = std::make_shared<const Webhooks>(Webhooks{*options_.callbacks, {}});
+}
 
 Market::~Market() {
-  if (pid_ == getpid()) {
-    lifeline_->loosen();
-    workshop_.tell();
-    lifeline_->cut();
-    // A file that is closed in peace is left with an empty log, so that it alone is the market, unless
-    // somebody else is at it.
-    try {
-      readers_.clear();
-      if (!writer_ || options_.read_only || options_.path.empty() || fenced_) return;
-      const Result<store::GateHold> hold = store::GateHold::take(gate_, 0);
-      if (!hold.ok() || gate_.wanted_by_others()) return;
-      // Without a gate nothing keeps another engine's commit out of the moment in which the log is cut.
-      if (!gate_.held() || !writer_->connection.empty_log_if_idle().ok())
-        static_cast<void>(writer_->connection.checkpoint_passive());
-    } catch (const std::bad_alloc&) {  // no memory to say that somebody is
-    }
-    return;
+  lifeline_->loosen();
+  workshop_.tell();
+  lifeline_->cut();
+  // A file that is closed in peace is left with an empty log, so that it alone is the market, unless
+  // somebody else is at it.
+  try {
+    readers_.clear();
+    if (!writer_ || options_.read_only || options_.path.empty() || fenced_) return;
+    const Result<store::GateHold> hold = store::GateHold::take(gate_, 0);
+    if (!hold.ok() || gate_.wanted_by_others()) return;
+    // Without a gate nothing keeps another engine's commit out of the moment in which the log is cut.
+    if (!gate_.held() || !writer_->connection.empty_log_if_idle().ok())
+      static_cast<void>(writer_->connection.checkpoint_passive());
+  } catch (const std::bad_alloc&) {  // no memory to say that somebody is
   }
-  // A forked child leaves the parent's connections alone: closing them would drop the parent's locks.
-  if (pid_ == 0) return;
-  new std::optional<Writer>(std::move(writer_));                  // NOLINT: on purpose never given back
-  new std::vector<Writer>(std::move(retired_));                   // NOLINT
-  new std::vector<std::unique_ptr<Reader>>(std::move(readers_));  // NOLINT
+}
+
+void Market::end(std::unique_ptr<Market> market) noexcept {
+  if (market == nullptr || market->pid_ == getpid()) return;
+  Market& left = *market.release();  // NOLINT: on purpose never given back
+  left.gate_ = {};
+  left.signers_.clear();
+  left.batch_signer_.reset();
+  left.hash_key_ = {};
+  left.ephemeral_seeds_.clear();
 }
 
 Result<std::unique_ptr<Market>> Market::open(Options options) {
@@ -95,6 +99,9 @@ Result<std::unique_ptr<Market>> Market::open(Options options) {
     return fail(Reason::options_invalid, "signature_first_line takes 1 to 128 bytes of 0x21-0x7E");
   if (static_cast<bool>(options.sign) != options.sign_public_key.has_value())
     return fail(Reason::options_invalid, "sign and sign_public_key go together");
+  if (options.signing_threads > signing_threads_max)
+    return fail(Reason::options_invalid, "signing_threads is " + std::to_string(options.signing_threads) +
+                                             ", takes 0 to " + std::to_string(signing_threads_max));
   if (options.read_only && options.path.empty())
     return fail(Reason::options_invalid, "a market in memory can't be read-only");
   if (!crypto::crypto_ready()) return fail(Reason::io_error, "the system gives no random bytes");
@@ -132,7 +139,8 @@ Result<Done> Market::start() {
   if (!hold.ok()) return store::at_path(hold.error(), path_);
   Result<Done> started = start_under_gate();
   if (started.reason() == Reason::not_a_market || started.reason() == Reason::file_missing) gate_.withdraw();
-  return started;
+  CALYX_CHECK(std::move(started));
+  return sign_threads_.start(sign_pool_, options_.read_only ? 0 : options_.signing_threads);
 }
 
 Result<std::string> Market::folders_path() const {

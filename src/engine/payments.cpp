@@ -336,8 +336,9 @@ Result<PaymentAnswer> Session::pay_credits(Money amount, const PaymentWords& wor
   if (other) return identifier_reused();
   CALYX_TRY(const Quote quote, quote_topup({.wallet = *principal_.wallet, .amount = amount, .kind = kind}));
   Result<PaymentAnswer> answer = pay_quote(quote.id, words);
-  if (answer.reason() != Reason::payment_reused) return answer;
-  // Unless it was taken in these very words after they were looked for: then it is this one.
+  if (answer.reason() != Reason::payment_reused && answer.reason() != Reason::payment_invalid) return answer;
+  // Unless it was taken in these very words after they were looked for: then it is this one, and a contract's
+  // would not settle again.
   CALYX_CHECK(find());
   if (!id) return answer;
   return pay_quote(*id, words);

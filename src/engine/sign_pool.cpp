@@ -1,5 +1,9 @@
 #include "engine/sign_pool.hpp"
 
+#include <csignal>
+#include <system_error>
+#include <utility>
+
 namespace calyx::engine {
 
 void SignPool::open(Sign sign) {
@@ -12,11 +16,14 @@ void SignPool::open(Sign sign) {
 }
 
 void SignPool::add(services::PendingReceipt& receipt) {
+  bool serve = false;
   {
     const std::lock_guard lock(mutex_);
     tasks_.push_back({&receipt});
+    serve = has_backlog();
   }
   changed_.notify_one();
+  if (serve) backlog_.notify_one();
 }
 
 bool SignPool::sign_next(std::unique_lock<std::mutex>& lock, services::ReceiptScratch& scratch) {
@@ -60,6 +67,7 @@ Result<Done> SignPool::finish(const Keep& keep) {
   std::unique_lock lock(mutex_);
   closed_ = true;
   changed_.notify_all();
+  if (tasks_.size() - next_ > 1) backlog_.notify_all();  // the leader begins with one of them
   for (;;) {
     if (keep_next(lock, keep) || sign_next(lock, scratch)) continue;
     if (done_ == tasks_.size()) break;  // and all that may be kept is
@@ -67,6 +75,63 @@ Result<Done> SignPool::finish(const Keep& keep) {
   }
   if (failed_) return *failed_;
   return Done{};
+}
+
+void SignPool::serve() {
+  services::ReceiptScratch scratch;
+  std::unique_lock lock(mutex_);
+  while (!dismissed_)
+    if (!has_backlog() || !sign_next(lock, scratch)) backlog_.wait(lock);
+}
+
+void SignPool::dismiss() {
+  {
+    const std::lock_guard lock(mutex_);
+    dismissed_ = true;
+  }
+  backlog_.notify_all();
+}
+
+namespace {
+
+/// While it stands, threads that this one makes take no signals: those are for the host's own. But what a
+/// thread does wrong itself goes to the handler that the host has for it.
+class WithoutSignals {
+ public:
+  WithoutSignals() noexcept {
+    sigset_t blocked;
+    sigfillset(&blocked);
+    for (const int own : {SIGSEGV, SIGBUS, SIGFPE, SIGILL, SIGTRAP, SIGSYS, SIGABRT})
+      sigdelset(&blocked, own);
+    pthread_sigmask(SIG_BLOCK, &blocked, &before_);
+  }
+  ~WithoutSignals() { pthread_sigmask(SIG_SETMASK, &before_, nullptr); }
+  WithoutSignals(const WithoutSignals&) = delete;
+  WithoutSignals& operator=(const WithoutSignals&) = delete;
+
+ private:
+  sigset_t before_;
+};
+
+}  // namespace
+
+Result<Done> SignThreads::start(SignPool& pool, unsigned count) {
+  pool_ = &pool;
+  threads_.reserve(count);
+  const WithoutSignals none;
+  try {
+    while (threads_.size() < count) threads_.emplace_back([&pool] { pool.serve(); });
+  } catch (const std::system_error&) {
+    return fail(Reason::no_memory, "the system gives no thread more than " + std::to_string(threads_.size()) +
+                                       " of signing_threads' " + std::to_string(count));
+  }
+  return Done{};
+}
+
+SignThreads::~SignThreads() {
+  if (threads_.empty()) return;
+  pool_->dismiss();
+  for (std::thread& thread : threads_) thread.join();
 }
 
 }  // namespace calyx::engine

@@ -73,21 +73,18 @@ Attempt send(const core::CallbackRules& rules, const WebhookTransport& transport
   return {{}, "no_answer"};
 }
 
-}  // namespace
-
-Result<WebhookRound> Engine::deliver_webhooks(const WebhookTransport& transport, std::size_t most) {
-  const std::optional<core::CallbackRules>& rules = market_->options().callbacks;
-  if (!rules) return fail(Reason::unsupported, "nobody is called back: Options::callbacks says who may be");
+Result<WebhookRound> deliver(Market& market, const core::CallbackRules& rules,
+                             const WebhookTransport& transport, std::size_t most) {
   if (!transport.send || !transport.resolve)
     return services::field_error(Reason::field_missing, "/transport", "lacks a function");
   WebhookRound out;
   for (std::size_t i = 0; i < most; ++i) {
     CALYX_TRY(const services::WebhookTaken taken,
-              market_->write([](Transaction& tx) { return services::take_webhook(tx); }));
+              market.write([](Transaction& tx) { return services::take_webhook(tx); }));
     out.next_at = taken.next;
     if (!taken.claim) break;
-    const Attempt attempt = send(*rules, transport, *taken.claim);
-    CALYX_TRY(const std::optional<WebhookStatus> status, market_->write([&](Transaction& tx) {
+    const Attempt attempt = send(rules, transport, *taken.claim);
+    CALYX_TRY(const std::optional<WebhookStatus> status, market.write([&](Transaction& tx) {
       return services::mark_webhook(tx, *taken.claim, attempt.answer, attempt.error);
     }));
     if (status == WebhookStatus::delivered) ++out.delivered;
@@ -95,6 +92,39 @@ Result<WebhookRound> Engine::deliver_webhooks(const WebhookTransport& transport,
     if (status == WebhookStatus::dead) ++out.dead;
   }
   return out;
+}
+
+Error calls_nobody() {
+  return fail(Reason::unsupported, "nobody is called back: the market's host says who may be");
+}
+
+}  // namespace
+
+void Engine::set_webhooks(core::CallbackRules rules, WebhookTransport transport) {
+  if (!market_->usable().ok()) return;
+  auto swapped =
+      std::make_shared<const Market::Webhooks>(Market::Webhooks{std::move(rules), std::move(transport)});
+  market_->set_webhooks(swapped);  // who was there goes outside the lock: it is the host's
+}
+
+Result<WebhookRound> Engine::deliver_webhooks(const WebhookTransport& transport, std::size_t most) {
+  CALYX_CHECK(market_->usable());
+  const std::shared_ptr<const Market::Webhooks> webhooks = market_->webhooks();
+  if (webhooks == nullptr) return calls_nobody();
+  return deliver(*market_, webhooks->rules, transport, most);
+}
+
+Result<WebhookRound> Session::deliver_webhooks(std::size_t most) {
+  CALYX_CHECK(market_->read([&](const Book& book, Instant) -> Result<Done> {
+    CALYX_TRY(const Caller caller, services::authorize(book, principal_));
+    return services::operator_only(caller);
+  }));
+  const std::shared_ptr<const Market::Webhooks> webhooks = market_->webhooks();
+  if (webhooks == nullptr) return calls_nobody();
+  if (!webhooks->transport.send)
+    return fail(Reason::unsupported,
+                "the host sends webhooks itself: it has set no transport for others to use");
+  return deliver(*market_, webhooks->rules, webhooks->transport, most);
 }
 
 Result<WebhookSecret> Session::webhook_secret(WalletId wallet) {

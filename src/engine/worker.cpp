@@ -1,3 +1,5 @@
+#include <unistd.h>
+
 #include <algorithm>
 #include <atomic>
 #include <calyx/engine.hpp>
@@ -488,6 +490,7 @@ class Crew {
   Crew(Market& market, WorkerOptions options, std::unique_ptr<engine::Commands> commands)
       : market_(market), options_(std::move(options)), commands_(std::move(commands)) {}
   ~Crew() { stop(); }
+  bool at_home() const noexcept { return pid_ == ::getpid(); }
   void start() {
     heart_.emplace();
     for (unsigned i = 0; i < options_.threads; ++i) threads_.emplace_back([this] { work(); });
@@ -523,6 +526,7 @@ class Crew {
   }
 
   Market& market_;
+  const pid_t pid_ = ::getpid();
   WorkerOptions options_;
   std::unique_ptr<engine::Commands> commands_;  ///< Null: it runs none.
   std::optional<engine::Heart> heart_;
@@ -532,13 +536,24 @@ class Crew {
 
 Worker::Worker(std::unique_ptr<Crew> crew) : crew_(std::move(crew)) {}
 Worker::Worker(Worker&&) noexcept = default;
-Worker& Worker::operator=(Worker&&) noexcept = default;
-Worker::~Worker() = default;
+Worker& Worker::operator=(Worker&& other) noexcept {
+  if (this == &other) return *this;
+  stop();
+  crew_ = std::move(other.crew_);
+  return *this;
+}
+Worker::~Worker() { stop(); }
 void Worker::stop() noexcept {
-  if (crew_ != nullptr) crew_->stop();
+  if (crew_ == nullptr) return;
+  // A forked child has none of its threads, and what they waited for as it was made it would wait for without
+  // end.
+  if (!crew_->at_home())
+    static_cast<void>(crew_.release());  // NOLINT: on purpose never given back
+  else
+    crew_->stop();
 }
 void Worker::ask_to_stop() noexcept {
-  if (crew_ != nullptr) crew_->ask_to_stop();
+  if (crew_ != nullptr && crew_->at_home()) crew_->ask_to_stop();
 }
 
 Result<Worker> Worker::start(Engine& engine, WorkerOptions options) {

@@ -135,8 +135,14 @@ class Transaction {
   std::int64_t next_leaf() const noexcept {
     return static_cast<std::int64_t>(book_.receipt_log.size() + receipts_.size());
   }
-  void add_receipt(PendingReceipt receipt) { receipts_.push_back(std::move(receipt)); }
-  std::deque<PendingReceipt>& receipts() noexcept { return receipts_; }
+  void add_receipt(PendingReceipt receipt) {
+    PendingReceipt& pending = receipts_.emplace_back(std::move(receipt));
+    if (hand_over_) hand_over_(pending);
+  }
+  /// From now on each receipt is handed over as soon as it waits; it stays where it is as long as this
+  /// transaction.
+  void hand_receipts_to(std::function<void(PendingReceipt&)> hand_over) { hand_over_ = std::move(hand_over); }
+  std::size_t receipts() const noexcept { return receipts_.size(); }
 
   struct Appended {
     Event event;
@@ -185,6 +191,7 @@ class Transaction {
   Instant now_;
   std::deque<Appended> appended_;
   std::deque<PendingReceipt> receipts_;
+  std::function<void(PendingReceipt&)> hand_over_;
   bool changed_rows_ = false;
   std::string fields_text_, document_;  // kept between events: the hot path allocates little
 };

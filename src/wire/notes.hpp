@@ -180,6 +180,11 @@ inline constexpr Note notes[] = {
      "Make a wallet's next webhook secret, shown once; the one before signs too for a day", "", "",
      webhook_secret, 201},
     {get, "/v1/webhooks", ops, "List webhooks that were given up", page, "", listed},
+    {post, "/v1/webhooks/deliver", ops,
+     "Send webhooks that are due, `limit` at most and one after the other, by the transport that the host "
+     "has "
+     "set: ask with a small one where receivers may be slow",
+     "limit:int", "", "delivered:int failed:int dead:int next_at"},
     {get, "/v1/keys", keys, "List the operators' keys, without their secrets", page, "", listed},
     {delete_, "/v1/keys/{id}", keys, "Revoke a key for ever", "", "",
      "id wallet_id label key_last4 created_at revoked_at"},

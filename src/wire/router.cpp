@@ -32,6 +32,7 @@ constexpr Route route_table[] = {
     {Method::get, "/v1/wallets/{id}/webhook-secret", Access::key, get_webhook_secret},
     {Method::post, "/v1/wallets/{id}/webhook-secret", Access::key, rotate_webhook_secret},
     {Method::get, "/v1/webhooks", Access::operator_, list_dead_webhooks},
+    {Method::post, "/v1/webhooks/deliver", Access::operator_, deliver_webhooks},
     {Method::get, "/v1/keys", Access::operator_, list_operator_keys},
     {Method::delete_, "/v1/keys/{id}", Access::key, revoke_key},
     {Method::post, "/v1/keys/{id}/rotate", Access::key, rotate_key},

@@ -307,6 +307,7 @@ Result<Response> list_feedback(Call& call);
 Result<Response> get_webhook_secret(Call& call);
 Result<Response> rotate_webhook_secret(Call& call);
 Result<Response> list_dead_webhooks(Call& call);
+Result<Response> deliver_webhooks(Call& call);
 Result<Response> list_job_webhooks(Call& call);
 Result<Response> replay_webhook(Call& call);
 

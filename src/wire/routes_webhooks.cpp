@@ -52,6 +52,24 @@ Result<Response> list_dead_webhooks(Call& call) {
   return json_response(200, page_text(listed, append_webhook));
 }
 
+Result<Response> deliver_webhooks(Call& call) {
+  constexpr std::uint64_t most_default = 64, most_max = 1'000;
+  CALYX_TRY(Query query, Query::of(call));
+  CALYX_TRY(const std::uint64_t most, query.number("limit", most_default));
+  if (most < 1 || most > most_max)
+    return field_fault(Reason::field_value, "limit", "is " + std::to_string(most) + ", takes 1 to 1000");
+  CALYX_CHECK(query.done());
+  CALYX_TRY(const WebhookRound round, call.session->deliver_webhooks(most));
+  std::string out;
+  Members(out)
+      .count("delivered", round.delivered)
+      .count("failed", round.failed)
+      .count("dead", round.dead)
+      .instant("next_at", round.next_at)
+      .close();
+  return json_response(200, std::move(out));
+}
+
 Result<Response> list_job_webhooks(Call& call) {
   CALYX_TRY(const JobId id, job_id(call));
   Listed<Webhook> listed;

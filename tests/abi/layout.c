@@ -27,7 +27,7 @@ HOLDS(text_size, sizeof(calyx_text) == 16);
 HOLDS(text_data_at, offsetof(calyx_text, data) == 0);
 HOLDS(text_size_at, offsetof(calyx_text, size) == 8);
 
-HOLDS(options_size, sizeof(calyx_options) == 72);
+HOLDS(options_size, sizeof(calyx_options) == 80);
 HOLDS(options_struct_size_at, offsetof(calyx_options, struct_size) == 0);
 HOLDS(options_path_at, offsetof(calyx_options, path) == 8);
 HOLDS(options_busy_timeout_ms_at, offsetof(calyx_options, busy_timeout_ms) == 16);
@@ -37,12 +37,14 @@ HOLDS(options_ctx_at, offsetof(calyx_options, ctx) == 40);
 HOLDS(options_now_us_at, offsetof(calyx_options, now_us) == 48);
 HOLDS(options_random_at, offsetof(calyx_options, random) == 56);
 HOLDS(options_sign_at, offsetof(calyx_options, sign) == 64);
+HOLDS(options_signing_threads_at, offsetof(calyx_options, signing_threads) == 72);
 
 HOLDS(kind_task, CALYX_KIND_TASK == 1);
 HOLDS(kind_recipe, CALYX_KIND_RECIPE == 2);
 HOLDS(kind_settlement, CALYX_KIND_SETTLEMENT == 3);
 HOLDS(kind_transport, CALYX_KIND_TRANSPORT == 4);
 HOLDS(kind_container, CALYX_KIND_CONTAINER == 5);
+HOLDS(kind_data_source, CALYX_KIND_DATA_SOURCE == 6);
 HOLDS(input_size, sizeof(calyx_input) == 48);
 HOLDS(input_struct_size_at, offsetof(calyx_input, struct_size) == 0);
 HOLDS(input_payload_at, offsetof(calyx_input, payload) == 8);
@@ -53,9 +55,10 @@ HOLDS(input_attempt_at, offsetof(calyx_input, attempt) == 40);
 
 int main(void) {
   calyx_options options = CALYX_OPTIONS_INIT;
-  return options.struct_size == 72 && options.path == NULL && options.busy_timeout_ms == 5000 &&
+  return options.struct_size == 80 && options.path == NULL && options.busy_timeout_ms == 5000 &&
                  options.flags == 0 && options.issuer == NULL && options.ctx == NULL &&
                  options.now_us == NULL && options.random == NULL && options.sign == NULL &&
+                 options.signing_threads == 0 &&
                  calyx_abi_version() == CALYX_ABI_VERSION
              ? 0
              : 1;

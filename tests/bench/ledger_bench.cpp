@@ -266,13 +266,11 @@ class Bench {
   void callers_64() { callers_against_baseline("callers_64", 64, 8); }
 
   void bulk_1000() {
-    compare("bulk_1000", bulk_case(make_calyx, 1, 1000, our_name_ + ", bulk of 1,000 pairs"),
-            bulk_case(make_baseline, 1, 1000, "baseline, 1,000 pairs a commit"));
+    bulks_against("bulk_1000", bulk_case(make_baseline, 1, 1000, "baseline, 1,000 pairs a commit"));
   }
 
   void bulk_1000_over_single() {
-    compare("bulk_1000_over_single", bulk_case(make_calyx, 1, 1000, our_name_ + ", bulk of 1,000 pairs"),
-            callers_case(make_baseline, 1, "baseline, one commit a call"));
+    bulks_against("bulk_1000_over_single", callers_case(make_baseline, 1, "baseline, one commit a call"));
   }
 
   /// Bulk pairs against this core's signatures of the same message, and CPU against what cannot be saved.
@@ -649,6 +647,20 @@ class Bench {
                 });
               });
             }};
+  }
+
+  /// One caller's bulks, signed by its own thread, and with the thread that a host may ask for beside it.
+  void bulks_against(std::string_view question, const Case& theirs) {
+    const std::string bulk = our_name_ + ", bulk of 1,000 pairs";
+    const auto series =
+        interleave({bulk_case(make_calyx, 1, 1000, bulk),
+                    bulk_case(make_calyx_signing, 1, 1000, bulk + ", a signing thread"), theirs},
+                   options_.rounds);
+    for (const auto what : {figure::rate, figure::cpu}) {
+      report(question, series[2], what);
+      report(question, series[0], what, series[2], Ratio::value_over_peer);
+      report(question, series[1], what, series[2], Ratio::value_over_peer);
+    }
   }
 
   void compare(std::string_view question, const Case& ours, const Case& theirs) {

@@ -93,6 +93,8 @@ class Subject {
 };
 
 std::unique_ptr<Subject> make_calyx();
+/// The same, with one thread of its own that signs.
+std::unique_ptr<Subject> make_calyx_signing();
 
 std::unique_ptr<Subject> make_baseline();
 

@@ -17,11 +17,14 @@ T must(Result<T> result) {
 
 class CalyxSubject final : public Subject {
  public:
+  explicit CalyxSubject(unsigned signing_threads) : signing_threads_(signing_threads) {}
+
   std::string_view name() const override { return "calyx"; }
 
   void open(const std::filesystem::path& file) override {
     Options options;
     options.path = file.string();
+    options.signing_threads = signing_threads_;
     engine_.emplace(must(Engine::open(std::move(options))));
   }
 
@@ -122,6 +125,7 @@ class CalyxSubject final : public Subject {
             .duration_seconds = 10'082};
   }
 
+  unsigned signing_threads_;
   std::optional<Engine> engine_;
   Market market_;
   std::vector<WalletId> buyers_, hosts_;
@@ -129,6 +133,7 @@ class CalyxSubject final : public Subject {
 
 }  // namespace
 
-std::unique_ptr<Subject> make_calyx() { return std::make_unique<CalyxSubject>(); }
+std::unique_ptr<Subject> make_calyx() { return std::make_unique<CalyxSubject>(0U); }
+std::unique_ptr<Subject> make_calyx_signing() { return std::make_unique<CalyxSubject>(1U); }
 
 }  // namespace calyx::bench

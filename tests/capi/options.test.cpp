@@ -111,6 +111,15 @@ TEST_CASE("options that mean nothing are refused") {
     CHECK(last_reason() != "");
     if (row.reason != nullptr) CHECK(last_reason() == row.reason);
   }
+  for (const std::uint64_t threads : {std::uint64_t{65}, std::uint64_t{1} << 32, UINT64_MAX}) {
+    CAPTURE(threads);
+    calyx_options options = CALYX_OPTIONS_INIT;
+    options.signing_threads = threads;
+    calyx_engine* engine = nullptr;
+    CHECK(calyx_open(&options, &engine) == CALYX_INVALID);
+    CHECK(engine == nullptr);
+    CHECK(last_reason() == "options_invalid");
+  }
 }
 
 namespace {
@@ -369,6 +378,7 @@ TEST_CASE(
   options.now_us = host_now;
   options.random = host_random;
   options.sign = host_sign;
+  options.signing_threads = 2;
   Market market(&options);
   calyx_engine* const engine = market.get();
   const std::string op = operator_key(engine);

@@ -507,9 +507,16 @@ TEST_CASE("a registration says what is wrong with it, and where") {
        "field_unknown: options_json/sumary "},
       {"a settlement's name that is none", CALYX_KIND_SETTLEMENT, R"({"name":[]})", CALYX_INVALID,
        "field_type: options_json/name "},
-      {"transport", CALYX_KIND_TRANSPORT, "{}", CALYX_UNSUPPORTED, "unsupported: "},
+      {"a transport of no ports", CALYX_KIND_TRANSPORT, R"({"ports":[443,0]})", CALYX_INVALID,
+       "field_value: options_json/ports "},
+      {"a port that is no list", CALYX_KIND_TRANSPORT, R"({"ports":443})", CALYX_INVALID,
+       "field_value: options_json/ports "},
+      {"a transport's rule that is none", CALYX_KIND_TRANSPORT, R"({"allow_https":true})", CALYX_INVALID,
+       "field_unknown: options_json/allow_https "},
       {"container", CALYX_KIND_CONTAINER, "{}", CALYX_UNSUPPORTED, "unsupported: "},
-      {"a kind of a later header", 6, "{}", CALYX_UNSUPPORTED, "unsupported: "},
+      {"a data source's name", CALYX_KIND_DATA_SOURCE, R"({"name":"a"})", CALYX_INVALID,
+       "field_unknown: options_json/name "},
+      {"a kind of a later header", 7, "{}", CALYX_UNSUPPORTED, "unsupported: "},
       {"nothing", 0, "{}", CALYX_UNSUPPORTED, "unsupported: "},
   };
   for (const Row& row : rows) {

@@ -332,7 +332,9 @@ TEST_CASE("a forked child gets `forked` from its parent's engine, and may let go
   const Scratch scratch;
   const std::string path = scratch / "m.db";
   const std::vector<WalletId> wallets = populate(path, 2);
-  auto engine = std::make_unique<Engine>(Engine::open(at(path)).value());
+  Options options = at(path);
+  options.signing_threads = 2;  // which the child has not
+  auto engine = std::make_unique<Engine>(Engine::open(options).value());
   Session all = engine->as_operator();
   const std::string key = all.issue_key(wallets[0], "key").value().api_key;
   all.entries(wallets[0]).value();  // so that connections for reading stand as well
@@ -362,6 +364,34 @@ TEST_CASE("a forked child gets `forked` from its parent's engine, and may let go
   CHECK(total(all) == 2 * each);
   const AuditReport report = all.audit().value();
   CHECK_MESSAGE(report.ok, report.first_fault);
+}
+
+TEST_CASE("a forked child may let go of its parent's workers, which go on in the parent") {
+  const Scratch scratch;
+  const std::string path = scratch / "m.db";
+  const std::vector<WalletId> wallets = populate(path, 1);
+  auto engine = std::make_unique<Engine>(Engine::open(at(path)).value());
+  REQUIRE(engine->register_task("t", [](const TaskCall&) { return Result(core::json::Value(1)); }).ok());
+  std::optional<Worker> worker = Worker::start(*engine, {.threads = 2}).value();
+  std::optional<Worker> other = Worker::start(*engine, {}).value();
+  CHECK(in_child([&] {
+          worker->ask_to_stop();
+          *other = *std::move(worker);
+          other.reset();
+          worker.reset();
+          engine.reset();
+          return 0;
+        }) == 0);
+  Session all = engine->as_operator();
+  core::json::Object asked;
+  asked.set("task", "t");
+  const JobId job = all.submit_job({.job = asked}).value().id;
+  Job now = all.job(job).value();
+  for (int i = 0; i < 6'000 && !is_terminal(now.status); ++i) {
+    std::this_thread::sleep_for(std::chrono::milliseconds(10));
+    now = all.job(job).value();
+  }
+  CHECK(now.status == JobStatus::completed);
 }
 
 TEST_CASE("a read-only engine sees what others commit and changes nothing itself") {

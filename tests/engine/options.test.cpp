@@ -58,6 +58,7 @@ TEST_CASE("options that make no sense are refused before any file is touched") {
       {"an issuer that is too long", [](Options& of) { of.issuer = std::string(129, 'i'); }},
       {"a signer without its public key", [&](Options& of) { of.sign = sign; }},
       {"a public key without its signer", [](Options& of) { of.sign_public_key.emplace(); }},
+      {"too many signing threads", [](Options& of) { of.signing_threads = signing_threads_max + 1; }},
       {"a reader of memory",
        [](Options& of) {
          of.path.clear();
@@ -74,6 +75,7 @@ TEST_CASE("options that make no sense are refused before any file is touched") {
   Options edge = at(scratch / "m.db");
   edge.fee_basis_points = 10'000;
   edge.issuer = std::string(128, 'i');
+  edge.signing_threads = signing_threads_max;
   CHECK(Engine::open(edge).ok());
 }
 

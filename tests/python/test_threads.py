@@ -136,6 +136,49 @@ def test_callbacks_of_many_threads_do_not_hang(clock) -> None:
     assert asked
 
 
+def test_signing_threads_sign_what_a_bulk_settles(clock, monkeypatch) -> None:
+    key = signer()
+    here = threading.get_ident()
+    elsewhere: set[int] = set()
+    both = threading.Barrier(2)
+    leaves = threading.Event()
+
+    def sign(kid: str, message: bytes) -> bytes:
+        me = threading.get_ident()
+        if me != here:
+            if leaves.is_set():
+                raise SystemExit(3)
+            if me not in elsewhere:
+                elsewhere.add(me)
+                both.wait(timeout=4)
+        return key.sign(message)
+
+    told: list[type] = []
+    monkeypatch.setattr(sys, "unraisablehook", lambda what: told.append(what.exc_type))
+    with calyx.open(clock=clock, sign=sign, sign_public_key=key.public, signing_threads=2) as market:
+        payer = market.create_wallet("human", "alice")
+        host = market.create_wallet("human", "gpu-farm")
+        market.topup(payer, 200)
+        jobs = [f"job-{at}" for at in range(100)]
+        market.bulk([calyx.Spend(payer, job, 1) for job in jobs])
+        settles = [calyx.Earn(host, job, 1, OUTPUT_HASH, "A100", 60) for job in jobs]
+        # An exit that no call of this thread could raise is told, and leaves nothing behind.
+        leaves.set()
+        with pytest.raises(calyx.Unavailable) as failed:
+            market.bulk(settles)
+        assert failed.value.reason == "signer_failed"
+        assert set(told) == {SystemExit}
+        leaves.clear()
+        earned = market.bulk(settles)
+        assert all(one.receipt.verified for one in earned)
+        assert len(elsewhere) == 2
+        assert market.audit(deep=True)
+    for wrong in (-1, 65):
+        with pytest.raises(calyx.Invalid) as refused:
+            calyx.open(signing_threads=wrong)
+        assert refused.value.reason == "options_invalid"
+
+
 def test_what_the_clock_raises_is_raised_and_nothing_was_begun() -> None:
     said: list[object] = [1_775_077_200_000_000]
 

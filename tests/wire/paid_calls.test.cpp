@@ -743,16 +743,19 @@ TEST_CASE("XM-05, SG-02: words that are settled while the backend is asked of th
     calyx::SettlementAnswer status(std::string_view key) override { return tokens->status(key); }
     bool judges_contracts() const noexcept override { return true; }
   };
-  for (const bool quote : {false, true}) {
-    CAPTURE(quote);
+  enum class Paid : std::uint8_t { order, quote, credits };
+  for (const Paid paid : {Paid::order, Paid::quote, Paid::credits}) {
+    CAPTURE(static_cast<int>(paid));
     Shop shop;
     shop.fill(core::lower_text(contract.address()));
     const auto overtaken = std::make_shared<Overtaken>();
     overtaken->tokens = shop.tokens;
     shop.engine.set_settlement(overtaken);
-    const std::string at = quote ? shop.quote() : "/test/orders";
+    const std::string at = paid == Paid::quote ? shop.quote() : "/compute/credits/topup";
+    const std::string body = paid == Paid::quote ? "" : R"({"amount":1,"network":"base"})";
     const auto ask = [&](calyx::HeaderFields headers) {
-      return quote ? shop.ask("POST", at, shop.key, {}, std::move(headers)) : shop.order(std::move(headers));
+      return paid == Paid::order ? shop.order(std::move(headers))
+                                 : shop.ask("POST", at, shop.key, body, std::move(headers));
     };
     const Value accepted = offered_by(ask({}));
     const auto pay = [&](Value payload) {
@@ -769,7 +772,7 @@ TEST_CASE("XM-05, SG-02: words that are settled while the backend is asked of th
     CHECK(second.header("PAYMENT-RESPONSE") == first.header("PAYMENT-RESPONSE"));
     CHECK(shop.tokens->settlements().value() == 1);
     // In other words it is none of theirs.
-    if (!quote) {
+    if (paid == Paid::order) {
       Value other = payload_of(shop, owner, 2, contract.address()), spelt = other;
       spelt.object()->set("spelling", 1);
       overtaken->meanwhile = [&] {

@@ -166,6 +166,7 @@ TEST_CASE("who may do what: principals against routes") {
       {"POST", agent.path("/webhook-secret"), "", {201, 201, 403, 403, 403, 401}},
       {"POST", alice.path("/webhook-secret"), "", {201, 201, 403, 403, 403, 401}},
       {"GET", "/v1/webhooks", "", {200, 403, 403, 403, 403, 401}},
+      {"POST", "/v1/webhooks/deliver", "", {501, 403, 403, 403, 403, 401}},
       {"GET", "/v1/webhooks?limit=0", "", {422, 403, 403, 403, 403, 401}},
       {"GET", agent.path("/receipts?limit=0"), "", {422, 422, 422, 403, 403, 401}},
       {"POST", agent.path("/keys"), "{}", {201, 201, 403, 403, 403, 401}},

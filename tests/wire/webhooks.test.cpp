@@ -1,4 +1,4 @@
-// Webhooks over the wire: what the routes answer once a job has ended, and where messages go.
+// Webhooks over the wire: what the routes answer once a job has ended, and who sends.
 #include "wire/client.hpp"
 
 using wire_test::json::Value;
@@ -83,4 +83,47 @@ TEST_CASE("CP-81: a job's end is told, seen to fail, listed as dead and replayed
   market.deliver(204);
   CHECK(market.ask("GET", path + "/webhooks", key).at("items.0.status") == "delivered");
   CHECK(market.ask("GET", "/v1/webhooks", market.op).items() == 0);
+}
+
+TEST_CASE("CP-81: an operator has messages sent by the transport that the host has set") {
+  Hooks market;
+  const auto made = market.ask("POST", "/v1/wallets", market.op, R"({"owner_type":"human","owner_id":"a"})");
+  const std::string key = made.at("api_key");
+  REQUIRE(market.ask("POST", "/v1/wallets/" + made.at("id") + "/webhook-secret", key).status == 201);
+  const auto ends = [&](const char* url) {
+    const auto job =
+        market.ask("POST", "/api/v1/jobs", key, R"({"task":"t","callback_url":")" + std::string(url) + "\"}");
+    if (job.status == 201)
+      CHECK(market.ask("PUT", "/api/v1/jobs/" + job.at("job_id") + "/cancel", key).status == 200);
+    return job.status;
+  };
+  REQUIRE(ends("https://hooks.example.org/x") == 201);
+  // A host that sends them itself, by Options::callbacks, has set none.
+  CHECK(market.ask("POST", "/v1/webhooks/deliver", market.op).status == 501);
+
+  std::vector<std::string> sent;
+  calyx::WebhookTransport transport;
+  transport.resolve = [](const std::string&) { return std::vector<std::string>{"93.184.216.34"}; };
+  transport.send = [&](const calyx::WebhookRequest& request) {
+    sent.emplace_back(request.url);
+    return calyx::WebhookAnswer{.status = sent.size() == 2 ? 503 : 200};
+  };
+  market.engine.set_webhooks({.allow_http = true, .ports = {80}}, transport);
+  CHECK(ends("https://hooks.example.org/x") == 422);  // these are the rules now
+  REQUIRE(ends("http://hooks.example.org/y") == 201);
+  REQUIRE(ends("http://hooks.example.org/z") == 201);
+  auto answer = market.ask("POST", "/v1/webhooks/deliver?limit=2", market.op);
+  CHECK(answer.status == 200);
+  CHECK(answer.members() == "delivered failed dead next_at");
+  CHECK(sent == std::vector<std::string>{"http://hooks.example.org/y"});  // the first is against the rules
+  CHECK(answer.at("delivered") == "1");
+  CHECK(answer.at("failed") == "1");
+  CHECK(market.ask("POST", "/v1/webhooks/deliver", market.op).at("failed") == "1");
+  CHECK(sent.size() == 2);
+
+  CHECK(market.ask("POST", "/v1/webhooks/deliver?limit=1001", market.op).status == 422);
+  CHECK(market.ask("POST", "/v1/webhooks/deliver", key).code() == "operator_only");
+  market.engine.set_webhooks({.allow_http = true, .ports = {80}}, {});
+  CHECK(market.ask("POST", "/v1/webhooks/deliver", market.op).status == 501);
+  CHECK(market.engine.deliver_webhooks(transport).ok());
 }

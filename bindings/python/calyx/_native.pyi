@@ -43,6 +43,7 @@ def open(
     callbacks: tuple[bool, bool, list[int]] | None,
     commands: dict[str, Any] | None,
     settlement: SimulatedTokens | _Settlement | None,
+    signing_threads: int,
 ) -> Engine:
     """Opens or creates a market; an empty path is one in memory."""
 

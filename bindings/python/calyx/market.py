@@ -826,6 +826,7 @@ def open(
     callbacks: CallbackRules | None = None,
     commands: Commands | None = None,
     settlement: Settlement | SimulatedTokens | None = None,
+    signing_threads: int = 0,
 ) -> Market:
     """Opens the market file at ``path``, and creates it when there is none.
 
@@ -846,7 +847,9 @@ def open(
     thread, once what it did is recorded. ``callbacks`` says which URLs a job may name as its ``callback_url``: without
     it none. ``settlement`` settles payments, see :class:`Settlement`: without it none are taken until
     :meth:`Market.set_settlement`. ``commands`` says how jobs' commands run, in workers and on the thread that waits for a job: without it
-    none do.
+    none do. ``signing_threads``, 0 to 64, is how many threads of its own the market keeps to sign receipts beside its
+    callers' threads: worth a core or two where few callers settle much at once, as in :meth:`Session.bulk`. ``sign`` runs on
+    them, too.
 
     Raises ``Invalid`` (``options_invalid``, ``path_refused``), ``NotFound`` (``file_missing``, read-only),
     ``Unavailable`` (``keys_missing``, ``store_busy``, ``disk_full``, ``io_error``), ``Corrupt`` (``keys_foreign``,
@@ -868,6 +871,9 @@ def open(
     timeout = whole_in(busy_timeout_ms, "busy_timeout_ms")
     if timeout < 0:
         raise Invalid("options_invalid", "busy_timeout_ms is negative")
+    signers = whole_in(signing_threads, "signing_threads", 2**31 - 1)
+    if signers < 0:
+        raise Invalid("options_invalid", "signing_threads is negative")
 
     hand_out = None
     if pay_out is not None:
@@ -891,6 +897,7 @@ def open(
             None if callbacks is None else callbacks._native(),
             None if commands is None else commands._native(),
             settlement_in(settlement),
+            signers,
         ),
         None if path is None else os.path.realpath(os.fsdecode(where)),
         commands,

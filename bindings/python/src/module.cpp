@@ -473,8 +473,10 @@ calyx::Options options_of(std::string path, bool read_only, std::uint64_t busy_t
                           std::int32_t fee_basis_points, const py::object& random, const py::object& sign,
                           const std::optional<py::bytes>& sign_public_key, const py::object& pay_out,
                           const std::optional<std::tuple<bool, bool, std::vector<std::uint16_t>>>& callbacks,
-                          const std::optional<py::dict>& commands, const py::object& settlement) {
+                          const std::optional<py::dict>& commands, const py::object& settlement,
+                          unsigned signing_threads) {
   calyx::Options options;
+  options.signing_threads = signing_threads;
   options.settlement = settlement_from(settlement);
   if (commands) options.commands = commands_from(*commands);
   if (callbacks)
@@ -525,11 +527,12 @@ OpenPtr open_market(std::string path, bool read_only, std::uint64_t busy_timeout
                     const py::object& sign, const std::optional<py::bytes>& sign_public_key,
                     const py::object& pay_out,
                     const std::optional<std::tuple<bool, bool, std::vector<std::uint16_t>>>& callbacks,
-                    const std::optional<py::dict>& commands, const py::object& settlement) {
+                    const std::optional<py::dict>& commands, const py::object& settlement,
+                    unsigned signing_threads) {
   if (going_down) throw Failure(fail(Reason::closed, "the interpreter is shutting down"));
   calyx::Options options =
       options_of(std::move(path), read_only, busy_timeout_ms, std::move(issuer), fee_basis_points, random,
-                 sign, sign_public_key, pay_out, callbacks, commands, settlement);
+                 sign, sign_public_key, pay_out, callbacks, commands, settlement, signing_threads);
   const auto open = std::make_shared<Open>();
   if (!clock.is_none()) {
     open->clock = clock;
@@ -687,7 +690,7 @@ PYBIND11_MODULE(_native, module) {
       "Why a webhook is not to be believed; empty for one that is.");
   module.def("open", &open_market, arg("path"), arg("read_only"), arg("busy_timeout_ms"), arg("issuer"),
              arg("fee_basis_points"), arg("clock"), arg("random"), arg("sign"), arg("sign_public_key"),
-             arg("pay_out"), arg("callbacks"), arg("commands"), arg("settlement"),
+             arg("pay_out"), arg("callbacks"), arg("commands"), arg("settlement"), arg("signing_threads"),
              "Opens or creates a market; an empty path is one in memory.");
 
   py::class_<Open, OpenPtr> engines(module, "Engine", "One open market file.");

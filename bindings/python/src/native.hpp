@@ -34,7 +34,8 @@ using calyx::Result;
 /// Calls that have let go of the GIL, or are about to take it again. Once the interpreter is going down, a
 /// thread that asks for the GIL never returns; so the exit hook lets no new call out and waits for these.
 inline std::atomic<int> calls_outside{0};
-inline bool going_down = false;  // under the GIL
+inline thread_local int calls_here = 0;  ///< Those of this thread.
+inline bool going_down = false;          // under the GIL
 inline constexpr std::chrono::seconds drain_max{10};
 
 inline bool interpreter_alive() noexcept {
@@ -49,12 +50,14 @@ inline bool interpreter_alive() noexcept {
 class Outside {
  public:
   Outside() {
+    ++calls_here;
     calls_outside.fetch_add(1);
     state_ = PyEval_SaveThread();
   }
   ~Outside() {
     PyEval_RestoreThread(state_);
     calls_outside.fetch_sub(1);
+    --calls_here;
   }
   Outside(const Outside&) = delete;
   Outside& operator=(const Outside&) = delete;
@@ -379,7 +382,8 @@ class Callback {
     try {
       return use(function);
     } catch (py::error_already_set& error) {
-      if (error.matches(PyExc_Exception))
+      // On a thread of the engine's own no call will raise it.
+      if (error.matches(PyExc_Exception) || calls_here == 0)
         error.discard_as_unraisable(function);
       else
         interrupted = std::current_exception();
