@@ -118,7 +118,7 @@ class WithoutSignals {
 Result<Done> SignThreads::start(SignPool& pool, unsigned count) {
   pool_ = &pool;
   threads_.reserve(count);
-  const WithoutSignals none;
+  const WithoutSignals while_made;
   try {
     while (threads_.size() < count) threads_.emplace_back([&pool] { pool.serve(); });
   } catch (const std::system_error&) {
