@@ -1,5 +1,5 @@
-// Functions of the host as tasks, recipes, settlements, the transport of webhooks and what finds data sources,
-// the calls that are made of them, and workers.
+// Functions of the host as tasks, recipes, settlements, the transport of webhooks and what finds data
+// sources, the calls that are made of them, and workers.
 #include <algorithm>
 #include <calyx/core/field.hpp>
 #include <calyx/payments.hpp>

@@ -54,8 +54,7 @@ Result<core::JobShape> shape_of(const JobSubmit& asked) {
 Result<Done> check_callback(const JobTerms& terms, const core::CallbackRules* rules) {
   if (terms.callback_url.empty()) return Done{};
   if (rules == nullptr)
-    return fail(Reason::unsupported,
-                "this market calls nobody back: its host says who may be",
+    return fail(Reason::unsupported, "this market calls nobody back: its host says who may be",
                 json::object({{"field", "/callback_url"}}));
   const std::string_view fault = core::read_callback_url(*rules, terms.callback_url).fault;
   if (fault.empty()) return Done{};

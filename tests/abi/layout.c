@@ -58,8 +58,7 @@ int main(void) {
   return options.struct_size == 80 && options.path == NULL && options.busy_timeout_ms == 5000 &&
                  options.flags == 0 && options.issuer == NULL && options.ctx == NULL &&
                  options.now_us == NULL && options.random == NULL && options.sign == NULL &&
-                 options.signing_threads == 0 &&
-                 calyx_abi_version() == CALYX_ABI_VERSION
+                 options.signing_threads == 0 && calyx_abi_version() == CALYX_ABI_VERSION
              ? 0
              : 1;
 }
