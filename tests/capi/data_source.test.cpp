@@ -129,8 +129,8 @@ class Yard {
 TEST_CASE("CP-45: a C function finds a data source, once for all tasks, and they read it") {
   Finder finder, before;
   {
-    Yard yard;
     std::atomic<bool> as_told{true};
+    Yard yard;
     finder.answer = [&](calyx_call* call) {
       if (calyx_call_cancelled(call) != CALYX_OK) as_told = false;
       if (calyx_call_progress(call, "{}", 2) != CALYX_UNSUPPORTED) as_told = false;
@@ -184,6 +184,7 @@ TEST_CASE("CP-45: what a C function gives and replies decides what becomes of th
       {"a relative path", 0, found("weights"), "source_unavailable", "that is there"},
   };
   Finder finder;
+  std::string errors;
   Yard yard;
   REQUIRE(yard.finds(finder) == CALYX_OK);
   if (!yard.opens("capi.data_source.fails")) return;
@@ -214,7 +215,6 @@ TEST_CASE("CP-45: what a C function gives and replies decides what becomes of th
       {R"({"outcome":"found","path":"/a","reason":"b"})", "field_unknown: reply/reason "},
       {R"({"outcome":"refused","path":"/a"})", "field_unknown: reply/path "},
   };
-  std::string errors;
   finder.answer = [&](calyx_call* call) {
     for (const Wrong& row : wrong) {
       const bool refused = calyx_call_reply(call, row.reply, std::strlen(row.reply)) == CALYX_INVALID;
@@ -232,13 +232,13 @@ TEST_CASE("CP-45: what a C function gives and replies decides what becomes of th
 
 TEST_CASE("CP-45: a C function is told to stop, and a worker without one finds nothing") {
   Finder finder;
-  Yard yard;
+  std::atomic<bool> asked{false}, stopped{false};
+  Yard yard;  // its worker may be in the function until its end
   if (!yard.opens("capi.data_source.stops")) return;
   const std::string nobody = yard.submit();
   CHECK(yard.end_of(nobody) == "failed");
   CHECK(yard.get("/api/v1/jobs/" + nobody + "/tasks").find("host finds none") != std::string::npos);
 
-  std::atomic<bool> asked{false}, stopped{false};
   finder.answer = [&](calyx_call* call) {
     asked = true;
     for (int i = 0; i < 6'000 && !stopped; ++i) {
