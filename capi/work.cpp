@@ -163,6 +163,25 @@ Error placed(const char* what, Error error) {
   return error;
 }
 
+/// What a reply said, unless `fields` found fault with it. Fails: as `Fields::done`, with the place.
+template <class T>
+Result<T> said_by(Fields& fields, T out) {
+  Result<Done> done = fields.done();
+  if (!done.ok()) return placed("reply", std::move(done).error());
+  return out;
+}
+
+/// The place of `given` among `words`, which is the number of what it names; any other word is a fault of the
+/// member `name`, and 0.
+template <class Enum, class Words>
+Enum word_among(Fields& fields, const char* name, const Words& words, std::string_view given) {
+  const auto found = std::find(std::begin(words), std::end(words), given);
+  if (found != std::end(words)) return static_cast<Enum>(found - std::begin(words));
+  fields.fault(
+      core::field_fault(Reason::field_value, wire::pointer_to(name), "must be " + core::listed(words)));
+  return Enum{};
+}
+
 /// Calls a function that is no task's with the JSON `payload`, and reads its reply by `read`, which judges it
 /// as it comes, too: one that was lost may be money. Where it says nothing, a value that says nothing. It may
 /// ask whether to stop unless `stopped` is null.
@@ -283,12 +302,7 @@ Result<RecipeDefinition> recipe_from(const json::Value& value) {
   read_texts(fields, "artifact_inputs", out.artifact_inputs);
   std::string result_class(word(out.result_class));
   fields.read_optional("class", result_class);
-  const auto& words = recipe_class_words;
-  const auto found = std::find(words.begin(), words.end(), result_class);
-  if (found == words.end())
-    fields.fault(core::field_fault(Reason::field_value, "/class", "must be " + core::listed(words)));
-  else
-    out.result_class = static_cast<RecipeClass>(found - words.begin());
+  out.result_class = word_among<RecipeClass>(fields, "class", recipe_class_words, result_class);
   CALYX_CHECK(fields.done());
   return out;
 }
@@ -302,19 +316,12 @@ Result<SettlementAnswer> read_answer(std::string_view reply) {
   Fields fields(value);
   std::string outcome;
   fields.read("outcome", outcome);
-  std::uint8_t at = 0;
-  while (at < std::size(settlement_outcome_words) && settlement_outcome_words[at] != outcome) ++at;
-  if (at == std::size(settlement_outcome_words))
-    fields.fault(core::field_fault(Reason::field_value, "/outcome",
-                                   "must be " + core::listed(settlement_outcome_words)));
-  out.outcome = static_cast<SettlementOutcome>(at);
+  out.outcome = word_among<SettlementOutcome>(fields, "outcome", settlement_outcome_words, outcome);
   fields.read_optional("transaction", out.transaction);
   if (out.outcome == SettlementOutcome::settled) fields.read("transaction", out.transaction);
   fields.read("credit", out.credit);
   fields.read_optional("reason", out.reason);
-  Result<Done> done = fields.done();
-  if (!done.ok()) return placed("reply", std::move(done).error());
-  return out;
+  return said_by(fields, std::move(out));
 }
 
 void append_payment(std::string& out, const VerifiedPayment& payment) {
@@ -384,19 +391,12 @@ Result<SourceReply> read_source_reply(std::string_view reply) {
   Fields fields(value);
   std::string outcome;
   fields.read("outcome", outcome);
-  const auto at = std::find(source_outcome_words.begin(), source_outcome_words.end(), outcome);
-  if (at == source_outcome_words.end())
-    fields.fault(
-        core::field_fault(Reason::field_value, "/outcome", "must be " + core::listed(source_outcome_words)));
-  else
-    out.outcome = static_cast<SourceOutcome>(at - source_outcome_words.begin());
+  out.outcome = word_among<SourceOutcome>(fields, "outcome", source_outcome_words, outcome);
   if (out.outcome == SourceOutcome::found)
     fields.read("path", out.path);
   else
     fields.read_optional("reason", out.reason);
-  Result<Done> done = fields.done();
-  if (!done.ok()) return placed("reply", std::move(done).error());
-  return out;
+  return said_by(fields, std::move(out));
 }
 
 /// Asks the engine's function for a data source, whichever it is by then.
@@ -451,9 +451,7 @@ Result<std::vector<std::string>> read_addresses(std::string_view reply) {
   std::vector<std::string> out;
   Fields fields(value);
   fields.read("addresses", out);
-  Result<Done> done = fields.done();
-  if (!done.ok()) return placed("reply", std::move(done).error());
-  return out;
+  return said_by(fields, std::move(out));
 }
 Result<WebhookAnswer> read_sent(std::string_view reply) {
   CALYX_TRY(const json::Value value, read_json(reply));
@@ -464,9 +462,7 @@ Result<WebhookAnswer> read_sent(std::string_view reply) {
   if (status < 100 || status > 999)
     fields.fault(core::field_fault(Reason::field_value, "/status", "is no status of HTTP"));
   fields.read("retry_after_s", retry_after_s);
-  Result<Done> done = fields.done();
-  if (!done.ok()) return placed("reply", std::move(done).error());
-  return WebhookAnswer{static_cast<int>(status), retry_after_s.value_or(0)};
+  return said_by(fields, WebhookAnswer{static_cast<int>(status), retry_after_s.value_or(0)});
 }
 
 WebhookTransport transport_of(const std::shared_ptr<const HostFunction>& function) {

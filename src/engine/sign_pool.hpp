@@ -2,8 +2,8 @@
 /// Receipts that wait for their signature, shared out among the threads that wait anyway.
 ///
 /// A signature is the largest CPU cost of a settlement. The leader puts receipts in as it orders them; any
-/// caller whose own call is in the batch may be asked to help until the pool is closed, and so do threads
-/// that the host asked for.
+/// caller whose own call is in the batch may be asked to help until the pool is closed. Threads that the host
+/// asked for help without being in it.
 #pragma once
 
 #include <condition_variable>
@@ -68,6 +68,7 @@ class SignThreads {
   /// Fails: `no_memory` where the system gives no thread more.
   Result<Done> start(SignPool& pool, unsigned count);
   std::size_t count() const noexcept { return threads_.size(); }
+
   SignThreads() = default;
   SignThreads(const SignThreads&) = delete;
   SignThreads& operator=(const SignThreads&) = delete;
