@@ -18,6 +18,7 @@
 #include <cstddef>
 #include <cstdint>
 
+#include "calyx_kernels/packing_crew.hpp"
 #include "calyx_kernels/packing_objective.hpp"
 
 namespace calyx::kernels::packing {
@@ -86,5 +87,35 @@ const Lanes& plain_lanes() noexcept;
 const Lanes* avx2_lanes() noexcept;
 /// The fastest of them here.
 const Lanes& best_lanes() noexcept;
+
+/// One thread of a host, with some lanes for its descents.
+class LanesCrew : public Alone {
+ public:
+  /// Both outlive it; `nearby` is this crew's alone.
+  LanesCrew(const Lanes& lanes, Nearby& nearby) : lanes_(lanes), nearby_(nearby) {}
+
+  void begin_descent() const { nearby_.known = false; }
+  double energy(const double* numbers, std::uint32_t count, double stiffness, double* gradient,
+                const double* allowed) const {
+    return lanes_.energy(numbers, count, stiffness, gradient, allowed, nearby_);
+  }
+  double largest(const double* numbers, std::uint32_t row) const { return lanes_.largest(numbers, row); }
+  Heading heading(const Memory& memory, const double* gradient, double stiffness, std::uint32_t row,
+                  double* way) const {
+    return lanes_.heading(memory, gradient, stiffness, row, way);
+  }
+  double step(const double* here, double length, const double* way, const double* limit,
+              const double* gradient, std::uint32_t used, std::uint32_t row, double* next) const {
+    return lanes_.step(here, length, way, limit, gradient, used, row, next);
+  }
+  void remember(Memory& memory, const double* here, const double* next, const double* gradient,
+                const double* next_gradient, std::uint32_t row) const {
+    lanes_.remember(memory, here, next, gradient, next_gradient, row);
+  }
+
+ private:
+  const Lanes& lanes_;
+  Nearby& nearby_;
+};
 
 }  // namespace calyx::kernels::packing

@@ -20,10 +20,12 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <limits>
 
 #include "calyx_kernels/host_device.hpp"
 #include "calyx_kernels/math.hpp"
 #include "calyx_kernels/packing.hpp"
+#include "calyx_kernels/packing_crew.hpp"
 
 namespace calyx::kernels::packing {
 
@@ -34,11 +36,6 @@ inline constexpr std::uint32_t area_leaves = 512;
 static_assert(pairs_max <= area_leaves, "every pair has its leaf");
 /// What a unit of shared area costs, unless told otherwise.
 inline constexpr double penalty_default = 100.0;
-
-/// The place of the pair (i, j), i < j, of `count` pieces.
-CALYX_HD constexpr std::uint32_t pair_index(std::uint32_t i, std::uint32_t j, std::uint32_t count) {
-  return i * (2 * count - i - 1) / 2 + (j - i - 1);
-}
 
 /// The reach of a piece from its centre in the direction `u`, of length 1.
 CALYX_HD inline double reach(Vector facing, Vector u) {
@@ -232,33 +229,26 @@ CALYX_HD inline Shares shares_of(const Support& support) {
   return out;
 }
 
-/// Pieces, the area of each pair, and the smallest circle around all of them.
+/// Pieces, the area of each pair, and the smallest circle around all of them. A warp's lanes share one.
 class Layout {
  public:
   /// `count` pieces, 1 to `pieces_max`, from three numbers each.
-  CALYX_HD void set(const double* numbers, std::uint32_t count) {
-    begin(numbers, count);
-    for (std::uint32_t i = 0; i < count; ++i)
-      for (std::uint32_t j = i + 1; j < count; ++j) area_[pair_index(i, j, count)] = area(i, j);
-    sum();
+  template <class Crew = Alone>
+  CALYX_HD void set(const double* numbers, std::uint32_t count, const Crew& crew = {}) {
+    begin(numbers, count, crew);
+    static_cast<void>(fill(std::numeric_limits<double>::infinity(), crew));
+    sum(crew);
   }
 
   /// Like `set`, but gives up, with false, as soon as the areas alone make the objective larger than `bar`;
   /// then nothing can be asked of the layout.
-  CALYX_HD bool set_below(const double* numbers, std::uint32_t count, double penalty, double bar) {
-    begin(numbers, count);
+  template <class Crew = Alone>
+  CALYX_HD bool set_below(const double* numbers, std::uint32_t count, double penalty, double bar,
+                          const Crew& crew = {}) {
+    begin(numbers, count, crew);
     // No circle is smaller than a piece; the margin is more than another order of summation can make.
-    const double areas_max = (bar * (1.0 + 1e-9) - 1.0) / penalty;
-    double areas = 0.0;
-    for (std::uint32_t i = 0; i < count; ++i) {
-      for (std::uint32_t j = i + 1; j < count; ++j) {
-        const double shared = area(i, j);
-        area_[pair_index(i, j, count)] = shared;
-        areas += shared;
-        if (areas > areas_max) return false;
-      }
-    }
-    sum();
+    if (!fill((bar * (1.0 + 1e-9) - 1.0) / penalty, crew)) return false;
+    sum(crew);
     return true;
   }
 
@@ -275,36 +265,43 @@ class Layout {
 
   /// Puts piece `i` elsewhere, which touches its own pairs alone; the circle is found when it is asked for.
   /// Writes what `undo` takes.
-  CALYX_HD void move(std::uint32_t i, const Piece& to, Before& before) {
-    before.moved = i;
-    before.enclosed = enclosed_;
-    before.piece = piece_[i];
-    before.total = total_;
-    before.largest = largest_;
-    before.support = support_;
-    piece_[i] = to;
-    for (std::uint32_t j = 0; j < count_; ++j) {
-      if (j == i) continue;
+  template <class Crew = Alone>
+  CALYX_HD void move(std::uint32_t i, const Piece& to, Before& before, const Crew& crew = {}) {
+    crew.once([&] {
+      before.moved = i;
+      before.enclosed = enclosed_;
+      before.piece = piece_[i];
+      before.total = total_;
+      before.largest = largest_;
+      before.support = support_;
+      piece_[i] = to;
+      enclosed_ = false;
+    });
+    crew.each(count_, [&](std::uint32_t j) {
+      if (j == i) return;
       const std::uint32_t low = i < j ? i : j;
       const std::uint32_t high = i < j ? j : i;
       double& shared = area_[pair_index(low, high, count_)];
       before.area[j] = shared;
-      shared = area(low, high);
-    }
-    sum();
-    enclosed_ = false;
+      shared = close(low, high) ? overlap_area(piece_[low], piece_[high]) : 0.0;
+    });
+    sum(crew);
   }
 
   /// Takes the last move back that was not taken back yet.
-  CALYX_HD void undo(const Before& before) {
+  template <class Crew = Alone>
+  CALYX_HD void undo(const Before& before, const Crew& crew = {}) {
     const std::uint32_t i = before.moved;
-    piece_[i] = before.piece;
-    for (std::uint32_t j = 0; j < count_; ++j)
+    crew.each(count_, [&](std::uint32_t j) {
       if (j != i) area_[pair_index(i < j ? i : j, i < j ? j : i, count_)] = before.area[j];
-    total_ = before.total;
-    largest_ = before.largest;
-    support_ = before.support;
-    enclosed_ = before.enclosed;
+    });
+    crew.once([&] {
+      piece_[i] = before.piece;
+      total_ = before.total;
+      largest_ = before.largest;
+      support_ = before.support;
+      enclosed_ = before.enclosed;
+    });
   }
 
   CALYX_HD std::uint32_t count() const { return count_; }
@@ -318,16 +315,27 @@ class Layout {
   /// Whether no pair shares more than the challenge allows.
   CALYX_HD bool feasible() const { return !(largest_ > overlap_area_max); }
 
-  CALYX_HD const Support& support() {
-    if (!enclosed_) support_ = enclosing_support(piece_, count_);
-    enclosed_ = true;
+  template <class Crew = Alone>
+  CALYX_HD const Support& support(const Crew& crew = {}) {
+    if (!enclosed_) {
+      crew.once([&] {
+        support_ = enclosing_support(piece_, count_);
+        enclosed_ = true;
+      });
+    }
     return support_;
   }
-  CALYX_HD double radius() { return support().circle.radius; }
-  CALYX_HD double objective(double penalty) { return radius() + penalty * total_; }
+  template <class Crew = Alone>
+  CALYX_HD double radius(const Crew& crew = {}) {
+    return support(crew).circle.radius;
+  }
+  template <class Crew = Alone>
+  CALYX_HD double objective(double penalty, const Crew& crew = {}) {
+    return radius(crew) + penalty * total_;
+  }
 
   /// Writes the gradient of `objective(penalty)`, three numbers a piece. Where the objective has a kink it is
-  /// that of one side.
+  /// that of one side. Of one thread alone.
   CALYX_HD void gradient(double penalty, double* out) {
     for (std::uint32_t i = 0; i < 3 * count_; ++i) out[i] = 0.0;
     const Support& held = support();
@@ -358,33 +366,46 @@ class Layout {
   }
 
  private:
-  CALYX_HD void begin(const double* numbers, std::uint32_t count) {
-    count_ = count;
-    enclosed_ = false;
-    leaves_ = 1;
-    while (leaves_ < count * (count - 1) / 2) leaves_ *= 2;
-    for (std::uint32_t i = 0; i < leaves_; ++i) area_[i] = 0.0;
-    for (std::uint32_t i = 0; i < count; ++i)
+  template <class Crew>
+  CALYX_HD void begin(const double* numbers, std::uint32_t count, const Crew& crew) {
+    std::uint32_t leaves = 1;
+    while (leaves < count * (count - 1) / 2) leaves *= 2;
+    crew.once([&] {
+      count_ = count;
+      leaves_ = leaves;
+      enclosed_ = false;
+    });
+    crew.each(leaves, [&](std::uint32_t i) { area_[i] = 0.0; });
+    crew.each(count, [&](std::uint32_t i) {
       piece_[i] = piece_at(numbers[3 * i], numbers[3 * i + 1], numbers[3 * i + 2]);
+    });
   }
 
-  CALYX_HD double area(std::uint32_t i, std::uint32_t j) const {
-    const Vector away = piece_[j].centre - piece_[i].centre;
-    if (plainly_apart(away, piece_[i].facing, piece_[j].facing)) return 0.0;
-    return overlap_area(piece_[i], piece_[j]);
+  /// The areas of a layout that has begun. False when they are more than `most`.
+  template <class Crew>
+  CALYX_HD bool fill(double most, const Crew& crew) {
+    return crew.areas(
+        count_, [&](std::uint32_t i, std::uint32_t j) { return close(i, j); },
+        [&](std::uint32_t i, std::uint32_t j) { return overlap_area(piece_[i], piece_[j]); }, area_, most);
+  }
+
+  CALYX_HD bool close(std::uint32_t i, std::uint32_t j) const {
+    return !plainly_apart(piece_[j].centre - piece_[i].centre, piece_[i].facing, piece_[j].facing);
   }
 
   /// One fixed tree over the whole table, as in `evaluate`: leaves that are 0 add nothing.
-  CALYX_HD void sum() {
-    double tree[area_leaves];
-    largest_ = 0.0;
-    for (std::uint32_t i = 0; i < leaves_; ++i) {
-      tree[i] = area_[i];
-      if (tree[i] > largest_) largest_ = tree[i];
-    }
+  template <class Crew>
+  CALYX_HD void sum(const Crew& crew) {
+    double* const tree = tree_;
+    const double* const area = area_;
+    crew.each(leaves_, [=](std::uint32_t i) { tree[i] = area[i]; });
     for (std::uint32_t half = leaves_ / 2; half > 0; half /= 2)
-      for (std::uint32_t i = 0; i < half; ++i) tree[i] += tree[i + half];
-    total_ = tree[0];
+      crew.each(half, [=](std::uint32_t i) { tree[i] += tree[i + half]; });
+    const double largest = crew.largest_of(area, leaves_);
+    crew.once([&] {
+      total_ = tree[0];
+      largest_ = largest;
+    });
   }
 
   std::uint32_t count_ = 0;
@@ -392,6 +413,7 @@ class Layout {
   bool enclosed_ = false;
   Piece piece_[pieces_max];
   double area_[area_leaves];
+  double tree_[area_leaves];  // of the last sum
   double total_ = 0.0;
   double largest_ = 0.0;
   Support support_{};

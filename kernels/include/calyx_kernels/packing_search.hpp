@@ -104,6 +104,47 @@ enum class SearchEnd : std::uint32_t {
   converged = 3,   ///< The population came together.
 };
 
+/// Where a search stands between its steps. Its numbers never change.
+enum class Phase : std::uint64_t { begins = 0, goes = 1, closes = 2, squeezes = 3, settles = 4, over = 5 };
+
+/// What changes from step to step besides layouts: words, then doubles.
+struct SearchMarks {
+  Phase phase;
+  std::uint64_t ended;  ///< A `SearchEnd`, once nothing but a last polish is left.
+  std::uint64_t evaluations;
+  std::uint64_t steps;  ///< Over all restarts.
+  std::uint64_t restart;
+  std::uint64_t iteration;  ///< Within the restart.
+  std::uint64_t settles;    ///< Moves of the last phase.
+  std::uint64_t failures;   ///< Moves in a row that were not taken.
+  std::uint64_t scale;      ///< Which of the moves' scales.
+  std::uint64_t accepted;   ///< Hops taken since the hops' scale was last adapted.
+  std::uint64_t unpressed;  ///< 1: `lowest` is newer than the last layout pressed.
+  double hop_scale;
+  double energy_now;
+  double energy_lowest;
+  double overlap_settled;  ///< 0 where `settled` is feasible.
+  double radius_settled;
+};
+
+/// Everything that changes but the population: 64 bits each, so that it is saved word by word.
+struct SearchState {
+  SearchMarks marks;
+  double start[numbers_max];
+  double now[numbers_max + 1];  ///< Where the chain of descents stands; the last number in use is a radius.
+  double lowest[numbers_max + 1];  ///< The lowest that this restart's chain met.
+  double settled[numbers_max];     ///< What Deb's rules compare with: six decimals.
+  Found found;
+};
+
+/// Numbers of a population and its objectives, one individual after the other and then those; 0 where a
+/// method has none.
+constexpr std::size_t people_numbers(const SearchSettings& settings) {
+  return settings.method == Method::differential_evolution
+             ? std::size_t{settings.population} * (3 * std::size_t{settings.count} + 1)
+             : 0;
+}
+
 /// One search, between its first step and its last.
 class Search {
  public:
@@ -121,6 +162,12 @@ class Search {
   const Found& found() const { return state_.found; }
   SearchProgress progress() const;
   const SearchSettings& settings() const { return settings_; }
+  bool has_start() const { return has_start_; }
+
+  /// What changes, for who runs the search elsewhere, as a device does: what it leaves in both is where the
+  /// search stands then. `people` is null but for `differential_evolution`.
+  SearchState& state() { return state_; }
+  double* people() { return people_.empty() ? nullptr : people_.data(); }
 
   /// What `restore` goes on from: little-endian words of 64 bits. Word 0 is the format's name, 1 its version,
   /// 2 to 11 the settings in their order, 12 whether there was a start; then the state in its order, doubles
@@ -132,40 +179,13 @@ class Search {
   bool restore(const unsigned char* bytes, std::size_t size);
 
  private:
-  friend class Steps;
-
-  /// Everything that changes but the population: words, then doubles, so that it is saved word by word.
-  struct State {
-    std::uint64_t phase;
-    std::uint64_t ended;  ///< A `SearchEnd`, once nothing but a last polish is left.
-    std::uint64_t evaluations;
-    std::uint64_t steps;  ///< Over all restarts.
-    std::uint64_t restart;
-    std::uint64_t iteration;  ///< Within the restart.
-    std::uint64_t settles;    ///< Moves of the last phase.
-    std::uint64_t failures;   ///< Moves in a row that were not taken.
-    std::uint64_t scale;      ///< Which of the moves' scales.
-    std::uint64_t accepted;   ///< Hops taken since the hops' scale was last adapted.
-    std::uint64_t unpressed;  ///< 1: `lowest` is newer than the last layout pressed.
-    double hop_scale;
-    double energy_now;
-    double energy_lowest;
-    double overlap_settled;  ///< 0 where `settled` is feasible.
-    double radius_settled;
-    double start[numbers_max];
-    double now[numbers_max + 1];  ///< Where the chain of descents stands; the last number in use is a radius.
-    double lowest[numbers_max + 1];  ///< The lowest that this restart's chain met.
-    double settled[numbers_max];     ///< What Deb's rules compare with: six decimals.
-    Found found;
-  };
-
   /// The words that a checkpoint begins with.
   std::vector<std::uint64_t> head() const;
 
   SearchSettings settings_;
   bool has_start_ = false;
-  State state_{};
-  std::vector<double> population_, objectives_;  // of differential_evolution
+  SearchState state_;
+  std::vector<double> people_;  // the population and its objectives; not written before it begins
 };
 
 inline constexpr Recipe packing_feasible_recipe{"packing", "feasible_optimize", Exactness::exact};
