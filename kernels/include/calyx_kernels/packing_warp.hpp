@@ -7,9 +7,9 @@
 /// be a device's or `LoopWarp`, which runs the lanes one after the other, so a host without a device tests
 /// them.
 ///
-/// A warp has `each(f)`, which calls `f(lane)` for every lane and lets none go on before all are through; and
-/// `ballot(f)`, the lanes for which `f(lane)` is true, as bits. Within one `each` no lane reads what another
-/// one writes.
+/// A warp has `each(f)`, which calls `f(lane)` for every lane, begins when all are there and lets none go on
+/// before all are through; and `ballot(f)`, the lanes for which `f(lane)` is true, as bits. Within one `each`
+/// no lane reads what another one writes.
 ///
 /// Units: as in packing.hpp.
 
@@ -27,6 +27,7 @@ inline constexpr std::uint32_t warp_lanes = 32;
 /// A warp on a host: its lanes in turn, which begin with `first`, so that a test can see whether their order
 /// matters.
 struct LoopWarp {
+  static constexpr std::uint32_t lane_count = warp_lanes;
   std::uint32_t first = 0;
 
   template <class F>
