@@ -6,7 +6,8 @@
 /// the curved side), one piece after the other. A verdict rounds no number, as the scorer's library has it
 /// (its command line rounds to 6 decimals first, and so does the recipe's `rounded`).
 ///
-/// Threads: any, at any time; nothing is shared and none is started, but that a device's driver has its own.
+/// Threads: any, at any time; nothing is shared. None is started but those that a search may use, which end
+/// with its call, and a device's driver's own.
 #pragma once
 
 #include <calyx/core/result.hpp>
@@ -60,6 +61,9 @@ enum class Method : std::uint8_t {
   differential_evolution,  ///< best/1/bin over a population, with descents.
 };
 
+inline constexpr std::uint32_t chains_max = 4'096;
+inline constexpr unsigned threads_max = 1'024;
+
 /// What a search is asked for; the members of the recipe's payload, by their names.
 struct SearchOptions {
   Method method = Method::feasible_optimize;
@@ -72,6 +76,13 @@ struct SearchOptions {
   double hop_scale = 0.1;             ///< Of `basin_hopping`: above 0, to 2.5.
   double temperature = 1.0;           ///< Of `basin_hopping`: 0 to 10^6.
   std::uint32_t population_size = 675;  ///< Of `differential_evolution`: 5 to 10,000.
+  /// Independent searches, 1 to `chains_max`, whose populations take a GiB at most. Their seeds are `seed`
+  /// and those that follow, and each has all of the limits above for itself; the best of them is the result,
+  /// of equals the first.
+  std::uint32_t chains = 1;
+  /// `cuda` runs a chain on each warp of the device; `automatic` is the CPU. What is found is the same.
+  Device device = Device::automatic;
+  unsigned threads = 1;  ///< That the CPU may use, one for each chain at most: 1 to `threads_max`.
 };
 
 /// How far a search is.
@@ -87,9 +98,11 @@ struct SearchProgress {
 
 /// What a search calls, on the caller's thread. Each may be empty. None of them changes what it finds.
 struct SearchCalls {
-  /// Asked at least every 32 evaluations; true stops the search.
+  /// Asked at least every 32 evaluations of one chain, on a device some hundred times a second; true stops
+  /// the search.
   std::function<bool()> stopped{};
-  /// Told every 8,192 evaluations or so.
+  /// Told every 8,192 evaluations or so, of several chains of all that they have made, and of the best of
+  /// them.
   std::function<void(const SearchProgress& progress)> progress{};
   /// Given what `search` goes on from, every `checkpoint_every` evaluations or so, and where it was stopped.
   std::function<void(std::string_view checkpoint)> checkpoint{};
@@ -111,6 +124,7 @@ struct SearchResult {
   double score = 0.0;
   std::vector<double> candidate{};
   std::string checkpoint{};  ///< Of a search that was stopped: what goes on from there.
+  std::uint32_t chain = 0;   ///< Which of them found it; `end`, too, is its own. The counts are of all.
 };
 
 /// Searches for a small valid packing, from `start`, if it is not empty, or from chance. What it finds
@@ -119,7 +133,8 @@ struct SearchResult {
 /// `checkpoint` is empty, or of a search with these options and this start, which then goes on.
 ///
 /// Fails: `field_value`: an option beyond its limits, a start as in `evaluate`, a checkpoint of another
-/// search or a damaged one.
+/// search or a damaged one; `unsupported`: no such device answers; on a device also `io_error` and
+/// `no_memory`.
 CALYX_EXPORT Result<SearchResult> search(const SearchOptions& options, std::span<const double> start = {},
                                          const SearchCalls& calls = {}, std::string_view checkpoint = {});
 

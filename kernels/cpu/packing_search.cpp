@@ -51,18 +51,33 @@ Search::Search(const SearchSettings& settings, const double* start) : settings_(
   people_.resize(people_numbers(settings));
 }
 
-SearchEnd Search::run(const Watch& watch) {
-  const auto work = std::make_unique<Workspace>();
-  std::vector<double> trials(people_.size());
+namespace {
+
+/// A search with what its steps take, on this thread.
+struct Worked {
+  std::unique_ptr<Workspace> work = std::make_unique<Workspace>();
+  std::vector<double> trials;
   Nearby nearby;
-  Steps<LanesCrew, AsksWatch> steps(settings_, has_start_, state_, *work, people(), trials.data(),
-                                    LanesCrew(best_lanes(), nearby), AsksWatch{watch});
+  Steps<LanesCrew, AsksWatch> steps;
+
+  Worked(Search& search, const Watch& watch)
+      : trials(people_numbers(search.settings())),
+        steps(search.settings(), search.has_start(), search.state(), *work, search.people(), trials.data(),
+              LanesCrew(best_lanes(), nearby), AsksWatch{watch}) {}
+};
+
+}  // namespace
+
+Pause Search::go(std::uint64_t rest_at, const Watch& watch) { return Worked(*this, watch).steps.go(rest_at); }
+
+SearchEnd Search::run(const Watch& watch) {
+  Worked worked(*this, watch);
   constexpr std::uint64_t never = std::numeric_limits<std::uint64_t>::max();
   for (;;) {
     const std::uint64_t rest_at =
         watch.rests == nullptr ? never : state_.marks.evaluations + watch.rest_every;
-    switch (steps.go(rest_at)) {
-      case Pause::over: return static_cast<SearchEnd>(state_.marks.ended);
+    switch (worked.steps.go(rest_at)) {
+      case Pause::over: return end();
       case Pause::told: return SearchEnd::stopped;
       case Pause::rests: watch.rests(watch.context); break;
     }

@@ -135,8 +135,20 @@ class Event {
   cudaEvent_t event_ = nullptr;
 };
 
+/// What a device asks whether to stop: a word of the host's memory.
+struct Flag {
+  const volatile std::uint32_t* up;
+  CALYX_HD bool asked() const { return *up != 0; }
+};
+
+/// Waits for what is on its way in the stream, and asks the caller meanwhile whether to go on. `stopped`
+/// where it does not: then the flag is up, and the stream has ended, too.
+Status wait_for(const Stream& stream, const Event& done, const PinnedArray<std::uint32_t>& flag,
+                const kernels::prop_amm::Stop& stop);
+
 /// The calls of the table, each in its own file, under the lock.
 Status packing_eval(const double* candidates, std::size_t count, packing::Verdict* out);
+Status packing_search(const PackingSearchCall& call);
 Status prop_amm(const PropAmmCall& call);
 Status probe(const ProbeAsked& asked, ProbeFound& out);
 

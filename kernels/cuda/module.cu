@@ -1,6 +1,8 @@
 // The table that the library asks for, and what its calls have in common.
+#include <chrono>
 #include <cstdio>
 #include <cstring>
+#include <thread>
 
 #include "device.cuh"
 
@@ -64,6 +66,10 @@ Status probe_alone(const ProbeAsked* asked, ProbeFound* out) noexcept {
   return alone([=] { return probe(*asked, *out); });
 }
 
+Status packing_search_alone(const PackingSearchCall* call) noexcept {
+  return alone([=] { return packing_search(*call); });
+}
+
 void* take_pinned(std::size_t bytes) noexcept {
   void* memory = nullptr;
   const cudaError_t error = cudaHostAlloc(&memory, bytes, cudaHostAllocPortable);
@@ -84,8 +90,9 @@ const char* last_error() noexcept {
   return text;
 }
 
-constexpr Module module{module_version, sizeof(Module), device,      packing_eval_alone, prop_amm_alone,
-                        probe_alone,    take_pinned,    give_pinned, last_error};
+constexpr Module module{module_version, sizeof(Module),      device,      packing_eval_alone,
+                        prop_amm_alone, probe_alone,         take_pinned, give_pinned,
+                        last_error,     packing_search_alone};
 
 }  // namespace
 
@@ -107,6 +114,25 @@ Status status_of(cudaError_t error) noexcept {
     case cudaErrorInsufficientDriver: return Status::no_driver;
     default: return Status::failed;
   }
+}
+
+Status wait_for(const Stream& stream, const Event& done, const PinnedArray<std::uint32_t>& flag,
+                const kernels::prop_amm::Stop& stop) {
+  CALYX_CUDA(cudaEventRecord(done.get(), stream.get()));
+  bool stopping = false;
+  for (std::uint32_t looks = 0;; ++looks) {
+    const cudaError_t error = cudaEventQuery(done.get());
+    if (error == cudaSuccess) break;
+    if (error != cudaErrorNotReady) CALYX_CUDA(error);
+    static_cast<void>(cudaGetLastError());
+    if (!stopping && stop.asked()) {
+      stopping = true;
+      *static_cast<volatile std::uint32_t*>(flag.data()) = 1;
+    }
+    // A short call is over before the first long sleep.
+    std::this_thread::sleep_for(std::chrono::microseconds(looks < 64 ? 50 : 2'000));
+  }
+  return stopping ? Status::stopped : Status::ok;
 }
 
 std::mutex& module_lock() noexcept {

@@ -5,6 +5,7 @@
 
 #include "calyx_kernels/packing_warp.hpp"
 #include "device.cuh"
+#include "warp.cuh"
 
 namespace calyx::kernels::cuda {
 namespace {
@@ -14,23 +15,6 @@ constexpr unsigned circle_threads = 64;
 /// Candidates that are in one buffer: some milliseconds of work, and 12 MiB.
 constexpr std::size_t chunk_max = 32'768;
 constexpr unsigned buffers = 2;
-
-/// The lanes that run at once. Each `each` ends in a barrier, which also makes shared memory visible.
-struct DeviceWarp {
-  unsigned lane;
-
-  template <class F>
-  __device__ void each(F f) const {
-    f(static_cast<std::uint32_t>(lane));
-    __syncwarp();
-  }
-  template <class F>
-  __device__ std::uint32_t ballot(F f) const {
-    const std::uint32_t bits = __ballot_sync(0xffffffffU, f(static_cast<std::uint32_t>(lane)) ? 1 : 0);
-    __syncwarp();
-    return bits;
-  }
-};
 
 __global__ void areas(const double* candidates, std::uint32_t count, packing::Verdict* out) {
   __shared__ packing::WarpScratch scratch[area_warps];

@@ -1,8 +1,6 @@
 // Simulations: tapes of what the seeds draw, which stay on the device, and a thread for each seed and
 // program.
 #include <algorithm>
-#include <chrono>
-#include <thread>
 #include <vector>
 
 #include "calyx_kernels/prop_amm_tape.hpp"
@@ -22,12 +20,6 @@ constexpr std::size_t stack_bytes_max = std::size_t{1} << 30;
 constexpr std::size_t tape_bytes_max = std::size_t{16} << 30;
 /// Seeds between two looks at whether to go on, and two words of progress.
 constexpr std::uint64_t lanes_max = 65'536;
-
-/// What a device asks whether to stop: a word of the host's memory.
-struct Flag {
-  const volatile std::uint32_t* up;
-  CALYX_HD bool asked() const { return *up != 0; }
-};
 
 __global__ void record_steps(amm::Tape tape, std::uint64_t seed_first, std::uint32_t steps) {
   const std::uint64_t lane = std::uint64_t{blockIdx.x} * blockDim.x + threadIdx.x;
@@ -98,21 +90,7 @@ struct Kept {
 
 /// Waits for the stream, and asks the caller meanwhile whether to go on.
 Status wait(Kept& kept, const PropAmmCall& call) {
-  CALYX_CUDA(cudaEventRecord(kept.done.get(), kept.stream.get()));
-  bool stopping = false;
-  for (std::uint32_t looks = 0;; ++looks) {
-    const cudaError_t error = cudaEventQuery(kept.done.get());
-    if (error == cudaSuccess) break;
-    if (error != cudaErrorNotReady) CALYX_CUDA(error);
-    static_cast<void>(cudaGetLastError());
-    if (!stopping && call.stop.asked()) {
-      stopping = true;
-      *static_cast<volatile std::uint32_t*>(kept.flag.data()) = 1;
-    }
-    // A short call is over before the first long sleep.
-    std::this_thread::sleep_for(std::chrono::microseconds(looks < 64 ? 50 : 2'000));
-  }
-  return stopping ? Status::stopped : Status::ok;
+  return wait_for(kept.stream, kept.done, kept.flag, call.stop);
 }
 
 /// How many lanes a tape of these steps may have.

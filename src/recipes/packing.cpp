@@ -84,6 +84,10 @@ json::Value payload_schema() {
         schema::number(0, packing::temperature_max, "basin_hopping: of its Metropolis rule; 1")},
        {"population_size", schema::integer(packing::population_min, packing::population_max,
                                            "differential_evolution: how many individuals; 675")},
+       {"chains",
+        schema::integer(1, calyx::packing::chains_max,
+                        "of a search: how many independent ones, whose seeds are seed and those that "
+                        "follow, each with all of the limits; the best one is the result; 1")},
        {"device", schema::one_of(schema::devices)}}));
 }
 
@@ -138,6 +142,7 @@ struct Payload {
   std::vector<Numbers> candidates;  ///< Of a search at most one: its start.
   calyx::packing::Areas areas = calyx::packing::Areas::exact;
   calyx::packing::SearchOptions search;
+  bool tells_chain = false;  ///< The payload names a count of chains.
 };
 
 /// An artifact may hold what a member would: its numbers as JSON.
@@ -148,9 +153,10 @@ std::string reference_to(std::string_view member) { return std::string(member) +
 
 /// The members that are an operation's own.
 Result<Done> check_members(const Members& members, Operation operation) {
-  CALYX_CHECK(members.only({"operation", "candidate", "candidate_ref", "candidates", "candidates_ref",
-                            "pieces", "areas", "seed", "penalty", "max_iters", "max_evaluations",
-                            "n_restarts", "hop_scale", "temperature", "population_size", "device"}));
+  CALYX_CHECK(
+      members.only({"operation", "candidate", "candidate_ref", "candidates", "candidates_ref", "pieces",
+                    "areas", "seed", "penalty", "max_iters", "max_evaluations", "n_restarts", "hop_scale",
+                    "temperature", "population_size", "chains", "device"}));
   const auto only_with = [&](bool fits, std::string_view name, std::string_view whose) -> Result<Done> {
     if (fits || !members.has(name)) return Done{};
     return field_fault(Reason::field_unknown, members.at(name),
@@ -165,7 +171,7 @@ Result<Done> check_members(const Members& members, Operation operation) {
     if (members.has(name) && members.has(reference_to(name)))
       return field_fault(Reason::field_unknown, members.at(reference_to(name)),
                          "does not go with " + std::string(name));
-  for (const std::string_view name : {"seed", "penalty", "max_iters", "max_evaluations"})
+  for (const std::string_view name : {"seed", "penalty", "max_iters", "max_evaluations", "chains"})
     CALYX_CHECK(only_with(searches(operation), name, "searches"));
   CALYX_CHECK(only_with(!searches(operation), "areas", "verdicts"));
   CALYX_CHECK(only_with(operation == Operation::feasible_optimize, "n_restarts", "feasible_optimize"));
@@ -192,6 +198,18 @@ Result<calyx::packing::SearchOptions> read_search(const Members& members, Operat
             members.count_or("population_size", {packing::population_min, packing::population_max},
                              out.population_size));
   out.population_size = static_cast<std::uint32_t>(population);
+  CALYX_TRY(const std::uint64_t chains,
+            members.count_or("chains", {1, calyx::packing::chains_max}, out.chains));
+  out.chains = static_cast<std::uint32_t>(chains);
+  const packing::SearchSettings people{.method = operation == Operation::differential_evolution
+                                                     ? packing::Method::differential_evolution
+                                                     : packing::Method::feasible_optimize,
+                                       .count = pieces,
+                                       .population = out.population_size};
+  if (!packing::populations_fit(people, chains))
+    return field_fault(
+        Reason::field_value, members.at("chains"),
+        "is more than 1 GiB has room for, with populations of " + std::to_string(out.population_size));
   CALYX_TRY(out.hop_scale, number_or(members, "hop_scale", 0, packing::hop_scale_max, out.hop_scale));
   if (out.hop_scale == 0) return field_fault(Reason::field_value, members.at("hop_scale"), "must be above 0");
   CALYX_TRY(out.temperature, number_or(members, "temperature", 0, packing::temperature_max, out.temperature));
@@ -219,6 +237,8 @@ Result<Payload> read_payload(const json::Value& payload) {
     }
   if (searches(out.operation)) {
     CALYX_TRY(out.search, read_search(members, out.operation, out.pieces));
+    out.search.device = out.device;
+    out.tells_chain = members.has("chains");
     if (!members.has("candidate")) return out;
   }
   if (out.refers) return out;
@@ -401,18 +421,21 @@ Result<json::Value> searched(const Payload& payload, const TaskCall& call) {
     return fail(Reason::stopped, "was asked to stop; the task's progress has the best so far");
   CALYX_TRY(std::vector<Judged> verdicts,
             judge({found.candidate}, payload.pieces, payload.areas, Device::cpu));
-  return json::object({{"operation", operations[static_cast<std::size_t>(payload.operation)]},
-                       {"pieces", payload.pieces},
-                       {"seed", core::seed_value(payload.search.seed)},
-                       {"penalty", payload.search.penalty},
-                       {"evaluations", found.evaluations},
-                       {"iterations", found.iterations},
-                       {"ended", word_of(found.end)},
-                       {"objective", finite_or_null(found.objective)},
-                       {"score", finite_or_null(found.score)},
-                       {"candidate", listed(found.candidate)},
-                       {"raw", shown(std::move(verdicts[0]))},
-                       {"rounded", shown(std::move(verdicts[1]))}});
+  json::Value out = json::object({{"operation", operations[static_cast<std::size_t>(payload.operation)]},
+                                  {"pieces", payload.pieces},
+                                  {"seed", core::seed_value(payload.search.seed)},
+                                  {"penalty", payload.search.penalty},
+                                  {"evaluations", found.evaluations},
+                                  {"iterations", found.iterations},
+                                  {"ended", word_of(found.end)},
+                                  {"objective", finite_or_null(found.objective)},
+                                  {"score", finite_or_null(found.score)},
+                                  {"candidate", listed(found.candidate)},
+                                  {"raw", shown(std::move(verdicts[0]))},
+                                  {"rounded", shown(std::move(verdicts[1]))}});
+  // Who does not ask for chains has the bytes that a search had before there were any.
+  if (payload.tells_chain) out.object()->set("chains", payload.search.chains).set("chain", found.chain);
+  return out;
 }
 
 /// The payload with what its references hold in their place.
@@ -442,7 +465,7 @@ Result<json::Value> run(const TaskCall& call) {
   }
   if (payload.device == Device::cuda) {
     CALYX_CHECK(device_for("/payload/device"));
-    if (searches(payload.operation)) return only_on_cpu("/payload/device", "a search");
+    if (searches(payload.operation)) return searched(payload, call);
     if (payload.pieces != packing::pieces)
       return only_on_cpu("/payload/device", "another count of pieces than 15");
     if (payload.areas == calyx::packing::Areas::polygon)

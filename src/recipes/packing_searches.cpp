@@ -1,11 +1,21 @@
+#include <algorithm>
+#include <atomic>
 #include <calyx/core/field.hpp>
 #include <calyx/packing.hpp>
+#include <chrono>
 #include <cmath>
+#include <new>
+#include <optional>
+#include <system_error>
+#include <thread>
 
+#include "calyx_kernels/cuda_module.hpp"
 #include "calyx_kernels/packing_search.hpp"
+#include "recipes/device.hpp"
 
 namespace calyx::packing {
 
+namespace cuda = kernels::cuda;
 namespace kernel = kernels::packing;
 
 namespace {
@@ -44,6 +54,9 @@ std::string_view fault_in(const SearchOptions& options) {
   if (one = {}, one.hop_scale = options.hop_scale; refused(one)) return "/hop_scale";
   if (one = {}, one.temperature = options.temperature; refused(one)) return "/temperature";
   if (one = {}, one.population = options.population_size; refused(one)) return "/population_size";
+  if (options.chains < 1 || options.chains > chains_max) return "/chains";
+  if (options.threads < 1 || options.threads > threads_max) return "/threads";
+  if (!kernel::populations_fit(settings_of(options), options.chains)) return "/chains";
   return {};
 }
 
@@ -64,6 +77,13 @@ Result<Done> check(const SearchOptions& options, std::span<const double> start) 
   return Done{};
 }
 
+SearchEnd told(kernel::SearchEnd end) {
+  return end == kernel::SearchEnd::stopped     ? SearchEnd::stopped
+         : end == kernel::SearchEnd::budget    ? SearchEnd::budget
+         : end == kernel::SearchEnd::converged ? SearchEnd::converged
+                                               : SearchEnd::iterations;
+}
+
 /// The best packing so far, rounded.
 std::vector<double> best_of(const kernel::Found& found, std::size_t numbers) {
   const bool valid = std::isfinite(found.radius);
@@ -74,71 +94,264 @@ std::vector<double> best_of(const kernel::Found& found, std::size_t numbers) {
   return out;
 }
 
-/// Stands between a search and what it calls.
-struct Between {
-  const kernel::Search* search;
-  const SearchCalls* calls;
-  std::uint64_t reported;
-
-  static bool asked(void* context, const kernel::SearchProgress& progress) {
-    Between& self = *static_cast<Between*>(context);
-    if (self.calls->progress && progress.evaluations - self.reported >= progress_every) {
-      self.reported = progress.evaluations;
-      self.tell(progress);
-    }
-    return self.calls->stopped && self.calls->stopped();
+/// Searches that are alike but for their seeds, and what they call.
+class Chains {
+ public:
+  Chains(const SearchOptions& options, std::span<const double> start, const SearchCalls& calls)
+      : options_(options), calls_(calls) {
+    kernel::SearchSettings settings = settings_of(options);
+    chains_.reserve(options.chains);
+    for (std::uint32_t i = 0; i < options.chains; ++i, ++settings.seed)
+      chains_.emplace_back(settings, start.empty() ? nullptr : start.data());
   }
-  static void rests(void* context) { static_cast<Between*>(context)->keep(); }
+
+  /// False for a checkpoint of other searches, or a damaged one.
+  bool restore(std::string_view checkpoint) {
+    if (chains_.size() == 1) return restore(chains_[0], checkpoint);
+    for (kernel::Search& chain : chains_) {
+      if (checkpoint.size() < frame_bytes) return false;
+      const std::uint64_t size = size_in(checkpoint);
+      checkpoint.remove_prefix(frame_bytes);
+      if (size > checkpoint.size() || !restore(chain, checkpoint.substr(0, size))) return false;
+      checkpoint.remove_prefix(size);
+    }
+    return checkpoint.empty();
+  }
+
+  /// Goes on until all are over. False when it was stopped.
+  bool on_cpu() {
+    begin();
+    if (chains_.size() == 1) return alone();
+    while (!over()) {
+      if (!round()) return false;
+      if (!rests(true) && !over()) return false;
+    }
+    return true;
+  }
+
+  Result<bool> on_device() {
+    begin();
+    CALYX_TRY(const cuda::Module* const module, recipes::device_for("/device"));
+    std::vector<kernel::SearchState*> states;
+    std::vector<double*> people;
+    for (kernel::Search& chain : chains_) {
+      states.push_back(&chain.state());
+      people.push_back(chain.people());
+    }
+    cuda::PackingSearchCall call{};
+    call.settings = chains_[0].settings();
+    call.has_start = chains_[0].has_start();
+    call.count = chains_.size();
+    call.states = states.data();
+    call.people = people.data();
+    call.people_every = calls_.checkpoint_every;
+    call.stop = {[](void* self) { return static_cast<Chains*>(self)->asked(); }, this};
+    call.rests = [](void* self, bool whole) { return static_cast<Chains*>(self)->rests(whole); };
+    call.rests_context = this;
+    const cuda::Status status = module->packing_search(&call);
+    if (status == cuda::Status::stopped) return false;
+    if (status != cuda::Status::ok) return recipes::device_failed(*module, status);
+    return true;
+  }
+
+  SearchResult result(bool ended) {
+    const kernel::Search& best = chains_[this->best()];
+    SearchResult out{.end = ended ? told(best.end()) : SearchEnd::stopped,
+                     .evaluations = evaluations(),
+                     .iterations = iterations(),
+                     .objective = best.found().objective,
+                     .score = best.found().radius,
+                     .candidate = candidate_of(best),
+                     .chain = static_cast<std::uint32_t>(this->best())};
+    if (ended) return out;
+    // What it had found is told once more, unless the last report was of the steps that it gave up.
+    if (calls_.progress && out.evaluations > reported_) tell();
+    out.checkpoint = saved();
+    if (calls_.checkpoint) calls_.checkpoint(out.checkpoint);
+    return out;
+  }
+
+ private:
+  /// Before each chain's checkpoint, where there are several: its bytes, little-endian.
+  static constexpr std::size_t frame_bytes = 8;
+  /// Evaluations of a chain between two rests of all.
+  static constexpr std::uint64_t slice = 2 * progress_every;
+
+  static std::uint64_t size_in(std::string_view frame) {
+    std::uint64_t size = 0;
+    for (std::size_t i = 0; i < frame_bytes; ++i)
+      size |= std::uint64_t{static_cast<unsigned char>(frame[i])} << (8 * i);
+    return size;
+  }
+
+  static bool restore(kernel::Search& chain, std::string_view checkpoint) {
+    const std::vector<unsigned char> bytes(checkpoint.begin(), checkpoint.end());
+    return chain.restore(bytes.data(), bytes.size());
+  }
+
+  std::string saved() const {
+    std::string out;
+    for (const kernel::Search& chain : chains_) {
+      const std::vector<unsigned char> bytes = chain.save();
+      for (std::size_t i = 0; chains_.size() != 1 && i < frame_bytes; ++i)
+        out.push_back(static_cast<char>(bytes.size() >> (8 * i)));
+      out.append(bytes.begin(), bytes.end());
+    }
+    return out;
+  }
+
+  void begin() { reported_ = kept_ = evaluations(); }
+
+  bool over() const {
+    return std::all_of(chains_.begin(), chains_.end(),
+                       [](const kernel::Search& chain) { return chain.over(); });
+  }
+
+  /// The chain with the smallest valid packing, or, where none has one, with the smallest objective; of
+  /// equals the first.
+  std::size_t best() const {
+    std::size_t best = 0;
+    for (std::size_t i = 1; i < chains_.size(); ++i) {
+      const kernel::Found& one = chains_[i].found();
+      const kernel::Found& other = chains_[best].found();
+      if (one.radius < other.radius || (std::isinf(other.radius) && one.objective < other.objective))
+        best = i;
+    }
+    return best;
+  }
+
+  std::uint64_t evaluations() const {
+    std::uint64_t all = 0;
+    for (const kernel::Search& chain : chains_) all += chain.progress().evaluations;
+    return all;
+  }
+  std::uint64_t iterations() const {
+    std::uint64_t all = 0;
+    for (const kernel::Search& chain : chains_) all += chain.progress().iterations;
+    return all;
+  }
+
+  std::vector<double> candidate_of(const kernel::Search& chain) const {
+    return best_of(chain.found(), std::size_t{3} * options_.pieces);
+  }
+
+  bool asked() const { return calls_.stopped && calls_.stopped(); }
+
+  void tell() const {
+    const kernel::Search& chain = chains_[best()];
+    const std::vector<double> candidate = candidate_of(chain);
+    calls_.progress({evaluations(), iterations(), chain.found().objective, chain.found().radius, candidate});
+  }
+
+  /// All chains lie between two steps; `whole` where their populations are known, too. False: to stop.
+  bool rests(bool whole) {
+    const std::uint64_t now = evaluations();
+    if (calls_.progress && now - reported_ >= progress_every) {
+      reported_ = now;
+      tell();
+    }
+    if (calls_.checkpoint && whole && now - kept_ >= calls_.checkpoint_every) {
+      kept_ = now;
+      calls_.checkpoint(saved());
+    }
+    return !asked();
+  }
+
+  /// One chain on the caller's thread, which is told of its progress within steps, too.
+  bool alone() {
+    kernel::Watch watch{
+        .stops =
+            [](void* context, const kernel::SearchProgress& progress) {
+              Chains& self = *static_cast<Chains*>(context);
+              if (self.calls_.progress && progress.evaluations - self.reported_ >= progress_every) {
+                self.reported_ = progress.evaluations;
+                self.tell(progress);
+              }
+              return self.asked();
+            },
+        .context = this};
+    if (calls_.checkpoint) {
+      watch.rests = [](void* context) {
+        Chains& self = *static_cast<Chains*>(context);
+        self.calls_.checkpoint(self.saved());
+      };
+      watch.rest_every = calls_.checkpoint_every;
+    }
+    return chains_[0].run(watch) != kernel::SearchEnd::stopped;
+  }
 
   void tell(const kernel::SearchProgress& progress) const {
-    const std::vector<double> candidate = best_of(search->found(), std::size_t{3} * search->settings().count);
-    calls->progress(
+    const std::vector<double> candidate = candidate_of(chains_[0]);
+    calls_.progress(
         {progress.evaluations, progress.iterations, progress.objective, progress.radius, candidate});
   }
-  void keep() const { calls->checkpoint(saved()); }
-  std::string saved() const {
-    const std::vector<unsigned char> bytes = search->save();
-    return {bytes.begin(), bytes.end()};
-  }
-};
 
-SearchEnd told(kernel::SearchEnd end) {
-  return end == kernel::SearchEnd::stopped     ? SearchEnd::stopped
-         : end == kernel::SearchEnd::budget    ? SearchEnd::budget
-         : end == kernel::SearchEnd::converged ? SearchEnd::converged
-                                               : SearchEnd::iterations;
-}
+  /// Each chain to its next rest, by as many threads as there may be. False when it was stopped.
+  bool round() {
+    std::atomic<std::size_t> next{0};
+    std::atomic<std::uint32_t> busy{0};
+    std::atomic<bool> stopping{false};
+    const auto work = [&](const kernel::Watch& watch) {
+      for (;;) {
+        const std::size_t i = next.fetch_add(1);
+        if (i >= chains_.size() || stopping) return;
+        if (chains_[i].over()) continue;
+        if (chains_[i].go(chains_[i].progress().evaluations + slice, watch) == kernel::Pause::told)
+          stopping = true;
+      }
+    };
+    const kernel::Watch hears{.stops =
+                                  [](void* context, const kernel::SearchProgress& /*progress*/) {
+                                    return static_cast<std::atomic<bool>*>(context)->load();
+                                  },
+                              .context = &stopping};
+    std::vector<std::jthread> threads;  // which are joined at the end of this scope, however it ends
+    const std::size_t useful = std::min<std::size_t>(options_.threads, chains_.size());
+    for (std::size_t i = 1; i < useful; ++i) {
+      try {
+        threads.emplace_back([&] {
+          try {
+            work(hears);
+          } catch (const std::bad_alloc&) {  // before its chain took a step: another round has that
+          }
+          busy.fetch_sub(1);
+        });
+        busy.fetch_add(1);
+      } catch (const std::system_error&) {
+        break;
+      }
+    }
+    const kernel::Watch asks{.stops =
+                                 [](void* context, const kernel::SearchProgress& /*progress*/) {
+                                   return static_cast<const Chains*>(context)->asked();
+                                 },
+                             .context = this};
+    work(asks);
+    while (busy.load() != 0) {
+      if (asked()) stopping = true;
+      std::this_thread::sleep_for(std::chrono::microseconds(200));
+    }
+    return !stopping;
+  }
+
+  const SearchOptions& options_;
+  const SearchCalls& calls_;
+  std::vector<kernel::Search> chains_;
+  std::uint64_t reported_ = 0;  // evaluations when progress was last told
+  std::uint64_t kept_ = 0;      // and when a checkpoint was
+};
 
 }  // namespace
 
 Result<SearchResult> search(const SearchOptions& options, std::span<const double> start,
                             const SearchCalls& calls, std::string_view checkpoint) {
   CALYX_CHECK(check(options, start));
-  kernel::Search search(settings_of(options), start.empty() ? nullptr : start.data());
-  if (!checkpoint.empty()) {
-    const std::vector<unsigned char> bytes(checkpoint.begin(), checkpoint.end());
-    if (!search.restore(bytes.data(), bytes.size()))
-      return core::field_fault(Reason::field_value, "/checkpoint", "is of another search, or damaged");
-  }
-  Between between{&search, &calls, search.progress().evaluations};
-  kernel::Watch watch{.stops = &Between::asked, .context = &between};
-  if (calls.checkpoint) {
-    watch.rests = &Between::rests;
-    watch.rest_every = calls.checkpoint_every;
-  }
-  const kernel::SearchEnd end = search.run(watch);
-  SearchResult out{.end = told(end),
-                   .evaluations = search.progress().evaluations,
-                   .iterations = search.progress().iterations,
-                   .objective = search.found().objective,
-                   .score = search.found().radius,
-                   .candidate = best_of(search.found(), std::size_t{3} * options.pieces)};
-  if (end != kernel::SearchEnd::stopped) return out;
-  // What it had found is told once more, unless the last report was of the step that it gave up.
-  if (calls.progress && search.progress().evaluations > between.reported) between.tell(search.progress());
-  out.checkpoint = between.saved();
-  if (calls.checkpoint) calls.checkpoint(out.checkpoint);
-  return out;
+  Chains chains(options, start, calls);
+  if (!checkpoint.empty() && !chains.restore(checkpoint))
+    return core::field_fault(Reason::field_value, "/checkpoint", "is of another search, or damaged");
+  if (options.device != Device::cuda) return chains.result(chains.on_cpu());
+  CALYX_TRY(const bool ended, chains.on_device());
+  return chains.result(ended);
 }
 
 }  // namespace calyx::packing

@@ -158,6 +158,96 @@ TEST_CASE(
   module.give_pinned(out);
 }
 
+namespace {
+
+constexpr const char* searches[] = {"feasible_optimize", "basin_hopping", "differential_evolution"};
+
+json::Object search_payload(const char* operation, std::uint64_t seed, std::uint64_t evaluations) {
+  json::Object out;
+  out.set("operation", operation).set("seed", core::seed_value(seed)).set("max_evaluations", evaluations);
+  if (std::string_view(operation) == "differential_evolution") out.set("population_size", 30);
+  return out;
+}
+
+}  // namespace
+
+TEST_CASE("device: packing's searches find what the CPU finds, to the bit, chain by chain") {
+  if (!has_device("recipes.device packing searches")) return;
+  testing::Dice dice(fresh_seed("packing searches"));
+  const RecipeDefinition recipe = recipes::packing_recipe();
+  for (const char* operation : searches) {
+    CAPTURE(operation);
+    const std::uint64_t evaluations = testing::by_scale(1'500U, 4'000U, 100'000U);
+    json::Object payload = search_payload(operation, dice.below(1'000'000), evaluations);
+    const std::string alone = said(run(recipe, payload, "cpu"));
+    CAPTURE(alone);
+    CHECK(alone.find("\"chain") == std::string::npos);
+    CHECK(said(run(recipe, payload, "cuda")) == alone);
+    CHECK(said(run(recipe, payload, "auto")) == alone);
+
+    json::Object begun = payload;
+    begun.set("candidate", random_candidate(dice, 0.01));
+    CHECK(said(run(recipe, begun, "cuda")) == said(run(recipe, begun, "cpu")));
+    json::Object fewer = payload;
+    fewer.set("pieces", 1 + dice.below(kernels::packing::pieces_max)).set("max_evaluations", 1'000);
+    CHECK(said(run(recipe, fewer, "cuda")) == said(run(recipe, fewer, "cpu")));
+
+    // Seeds that go on at 0, and more warps than a device has at once.
+    json::Object many = search_payload(operation, std::numeric_limits<std::uint64_t>::max() - 2, 800);
+    many.set("chains", testing::by_scale(5U, emulated() ? 7U : 3'000U, 4'096U));
+    const std::string together = said(run(recipe, many, "cpu"));
+    CAPTURE(together);
+    CHECK(together.find("\"chain\":") != std::string::npos);
+    CHECK(said(run(recipe, many, "cuda")) == together);
+  }
+}
+
+TEST_CASE("device: a search that is stopped there goes on on either, and the other way around") {
+  if (!has_device("recipes.device packing search stop")) return;
+  for (const packing::Method method : {packing::Method::feasible_optimize, packing::Method::basin_hopping,
+                                       packing::Method::differential_evolution}) {
+    CAPTURE(static_cast<int>(method));
+    packing::SearchOptions options{
+        .method = method, .seed = 3, .max_evaluations = 12'000, .population_size = 30, .chains = 3};
+    options.device = Device::cpu;
+    const packing::SearchResult whole = packing::search(options).value();
+    const auto same = [&](const packing::SearchResult& found) {
+      return found.end == whole.end && found.evaluations == whole.evaluations && found.chain == whole.chain &&
+             found.candidate == whole.candidate &&
+             kernels::math::bits_of(found.objective) == kernels::math::bits_of(whole.objective);
+    };
+    options.device = Device::cuda;
+    std::uint64_t told = 0;
+    std::vector<std::string> kept;
+    packing::SearchCalls calls{.progress =
+                                   [&](const packing::SearchProgress& progress) {
+                                     ++told;
+                                     CHECK(progress.candidate.size() == packing::candidate_numbers);
+                                   },
+                               .checkpoint = [&](std::string_view bytes) { kept.emplace_back(bytes); },
+                               .checkpoint_every = 4'000};
+    CHECK(same(packing::search(options, {}, calls).value()));
+    // A device does a short search in one launch.
+    if (emulated()) {
+      CHECK(told >= 3);
+      CHECK(kept.size() >= 3);
+    }
+    calls.stopped = [&] { return told > 0; };
+    told = 0;
+    const packing::SearchResult part = packing::search(options, {}, calls).value();
+    if (part.end == packing::SearchEnd::stopped) {
+      REQUIRE(part.checkpoint == kept.back());
+      CHECK(part.evaluations < whole.evaluations);
+    }
+    for (const std::string& checkpoint : kept) {
+      CHECK(same(packing::search(options, {}, {}, checkpoint).value()));
+      options.device = Device::cpu;
+      CHECK(same(packing::search(options, {}, {}, checkpoint).value()));
+      options.device = Device::cuda;
+    }
+  }
+}
+
 TEST_CASE("device: simulations are the CPU's to the bit, with their violations and failures") {
   if (!has_device("recipes.device prop_amm")) return;
   const std::uint64_t seed = fresh_seed("prop_amm");
@@ -302,8 +392,6 @@ TEST_CASE("device: an evaluation is stopped while it runs") {
 
 TEST_CASE("device: what runs on the CPU alone says so") {
   const bool here = cuda::load().answers;
-  json::Object search;
-  search.set("operation", "basin_hopping").set("max_evaluations", 10);
   json::Object few;
   json::Array three{json::Value(0), json::Value(0), json::Value(0)};
   few.set("operation", "eval").set("pieces", 1).set("candidate", std::move(three));
@@ -312,7 +400,6 @@ TEST_CASE("device: what runs on the CPU alone says so") {
   polygons.set("operation", "eval").set("areas", "polygon").set("candidate", random_candidate(dice, 0.0));
   const std::string source = prop_amm_text("strategies/cp500.rs");
   const std::pair<RecipeDefinition, json::Object> rows[] = {
-      {recipes::packing_recipe(), search},
       {recipes::packing_recipe(), few},
       {recipes::packing_recipe(), polygons},
       {recipes::prop_amm_recipe(), strategy_payload("validate", source)},
@@ -342,6 +429,8 @@ TEST_CASE("device: without one, `cuda` is refused with the reason, and `auto` is
   CHECK(refused.error().message.find(cuda::load().why) != std::string::npos);
   CHECK(packing::evaluate_batch(numbers, out).ok());
   CHECK(out[0].valid);
+  CHECK(packing::search({.max_evaluations = 10, .device = Device::cuda}).reason() == Reason::unsupported);
+  CHECK(packing::search({.max_evaluations = 10}).ok());
   prop_amm::Asked asked{.count = 1, .steps = 10, .device = Device::cuda};
   const prop_amm::Strategy strategy =
       prop_amm::Strategy::compile(prop_amm_text("strategies/cp500.rs")).value();
@@ -363,6 +452,7 @@ TEST_CASE("device: one that fails in the middle is told, or unasked the CPU take
   CHECK(failed.error().message.find("it was told to") != std::string::npos);
   CHECK(packing::evaluate_batch(numbers, out).ok());
   CHECK(out.back().valid);
+  CHECK(packing::search({.max_evaluations = 10, .device = Device::cuda}).reason() == Reason::io_error);
   const prop_amm::Strategy strategy =
       prop_amm::Strategy::compile(prop_amm_text("strategies/cp500.rs")).value();
   prop_amm::Asked asked{.count = 16'384, .steps = 1, .device = Device::cuda};

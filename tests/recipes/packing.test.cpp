@@ -89,7 +89,7 @@ bool same(const packing::SearchResult& a, const packing::SearchResult& b) {
   return a.end == b.end && a.evaluations == b.evaluations && a.iterations == b.iterations &&
          std::bit_cast<std::uint64_t>(a.score) == std::bit_cast<std::uint64_t>(b.score) &&
          std::bit_cast<std::uint64_t>(a.objective) == std::bit_cast<std::uint64_t>(b.objective) &&
-         a.candidate == b.candidate;
+         a.candidate == b.candidate && a.chain == b.chain;
 }
 
 }  // namespace
@@ -151,6 +151,84 @@ TEST_CASE("packing: a search that is stopped says where it was, and goes on from
   }
 }
 
+TEST_CASE("packing: chains are searches with seeds in a row, and the best of them is the result") {
+  for (const packing::Method method : methods) {
+    CAPTURE(static_cast<int>(method));
+    packing::SearchOptions options = short_search(method);
+    options.seed = std::numeric_limits<std::uint64_t>::max() - 1;  // the seeds go on at 0
+    constexpr std::uint32_t chains = 5;
+    packing::SearchResult best;
+    std::uint64_t evaluations = 0;
+    std::uint64_t iterations = 0;
+    for (std::uint32_t i = 0; i < chains; ++i, ++options.seed) {
+      packing::SearchResult one = packing::search(options).value();
+      evaluations += one.evaluations;
+      iterations += one.iterations;
+      one.chain = i;
+      if (i == 0 || one.score < best.score) best = std::move(one);
+    }
+    best.evaluations = evaluations;
+    best.iterations = iterations;
+
+    options = short_search(method);
+    options.seed = std::numeric_limits<std::uint64_t>::max() - 1;
+    options.chains = chains;
+    for (const unsigned threads : {1U, 2U, 7U}) {
+      CAPTURE(threads);
+      options.threads = threads;
+      std::uint64_t told = 0;
+      const packing::SearchResult together =
+          packing::search(options, {},
+                          {.progress =
+                               [&](const packing::SearchProgress& progress) {
+                                 CHECK(progress.evaluations > told);
+                                 CHECK(progress.score >= best.score);
+                                 told = progress.evaluations;
+                               }})
+              .value();
+      CHECK(same(together, best));
+      CHECK(told == evaluations);
+    }
+  }
+}
+
+TEST_CASE("packing: chains that are stopped go on from where each of them was") {
+  for (const packing::Method method : methods) {
+    CAPTURE(static_cast<int>(method));
+    packing::SearchOptions options = short_search(method);
+    options.chains = 3;
+    options.threads = 2;
+    options.max_evaluations = 40'000;
+    const packing::SearchResult whole = packing::search(options).value();
+    std::string kept;
+    std::uint64_t stops = 0;
+    for (;; ++stops) {
+      std::uint64_t asked = 0;
+      const packing::SearchResult part =
+          packing::search(options, {}, {.stopped = [&] { return ++asked > 600; }}, kept).value();
+      if (part.end != packing::SearchEnd::stopped) {
+        CHECK(same(part, whole));
+        break;
+      }
+      REQUIRE(part.checkpoint != kept);
+      kept = part.checkpoint;
+    }
+    CHECK(stops >= 2);
+    const auto refused = [&](const packing::SearchOptions& of, const std::string& checkpoint) {
+      return packing::search(of, {}, {}, checkpoint).reason() == Reason::field_value;
+    };
+    CHECK(refused(options, kept + "x"));
+    CHECK(refused(options, kept.substr(0, kept.size() - 1)));
+    CHECK(refused(options, kept.substr(0, 5)));
+    CHECK(refused(options, std::string(24, '\xff')));
+    packing::SearchOptions other = options;
+    other.chains = 4;
+    CHECK(refused(other, kept));
+    other.chains = 1;
+    CHECK(refused(other, kept));
+  }
+}
+
 TEST_CASE("packing: an option beyond its limits is refused by its name") {
   const auto field = [](const packing::SearchOptions& options, std::span<const double> start = {}) {
     const Result<packing::SearchResult> refused = packing::search(options, start);
@@ -167,6 +245,15 @@ TEST_CASE("packing: an option beyond its limits is refused by its name") {
   CHECK(field({.hop_scale = 0}) == "/hop_scale");
   CHECK(field({.temperature = -1}) == "/temperature");
   CHECK(field({.population_size = 4}) == "/population_size");
+  CHECK(field({.chains = 0}) == "/chains");
+  CHECK(field({.chains = 4'097}) == "/chains");
+  CHECK(field({.threads = 0}) == "/threads");
+  CHECK(field({.threads = 1'025}) == "/threads");
+  // 10,000 individuals of 32 pieces take 7.4 MiB.
+  CHECK(field({.method = packing::Method::differential_evolution,
+               .pieces = 32,
+               .population_size = 10'000,
+               .chains = 139}) == "/chains");
   std::vector<double> start(45);
   CHECK(field({}, std::span(start).first(44)) == "/start");
   start[7] = std::numeric_limits<double>::infinity();

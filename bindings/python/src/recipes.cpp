@@ -118,13 +118,17 @@ calyx::packing::Areas areas_of(Text word) {
   throw Failure(fail(Reason::field_value, "must be exact or polygon", json::object({{"field", "/areas"}})));
 }
 
+Device device_of(std::string_view word) {
+  if (word == "auto") return Device::automatic;
+  if (word == "cpu") return Device::cpu;
+  if (word == "cuda") return Device::cuda;
+  throw Failure(fail(Reason::field_value, "must be auto, cpu or cuda", json::object({{"field", "/device"}})));
+}
+
 py::object judge_packings(const py::object& candidates, Text device, Text areas_word) {
   using calyx::packing::Device;
   using calyx::packing::Verdict;
-  const Device asked = device == "auto" ? Device::automatic : device == "cpu" ? Device::cpu : Device::cuda;
-  if (asked == Device::cuda && device != "cuda")
-    throw Failure(
-        fail(Reason::field_value, "must be auto, cpu or cuda", json::object({{"field", "/device"}})));
+  const Device asked = device_of(device);
   const calyx::packing::Areas areas = areas_of(areas_word);
   if (PyObject_CheckBuffer(candidates.ptr()) == 0)
     throw Failure(fail(Reason::field_type, "must be a buffer of doubles, such as a numpy array",
@@ -174,6 +178,9 @@ packing::SearchOptions options_of(Text method, const py::dict& given) {
     if (name == "hop_scale") read(out.hop_scale);
     if (name == "temperature") read(out.temperature);
     if (name == "population_size") read(out.population_size);
+    if (name == "chains") read(out.chains);
+    if (name == "threads") read(out.threads);
+    if (name == "device") out.device = device_of(value.cast<std::string>());
   }
   return out;
 }
@@ -223,6 +230,7 @@ py::object search_packings(Text method, const py::dict& given, const py::object&
                  {"objective", finite_or_none(found.objective)},
                  {"score", finite_or_none(found.score)},
                  {"candidate", floats_of(found.candidate)},
+                 {"chain", out(found.chain)},
                  {"checkpoint", found.checkpoint.empty() ? py::object(py::none())
                                                          : py::object(py::bytes(found.checkpoint))}});
 }

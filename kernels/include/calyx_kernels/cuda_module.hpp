@@ -16,13 +16,14 @@
 
 #include "calyx_kernels/bytecode.hpp"
 #include "calyx_kernels/packing.hpp"
+#include "calyx_kernels/packing_search.hpp"
 #include "calyx_kernels/prop_amm.hpp"
 #include "calyx_kernels/prop_amm_program.hpp"
 
 namespace calyx::kernels::cuda {
 
 /// Grows with every change of what follows; another version is not used.
-inline constexpr std::uint32_t module_version = 1;
+inline constexpr std::uint32_t module_version = 2;
 
 /// How a call of the table ended. The numbers never change.
 enum class Status : std::int32_t {
@@ -69,6 +70,26 @@ struct PropAmmCall {
   void* progress_context;
 };
 
+/// Searches for packings that differ in their seeds alone, a warp each.
+struct PackingSearchCall {
+  packing::SearchSettings settings;  ///< Of the first; the seeds of the others follow, modulo 2^64.
+  bool has_start;
+  std::uint64_t count;
+  /// Of each search its state and, where the method has one, its population: taken from there, and brought
+  /// back before each call of `rests` and at the end.
+  packing::SearchState* const* states;
+  double* const* people;
+  /// Evaluations of all searches between two times that populations are brought back: states are, more often.
+  std::uint64_t people_every;
+  /// Asked on the calling thread, some hundred times a second; the searches give up the step that they are
+  /// in.
+  prop_amm::Stop stop;
+  /// Told on the calling thread, every tenth of a second or so, that each search is between two steps;
+  /// `whole` where populations are back, too. False ends the call, with `stopped`.
+  bool (*rests)(void* context, bool whole);
+  void* rests_context;
+};
+
 /// What a device does in a second, each the best of some tries.
 struct ProbeFound {
   /// Multiplications and additions of the product of two square matrices; 0 without `libcublas`.
@@ -106,6 +127,9 @@ struct Module {
   void (*give_pinned)(void* memory) noexcept;
   /// What the device or its driver last said no with, on any thread; never null.
   const char* (*last_error)() noexcept;
+  /// Fails also: `stopped`; then all is brought back, too. After any other failure what was brought back may
+  /// be of different moments.
+  Status (*packing_search)(const PackingSearchCall* call) noexcept;
 };
 
 /// The name of the function that the module exports, and its type.

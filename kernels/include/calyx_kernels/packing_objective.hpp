@@ -77,7 +77,7 @@ enum class Depth : std::uint32_t {
 /// Pieces are convex, so the gap is the largest distance between parallel lines that keep them apart. Only a
 /// few ways can be that: along the centres, square to a flat side, or from a corner to a centre or a corner;
 /// and each of these only where what it joins is what the two pieces show each other.
-CALYX_HD inline Gap gap(const Piece& a, const Piece& b, Depth depth = Depth::any) {
+CALYX_HD_APART inline Gap gap(const Piece& a, const Piece& b, Depth depth = Depth::any) {
   const Vector away = b.centre - a.centre;
   const double away_a = dot(away, a.facing);
   const double away_b = dot(away, b.facing);
@@ -185,7 +185,7 @@ struct AreaGradient {
 ///
 /// A boundary that moves outwards sweeps area over its length inside the other piece; an arc that turns about
 /// its own centre sweeps none.
-CALYX_HD inline AreaGradient overlap_gradient(const Piece& a, const Piece& b) {
+CALYX_HD_APART inline AreaGradient overlap_gradient(const Piece& a, const Piece& b) {
   const Vector away = b.centre - a.centre;
   const double distance_squared = dot(away, away);
   if (distance_squared > 4.0) return {{0.0, 0.0}, 0.0, 0.0};
@@ -234,7 +234,7 @@ class Layout {
  public:
   /// `count` pieces, 1 to `pieces_max`, from three numbers each.
   template <class Crew = Alone>
-  CALYX_HD void set(const double* numbers, std::uint32_t count, const Crew& crew = {}) {
+  CALYX_HD_APART void set(const double* numbers, std::uint32_t count, const Crew& crew = {}) {
     begin(numbers, count, crew);
     static_cast<void>(fill(std::numeric_limits<double>::infinity(), crew));
     sum(crew);
@@ -243,8 +243,8 @@ class Layout {
   /// Like `set`, but gives up, with false, as soon as the areas alone make the objective larger than `bar`;
   /// then nothing can be asked of the layout.
   template <class Crew = Alone>
-  CALYX_HD bool set_below(const double* numbers, std::uint32_t count, double penalty, double bar,
-                          const Crew& crew = {}) {
+  CALYX_HD_APART bool set_below(const double* numbers, std::uint32_t count, double penalty, double bar,
+                                const Crew& crew = {}) {
     begin(numbers, count, crew);
     // No circle is smaller than a piece; the margin is more than another order of summation can make.
     if (!fill((bar * (1.0 + 1e-9) - 1.0) / penalty, crew)) return false;
@@ -266,7 +266,7 @@ class Layout {
   /// Puts piece `i` elsewhere, which touches its own pairs alone; the circle is found when it is asked for.
   /// Writes what `undo` takes.
   template <class Crew = Alone>
-  CALYX_HD void move(std::uint32_t i, const Piece& to, Before& before, const Crew& crew = {}) {
+  CALYX_HD_APART void move(std::uint32_t i, const Piece& to, Before& before, const Crew& crew = {}) {
     crew.once([&] {
       before.moved = i;
       before.enclosed = enclosed_;
@@ -290,7 +290,7 @@ class Layout {
 
   /// Takes the last move back that was not taken back yet.
   template <class Crew = Alone>
-  CALYX_HD void undo(const Before& before, const Crew& crew = {}) {
+  CALYX_HD_APART void undo(const Before& before, const Crew& crew = {}) {
     const std::uint32_t i = before.moved;
     crew.each(count_, [&](std::uint32_t j) {
       if (j != i) area_[pair_index(i < j ? i : j, i < j ? j : i, count_)] = before.area[j];
@@ -316,7 +316,7 @@ class Layout {
   CALYX_HD bool feasible() const { return !(largest_ > overlap_area_max); }
 
   template <class Crew = Alone>
-  CALYX_HD const Support& support(const Crew& crew = {}) {
+  CALYX_HD_APART const Support& support(const Crew& crew = {}) {
     if (!enclosed_) {
       crew.once([&] {
         support_ = enclosing_support(piece_, count_);
@@ -367,7 +367,7 @@ class Layout {
 
  private:
   template <class Crew>
-  CALYX_HD void begin(const double* numbers, std::uint32_t count, const Crew& crew) {
+  CALYX_HD_APART void begin(const double* numbers, std::uint32_t count, const Crew& crew) {
     std::uint32_t leaves = 1;
     while (leaves < count * (count - 1) / 2) leaves *= 2;
     crew.once([&] {
@@ -383,7 +383,7 @@ class Layout {
 
   /// The areas of a layout that has begun. False when they are more than `most`.
   template <class Crew>
-  CALYX_HD bool fill(double most, const Crew& crew) {
+  CALYX_HD_APART bool fill(double most, const Crew& crew) {
     return crew.areas(
         count_, [&](std::uint32_t i, std::uint32_t j) { return close(i, j); },
         [&](std::uint32_t i, std::uint32_t j) { return overlap_area(piece_[i], piece_[j]); }, area_, most);
@@ -395,7 +395,7 @@ class Layout {
 
   /// One fixed tree over the whole table, as in `evaluate`: leaves that are 0 add nothing.
   template <class Crew>
-  CALYX_HD void sum(const Crew& crew) {
+  CALYX_HD_APART void sum(const Crew& crew) {
     double* const tree = tree_;
     const double* const area = area_;
     crew.each(leaves_, [=](std::uint32_t i) { tree[i] = area[i]; });
@@ -421,7 +421,7 @@ class Layout {
 
 /// The direction of an angle that is no more than a few turns, within 1 unit of the last place, though not
 /// always with the bits of `math::direction`.
-CALYX_HD inline Vector quick_direction(double angle) {
+CALYX_HD_APART inline Vector quick_direction(double angle) {
   if (!(math::absolute(angle) < 64.0)) {
     const math::Unit unit = math::direction(angle);
     return {unit.x, unit.y};

@@ -96,6 +96,13 @@ struct Watch {
 /// Whether a layout is valid as the challenge says, for any count of pieces; `evaluate` says the same of 15.
 bool valid(const double* numbers, std::uint32_t count);
 
+/// Why a search paused.
+enum class Pause : std::uint32_t {
+  over,   ///< Nothing is left to do.
+  rests,  ///< As many evaluations were made as it was to make.
+  told,   ///< To stop, in the middle of a step.
+};
+
 /// How a run came to its end.
 enum class SearchEnd : std::uint32_t {
   stopped = 0,     ///< Told to stop; it can go on.
@@ -145,6 +152,12 @@ constexpr std::size_t people_numbers(const SearchSettings& settings) {
              : 0;
 }
 
+/// Whether the populations of `chains` searches, at least one, take a GiB at most.
+constexpr bool populations_fit(const SearchSettings& settings, std::uint64_t chains) {
+  constexpr std::uint64_t numbers_most = (std::uint64_t{1} << 30) / sizeof(double);
+  return people_numbers(settings) <= numbers_most / chains;
+}
+
 /// One search, between its first step and its last.
 class Search {
  public:
@@ -157,6 +170,12 @@ class Search {
 
   /// Goes on until it ends or `watch` stops it. After another end than `stopped` it does nothing more.
   SearchEnd run(const Watch& watch = {});
+  /// Likewise, but rests between the first two steps before which `rest_at` evaluations were made in all.
+  /// Whether `watch` has a rest of its own does not matter.
+  Pause go(std::uint64_t rest_at, const Watch& watch = {});
+  /// How it ended, once it is over.
+  SearchEnd end() const { return static_cast<SearchEnd>(state_.marks.ended); }
+  bool over() const { return state_.marks.phase == Phase::over; }
 
   /// The best so far. With `start` that was valid with six decimals, never worse than that.
   const Found& found() const { return state_.found; }

@@ -31,8 +31,8 @@ inline constexpr std::uint32_t move_scales = 8;
 
 /// The radius of a layout that is valid, or an infinity.
 template <class Crew = Alone>
-CALYX_HD inline double valid_radius(Layout& layout, const double* numbers, std::uint32_t count,
-                                    const Crew& crew = {}) {
+CALYX_HD_APART inline double valid_radius(Layout& layout, const double* numbers, std::uint32_t count,
+                                          const Crew& crew = {}) {
   layout.set(numbers, count, crew);
   if (!layout.feasible() || !contains(layout.support(crew).circle, layout.all(), count))
     return std::numeric_limits<double>::infinity();
@@ -59,13 +59,6 @@ struct Workspace {
   double rounded[numbers_max];
   double spread[numbers_max];
   double allowed[pairs_max];
-};
-
-/// Why `Steps::go` came back.
-enum class Pause : std::uint32_t {
-  over,   ///< `SearchMarks::ended` says how.
-  rests,  ///< As many evaluations were made as it was to make.
-  told,   ///< To stop, in the middle of a step.
 };
 
 /// A search at work. `Crew` is as packing_crew.hpp has it, with a descent's sums (`LanesCrew`); `Asks` has
@@ -208,7 +201,7 @@ class Steps {
 
   /// The objective of `numbers`, which is kept when it is the best; an infinity when it could not be counted,
   /// or is plainly larger than `bar`.
-  CALYX_HD double objective_of(const double* numbers, double bar = infinity) {
+  CALYX_HD_APART double objective_of(const double* numbers, double bar = infinity) {
     if (!spend()) return infinity;
     if (!work_.layout.set_below(numbers, count_, settings_.penalty, bar, crew_)) return infinity;
     const double objective = work_.layout.objective(settings_.penalty, crew_);
@@ -221,14 +214,14 @@ class Steps {
 
   /// The radius of rounded numbers, which are kept when they are the smallest valid ones; an infinity when
   /// they are not valid, or could not be counted.
-  CALYX_HD double judge(const double* rounded) {
+  CALYX_HD_APART double judge(const double* rounded) {
     if (!spend()) return infinity;
     const double radius = valid_radius(work_.layout, rounded, count_, crew_);
     if (radius < infinity) keep_valid(rounded, radius);
     return radius;
   }
 
-  CALYX_HD void keep_valid(const double* rounded, double radius) {
+  CALYX_HD_APART void keep_valid(const double* rounded, double radius) {
     if (!(radius < state_.found.radius)) return;
     copy(rounded, numbers_, state_.found.rounded);
     crew_.once([&] { state_.found.radius = radius; });
@@ -242,8 +235,8 @@ class Steps {
 
   /// Follows the energy downhill from `x`, whose last number is the radius, by a limited-memory quasi-Newton
   /// method with steps cut to the bounds; returns the energy there, or an infinity when nothing was counted.
-  CALYX_HD double descend(double* x, double stiffness, std::uint32_t evaluations, double end,
-                          const double* allowed = nullptr) {
+  CALYX_HD_APART double descend(double* x, double stiffness, std::uint32_t evaluations, double end,
+                                const double* allowed = nullptr) {
     const double value = follow(x, stiffness, evaluations, end, allowed);
     crew_.each(count_, [=](std::uint32_t i) { x[3 * i + 2] = wrapped(x[3 * i + 2]); });
     return value;
@@ -264,8 +257,8 @@ class Steps {
   }
 
   /// Leaves `here` at the place of the value that it returns.
-  CALYX_HD double go_down(DescentPlace*& here, DescentPlace* next, double stiffness,
-                          std::uint32_t evaluations, double end, const double* allowed) {
+  CALYX_HD_APART double go_down(DescentPlace*& here, DescentPlace* next, double stiffness,
+                                std::uint32_t evaluations, double end, const double* allowed) {
     constexpr double longest = 0.3;  // that any number goes in a step
     const std::uint32_t n = numbers_ + 1;
     const std::uint32_t row = row_of(n);
@@ -311,7 +304,7 @@ class Steps {
   }
 
   /// Puts the middle of the circle at the origin, where the energy has it, and writes the radius behind.
-  CALYX_HD void centre(double* x) {
+  CALYX_HD_APART void centre(double* x) {
     work_.layout.set(x, count_, crew_);
     const Circle circle = work_.layout.support(crew_).circle;
     const double outer = outer_;
@@ -333,7 +326,7 @@ class Steps {
   ///
   /// Every centre goes outwards and, by a third of that, to where its piece looks: the first alone would not
   /// part two flat sides whose centres have passed each other, and with both every kind of contact opens.
-  CALYX_HD double spread(const double* x, double* out) {
+  CALYX_HD_APART double spread(const double* x, double* out) {
     double* const rounded = work_.spread;
     double best = infinity;
     const auto fits = [&](double by) {
@@ -371,7 +364,7 @@ class Steps {
   }
 
   /// Makes a valid layout of `lowest`: contacts grow stiff by and by, and what is left of overlaps is spread.
-  CALYX_HD void press() {
+  CALYX_HD_APART void press() {
     double* const x = work_.x;
     double* const rounded = work_.rounded;
     copy(state_.lowest, numbers_ + 1, x);
@@ -391,7 +384,7 @@ class Steps {
 
   /// Makes the best valid layout smaller by what the challenge lets every pair share: each pair is let in by
   /// as much as gives it that area, less what rounding may add.
-  CALYX_HD void squeeze() {
+  CALYX_HD_APART void squeeze() {
     double* const x = work_.x;
     double* const rounded = work_.rounded;
     double* const allowed = work_.allowed;
@@ -426,12 +419,12 @@ class Steps {
   // that are feasible the smaller first.
 
   /// Takes a valid layout where it is better than the one settled on.
-  CALYX_HD void offer(const double* rounded, double radius) {
+  CALYX_HD_APART void offer(const double* rounded, double radius) {
     if (!(radius < infinity) || settings_.method != Method::feasible_optimize) return;
     if (at_.overlap_settled > 0.0 || radius < at_.radius_settled) settle_on(rounded);
   }
 
-  CALYX_HD void settle_on(const double* rounded) {
+  CALYX_HD_APART void settle_on(const double* rounded) {
     copy(rounded, numbers_, state_.settled);
     work_.settled.set(rounded, count_, crew_);
     at_.overlap_settled = overlap_of_settled();
@@ -444,7 +437,7 @@ class Steps {
 
   /// Moves a piece or two of the layout settled on, and keeps that when Deb's rules find it no worse. False
   /// when it could not be counted.
-  CALYX_HD bool move(Draws& draws) {
+  CALYX_HD_APART bool move(Draws& draws) {
     if (!spend()) return false;
     Layout& settled = work_.settled;
     const double chance = draws.uniform();
@@ -497,13 +490,13 @@ class Steps {
 
   // Chains of descents.
 
-  CALYX_HD void random_numbers(Draws& draws, double* x) const {
+  CALYX_HD_APART void random_numbers(Draws& draws, double* x) const {
     for (std::uint32_t i = 0; i < numbers_; ++i)
       x[i] = i % 3 == 2 ? draws.uniform(-math::pi, math::pi) : draws.uniform(-0.8 * bound_, 0.8 * bound_);
   }
 
   /// The first point of a chain: what was given, or one by chance, and down from there.
-  CALYX_HD void begin_chain() {
+  CALYX_HD_APART void begin_chain() {
     Draws draws = draws_for(0, beginning);
     double* const rounded = work_.rounded;
     at_.overlap_settled = infinity;
@@ -535,12 +528,12 @@ class Steps {
     if (spend()) settle_on(rounded);
   }
 
-  CALYX_HD void round_to(const double* numbers, double* rounded) const {
+  CALYX_HD_APART void round_to(const double* numbers, double* rounded) const {
     crew_.each(numbers_, [=](std::uint32_t i) { rounded[i] = round6(numbers[i]); });
   }
 
   /// Descends from `x` and goes there, or stays, as Metropolis has it. True when it went.
-  CALYX_HD bool hop_to(double* x, double temperature, Draws& draws) {
+  CALYX_HD_APART bool hop_to(double* x, double temperature, Draws& draws) {
     const double chance = draws.uniform();
     const double energy_there = descend(x, stiffness_, descent_evaluations, descent_end);
     objective_of(x);
@@ -561,7 +554,7 @@ class Steps {
   }
 
   /// Takes pieces of `x` out and puts them elsewhere, in one of a few ways.
-  CALYX_HD void scatter(Draws& draws, double* x) const {
+  CALYX_HD_APART void scatter(Draws& draws, double* x) const {
     const double within = 0.88 * bound_;
     const auto somewhere = [&](double* at) {
       const double far = within * math::square_root(draws.uniform());
@@ -604,7 +597,7 @@ class Steps {
     }
   }
 
-  CALYX_HD void rebuild() {
+  CALYX_HD_APART void rebuild() {
     Draws draws = draws_for(at_.iteration, hopping);
     // Each lane has a copy of its own: what is drawn here is drawn by all.
     double x[numbers_max + 1];
@@ -614,7 +607,7 @@ class Steps {
     hop_to(work_.x, rebuild_temperature, draws);
   }
 
-  CALYX_HD void hop() {
+  CALYX_HD_APART void hop() {
     Draws draws = draws_for(at_.iteration, hopping);
     double x[numbers_max + 1];
     for (std::uint32_t i = 0; i < numbers_; ++i) x[i] = state_.now[i] + at_.hop_scale * draws.normal();
@@ -657,7 +650,7 @@ class Steps {
   }
 
   /// A latin hypercube, and around the start, if there is one, an eighth of the population.
-  CALYX_HD void begin_population() {
+  CALYX_HD_APART void begin_population() {
     double* const rounded = work_.rounded;
     crew_.each(numbers_, [&](std::uint32_t j) { draw_column(j); });
     crew_.each(population(), [&](std::uint32_t i) { objectives()[i] = infinity; });
@@ -674,7 +667,7 @@ class Steps {
   }
 
   /// The j-th number of everybody: one of each of as many slices as there are individuals.
-  CALYX_HD void draw_column(std::uint32_t j) const {
+  CALYX_HD_APART void draw_column(std::uint32_t j) const {
     Draws draws = draws_for(j, beginning);
     double* const column = people_ + j;
     const auto at = [&](std::uint32_t i) -> double& { return column[std::size_t{i} * numbers_]; };
@@ -690,7 +683,7 @@ class Steps {
       at(i) = half * (2.0 * (at(i) + draws.uniform()) / static_cast<double>(population()) - 1.0);
   }
 
-  CALYX_HD void draw_around_start() const {
+  CALYX_HD_APART void draw_around_start() const {
     Draws draws = draws_for(numbers_max, beginning);
     const std::uint32_t seeded = population() / 8 > 1 ? population() / 8 : 1;
     for (std::uint32_t i = 0; i < seeded; ++i)
@@ -701,7 +694,7 @@ class Steps {
   }
 
   /// best/1/bin for everybody, from the population as it was; then a few of them descend.
-  CALYX_HD void generation() {
+  CALYX_HD_APART void generation() {
     const auto turn = static_cast<std::uint32_t>(at_.iteration);
     const std::uint32_t best = best_individual();
     Draws dither(settings_.seed, 1, turn, crossing);
@@ -729,7 +722,7 @@ class Steps {
   }
 
   /// Writes the i-th trial of a generation.
-  CALYX_HD void cross(std::uint32_t i, std::uint32_t best, double factor, std::uint32_t turn) const {
+  CALYX_HD_APART void cross(std::uint32_t i, std::uint32_t best, double factor, std::uint32_t turn) const {
     Draws draws(settings_.seed, 2, turn, i);
     std::uint32_t first = draws.below(population() - 1);
     first += first >= i ? 1U : 0U;
@@ -756,7 +749,7 @@ class Steps {
 
   /// Lets what stands for an individual after this generation descend, which takes its place if that is
   /// better.
-  CALYX_HD void descend_individual(std::uint32_t i) {
+  CALYX_HD_APART void descend_individual(std::uint32_t i) {
     const bool crossed = trial_objectives()[i] <= objectives()[i];
     double* const x = work_.x;
     copy(crossed ? trial(i) : individual(i), numbers_, x);
@@ -773,7 +766,7 @@ class Steps {
   }
 
   /// Whether the objectives lie closer together than `tolerance` of their mean.
-  CALYX_HD bool converged() const {
+  CALYX_HD_APART bool converged() const {
     double sum = 0.0;
     for (std::uint32_t i = 0; i < population(); ++i) sum += objectives()[i];
     const double mean = sum / static_cast<double>(population());
@@ -872,7 +865,7 @@ class Steps {
   }
 
   /// Makes the best valid. Then it is squeezed, and what is left of a budget goes into moves.
-  CALYX_HD void close_up() {
+  CALYX_HD_APART void close_up() {
     if (evolves()) {
       copy(individual(best_individual()), numbers_, state_.lowest);
       centre(state_.lowest);
@@ -881,7 +874,7 @@ class Steps {
     at_.phase = state_.found.radius < infinity ? Phase::squeezes : Phase::over;
   }
 
-  CALYX_HD void settle_down() {
+  CALYX_HD_APART void settle_down() {
     squeeze();
     const bool more = at_.ended == static_cast<std::uint64_t>(SearchEnd::budget) && !used_up_;
     if (more) settle_on(state_.found.rounded);

@@ -98,7 +98,7 @@ class WarpCrew {
     return !(sum > most);
   }
 
-  CALYX_HD double largest_of(const double* numbers, std::uint32_t count) const {
+  CALYX_HD_APART double largest_of(const double* numbers, std::uint32_t count) const {
     return largest_part([=](std::uint32_t lane) {
       double largest = 0.0;
       for (std::uint32_t i = lane; i < count; i += Warp::lane_count)
@@ -111,8 +111,8 @@ class WarpCrew {
 
   CALYX_HD void begin_descent() const {}
 
-  CALYX_HD double energy(const double* numbers, std::uint32_t count, double stiffness, double* gradient,
-                         const double* allowed) const {
+  CALYX_HD_APART double energy(const double* numbers, std::uint32_t count, double stiffness, double* gradient,
+                               const double* allowed) const {
     CrewScratch* const shared = shared_;
     const std::uint32_t last = 3 * count;
     const double radius = numbers[last];
@@ -183,7 +183,7 @@ class WarpCrew {
     return radius + stiffness * depths;
   }
 
-  CALYX_HD double largest(const double* numbers, std::uint32_t row) const {
+  CALYX_HD_APART double largest(const double* numbers, std::uint32_t row) const {
     return largest_part([=](std::uint32_t lane) {
       double largest = 0.0;
       for (std::uint32_t i = lane; i < row; i += Warp::lane_count)
@@ -192,8 +192,8 @@ class WarpCrew {
     });
   }
 
-  CALYX_HD Heading heading(const Memory& memory, const double* gradient, double stiffness, std::uint32_t row,
-                           double* way) const {
+  CALYX_HD_APART Heading heading(const Memory& memory, const double* gradient, double stiffness,
+                                 std::uint32_t row, double* way) const {
     constexpr std::uint32_t length = Memory::length;
     double part[length];
     each(row, [=](std::uint32_t i) { way[i] = gradient[i]; });
@@ -221,8 +221,9 @@ class WarpCrew {
     return {slope, largest(way, row)};
   }
 
-  CALYX_HD double step(const double* here, double length, const double* way, const double* limit,
-                       const double* gradient, std::uint32_t used, std::uint32_t row, double* next) const {
+  CALYX_HD_APART double step(const double* here, double length, const double* way, const double* limit,
+                             const double* gradient, std::uint32_t used, std::uint32_t row,
+                             double* next) const {
     each(row, [=](std::uint32_t i) {
       double to = here[i] + -length * way[i];
       if (i < used) {
@@ -236,8 +237,8 @@ class WarpCrew {
     return expected;
   }
 
-  CALYX_HD void remember(Memory& memory, const double* here, const double* next, const double* gradient,
-                         const double* next_gradient, std::uint32_t row) const {
+  CALYX_HD_APART void remember(Memory& memory, const double* here, const double* next, const double* gradient,
+                               const double* next_gradient, std::uint32_t row) const {
     const std::uint32_t at = memory.head;
     add(next, -1.0, here, memory.steps[at], row);
     add(next_gradient, -1.0, gradient, memory.bends[at], row);
@@ -278,7 +279,7 @@ class WarpCrew {
   }
 
   /// Four sums side by side, as the plain lanes have them.
-  CALYX_HD double product(const double* a, const double* b, std::uint32_t row) const {
+  CALYX_HD_APART double product(const double* a, const double* b, std::uint32_t row) const {
     double* const part = shared_->part;
     each(4, [=](std::uint32_t lane) {
       double sum = 0.0;
@@ -289,7 +290,8 @@ class WarpCrew {
   }
 
   /// Writes `a + factor * b`.
-  CALYX_HD void add(const double* a, double factor, const double* b, double* out, std::uint32_t row) const {
+  CALYX_HD_APART void add(const double* a, double factor, const double* b, double* out,
+                          std::uint32_t row) const {
     each(row, [=](std::uint32_t i) { out[i] = a[i] + factor * b[i]; });
   }
 

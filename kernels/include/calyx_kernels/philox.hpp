@@ -70,7 +70,7 @@ class Draws {
 
   /// From the normal distribution with mean 0 and deviation 1 (Box and Muller's way). Two uniform draws give
   /// one of them: the second that they could give would be a state to keep.
-  CALYX_HD double normal() {
+  CALYX_HD_APART double normal() {
     const double size = 1.0 - uniform();  // above 0
     const double turn = uniform();
     return math::square_root(-2.0 * math::logarithm(size)) * math::cosine(2.0 * math::pi * turn);

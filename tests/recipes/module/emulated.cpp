@@ -3,12 +3,15 @@
 // was lost.
 #include <cstdio>
 #include <cstdlib>
+#include <memory>
 #include <new>
 #include <vector>
 
 #include "calyx_kernels/cuda_module.hpp"
 #include "calyx_kernels/freivalds.hpp"
+#include "calyx_kernels/packing_steps.hpp"
 #include "calyx_kernels/packing_warp.hpp"
+#include "calyx_kernels/packing_warp_crew.hpp"
 #include "calyx_kernels/prop_amm_tape.hpp"
 
 namespace {
@@ -19,6 +22,7 @@ namespace cuda = calyx::kernels::cuda;
 namespace packing = calyx::kernels::packing;
 using cuda::Status;
 
+constexpr std::uint64_t slice = 512;    // evaluations of a search, from one rest to the next
 constexpr std::uint64_t lanes_max = 8;  // of a tape, so that a test has several
 
 bool fails() { return std::getenv("CALYX_TEST_DEVICE_FAILS") != nullptr; }
@@ -90,6 +94,48 @@ Status prop_amm(const cuda::PropAmmCall* call) noexcept {
   }
 }
 
+struct AsksStop {
+  static constexpr std::uint32_t every = 64;
+  amm::Stop stop;
+  bool stops(const packing::SearchProgress& /*progress*/) const { return stop.asked(); }
+};
+
+/// Each search of the call until it rests. False when one was told to stop.
+bool search_once(const cuda::PackingSearchCall& call, packing::Workspace& work, packing::CrewScratch& scratch,
+                 std::vector<double>& trials) {
+  using Crew = packing::WarpCrew<packing::LoopWarp>;
+  for (std::uint64_t i = 0; i < call.count; ++i) {
+    packing::SearchSettings settings = call.settings;
+    settings.seed += i;
+    packing::SearchState& state = *call.states[i];
+    const std::uint64_t rest_at = state.marks.evaluations + slice;
+    const packing::LoopWarp warp{static_cast<std::uint32_t>(i % packing::warp_lanes)};
+    packing::Steps<Crew, AsksStop> steps(settings, call.has_start, state, work, call.people[i], trials.data(),
+                                         Crew(warp, scratch, settings.count), AsksStop{call.stop});
+    if (steps.go(rest_at) == packing::Pause::told) return false;
+  }
+  return true;
+}
+
+Status packing_search(const cuda::PackingSearchCall* call) noexcept {
+  if (fails()) return Status::failed;
+  try {
+    const auto work = std::make_unique<packing::Workspace>();
+    const auto scratch = std::make_unique<packing::CrewScratch>();
+    std::vector<double> trials(packing::people_numbers(call->settings));
+    for (bool over = false; !over;) {
+      if (!search_once(*call, *work, *scratch, trials)) return Status::stopped;
+      over = true;
+      for (std::uint64_t i = 0; i < call->count; ++i)
+        over = over && call->states[i]->marks.phase == packing::Phase::over;
+      if (!call->rests(call->rests_context, true) && !over) return Status::stopped;
+    }
+    return Status::ok;
+  } catch (const std::bad_alloc&) {
+    return Status::no_memory;
+  }
+}
+
 Status probe(const cuda::ProbeAsked* asked, cuda::ProbeFound* out) noexcept {
   if (fails()) return Status::failed;
   if (asked->stop.asked()) return Status::stopped;
@@ -105,7 +151,7 @@ const char* last_error() noexcept { return "it was told to"; }
 
 extern "C" __attribute__((visibility("default"))) const cuda::Module* calyx_cuda_module() {
   static const cuda::Module module{
-      cuda::module_version, sizeof(cuda::Module), device,    packing_eval, prop_amm, probe,
-      take_pinned,          give_pinned,          last_error};
+      cuda::module_version, sizeof(cuda::Module), device,     packing_eval,  prop_amm, probe,
+      take_pinned,          give_pinned,          last_error, packing_search};
   return &module;
 }

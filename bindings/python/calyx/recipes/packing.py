@@ -131,6 +131,8 @@ class SearchResult:
     nit: int
     objective: float | None
     checkpoint: bytes | None
+    #: Which of ``chains`` searches found it, counted from 0; the counts are of all of them.
+    chain: int
 
 
 Callback = Callable[[Progress], Any]
@@ -158,6 +160,7 @@ def _search(
         nit=found["iterations"],
         objective=found["objective"],
         checkpoint=found["checkpoint"],
+        chain=found["chain"],
     )
 
 
@@ -170,6 +173,9 @@ def feasible_optimize(
     penalty: float = 100.0,
     max_evaluations: int = 0,
     pieces: int = 15,
+    chains: int = 1,
+    device: str = "auto",
+    threads: int = 1,
     callback: Callback | None = None,
     checkpoint: bytes | None = None,
 ) -> SearchResult:
@@ -177,8 +183,10 @@ def feasible_optimize(
 
     What it finds depends on its arguments alone, on every machine. ``max_evaluations`` is a budget (0: none);
     ``penalty`` is what a unit of shared area costs. ``callback`` is told how far it is some ten times a second, and
-    ends the search when it gives a true value; its exceptions pass. Raises :class:`calyx.Invalid` for an argument
-    beyond its limits, or a ``checkpoint`` of another search.
+    ends the search when it gives a true value; its exceptions pass. ``chains`` are independent searches with the seeds
+    ``seed``, ``seed + 1`` and so on, each with all of the limits, of which the best one is the result; ``device="cuda"``
+    runs each on a warp, and a CPU may use ``threads`` for them. Raises :class:`calyx.Invalid` for an argument
+    beyond its limits, or a ``checkpoint`` of another search; :class:`calyx.Unsupported` where no such device answers.
     """
     options = {
         "seed": seed,
@@ -187,6 +195,9 @@ def feasible_optimize(
         "penalty": penalty,
         "max_evaluations": max_evaluations,
         "pieces": pieces,
+        "chains": chains,
+        "device": device,
+        "threads": threads,
     }
     return _search("feasible_optimize", x0, callback, checkpoint, options)
 
@@ -201,6 +212,9 @@ def basin_hopping(
     penalty: float = 100.0,
     max_evaluations: int = 0,
     pieces: int = 15,
+    chains: int = 1,
+    device: str = "auto",
+    threads: int = 1,
     callback: Callback | None = None,
     checkpoint: bytes | None = None,
 ) -> SearchResult:
@@ -216,6 +230,9 @@ def basin_hopping(
         "penalty": penalty,
         "max_evaluations": max_evaluations,
         "pieces": pieces,
+        "chains": chains,
+        "device": device,
+        "threads": threads,
     }
     return _search("basin_hopping", x0, callback, checkpoint, options)
 
@@ -229,6 +246,9 @@ def differential_evolution(
     penalty: float = 100.0,
     max_evaluations: int = 0,
     pieces: int = 15,
+    chains: int = 1,
+    device: str = "auto",
+    threads: int = 1,
     callback: Callback | None = None,
     checkpoint: bytes | None = None,
 ) -> SearchResult:
@@ -243,5 +263,8 @@ def differential_evolution(
         "penalty": penalty,
         "max_evaluations": max_evaluations,
         "pieces": pieces,
+        "chains": chains,
+        "device": device,
+        "threads": threads,
     }
     return _search("differential_evolution", x0, callback, checkpoint, options)
