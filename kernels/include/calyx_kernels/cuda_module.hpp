@@ -22,7 +22,7 @@
 namespace calyx::kernels::cuda {
 
 /// Grows with every change of what follows; another version is not used.
-inline constexpr std::uint32_t module_version = 1;
+inline constexpr std::uint32_t module_version = 2;
 
 /// How a call of the table ended. The numbers never change.
 enum class Status : std::int32_t {
@@ -51,22 +51,26 @@ struct SizedProgram {
   std::uint64_t pool_words;
 };
 
-/// Simulations: each of `count` seeds with each of `programs`.
-struct PropAmmCall {
-  const SizedProgram* programs;
-  std::uint64_t program_count;
+/// What every call of simulations asks for.
+struct SeedsAsked {
   std::uint64_t seed_first;  ///< The seeds are this and those that follow, modulo 2^64.
   std::uint64_t count;
   prop_amm::Settings settings;
-  prop_amm::CallRules rules;
-  /// Result and fault of program p and seed s, counted from 0, lie at p * count + s.
-  prop_amm::Result* results;
-  prop_amm::Fault* faults;
   /// Asked on the calling thread, some hundred times a second, and by the device soon after.
   prop_amm::Stop stop;
   /// Told on the calling thread how many of the `count` seeds are done; may be null.
   void (*progress)(void* context, std::uint64_t done);
   void* progress_context;
+};
+
+/// Simulations: each of `count` seeds with each of `programs`.
+struct PropAmmCall : SeedsAsked {
+  const SizedProgram* programs;
+  std::uint64_t program_count;
+  prop_amm::CallRules rules;
+  /// Result and fault of program p and seed s, counted from 0, lie at p * count + s.
+  prop_amm::Result* results;
+  prop_amm::Fault* faults;
 };
 
 /// What a device does in a second, each the best of some tries.
