@@ -138,6 +138,7 @@ class Event {
 /// The calls of the table, each in its own file, under the lock.
 Status packing_eval(const double* candidates, std::size_t count, packing::Verdict* out);
 Status prop_amm(const PropAmmCall& call);
+Status prop_amm_objects(const PropAmmObjectCall& call);
 Status probe(const ProbeAsked& asked, ProbeFound& out);
 
 }  // namespace calyx::kernels::cuda

@@ -60,6 +60,9 @@ Status packing_eval_alone(const double* candidates, std::size_t count, packing::
 Status prop_amm_alone(const PropAmmCall* call) noexcept {
   return alone([=] { return prop_amm(*call); });
 }
+Status prop_amm_objects_alone(const PropAmmObjectCall* call) noexcept {
+  return alone([=] { return prop_amm_objects(*call); });
+}
 Status probe_alone(const ProbeAsked* asked, ProbeFound* out) noexcept {
   return alone([=] { return probe(*asked, *out); });
 }
@@ -84,8 +87,9 @@ const char* last_error() noexcept {
   return text;
 }
 
-constexpr Module module{module_version, sizeof(Module), device,      packing_eval_alone, prop_amm_alone,
-                        probe_alone,    take_pinned,    give_pinned, last_error};
+constexpr Module module{module_version, sizeof(Module),        device,      packing_eval_alone,
+                        prop_amm_alone, probe_alone,           take_pinned, give_pinned,
+                        last_error,     prop_amm_objects_alone};
 
 }  // namespace
 

@@ -18,6 +18,8 @@
 #include "calyx_kernels/packing.hpp"
 #include "calyx_kernels/prop_amm.hpp"
 #include "calyx_kernels/prop_amm_program.hpp"
+#include "calyx_kernels/prop_amm_sbpf.hpp"
+#include "calyx_kernels/sbpf.hpp"
 
 namespace calyx::kernels::cuda {
 
@@ -73,6 +75,15 @@ struct PropAmmCall : SeedsAsked {
   prop_amm::Fault* faults;
 };
 
+/// Simulations of an eBPF object.
+struct PropAmmObjectCall : SeedsAsked {
+  sbpf::Program program;
+  std::uint64_t limit;  ///< Instructions that a call may execute.
+  /// Of seed s, counted from 0, at s.
+  prop_amm::Result* results;
+  prop_amm::SbpfFaults* faults;
+};
+
 /// What a device does in a second, each the best of some tries.
 struct ProbeFound {
   /// Multiplications and additions of the product of two square matrices; 0 without `libcublas`.
@@ -110,6 +121,8 @@ struct Module {
   void (*give_pinned)(void* memory) noexcept;
   /// What the device or its driver last said no with, on any thread; never null.
   const char* (*last_error)() noexcept;
+  /// As `prop_amm`.
+  Status (*prop_amm_objects)(const PropAmmObjectCall* call) noexcept;
 };
 
 /// The name of the function that the module exports, and its type.
