@@ -470,7 +470,7 @@ TEST_CASE("device: an object's simulations are the CPU's to the bit, and so is h
                                {{testing::DynamicFile::slot_at(11), 10, "sol_memmove_"}}),
                     30});
   rows.push_back({"more moved than may be", program_that_moves(), 1, Ending::instruction_limit});
-  const auto most = testing::by_scale<std::uint64_t>(9, emulated() ? 20 : 300, 2'000);
+  const auto most = testing::by_scale<std::uint64_t>(9, emulated() ? 20 : 300, 500);
   for (const Row& row : rows) {
     CAPTURE(row.says);
     // Moving all that may be moved takes its time.
