@@ -46,8 +46,8 @@ struct Asked {
   std::function<bool()> stopped{};
   /// Told, on the calling thread, how many seeds are done.
   std::function<void(std::uint64_t done)> progress{};
-  /// A device simulates a source's seeds side by side, and `threads` then means nothing. It is worth it from
-  /// thousands of seeds on. An eBPF object runs on the CPU alone.
+  /// A device simulates seeds side by side, and `threads` then means nothing. For a source it is worth it
+  /// from thousands of seeds on; an eBPF object goes there only where it is asked for.
   Device device = Device::automatic;
 };
 
@@ -129,7 +129,7 @@ class CALYX_EXPORT Strategy {
   std::uint64_t instructions() const noexcept;  ///< Of the bytecode.
 
   /// Fails: `field_value` for what `Asked` does not take; `stopped`; where a device was asked for also
-  /// `unsupported` (none answers, or not for this), `io_error`, `no_memory`.
+  /// `unsupported` (none answers), `io_error`, `no_memory`.
   Result<Evaluation> evaluate(const Asked& asked = {}) const;
   /// `stopped` as in `Asked`. `enclosed` is where rustc and what it makes are run: nothing of the source ever
   /// runs in this process but its bytecode. Without it, as on a host without rustc, parity is skipped. Fails:

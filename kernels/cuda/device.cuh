@@ -150,6 +150,7 @@ Status wait_for(const Stream& stream, const Event& done, const PinnedArray<std::
 Status packing_eval(const double* candidates, std::size_t count, packing::Verdict* out);
 Status packing_search(const PackingSearchCall& call);
 Status prop_amm(const PropAmmCall& call);
+Status prop_amm_objects(const PropAmmObjectCall& call);
 Status probe(const ProbeAsked& asked, ProbeFound& out);
 
 }  // namespace calyx::kernels::cuda

@@ -62,6 +62,9 @@ Status packing_eval_alone(const double* candidates, std::size_t count, packing::
 Status prop_amm_alone(const PropAmmCall* call) noexcept {
   return alone([=] { return prop_amm(*call); });
 }
+Status prop_amm_objects_alone(const PropAmmObjectCall* call) noexcept {
+  return alone([=] { return prop_amm_objects(*call); });
+}
 Status probe_alone(const ProbeAsked* asked, ProbeFound* out) noexcept {
   return alone([=] { return probe(*asked, *out); });
 }
@@ -90,9 +93,9 @@ const char* last_error() noexcept {
   return text;
 }
 
-constexpr Module module{module_version, sizeof(Module),      device,      packing_eval_alone,
-                        prop_amm_alone, probe_alone,         take_pinned, give_pinned,
-                        last_error,     packing_search_alone};
+constexpr Module module{
+    module_version, sizeof(Module), device,     packing_eval_alone,     prop_amm_alone,      probe_alone,
+    take_pinned,    give_pinned,    last_error, prop_amm_objects_alone, packing_search_alone};
 
 }  // namespace
 

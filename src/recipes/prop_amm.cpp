@@ -153,33 +153,14 @@ class Seeds {
   /// Simulates on the device, where that was asked for or is worth it. True when all is done.
   Result<bool> on_device() {
     const bool asked = asked_.device == Device::cuda;
-    if (asked_.device == Device::cpu || (!asked && asked_.count < device_seeds_min)) return false;
+    // An object has machine code here, and there an interpreter alone and up to 288 KiB a lane. From how many
+    // seeds on that pays nobody has measured, so it is done for those who ask for it.
+    const bool worth_it = !runnable_.object && asked_.count >= device_seeds_min;
+    if (asked_.device == Device::cpu || (!asked && !worth_it)) return false;
     if (asked) CALYX_CHECK(recipes::device_for("/device"));
-    if (runnable_.object) {
-      if (asked) return recipes::only_on_cpu("/device", "an eBPF object");
-      return false;
-    }
     if (!cuda::load().answers) return false;
     const cuda::Module& module = *cuda::load().module;
-    const strategy::Compiled& compiled = runnable_.compiled;
-    const cuda::SizedProgram program{compiled.view(), compiled.code.size(), compiled.pool.size()};
-    cuda::PropAmmCall call{};
-    call.programs = &program;
-    call.program_count = 1;
-    call.seed_first = first_seed();
-    call.count = asked_.count;
-    call.settings = settings();
-    call.rules = rules();
-    call.results = results_.data();
-    call.faults = faults_.data();
-    call.stop = stop_of(asked_.stopped);
-    if (asked_.progress) {
-      call.progress = [](void* context, std::uint64_t done) {
-        static_cast<const Asked*>(context)->progress(done);
-      };
-      call.progress_context = const_cast<Asked*>(&asked_);
-    }
-    const cuda::Status status = module.prop_amm(&call);
+    const cuda::Status status = runnable_.object ? ask_for_object(module) : ask_for_program(module);
     if (status == cuda::Status::stopped) {
       stopped_.store(true);
       return true;
@@ -228,6 +209,40 @@ class Seeds {
   kernel::Settings settings() const { return {asked_.steps, asked_.strict_curves}; }
   kernel::CallRules rules() const {
     return {asked_.bpf_rules ? bpf_fuel : bytecode::fuel_default, asked_.bpf_rules};
+  }
+
+  cuda::Status ask_for_program(const cuda::Module& module) {
+    const strategy::Compiled& compiled = runnable_.compiled;
+    const cuda::SizedProgram program{compiled.view(), compiled.code.size(), compiled.pool.size()};
+    cuda::PropAmmCall call{seeds_asked()};
+    call.programs = &program;
+    call.program_count = 1;
+    call.rules = rules();
+    call.results = results_.data();
+    call.faults = faults_.data();
+    return module.prop_amm(&call);
+  }
+  cuda::Status ask_for_object(const cuda::Module& module) {
+    cuda::PropAmmObjectCall call{seeds_asked()};
+    call.program = runnable_.object->view();
+    call.limit = bpf_fuel;
+    call.results = results_.data();
+    call.faults = object_faults_.data();
+    return module.prop_amm_objects(&call);
+  }
+  cuda::SeedsAsked seeds_asked() {
+    cuda::SeedsAsked seeds{};
+    seeds.seed_first = first_seed();
+    seeds.count = asked_.count;
+    seeds.settings = settings();
+    seeds.stop = stop_of(asked_.stopped);
+    if (asked_.progress) {
+      seeds.progress = [](void* context, std::uint64_t done) {
+        static_cast<const Asked*>(context)->progress(done);
+      };
+      seeds.progress_context = const_cast<Asked*>(&asked_);
+    }
+    return seeds;
   }
 
   /// Takes seeds until none are left, or `run`, which gives the index that it was given, was stopped.

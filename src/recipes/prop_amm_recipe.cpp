@@ -298,8 +298,6 @@ Result<json::Value> run(const TaskCall& call) {
   if (is_object && !payload.asked.bpf_rules)
     return field_fault(Reason::field_value, "/payload/strategy_ref",
                        "is an ELF file, which bpf_eval and bpf_eval_chunk take");
-  if (is_object && payload.asked.device == Device::cuda)
-    return only_on_cpu("/payload/device", "an eBPF object");
   const Result<prop_amm::Strategy> strategy =
       is_object ? prop_amm::Strategy::load({reinterpret_cast<const unsigned char*>(payload.source->data()),
                                             payload.source->size()})

@@ -77,6 +77,7 @@ void SbpfNative::run(SbpfCall& call, const sbpf::Program& program, const sbpf::M
   }
   outcome.at = slot;
   outcome.instructions = limit - state.left;
+  outcome.moved = state.moved;
 }
 
 std::uint64_t native_sbpf_range(const sbpf::Program& program, const SbpfNative* native, unsigned char* stack,

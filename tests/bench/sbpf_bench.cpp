@@ -107,7 +107,7 @@ Quotes quotes(Subject& subject, bool code, std::uint64_t count) {
     for (std::uint64_t i = 0; i < count; ++i) {
       strategy.compute_swap(static_cast<prop_amm::Side>(i % 2), 1'000'000'000 + i * 7'919, 100'000'000'000,
                             10'000'000'000'000, storage, output);
-      instructions += strategy.executed();
+      instructions += strategy.outcome().instructions;
     }
     return count;
   });

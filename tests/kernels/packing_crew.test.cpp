@@ -51,7 +51,7 @@ class Meeting {
 /// A lane that is a thread: what it does not share it really has alone, and a barrier that is missing is a
 /// race, which ThreadSanitizer sees.
 struct ThreadWarp {
-  static constexpr std::uint32_t lane_count = 4;
+  static constexpr std::uint32_t lane_count = 2;
   Meeting* meeting;
   std::uint32_t lane;
 

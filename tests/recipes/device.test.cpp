@@ -2,6 +2,7 @@
 // where one was built, and with one that the host emulates; CALYX_TEST_MODULE says which.
 #include <doctest/doctest.h>
 
+#include <algorithm>
 #include <atomic>
 #include <calyx/core/encoding.hpp>
 #include <calyx/core/field.hpp>
@@ -9,6 +10,7 @@
 #include <calyx/prop_amm.hpp>
 #include <cstdlib>
 #include <cstring>
+#include <filesystem>
 #include <functional>
 #include <iostream>
 #include <random>
@@ -18,14 +20,19 @@
 #include "calyx_kernels/backend.hpp"
 #include "calyx_kernels/cuda_module.hpp"
 #include "calyx_kernels/packing_sample.hpp"
+#include "calyx_kernels/prop_amm_sbpf.hpp"
 #include "prop_amm_vectors.hpp"
 #include "recipes/recipes.hpp"
+#include "strategy/bpf.hpp"
+#include "strategy/bpf_random.hpp"
 #include "testing.hpp"
 
 using namespace calyx;
 using testing::prop_amm_text;
 namespace cuda = kernels::cuda;
 namespace json = core::json;
+namespace kernel = kernels::prop_amm;
+namespace sbpf = kernels::sbpf;
 
 namespace {
 
@@ -48,12 +55,13 @@ bool emulated() {
 }
 
 Result<json::Value> run(const RecipeDefinition& recipe, json::Object payload, const char* device,
-                        std::function<bool()> stopped = {}) {
+                        std::function<bool()> stopped = {}, const std::string& artifact = {}) {
   payload.set("device", device);
   const json::Value whole(std::move(payload));
   CALYX_CHECK(recipe.check(whole));
   TaskCall call{.payload = whole};
   call.stopped = std::move(stopped);
+  if (!artifact.empty()) call.artifact = [&](std::string_view, std::size_t) { return Result(artifact); };
   return recipe.run(call);
 }
 
@@ -85,6 +93,102 @@ std::string source_of_body(const std::string& body) {
          "pub fn get_model_used() -> &'static str { MODEL_USED }\n"
          "pub fn compute_swap(data: &[u8]) -> u64 {\n" +
          body + "\n}\n";
+}
+
+/// The names of all objects among the vectors.
+std::vector<std::string> object_names() {
+  std::vector<std::string> names;
+  for (const auto& entry : std::filesystem::directory_iterator(testing::prop_amm_file("strategies")))
+    if (entry.path().extension() == ".o" || entry.path().extension() == ".so")
+      names.push_back(entry.path().filename());
+  std::sort(names.begin(), names.end());
+  return names;
+}
+
+/// What seeds came to, and how their calls ended.
+struct Simulated {
+  explicit Simulated(std::uint64_t count) : results(count), faults(count) {}
+  std::vector<kernel::Result> results;
+  std::vector<kernel::SbpfFaults> faults;
+};
+
+/// Simulations of an object on the device.
+struct ObjectSeeds {
+  std::uint64_t first;
+  std::uint64_t count;
+  kernel::Settings settings;
+  std::uint64_t limit = sbpf::instructions_default;
+
+  cuda::Status on_device(const sbpf::Program& program, Simulated& out, const kernel::Stop& stop = {}) const {
+    cuda::PropAmmObjectCall call{};
+    call.program = program;
+    call.seed_first = first;
+    call.count = count;
+    call.settings = settings;
+    call.limit = limit;
+    call.results = out.results.data();
+    call.faults = out.faults.data();
+    call.stop = stop;
+    return cuda::load().module->prop_amm_objects(&call);
+  }
+  Simulated on_cpu(const strategy::SbpfObject& object) const {
+    Simulated out(count);
+    std::vector<unsigned char> stack(object.stack_bytes());
+    std::vector<unsigned char> heap(object.heap_bytes);
+    kernel::prop_amm_sbpf_range(object.view(), stack.data(), heap.data(), first, 0, count, settings, limit,
+                                out.results.data(), out.faults.data());
+    return out;
+  }
+};
+
+bool same(const Simulated& one, const Simulated& two) {
+  for (std::size_t i = 0; i < one.results.size(); ++i) {
+    const kernel::Result& x = one.results[i];
+    const kernel::Result& y = two.results[i];
+    const kernel::SbpfFaults& f = one.faults[i];
+    const kernel::SbpfFaults& g = two.faults[i];
+    if (kernels::math::bits_of(x.edge) != kernels::math::bits_of(y.edge) || x.end != y.end ||
+        x.search != y.search || x.step != y.step)
+      return false;
+    if (f.count != g.count || f.first != g.first || f.at != g.at || f.address != g.address) return false;
+  }
+  return one.results.size() == two.results.size();
+}
+
+/// A Solana program that pays a share of its input and, where the input's low bits are all 0, begins with
+/// `body`, at slot 4; the last slot of all is no end.
+strategy::SbpfObject program_of(const std::vector<testing::Slot>& body,
+                                std::vector<testing::DynamicFile::Relocation> relocations = {}) {
+  testing::DynamicFile file;
+  const auto slots = static_cast<int>(body.size());
+  file.text = testing::joined({{{0x79, 2, 1, 17}, {0xbf, 3, 2}, {0x57, 3, 0, 0, 3}, {0x55, 3, 0, slots}},
+                               body,
+                               {{0x77, 2, 0, 0, 6},
+                                {0x7b, 10, 2, -8},
+                                {0xbf, 1, 10},
+                                {0x07, 1, 0, 0, -8},
+                                {0xb7, 2, 0, 0, 8},
+                                {0x85, 0, 0, 0, -1},
+                                {0x95},
+                                {0xb7, 0, 0, 0, 1}}});
+  file.relocations = std::move(relocations);
+  file.relocations.push_back(
+      {testing::DynamicFile::slot_at(static_cast<std::uint64_t>(slots) + 9), 10, "sol_set_return_data"});
+  return testing::loaded(strategy::load_elf(file.bytes()));
+}
+
+/// The same with a call of the host's function `name` before the share is paid.
+strategy::SbpfObject program_that_calls(const char* name, std::vector<testing::Slot> before) {
+  before.push_back({0x85, 0, 0, 0, -1});
+  return program_of(before, {{testing::DynamicFile::slot_at(3 + before.size()), 10, name}});
+}
+
+/// One that fills its heap until it has moved all that a call may.
+strategy::SbpfObject program_that_moves() {
+  return program_of(
+      testing::joined({testing::wide(1, 0x300000000U),
+                       {{0xb7, 3, 0, 0, sbpf::heap_bytes_max}, {0x85, 0, 0, 0, -1}, {0x05, 0, 0, -5}}}),
+      {{testing::DynamicFile::slot_at(7), 10, "sol_memset_"}});
 }
 
 }  // namespace
@@ -376,6 +480,207 @@ TEST_CASE("device: several strategies in one call, and a seed that wraps") {
   CHECK(differs);
 }
 
+TEST_CASE("device: an object's simulations are the CPU's to the bit, and so is how its calls fail") {
+  if (!has_device("recipes.device objects")) return;
+  const std::uint64_t seed = fresh_seed("objects");
+  struct Row {
+    std::string says;
+    strategy::SbpfObject object;
+    std::uint32_t steps;
+    sbpf::Ending fails = sbpf::Ending::returned;
+    std::uint64_t limit = sbpf::instructions_default;
+  };
+  using sbpf::Ending;
+  using testing::Slot;
+  using testing::wide;
+  std::vector<Row> rows;
+  for (const std::string& name : object_names()) {
+    const bool spins = name.starts_with("spin");
+    const Ending fails = spins                           ? Ending::instruction_limit
+                         : name.starts_with("wild_read") ? Ending::memory_access
+                                                         : Ending::returned;
+    rows.push_back({name, testing::loaded_file(name), spins ? 5U : 30U, fails,
+                    spins ? 5'000 : sbpf::instructions_default});
+  }
+  REQUIRE(rows.size() == 11);
+  rows.push_back({"a limit in the middle of a quote", testing::loaded_file("ewma_fee.sbf.so"), 30,
+                  Ending::instruction_limit, 150});
+  // In these the counts of calls, which are kept in the stack and in the heap, are part of what is paid.
+  const std::vector<Slot> counts = {{0x79, 4, 10, -512}, {0x07, 4, 0, 0, 1},  {0x7b, 10, 4, -512},
+                                    {0x57, 4, 0, 0, 63}, {0x67, 4, 0, 0, 12}, {0x0f, 2, 4}};
+  rows.push_back({"a stack that remembers", program_of(counts), 30});
+  rows.push_back({"a heap that remembers",
+                  program_of(testing::joined({wide(5, 0x300000000U + sbpf::heap_bytes_max - 8),
+                                              {{0x79, 4, 5},
+                                               {0x07, 4, 0, 0, 1},
+                                               {0x7b, 5, 4},
+                                               {0x57, 4, 0, 0, 63},
+                                               {0x67, 4, 0, 0, 12},
+                                               {0x0f, 2, 4}}})),
+                  30});
+  rows.push_back({"an endless loop", program_of({{0x05, 0, 0, -1}}), 30, Ending::instruction_limit, 500});
+  rows.push_back({"a write to the image",
+                  program_of(testing::joined({wide(4, 0x100000000U), {{0x7b, 4, 2}}})), 30,
+                  Ending::memory_access});
+  rows.push_back(
+      {"a read past the heap",
+       program_of(testing::joined({wide(4, 0x300000000U + sbpf::heap_bytes_max - 7), {{0x79, 0, 4}}})), 30,
+       Ending::memory_access});
+  rows.push_back({"a read between two frames",
+                  program_of(testing::joined({wide(4, 0x200000000U + sbpf::frame_bytes), {{0x79, 0, 4}}})),
+                  30, Ending::memory_access});
+  rows.push_back(
+      {"a division by nothing", program_of({{0xb7, 4}, {0x3f, 2, 4}}), 30, Ending::divide_by_zero});
+  rows.push_back(
+      {"calls as deep as they go, and one more", program_of({{0x85, 0, 1, 0, -5}}), 30, Ending::call_depth});
+  rows.push_back({"a call of nobody", program_that_calls("sol_unheard_of", {}), 30, Ending::unknown_call});
+  rows.push_back({"a call of no code",
+                  program_of(testing::joined({wide(4, 0x500000000U), {{0x8d, 0, 0, 0, 4}}})), 30,
+                  Ending::call_outside});
+  rows.push_back({"a call into the middle of an instruction",
+                  program_of(testing::joined(
+                      {wide(4, 0x100000000U + testing::DynamicFile::slot_at(5)), {{0x8d, 0, 0, 0, 4}}})),
+                  30, Ending::bad_instruction});
+  rows.push_back({"a jump past the end", program_of({{0x05, 0, 0, 7}}), 30, Ending::overrun});
+  rows.push_back({"abort", program_that_calls("abort", {}), 30, Ending::aborted});
+  rows.push_back({"nine bytes of an answer", program_that_calls("sol_set_return_data", {{0xb7, 2, 0, 0, 9}}),
+                  30, Ending::argument_too_long});
+  // These pay what lies twice as far, which a move in the wrong direction would have overwritten.
+  for (const int aside : {1, 8})
+    rows.push_back({"the heap over itself, aside by " + std::to_string(aside),
+                    program_of(testing::joined({wide(5, 0x300000000U),
+                                                {{0x7b, 5, 2},
+                                                 {0xbf, 1, 5},
+                                                 {0x07, 1, 0, 0, aside},
+                                                 {0xbf, 2, 5},
+                                                 {0xb7, 3, 0, 0, 48},
+                                                 {0x85, 0, 0, 0, -1},
+                                                 {0x79, 2, 5, 2 * aside},
+                                                 {0x67, 2, 0, 0, aside == 1 ? 8 : 0}}}),
+                               {{testing::DynamicFile::slot_at(11), 10, "sol_memmove_"}}),
+                    30});
+  rows.push_back({"more moved than may be", program_that_moves(), 1, Ending::instruction_limit});
+  const auto most = testing::by_scale<std::uint64_t>(9, emulated() ? 20 : 300, 500);
+  for (const Row& row : rows) {
+    CAPTURE(row.says);
+    // Moving all that may be moved takes its time.
+    const std::uint64_t count = row.steps == 1 ? 4 : most;
+    for (const bool strict : {true, false}) {
+      const ObjectSeeds seeds{seed, count, {row.steps, strict}, row.limit};
+      const Simulated cpu = seeds.on_cpu(row.object);
+      const auto failed = [&](const kernel::SbpfFaults& faults) { return faults.first == row.fails; };
+      CHECK(std::any_of(cpu.faults.begin(), cpu.faults.end(), failed));
+      Simulated device(count);
+      REQUIRE(seeds.on_device(row.object.view(), device) == cuda::Status::ok);
+      CHECK(same(device, cpu));
+    }
+  }
+}
+
+TEST_CASE("device: an object runs over as many launches and tapes as its seeds need, and these wrap") {
+  if (!has_device("recipes.device object launches")) return;
+  const strategy::SbpfObject object = testing::loaded_file("ewma_fee.sbf.so");
+  // The emulated device has 3 lanes a launch and 8 a tape.
+  for (const std::uint64_t count : {0U, 1U, 2U, 3U, 4U, 8U, 9U, 17U}) {
+    CAPTURE(count);
+    const ObjectSeeds seeds{~std::uint64_t{0} - 5, count, {20, true}};
+    Simulated device(count);
+    REQUIRE(seeds.on_device(object.view(), device) == cuda::Status::ok);
+    CHECK(same(device, seeds.on_cpu(object)));
+  }
+}
+
+TEST_CASE("device: eBPF by chance does there what it does here") {
+  if (!has_device("recipes.device random objects")) return;
+  testing::Dice dice(fresh_seed("random objects"));
+  const testing::RandomPrograms random;
+  const auto wanted = testing::by_scale(30, emulated() ? 300 : 60, 3'000);
+  int loaded = 0;
+  std::uint64_t failed = 0;
+  std::uint64_t answered = 0;
+  for (int i = 0; i < wanted; ++i) {
+    const testing::DynamicFile file = i % 4 == 0 ? random.next(dice) : testing::SoundPrograms::next(dice);
+    const auto made = strategy::load_elf(file.bytes());
+    const auto* const object = std::get_if<strategy::SbpfObject>(&made);
+    if (object == nullptr) continue;
+    ++loaded;
+    const ObjectSeeds seeds{dice.next(), 4, {2, false}, 2'000};
+    const Simulated cpu = seeds.on_cpu(*object);
+    Simulated device(4);
+    REQUIRE(seeds.on_device(object->view(), device) == cuda::Status::ok);
+    CHECK(same(device, cpu));
+    for (const kernel::SbpfFaults& faults : cpu.faults) ++(faults.count != 0 ? failed : answered);
+  }
+  CHECK(loaded > wanted / 2);
+  CHECK(failed != 0);
+  CHECK(answered != 0);
+}
+
+TEST_CASE("device: CP-24: the recipe's results of an object are the CPU's bytes") {
+  if (!has_device("recipes.device bpf_eval")) return;
+  const std::uint64_t seed = fresh_seed("bpf_eval");
+  const RecipeDefinition recipe = recipes::prop_amm_recipe();
+  for (const std::string& name : object_names()) {
+    CAPTURE(name);
+    const std::string file = prop_amm_text("strategies/" + name);
+    json::Object payload;
+    payload.set("operation", "bpf_eval").set("strategy_ref", "art_object").set("per_seed", true);
+    payload.set("seed_base", core::seed_value(seed)).set("count", 10);
+    payload.set("steps", name.starts_with("spin") ? 1 : 60);
+    const std::string cpu = said(run(recipe, payload, "cpu", {}, file));
+    CHECK(cpu.find("\"edges\":[{") != std::string::npos);
+    CHECK(said(run(recipe, payload, "cuda", {}, file)) == cpu);
+    CHECK(said(run(recipe, payload, "auto", {}, file)) == cpu);
+    payload.set("operation", "bpf_eval_chunk").set("start", 3).set("count", 4);
+    CHECK(said(run(recipe, payload, "cuda", {}, file)) == said(run(recipe, payload, "cpu", {}, file)));
+  }
+}
+
+TEST_CASE("device: an object goes there where it is asked for, and stays here unasked") {
+  if (!emulated()) return;
+  const std::vector<unsigned char> file = testing::object_file("cp30.bpf.o");
+  const prop_amm::Strategy object = prop_amm::Strategy::load(file).value();
+  std::vector<std::uint64_t> told;
+  prop_amm::Asked asked{.count = 10, .steps = 30, .device = Device::cuda};
+  asked.progress = [&](std::uint64_t done) { told.push_back(done); };
+  const prop_amm::Evaluation device = object.evaluate(asked).value();
+  CHECK(told == std::vector<std::uint64_t>{3, 6, 8, 10});
+  told.clear();
+  asked.device = Device::cpu;
+  CHECK(*object.evaluate(asked).value().total_edge == *device.total_edge);
+  CHECK(told.size() == 10);
+  told.clear();
+  // As many as take a source there.
+  asked.count = 16'384;
+  asked.steps = 1;
+  asked.device = Device::automatic;
+  CHECK(object.evaluate(asked).ok());
+  CHECK(told.size() == 16'384);
+}
+
+TEST_CASE("device: an object is stopped while it runs, by its instructions or by what they move") {
+  if (!has_device("recipes.device object stop")) return;
+  // Quotes of 100,000 instructions, or of few that move 8 MiB: the whole would take hours.
+  const strategy::SbpfObject objects[] = {testing::loaded_file("spin.sbf.so"), program_that_moves()};
+  for (const strategy::SbpfObject& object : objects) {
+    const ObjectSeeds seeds{7, 64, {kernel::steps_default, false}};
+    Simulated device(64);
+    const std::uint64_t unwritten = 77;
+    for (kernel::SbpfFaults& faults : device.faults) faults.count = unwritten;
+    std::atomic<int> looks{0};
+    const kernel::Stop stop{[](void* context) { return ++*static_cast<std::atomic<int>*>(context) > 20; },
+                            &looks};
+    CHECK(seeds.on_device(object.view(), device, stop) == cuda::Status::stopped);
+    CHECK(looks.load() > 20);
+    CHECK(device.faults.back().count == unwritten);
+  }
+  const prop_amm::Strategy strategy = prop_amm::Strategy::load(testing::object_file("spin.bpf.o")).value();
+  prop_amm::Asked asked{.count = 64, .strict_curves = false, .device = Device::cuda};
+  std::atomic<int> looks{0};
+  asked.stopped = [&] { return ++looks > 20; };
+  CHECK(strategy.evaluate(asked).reason() == Reason::stopped);
+}
+
 TEST_CASE("device: an evaluation is stopped while it runs") {
   if (!has_device("recipes.device stop")) return;
   // Each quote takes some tenth of its fuel, so that the whole would take hours.
@@ -435,8 +740,11 @@ TEST_CASE("device: without one, `cuda` is refused with the reason, and `auto` is
   const prop_amm::Strategy strategy =
       prop_amm::Strategy::compile(prop_amm_text("strategies/cp500.rs")).value();
   CHECK(strategy.evaluate(asked).reason() == Reason::unsupported);
+  const prop_amm::Strategy object = prop_amm::Strategy::load(testing::object_file("cp30.bpf.o")).value();
+  CHECK(object.evaluate(asked).reason() == Reason::unsupported);
   asked.device = Device::automatic;
   CHECK(strategy.evaluate(asked).ok());
+  CHECK(object.evaluate(asked).ok());
 }
 
 TEST_CASE("device: one that fails in the middle is told, or unasked the CPU takes its place") {
@@ -462,7 +770,16 @@ TEST_CASE("device: one that fails in the middle is told, or unasked the CPU take
   json::Object probe;
   probe.set("operation", "measure");
   CHECK(run(recipes::gpu_probe_recipe(), probe, "auto").reason() == Reason::io_error);
+  const prop_amm::Strategy object = prop_amm::Strategy::load(testing::object_file("cp30.sbf.so")).value();
+  prop_amm::Asked few{.count = 4, .steps = 10, .device = Device::cuda};
+  const Result<prop_amm::Evaluation> object_failed = object.evaluate(few);
+  CHECK(object_failed.reason() == Reason::io_error);
+  CHECK(object_failed.error().message.find("it was told to") != std::string::npos);
+  ::setenv("CALYX_TEST_DEVICE_FAILS", "no_memory", 1);
+  CHECK(object.evaluate(few).reason() == Reason::no_memory);
+  CHECK(strategy.evaluate({.count = 4, .steps = 1, .device = Device::cuda}).reason() == Reason::no_memory);
   ::unsetenv("CALYX_TEST_DEVICE_FAILS");
+  CHECK(object.evaluate(few).value().edges.size() == 4);
   const prop_amm::Evaluation again = strategy.evaluate(asked).value();
   asked.device = Device::cpu;
   CHECK(again.total_edge == strategy.evaluate(asked).value().total_edge);

@@ -212,8 +212,8 @@ inline std::unique_ptr<strategy::SbpfNative> native_of(const strategy::SbpfObjec
 inline bool same(const kernels::sbpf::Outcome& x, const kernels::sbpf::Outcome& y) {
   return x.ending == y.ending && x.at == y.at && x.value == y.value && x.instructions == y.instructions &&
          x.return_data == y.return_data && x.return_bytes == y.return_bytes &&
-         x.storage_set == y.storage_set && x.input_written == y.input_written && x.address == y.address &&
-         x.bytes == y.bytes && x.write == y.write;
+         x.storage_set == y.storage_set && x.input_written == y.input_written && x.moved == y.moved &&
+         x.address == y.address && x.bytes == y.bytes && x.write == y.write;
 }
 
 /// A program, its stack, its heap and an input. What is asked of the interpreter is asked of machine code

@@ -534,3 +534,26 @@ TEST_CASE("ranges of seeds, split anywhere and run by two threads, give what one
   }
   CHECK(faulty > 0);
 }
+
+TEST_CASE("whoever wants an end is heard after a call that moved all it may, of however few instructions") {
+  using calyx::testing::DynamicFile;
+  DynamicFile file;
+  // Fills the heap again and again.
+  file.text = calyx::testing::joined(
+      {calyx::testing::wide(1, std::uint64_t{sbpf::region_heap} << 32),
+       {{0xb7, 3, 0, 0, sbpf::heap_bytes_max}, {0x85, 0, 0, 0, -1}, {0x05, 0, 0, -5}}});
+  file.relocations = {{DynamicFile::slot_at(3), 10, "sol_memset_"}};
+  const auto made = calyx::testing::loaded(calyx::strategy::load_elf(file.bytes()));
+  for (const Machine machine : machines) {
+    CAPTURE(static_cast<int>(machine));
+    SbpfRunning running(made, machine);
+    const prop_amm::Stop stop{[](void*) { return true; }};
+    prop_amm::GuardedStrategy<decltype(running.strategy)> guarded(running.strategy, {}, stop);
+    const unsigned char storage[prop_amm::storage_bytes] = {};
+    std::uint64_t output = 0;
+    CHECK_FALSE(guarded.compute_swap(Side::buy, 1, 2, 3, storage, output));
+    CHECK(guarded.stopped());
+    CHECK(running.strategy.outcome().moved == sbpf::moved_bytes_max);
+    CHECK(running.strategy.outcome().instructions < 2'000);
+  }
+}

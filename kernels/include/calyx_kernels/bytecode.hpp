@@ -18,6 +18,7 @@
 #include <cstdint>
 #include <cstring>
 
+#include "calyx_kernels/bytes.hpp"
 #include "calyx_kernels/elementary.hpp"
 #include "calyx_kernels/host_device.hpp"
 #include "calyx_kernels/math.hpp"
@@ -673,24 +674,9 @@ CALYX_HD inline double whole_power(double base, std::int32_t power) {
   return inverse ? 1.0 / result : result;
 }
 
-/// As `std::memmove`, which a device does not have.
-CALYX_HD inline void move_bytes(void* to, const void* from, std::size_t size) {
-#ifdef __CUDA_ARCH__
-  auto* const out = static_cast<unsigned char*>(to);
-  const auto* const in = static_cast<const unsigned char*>(from);
-  if (out <= in) {
-    for (std::size_t i = 0; i < size; ++i) out[i] = in[i];
-  } else {
-    for (std::size_t i = size; i > 0; --i) out[i - 1] = in[i - 1];
-  }
-#else
-  std::memmove(to, from, size);
-#endif
-}
-
 /// As `move_bytes`, of whole slots.
 CALYX_HD inline void move_slots(std::uint64_t* to, const std::uint64_t* from, std::size_t count) {
-#ifdef __CUDA_ARCH__
+#if CALYX_DEVICE_FORM
   if (to <= from) {
     for (std::size_t i = 0; i < count; ++i) to[i] = from[i];
   } else {

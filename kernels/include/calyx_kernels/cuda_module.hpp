@@ -19,6 +19,8 @@
 #include "calyx_kernels/packing_search.hpp"
 #include "calyx_kernels/prop_amm.hpp"
 #include "calyx_kernels/prop_amm_program.hpp"
+#include "calyx_kernels/prop_amm_sbpf.hpp"
+#include "calyx_kernels/sbpf.hpp"
 
 namespace calyx::kernels::cuda {
 
@@ -52,22 +54,35 @@ struct SizedProgram {
   std::uint64_t pool_words;
 };
 
-/// Simulations: each of `count` seeds with each of `programs`.
-struct PropAmmCall {
-  const SizedProgram* programs;
-  std::uint64_t program_count;
+/// What every call of simulations asks for.
+struct SeedsAsked {
   std::uint64_t seed_first;  ///< The seeds are this and those that follow, modulo 2^64.
   std::uint64_t count;
   prop_amm::Settings settings;
-  prop_amm::CallRules rules;
-  /// Result and fault of program p and seed s, counted from 0, lie at p * count + s.
-  prop_amm::Result* results;
-  prop_amm::Fault* faults;
   /// Asked on the calling thread, some hundred times a second, and by the device soon after.
   prop_amm::Stop stop;
   /// Told on the calling thread how many of the `count` seeds are done; may be null.
   void (*progress)(void* context, std::uint64_t done);
   void* progress_context;
+};
+
+/// Simulations: each of `count` seeds with each of `programs`.
+struct PropAmmCall : SeedsAsked {
+  const SizedProgram* programs;
+  std::uint64_t program_count;
+  prop_amm::CallRules rules;
+  /// Result and fault of program p and seed s, counted from 0, lie at p * count + s.
+  prop_amm::Result* results;
+  prop_amm::Fault* faults;
+};
+
+/// Simulations of an eBPF object.
+struct PropAmmObjectCall : SeedsAsked {
+  sbpf::Program program;
+  std::uint64_t limit;  ///< Instructions that a call may execute.
+  /// Of seed s, counted from 0, at s.
+  prop_amm::Result* results;
+  prop_amm::SbpfFaults* faults;
 };
 
 /// Searches for packings that differ in their seeds alone, a warp each.
@@ -127,6 +142,8 @@ struct Module {
   void (*give_pinned)(void* memory) noexcept;
   /// What the device or its driver last said no with, on any thread; never null.
   const char* (*last_error)() noexcept;
+  /// As `prop_amm`.
+  Status (*prop_amm_objects)(const PropAmmObjectCall* call) noexcept;
   /// Fails also: `stopped`; then all is brought back, too. After any other failure what was brought back may
   /// be of different moments.
   Status (*packing_search)(const PackingSearchCall* call) noexcept;

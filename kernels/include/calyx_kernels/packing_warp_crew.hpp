@@ -40,7 +40,7 @@ struct CrewScratch {
   std::uint32_t said;       ///< What one lane found for all.
 };
 
-/// `Warp` has `lane_count`, a power of two from 4 to `warp_lanes`; `each(f)`, which calls `f(lane)` for every
+/// `Warp` has `lane_count`, a power of two, at most `warp_lanes`; `each(f)`, which calls `f(lane)` for every
 /// lane, begins when all are there and ends when all are through; and `ballot(f)`.
 template <class Warp>
 class WarpCrew {

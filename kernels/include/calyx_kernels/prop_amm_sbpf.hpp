@@ -12,7 +12,9 @@
 #pragma once
 
 #include <cstdint>
+#include <cstring>
 
+#include "calyx_kernels/bytes.hpp"
 #include "calyx_kernels/host_device.hpp"
 #include "calyx_kernels/prop_amm.hpp"
 #include "calyx_kernels/prop_amm_payload.hpp"
@@ -62,8 +64,8 @@ class SbpfStrategyOn {
   }
 
   CALYX_HD void begin() {
-    std::memset(stack_, 0, std::size_t{program_.frames} * sbpf::frame_bytes);
-    if (program_.heap_bytes != 0) std::memset(heap_, 0, program_.heap_bytes);
+    fill_bytes(stack_, 0, std::size_t{program_.frames} * sbpf::frame_bytes);
+    if (program_.heap_bytes != 0) fill_bytes(heap_, 0, program_.heap_bytes);
     std::memset(quote_, 0, sizeof quote_);
     put_word(quote_ + 8, quote_bytes + storage_bytes);
     machine_.clear();
@@ -105,9 +107,9 @@ class SbpfStrategyOn {
     return true;
   }
 
-  /// How the last call ended, and how many instructions it had.
+  /// How the last call ended, and how much it did: a word moved is as good as an instruction.
   CALYX_HD const sbpf::Outcome& outcome() const { return machine_.outcome(); }
-  CALYX_HD std::uint64_t executed() const { return outcome().instructions; }
+  CALYX_HD std::uint64_t executed() const { return outcome().instructions + outcome().moved / 8; }
   /// Since the simulation began.
   CALYX_HD const SbpfFaults& faults() const { return faults_; }
 

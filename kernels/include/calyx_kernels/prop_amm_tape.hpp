@@ -11,11 +11,13 @@
 
 #pragma once
 
+#include <cstddef>
 #include <cstdint>
 
 #include "calyx_kernels/host_device.hpp"
 #include "calyx_kernels/prop_amm.hpp"
 #include "calyx_kernels/prop_amm_program.hpp"
+#include "calyx_kernels/prop_amm_sbpf.hpp"
 
 namespace calyx::kernels::prop_amm {
 
@@ -92,6 +94,24 @@ class Playback {
   std::uint64_t order_;
 };
 
+namespace detail {
+
+/// `play` for any strategy.
+template <class Strategy, class Asks>
+CALYX_HD inline bool played(Strategy& strategy, const Tape& tape, std::uint64_t lane, std::uint64_t seed,
+                            const Settings& settings, const CallRules& rules, const Asks& stop,
+                            Result& result) {
+  using Guarded = GuardedStrategy<Strategy, Asks>;
+  Guarded guarded(strategy, rules, stop);
+  const Result came_to =
+      Simulation<Guarded, Playback>(parameters_of(seed), Playback(tape, lane), settings, guarded).run();
+  if (guarded.stopped()) return false;
+  result = came_to;
+  return true;
+}
+
+}  // namespace detail
+
 /// Runs a program for the seed whose draws are lane `lane` of `tape`. False when `stop` wanted an end, and
 /// then nothing is written. `stack` has `program.stack_slots` slots.
 template <class Asks>
@@ -99,14 +119,26 @@ CALYX_HD inline bool play(const bytecode::Program& program, std::uint64_t* stack
                           std::uint64_t lane, std::uint64_t seed, const Settings& settings,
                           const CallRules& rules, const Asks& stop, Result& result, Fault& fault) {
   ProgramStrategy strategy(program, stack, rules.fuel);
-  using Guarded = GuardedStrategy<ProgramStrategy, Asks>;
-  Guarded guarded(strategy, rules, stop);
-  const Result came_to =
-      Simulation<Guarded, Playback>(parameters_of(seed), Playback(tape, lane), settings, guarded).run();
-  if (guarded.stopped()) return false;
-  result = came_to;
+  if (!detail::played(strategy, tape, lane, seed, settings, rules, stop, result)) return false;
   fault = {};
-  if (came_to.end == End::strategy_failed) fault = {strategy.outcome().ending, strategy.outcome().at};
+  if (result.end == End::strategy_failed) fault = {strategy.outcome().ending, strategy.outcome().at};
+  return true;
+}
+
+/// What a simulation of an object works on: its stack, and behind it its heap.
+CALYX_HD inline std::size_t memory_bytes(const sbpf::Program& program) {
+  return std::size_t{program.frames} * sbpf::frame_bytes + program.heap_bytes;
+}
+
+/// The same for an object. `memory` has `memory_bytes` of it, and what is in them does not matter; a call may
+/// execute `limit` instructions.
+template <class Asks>
+CALYX_HD inline bool play(const sbpf::Program& program, unsigned char* memory, const Tape& tape,
+                          std::uint64_t lane, std::uint64_t seed, const Settings& settings,
+                          std::uint64_t limit, const Asks& stop, Result& result, SbpfFaults& faults) {
+  SbpfStrategy strategy(program, memory, memory + std::size_t{program.frames} * sbpf::frame_bytes, limit);
+  if (!detail::played(strategy, tape, lane, seed, settings, {}, stop, result)) return false;
+  faults = strategy.faults();
   return true;
 }
 

@@ -20,6 +20,7 @@
 #include <cstdint>
 #include <cstring>
 
+#include "calyx_kernels/bytes.hpp"
 #include "calyx_kernels/host_device.hpp"
 
 namespace calyx::kernels::sbpf {
@@ -147,6 +148,7 @@ struct Outcome {
   std::uint32_t return_bytes = 0;
   bool storage_set = false;
   bool input_written = false;
+  std::uint64_t moved = 0;  ///< Bytes, by system calls.
   // Of a `memory_access`.
   std::uint64_t address = 0;
   std::uint64_t bytes = 0;
@@ -201,9 +203,7 @@ CALYX_HD inline bool load(const Program& program, const Memory& memory, std::uin
                           std::uint64_t& value, Outcome& outcome) {
   const unsigned char* from = place_of(program, memory, address, sizeof(T), false, outcome);
   if (from == nullptr) return false;
-  T read;
-  std::memcpy(&read, from, sizeof read);
-  value = read;
+  value = read_bytes<T>(from);
   return true;
 }
 
@@ -212,8 +212,7 @@ CALYX_HD inline bool store(const Program& program, const Memory& memory, std::ui
                            std::uint64_t value, Outcome& outcome) {
   unsigned char* to = place_of(program, memory, address, sizeof(T), true, outcome);
   if (to == nullptr) return false;
-  const auto written = static_cast<T>(value);
-  std::memcpy(to, &written, sizeof written);
+  write_bytes(to, static_cast<T>(value));
   return true;
 }
 
@@ -241,7 +240,7 @@ CALYX_HD inline Ending ask(SystemCall what, const Program& program, const Memory
       if (from == nullptr) return Ending::memory_access;
       unsigned char* to = place(r[1], r[3], true);
       if (to == nullptr) return Ending::memory_access;
-      std::memmove(to, from, r[3]);
+      move_bytes(to, from, r[3]);
       break;
     }
     case SystemCall::compare: {
@@ -265,7 +264,7 @@ CALYX_HD inline Ending ask(SystemCall what, const Program& program, const Memory
       if (!counted(r[3])) return Ending::instruction_limit;
       unsigned char* to = place(r[1], r[3], true);
       if (to == nullptr) return Ending::memory_access;
-      std::memset(to, static_cast<int>(r[2] & 0xff), r[3]);
+      fill_bytes(to, static_cast<unsigned char>(r[2]), r[3]);
       break;
     }
     case SystemCall::set_return_data: {
@@ -333,7 +332,12 @@ CALYX_HD inline bool advance(const Program& program, const Memory& memory, State
 
 // Each operation goes to the next one by itself where a compiler can do that: a processor then foresees each
 // of these jumps from its own past. It is half again as fast.
-#if defined(__GNUC__) && !defined(__CUDACC__)
+#if defined(__GNUC__) && !CALYX_DEVICE_FORM
+#define CALYX_LABELS 1
+#else
+#define CALYX_LABELS 0
+#endif
+#if CALYX_LABELS
 #pragma GCC diagnostic push
 #pragma GCC diagnostic ignored "-Wpedantic"
 #define CALYX_LABEL(name) &&at_##name,
@@ -428,9 +432,7 @@ CALYX_HD inline bool advance(const Program& program, const Memory& memory, State
     CALYX_NEXT                                                                                       \
   }                                                                                                  \
   CALYX_OP(name##_frame) {                                                                           \
-    type value;                                                                                      \
-    std::memcpy(&value, frame + it->offset, sizeof value);                                           \
-    CALYX_D = value;                                                                                 \
+    CALYX_D = read_bytes<type>(frame + it->offset);                                                  \
     CALYX_NEXT                                                                                       \
   }
 #define CALYX_STORE(name, type)                                                                       \
@@ -443,8 +445,7 @@ CALYX_HD inline bool advance(const Program& program, const Memory& memory, State
     CALYX_NEXT                                                                                        \
   }                                                                                                   \
   CALYX_OP(name##_frame) {                                                                            \
-    const auto value = static_cast<type>(CALYX_S);                                                    \
-    std::memcpy(frame + it->offset, &value, sizeof value);                                            \
+    write_bytes(frame + it->offset, static_cast<type>(CALYX_S));                                      \
     CALYX_NEXT                                                                                        \
   }
 
@@ -452,7 +453,7 @@ CALYX_HD inline bool advance(const Program& program, const Memory& memory, State
     if (left < it->length) return false;
     left -= it->length;
   }
-#if defined(__GNUC__) && !defined(__CUDACC__)
+#if CALYX_LABELS
   CALYX_GO {
     {
 #else
@@ -586,9 +587,10 @@ stopped:
   state.left = left;
   slot = static_cast<std::uint32_t>(it - code);
   return whole;
-#if defined(__GNUC__) && !defined(__CUDACC__)
+#if CALYX_LABELS
 #pragma GCC diagnostic pop
 #endif
+#undef CALYX_LABELS
 #undef CALYX_OP
 #undef CALYX_GO
 #undef CALYX_NEXT
@@ -609,17 +611,9 @@ stopped:
 
 }  // namespace detail
 
-#ifdef __CUDACC__
-// A simulation asks at a dozen places, and a dozen copies of all this would keep a device's compiler busy for
-// minutes.
-#define CALYX_SBPF_APART __noinline__
-#else
-#define CALYX_SBPF_APART
-#endif
-
 /// Calls the program's entry with r1 at the input.
-CALYX_HD CALYX_SBPF_APART inline Outcome run(const Program& program, const Memory& memory,
-                                             std::uint64_t limit = instructions_default) {
+CALYX_HD_APART inline Outcome run(const Program& program, const Memory& memory,
+                                  std::uint64_t limit = instructions_default) {
   detail::State state;
   state.r[1] = std::uint64_t{region_input} << 32;
   state.r[10] = (std::uint64_t{region_stack} << 32) + frame_bytes;
@@ -630,10 +624,10 @@ CALYX_HD CALYX_SBPF_APART inline Outcome run(const Program& program, const Memor
     detail::advance<true>(program, memory, state, slot, outcome);
   outcome.at = slot;
   outcome.instructions = limit - state.left;
+  outcome.moved = state.moved;
   return outcome;
 }
 
 }  // namespace calyx::kernels::sbpf
 
-#undef CALYX_SBPF_APART
 #undef CALYX_SBPF_OPS

@@ -1,10 +1,14 @@
-// The module's table with the host in the device's place: the bodies of its kernels, lane by lane. The
-// environment's CALYX_TEST_DEVICE_FAILS makes every call but the first question fail, as a device does that
-// was lost.
+// The module's table with the host in the device's place: the bodies of its kernels, lane by lane, in the
+// form that they have on a device. The environment's CALYX_TEST_DEVICE_FAILS makes every call but the first
+// question fail, as a device does that was lost, or, if it is `no_memory`, one that is full.
+#define CALYX_FOR_DEVICE
+
+#include <algorithm>
 #include <cstdio>
 #include <cstdlib>
 #include <memory>
 #include <new>
+#include <string_view>
 #include <vector>
 
 #include "calyx_kernels/cuda_module.hpp"
@@ -22,10 +26,16 @@ namespace cuda = calyx::kernels::cuda;
 namespace packing = calyx::kernels::packing;
 using cuda::Status;
 
-constexpr std::uint64_t slice = 512;    // evaluations of a search, from one rest to the next
-constexpr std::uint64_t lanes_max = 8;  // of a tape, so that a test has several
+constexpr std::uint64_t slice = 512;           // evaluations of a search, from one rest to the next
+constexpr std::uint64_t lanes_max = 8;         // of a tape, so that a test has several
+constexpr std::uint64_t object_lanes_max = 3;  // of a launch, so that a tape has several
 
-bool fails() { return std::getenv("CALYX_TEST_DEVICE_FAILS") != nullptr; }
+/// What the environment wants of a call: `ok`, if nothing.
+Status wanted() {
+  const char* const fails = std::getenv("CALYX_TEST_DEVICE_FAILS");
+  if (fails == nullptr) return Status::ok;
+  return std::string_view(fails) == "no_memory" ? Status::no_memory : Status::failed;
+}
 
 Status device(cuda::Device* out) noexcept {
   *out = {};
@@ -39,7 +49,7 @@ Status device(cuda::Device* out) noexcept {
 }
 
 Status packing_eval(const double* candidates, std::size_t count, packing::Verdict* out) noexcept {
-  if (fails()) return Status::failed;
+  if (wanted() != Status::ok) return wanted();
   packing::WarpScratch scratch;
   for (std::size_t i = 0; i < count; ++i) {
     const double* const candidate = candidates + i * packing::candidate_numbers;
@@ -50,45 +60,79 @@ Status packing_eval(const double* candidates, std::size_t count, packing::Verdic
   return Status::ok;
 }
 
-void simulate(const cuda::PropAmmCall& call, std::uint64_t first, std::uint64_t lanes, bool& stopped) {
-  const std::uint64_t seed_first = call.seed_first + first;
-  const std::uint32_t steps = call.settings.steps;
-  std::vector<double> price(steps * lanes);
-  std::vector<double> guess(steps * lanes);
-  std::vector<std::uint16_t> count(steps * lanes);
-  amm::Tape tape{price.data(), guess.data(), count.data(), nullptr, lanes};
-  std::uint64_t most = 0;
-  for (std::uint64_t lane = 0; lane < lanes; ++lane) {
-    amm::record_steps(tape, lane, seed_first + lane, steps);
-    const std::uint64_t orders = amm::count_orders(tape, lane, seed_first + lane, steps);
-    if (orders > most) most = orders;
+/// The tape of some seeds, and its arrays.
+struct Recorded {
+  Recorded(std::uint64_t seed_first, std::uint64_t lanes, std::uint32_t steps)
+      : price(steps * lanes), guess(steps * lanes), count(steps * lanes) {
+    tape = {price.data(), guess.data(), count.data(), nullptr, lanes};
+    std::uint64_t most = 0;
+    for (std::uint64_t lane = 0; lane < lanes; ++lane) {
+      amm::record_steps(tape, lane, seed_first + lane, steps);
+      const std::uint64_t orders = amm::count_orders(tape, lane, seed_first + lane, steps);
+      if (orders > most) most = orders;
+    }
+    order.resize(most * lanes);
+    tape.order = order.data();
+    for (std::uint64_t lane = 0; lane < lanes; ++lane)
+      amm::record_orders(tape, lane, seed_first + lane, steps);
   }
-  std::vector<double> order(most * lanes);
-  tape.order = order.data();
-  for (std::uint64_t lane = 0; lane < lanes; ++lane) amm::record_orders(tape, lane, seed_first + lane, steps);
-  for (std::uint64_t p = 0; p < call.program_count; ++p) {
-    const bytecode::Program& program = call.programs[p].view;
-    std::vector<std::uint64_t> stack(program.stack_slots);
-    for (std::uint64_t lane = 0; lane < lanes && !stopped; ++lane) {
-      const std::uint64_t at = p * call.count + first + lane;
-      stopped = !amm::play(program, stack.data(), tape, lane, seed_first + lane, call.settings, call.rules,
-                           call.stop, call.results[at], call.faults[at]);
+  std::vector<double> price, guess, order;
+  std::vector<std::uint16_t> count;
+  amm::Tape tape;
+};
+
+/// Records tapes, and lets `simulate(tape, lane, seed, at)` run each lane, the call's seed `at`; false is a
+/// simulation that was stopped.
+template <class Simulate>
+Status for_launches(const cuda::SeedsAsked& asked, std::uint64_t launch_lanes, Simulate simulate) {
+  for (std::uint64_t first = 0; first < asked.count; first += lanes_max) {
+    const std::uint64_t lanes = std::min(lanes_max, asked.count - first);
+    if (asked.stop.asked()) return Status::stopped;
+    const Recorded recorded(asked.seed_first + first, lanes, asked.settings.steps);
+    for (std::uint64_t i = 0; i < lanes; i += launch_lanes) {
+      const std::uint64_t now = std::min(launch_lanes, lanes - i);
+      for (std::uint64_t lane = i; lane < i + now; ++lane)
+        if (!simulate(recorded.tape, lane, asked.seed_first + first + lane, first + lane))
+          return Status::stopped;
+      if (asked.progress != nullptr) asked.progress(asked.progress_context, first + i + now);
     }
   }
+  return Status::ok;
 }
 
 Status prop_amm(const cuda::PropAmmCall* call) noexcept {
-  if (fails()) return Status::failed;
+  if (wanted() != Status::ok) return wanted();
   try {
-    bool stopped = false;
-    for (std::uint64_t first = 0; first < call->count; first += lanes_max) {
-      const std::uint64_t lanes = call->count - first < lanes_max ? call->count - first : lanes_max;
-      if (call->stop.asked()) return Status::stopped;
-      simulate(*call, first, lanes, stopped);
-      if (stopped) return Status::stopped;
-      if (call->progress != nullptr) call->progress(call->progress_context, first + lanes);
-    }
-    return Status::ok;
+    return for_launches(*call, lanes_max,
+                        [&](const amm::Tape& tape, std::uint64_t lane, std::uint64_t seed, std::uint64_t s) {
+                          bool stopped = false;
+                          for (std::uint64_t p = 0; p < call->program_count && !stopped; ++p) {
+                            const bytecode::Program& program = call->programs[p].view;
+                            std::vector<std::uint64_t> stack(program.stack_slots);
+                            const std::uint64_t at = p * call->count + s;
+                            stopped =
+                                !amm::play(program, stack.data(), tape, lane, seed, call->settings,
+                                           call->rules, call->stop, call->results[at], call->faults[at]);
+                          }
+                          return !stopped;
+                        });
+  } catch (const std::bad_alloc&) {
+    return Status::no_memory;
+  }
+}
+
+Status prop_amm_objects(const cuda::PropAmmObjectCall* call) noexcept {
+  if (wanted() != Status::ok) return wanted();
+  try {
+    // What was in the memory of a device is still there.
+    const std::size_t bytes = amm::memory_bytes(call->program);
+    std::vector<unsigned char> memory(bytes * object_lanes_max, 0xa5);
+    return for_launches(*call, object_lanes_max,
+                        [&](const amm::Tape& tape, std::uint64_t lane, std::uint64_t seed, std::uint64_t s) {
+                          return amm::play(call->program, memory.data() + lane % object_lanes_max * bytes,
+                                           tape, lane, seed, call->settings, call->limit, call->stop,
+                                           call->results[s], call->faults[s]);
+                        });
   } catch (const std::bad_alloc&) {
     return Status::no_memory;
   }
@@ -118,7 +162,7 @@ bool search_once(const cuda::PackingSearchCall& call, packing::Workspace& work, 
 }
 
 Status packing_search(const cuda::PackingSearchCall* call) noexcept {
-  if (fails()) return Status::failed;
+  if (wanted() != Status::ok) return wanted();
   try {
     const auto work = std::make_unique<packing::Workspace>();
     const auto scratch = std::make_unique<packing::CrewScratch>();
@@ -137,7 +181,7 @@ Status packing_search(const cuda::PackingSearchCall* call) noexcept {
 }
 
 Status probe(const cuda::ProbeAsked* asked, cuda::ProbeFound* out) noexcept {
-  if (fails()) return Status::failed;
+  if (wanted() != Status::ok) return wanted();
   if (asked->stop.asked()) return Status::stopped;
   *out = {1e12, 2e12, 0.0, 3e12, 4e9, 5e9, 2, 0};
   return Status::ok;
@@ -151,7 +195,7 @@ const char* last_error() noexcept { return "it was told to"; }
 
 extern "C" __attribute__((visibility("default"))) const cuda::Module* calyx_cuda_module() {
   static const cuda::Module module{
-      cuda::module_version, sizeof(cuda::Module), device,     packing_eval,  prop_amm, probe,
-      take_pinned,          give_pinned,          last_error, packing_search};
+      cuda::module_version, sizeof(cuda::Module), device,     packing_eval,     prop_amm,      probe,
+      take_pinned,          give_pinned,          last_error, prop_amm_objects, packing_search};
   return &module;
 }

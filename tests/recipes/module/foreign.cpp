@@ -10,6 +10,7 @@ extern "C" __attribute__((visibility("default"))) const calyx::kernels::cuda::Mo
                                                    nullptr,
                                                    nullptr,
                                                    nullptr,
+                                                   nullptr,
                                                    nullptr};
   return &module;
 }
