@@ -1,6 +1,6 @@
 // What a device does of the recipes' work in a second, beside one core of the CPU: simulations of one
-// strategy, of many in one launch, and verdicts on packings. Without a device every case is skipped by its
-// name.
+// strategy, of many in one launch and of an eBPF object, verdicts on packings, and evaluations of searches
+// for them. Without a device every case is skipped by its name.
 //
 //   gpu_bench [--quick] [--rounds N] [--dir PATH]      PATH is not used: nothing is written
 //
@@ -8,11 +8,14 @@
 // in the module it is translated then) and records the tapes; what follows has both at hand.
 
 #include <algorithm>
+#include <calyx/packing.hpp>
+#include <calyx/prop_amm.hpp>
 #include <cstdint>
 #include <cstdio>
 #include <cstring>
 #include <exception>
 #include <fstream>
+#include <iterator>
 #include <sstream>
 #include <stdexcept>
 #include <string>
@@ -168,6 +171,49 @@ void measure_verdicts(const Settings& settings) {
   report("verdicts", series[1], figure::rate, series[0], Ratio::value_over_peer);
 }
 
+/// The same of an object, which the CPU runs as machine code.
+void measure_object(const Settings& settings, const char* name) {
+  std::ifstream file(CALYX_BENCH_SOURCES "/../vectors/prop_amm/strategies/cp500.bpf.o", std::ios::binary);
+  const std::vector<unsigned char> bytes((std::istreambuf_iterator<char>(file)), {});
+  const prop_amm::Strategy object = prop_amm::Strategy::load(bytes).value();
+  prop_amm::Asked asked;
+  asked.steps = settings.quick ? 50 : 10'000;
+  const auto evaluate = [&](Device device, std::uint64_t count) {
+    asked.device = device;
+    asked.count = count;
+    return timed([&] { return object.evaluate(asked).value().edges.size(); });
+  };
+  const std::uint64_t count = settings.quick ? 8 : 1'000;
+  report("first call", {name, {whole(evaluate(Device::cuda, count))}}, figure::wall);
+  const std::string core = std::string("one_core_of_") + name;
+  const auto series = interleave({{core, [&] { return evaluate(Device::cpu, settings.quick ? 2 : 16); }},
+                                  {name, [&] { return evaluate(Device::cuda, count); }}},
+                                 settings.rounds);
+  report("simulations", series[0], figure::rate);
+  report("simulations", series[1], figure::rate, series[0], Ratio::value_over_peer);
+}
+
+/// Hops of chains that begin where chance puts them.
+void measure_searches(const Settings& settings, const char* name) {
+  calyx::packing::SearchOptions options;
+  options.method = calyx::packing::Method::basin_hopping;
+  options.max_iters = 1'000'000;
+  options.max_evaluations = settings.quick ? 500 : 20'000;
+  const auto search = [&](Device device, std::uint32_t chains) {
+    options.device = device;
+    options.chains = chains;
+    return timed([&] { return calyx::packing::search(options).value().evaluations; });
+  };
+  const std::uint32_t chains = settings.quick ? 3 : 4'096;
+  report("first call", {name, {whole(search(Device::cuda, chains))}}, figure::wall);
+  const std::string core = std::string("one_core_of_") + name;
+  const auto series = interleave({{core, [&] { return search(Device::cpu, settings.quick ? 1 : 16); }},
+                                  {name, [&] { return search(Device::cuda, chains); }}},
+                                 settings.rounds);
+  report("evaluations", series[0], figure::rate);
+  report("evaluations", series[1], figure::rate, series[0], Ratio::value_over_peer);
+}
+
 int run(const std::vector<std::string>& words) {
   Settings settings;
   for (std::size_t i = 0; i < words.size(); ++i) {
@@ -176,14 +222,17 @@ int run(const std::vector<std::string>& words) {
       settings.rounds = static_cast<unsigned>(std::stoul(words[++i]));
   }
   if (!cuda::load().answers) {
-    for (const char* name : {"prop_amm_one_strategy", "prop_amm_64_strategies", "packing_eval_batch"})
+    for (const char* name : {"prop_amm_one_strategy", "prop_amm_64_strategies", "prop_amm_object",
+                             "packing_eval_batch", "packing_chains"})
       print_skipped(name, cuda::load().why);
     return 0;
   }
   std::fprintf(stderr, "%s\n", cuda::load().device.name);
   measure_simulations(settings, "prop_amm_one_strategy", 1);
   measure_simulations(settings, "prop_amm_64_strategies", settings.quick ? 2 : 64);
+  measure_object(settings, "prop_amm_object");
   measure_verdicts(settings);
+  measure_searches(settings, "packing_chains");
   return 0;
 }
 

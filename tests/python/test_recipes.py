@@ -221,6 +221,35 @@ def test_searches_have_scipys_names_and_go_on_from_where_they_were_stopped() -> 
             packing.basin_hopping(**wrong)  # type: ignore[arg-type]
 
 
+def test_chains_are_searches_with_seeds_in_a_row_and_the_best_one_counts() -> None:
+    alone = [packing.basin_hopping(niter=40, seed=7 + i, max_evaluations=4_000) for i in range(3)]
+    together = packing.basin_hopping(niter=40, seed=7, max_evaluations=4_000, chains=3, threads=2)
+    funs = [one.fun for one in alone]
+    assert together.fun == min(fun for fun in funs if fun is not None)
+    assert together.chain == funs.index(together.fun)
+    assert together.x == alone[together.chain].x
+    assert together.nfev == sum(one.nfev for one in alone)
+    for wrong in ({"chains": 0}, {"threads": 0}, {"device": "tpu"}):
+        with pytest.raises(calyx.Invalid) as refused:
+            packing.basin_hopping(**wrong)  # type: ignore[arg-type]
+        assert refused.value.details["field"] == "/" + next(iter(wrong))
+
+
+def test_an_object_is_loaded_and_evaluated_and_a_device_is_asked_for_by_its_name() -> None:
+    strategies = VECTORS / "strategies"
+    loaded = prop_amm.load((strategies / "cp500.bpf.o").read_bytes())
+    compiled = prop_amm.compile((strategies / "cp500.rs").read_text())
+    edges = [one.evaluate(count=2, steps=100, device="cpu").edges for one in (loaded, compiled)]
+    assert edges[0] == edges[1]
+    with pytest.raises(calyx.Invalid) as refused:
+        prop_amm.load(b"no object")
+    assert refused.value.reason == "strategy_refused"
+    with pytest.raises(calyx.Unsupported):
+        loaded.validate()
+    with pytest.raises(calyx.Invalid):
+        compiled.evaluate(count=1, steps=1, device="tpu")
+
+
 def test_a_callbacks_exception_passes_and_a_signal_ends_a_search() -> None:
     class Enough(Exception):
         pass

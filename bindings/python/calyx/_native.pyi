@@ -314,6 +314,9 @@ def search_packings(
 def compile_strategy(source: str) -> Strategy:
     """Compiles a strategy of the Prop AMM challenge from its Rust source."""
 
+def load_strategy(object_file: bytes) -> Strategy:
+    """Loads an object of the Prop AMM challenge."""
+
 class Strategy:
     """A compiled strategy."""
 
@@ -333,5 +336,6 @@ class Strategy:
         strict_curves: bool,
         bpf_rules: bool,
         threads: int,
+        device: str,
     ) -> dict[str, Any]: ...
     def validate(self, checks: str, commands: dict[str, Any] | None) -> dict[str, Any]: ...

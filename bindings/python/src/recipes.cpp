@@ -118,10 +118,10 @@ calyx::packing::Areas areas_of(Text word) {
   throw Failure(fail(Reason::field_value, "must be exact or polygon", json::object({{"field", "/areas"}})));
 }
 
-Device device_of(std::string_view word) {
-  if (word == "auto") return Device::automatic;
-  if (word == "cpu") return Device::cpu;
-  if (word == "cuda") return Device::cuda;
+calyx::Device device_of(std::string_view word) {
+  if (word == "auto") return calyx::Device::automatic;
+  if (word == "cpu") return calyx::Device::cpu;
+  if (word == "cuda") return calyx::Device::cuda;
   throw Failure(fail(Reason::field_value, "must be auto, cpu or cuda", json::object({{"field", "/device"}})));
 }
 
@@ -247,6 +247,15 @@ void add_recipes(py::module_& module) {
   module.def(
       "compile_strategy", [](Text source) { return computed([&] { return Strategy::compile(source); }); },
       arg("source"), "Compiles a strategy of the Prop AMM challenge from its Rust source.");
+  module.def(
+      "load_strategy",
+      [](const py::bytes& object_file) {
+        const std::string bytes = object_file;
+        return computed([&] {
+          return Strategy::load({reinterpret_cast<const unsigned char*>(bytes.data()), bytes.size()});
+        });
+      },
+      arg("object_file"), "Loads an object of the Prop AMM challenge.");
   py::class_<Strategy>(module, "Strategy")
       .def_property_readonly("name", &Strategy::name)
       .def_property_readonly("model_used", &Strategy::model_used)
@@ -255,7 +264,7 @@ void add_recipes(py::module_& module) {
       .def(
           "evaluate",
           [](const Strategy& self, std::uint64_t seed_base, std::uint64_t start, std::uint64_t count,
-             std::uint32_t steps, bool strict_curves, bool bpf_rules, unsigned threads) {
+             std::uint32_t steps, bool strict_curves, bool bpf_rules, unsigned threads, Text device) {
             const prop_amm::Asked asked{.seed_base = seed_base,
                                         .start = start,
                                         .count = count,
@@ -263,11 +272,12 @@ void add_recipes(py::module_& module) {
                                         .strict_curves = strict_curves,
                                         .bpf_rules = bpf_rules,
                                         .threads = threads,
-                                        .stopped = until_a_signal()};
+                                        .stopped = until_a_signal(),
+                                        .device = device_of(device)};
             return evaluation_of(computed([&] { return self.evaluate(asked); }));
           },
           arg("seed_base"), arg("start"), arg("count"), arg("steps"), arg("strict_curves"), arg("bpf_rules"),
-          arg("threads"))
+          arg("threads"), arg("device"))
       .def(
           "validate",
           [](const Strategy& self, Text checks, const std::optional<py::dict>& commands) {

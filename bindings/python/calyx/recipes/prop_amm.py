@@ -15,7 +15,7 @@ from typing import Any
 from .. import _native
 from ..commands import Commands
 
-__all__ = ["CallFailure", "Evaluation", "SeedEdge", "Strategy", "Verdict", "Violation", "compile"]
+__all__ = ["CallFailure", "Evaluation", "SeedEdge", "Strategy", "Verdict", "Violation", "compile", "load"]
 
 
 @dataclass(frozen=True)
@@ -90,7 +90,7 @@ def _evaluation(found: dict[str, Any]) -> Evaluation:
 
 
 class Strategy:
-    """A compiled strategy. Threads: it never changes, so any number of them may use it; calls let go of the GIL."""
+    """A compiled strategy, or a loaded one, which has no name and no bytecode. Threads: it never changes, so any number of them may use it; calls let go of the GIL."""
 
     def __init__(self, native: _native.Strategy) -> None:
         self._native = native
@@ -124,12 +124,14 @@ class Strategy:
         strict_curves: bool = True,
         bpf_rules: bool = False,
         threads: int = 1,
+        device: str = "auto",
     ) -> Evaluation:
         """Simulates the seeds from ``seed_base + start`` on, modulo 2^64.
 
-        ``threads`` is how many the call may use; results do not depend on it. ``bpf_rules``: a call has 100,000
-        instructions, and one that fails pays nothing instead of ending all. Raises :class:`calyx.Invalid` for
-        numbers outside of their limits.
+        ``threads`` is how many the call may use, ``device`` is ``auto``, ``cpu`` or ``cuda``; results do not depend on
+        them. ``bpf_rules``: a call has 100,000 instructions, and one that fails pays nothing instead of ending all;
+        an object is always under these rules. Raises :class:`calyx.Invalid` for numbers outside of their limits,
+        :class:`calyx.Unsupported` where no such device answers.
         """
         return _evaluation(
             self._native.evaluate(
@@ -140,6 +142,7 @@ class Strategy:
                 strict_curves=strict_curves,
                 bpf_rules=bpf_rules,
                 threads=threads,
+                device=device,
             )
         )
 
@@ -166,3 +169,11 @@ def compile(source: str) -> Strategy:  # as re.compile is one
     ``column``.
     """
     return Strategy(_native.compile_strategy(source))
+
+
+def load(object_file: bytes) -> Strategy:
+    """Loads an eBPF or sBPF object, which is verified before any of it runs. It is evaluated, and not validated.
+
+    Raises :class:`calyx.Invalid` whose ``reason`` is ``strategy_refused``; its details have ``code`` and ``at``.
+    """
+    return Strategy(_native.load_strategy(object_file))
