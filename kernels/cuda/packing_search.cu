@@ -91,17 +91,21 @@ Status put(Kept& kept, const PackingSearchCall& call, Group& group) {
   CALYX_CUDA_DO(kept.scratches.need(group.count));
   CALYX_CUDA_DO(kept.people.need(group.count * group.people_numbers));
   CALYX_CUDA_DO(kept.trials.need(group.count * group.people_numbers));
+  // In the stream that reads them: who copies without one may come back before the copy has arrived.
+  const cudaStream_t stream = kept.stream.get();
   for (std::uint64_t i = 0; i < group.count; ++i) {
     group.states.push_back(*call.states[group.first + i]);
     if (group.people_numbers != 0)
-      CALYX_CUDA(cudaMemcpy(kept.people.data() + i * group.people_numbers, call.people[group.first + i],
-                            group.people_numbers * sizeof(double), cudaMemcpyHostToDevice));
+      CALYX_CUDA(cudaMemcpyAsync(kept.people.data() + i * group.people_numbers, call.people[group.first + i],
+                                 group.people_numbers * sizeof(double), cudaMemcpyHostToDevice, stream));
   }
-  CALYX_CUDA(cudaMemcpy(kept.states.data(), group.states.data(), group.count * sizeof group.states[0],
-                        cudaMemcpyHostToDevice));
+  CALYX_CUDA(cudaMemcpyAsync(kept.states.data(), group.states.data(), group.count * sizeof group.states[0],
+                             cudaMemcpyHostToDevice, stream));
+  CALYX_CUDA(cudaStreamSynchronize(stream));
   return Status::ok;
 }
 
+/// Once the stream has ended.
 Status bring(Kept& kept, const PackingSearchCall& call, Group& group, bool whole) {
   CALYX_CUDA(cudaMemcpy(group.states.data(), kept.states.data(), group.count * sizeof group.states[0],
                         cudaMemcpyDeviceToHost));

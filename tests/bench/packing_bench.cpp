@@ -1,5 +1,6 @@
 // What a verdict and a search's evaluation of the packing recipe cost, and how small a packing a budget buys:
-// calyx's searches beside SciPy's over the same objective, each of them on one thread.
+// calyx's searches beside SciPy's, over the same objective and over the one that the vectors' targets were
+// found with, each of them on one thread.
 //
 //   packing_bench [--quick] [--rounds N] [--dir PATH]      PATH is not used: nothing is written
 //   packing_bench --best SEED                              one long search alone: some 13 million evaluations
@@ -30,6 +31,9 @@ struct Settings {
   bool quick = false;
   unsigned rounds = rounds_min;
 };
+
+constexpr const char* same_objective = "packing_objective";
+constexpr const char* targets_objective = "packing_objective_of_targets";
 
 /// What a search took, and the radius of the smallest valid packing that it found.
 struct Outcome {
@@ -67,11 +71,13 @@ Outcome ours(packing::Method method, std::uint64_t evaluations, std::uint64_t se
   return out;
 }
 
-/// SciPy's, by a child process. Nothing where SciPy is not installed.
-std::optional<Outcome> scipy(const char* method, std::uint64_t evaluations, std::uint64_t seed) {
+/// SciPy's over an objective of the peers' library, by a child process. Nothing where SciPy is not installed.
+std::optional<Outcome> scipy(const char* objective, const char* method, std::uint64_t evaluations,
+                             std::uint64_t seed) {
   const std::string command = std::string("/usr/bin/python3 ") + CALYX_BENCH_SOURCES +
-                              "/scipy_packing_peer.py " + CALYX_BENCH_PACKING_PEER + " " + method + " " +
-                              std::to_string(evaluations) + " " + std::to_string(seed) + " 2>/dev/null";
+                              "/scipy_packing_peer.py " + CALYX_BENCH_PACKING_PEER + " " + objective + " " +
+                              method + " " + std::to_string(evaluations) + " " + std::to_string(seed) +
+                              " 2>/dev/null";
   FILE* child = ::popen(command.c_str(), "r");
   if (child == nullptr) return std::nullopt;
   Outcome out;
@@ -111,10 +117,11 @@ void measure_search(const Settings& settings, packing::Method method, const std:
   const std::uint64_t evaluations = settings.quick ? 3'000 : 100'000;
   const std::uint64_t seeds = settings.quick ? 1 : 3;
   const unsigned around = settings.quick ? 1 : 8;
-  const bool has_peer = peer != nullptr && scipy(peer, 10, 1).has_value();
+  const bool has_peer = peer != nullptr && scipy(same_objective, peer, 10, 1).has_value();
   if (peer != nullptr && !has_peer) print_skipped("scipy_" + name, "python3-scipy is not installed");
   Series mine{name, {}};
   Series theirs{"scipy_" + name, {}};
+  Series of_targets{"scipy_" + name + "_of_targets", {}};
   std::vector<double> radii;
   std::vector<double> their_radii;
   for (std::uint64_t seed = 1; seed <= seeds; ++seed) {
@@ -122,9 +129,11 @@ void measure_search(const Settings& settings, packing::Method method, const std:
     for (unsigned again = 1; again < around; ++again)
       add(outcome.sample, ours(method, evaluations, seed).sample);
     if (has_peer) {
-      const std::optional<Outcome> other = scipy(peer, evaluations, seed);
-      if (!other) throw std::runtime_error("the peer did not end well");
+      const std::optional<Outcome> other = scipy(same_objective, peer, evaluations, seed);
+      const std::optional<Outcome> target = scipy(targets_objective, peer, evaluations, seed);
+      if (!other || !target) throw std::runtime_error("the peer did not end well");
       theirs.samples.push_back(other->sample);
+      of_targets.samples.push_back(target->sample);
       their_radii.push_back(other->radius);
       for (unsigned again = 0; again < around; ++again)
         add(outcome.sample, ours(method, evaluations, seed).sample);
@@ -135,6 +144,8 @@ void measure_search(const Settings& settings, packing::Method method, const std:
   if (has_peer) {
     report("evaluations", theirs, figure::cpu_rate);
     report("evaluations", mine, figure::cpu_rate, theirs, Ratio::value_over_peer);
+    report("evaluations", of_targets, figure::cpu_rate);
+    report("evaluations", mine, figure::cpu_rate, of_targets, Ratio::value_over_peer);
     // An evaluation of a descent comes with its gradient, for which SciPy takes differences: one more look
     // for each number.
     if (method == packing::Method::basin_hopping) {

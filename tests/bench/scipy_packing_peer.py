@@ -1,8 +1,8 @@
-"""A peer for packing_bench: SciPy's basin hopping or differential evolution over the very objective that calyx uses.
+"""A peer for packing_bench: SciPy's basin hopping or differential evolution over an objective of LIBRARY's.
 
-    scipy_packing_peer.py LIBRARY METHOD EVALUATIONS SEED
+    scipy_packing_peer.py LIBRARY OBJECTIVE METHOD EVALUATIONS SEED
 
-Prints the wall seconds, the CPU seconds and the valid radius of the best point after exactly that many evaluations.
+OBJECTIVE is packing_objective, the very one that calyx uses, or packing_objective_of_targets. Prints the wall seconds, the CPU seconds and the valid radius of the best point after exactly that many evaluations.
 """
 
 import ctypes
@@ -21,10 +21,11 @@ def main():
     import scipy.optimize
 
     library = ctypes.CDLL(sys.argv[1])
-    method, evaluations, seed = sys.argv[2], int(sys.argv[3]), int(sys.argv[4])
-    for function in (library.packing_objective, library.packing_feasible_radius):
+    value_of, method = library[sys.argv[2]], sys.argv[3]
+    evaluations, seed = int(sys.argv[4]), int(sys.argv[5])
+    for function in (value_of, library.packing_feasible_radius):
         function.restype = ctypes.c_double
-    library.packing_objective.argtypes = [ctypes.c_void_p, ctypes.c_double]
+    value_of.argtypes = [ctypes.c_void_p, ctypes.c_double]
     library.packing_feasible_radius.argtypes = [ctypes.c_void_p]
     best = [math.inf, None]
     spent = 0
@@ -35,7 +36,7 @@ def main():
             raise Enough
         spent += 1
         x = numpy.ascontiguousarray(x)
-        value = library.packing_objective(x.ctypes.data, penalty)
+        value = value_of(x.ctypes.data, penalty)
         if value < best[0]:
             best[0], best[1] = value, x.copy()
         return value

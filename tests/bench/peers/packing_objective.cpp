@@ -34,6 +34,20 @@ double feasible_radius(const double* numbers) {
   return layout.radius();
 }
 
+/// The radius around the centre that 200 steps find from the centroid, each towards the farthest point and a
+/// little shorter than the last: how the vectors' targets have it.
+double radius_by_steps(const packing::Piece* piece) {
+  packing::Vector centre{0.0, 0.0};
+  for (std::uint32_t i = 0; i < packing::pieces; ++i)
+    centre = centre + (1.0 / packing::pieces) * piece[i].centre;
+  constexpr std::uint32_t steps = 200;
+  for (std::uint32_t step = 1; step <= steps; ++step) {
+    const packing::Vector farthest = packing::furthest_of_all(piece, centre).point;
+    centre = centre + (1.0 / (step + 1.0)) * (farthest - centre);
+  }
+  return packing::length(packing::furthest_of_all(piece, centre).point - centre);
+}
+
 }  // namespace
 
 extern "C" {
@@ -41,6 +55,13 @@ __attribute__((visibility("default"))) double packing_objective(const double* nu
   packing::Layout layout;
   layout.set(numbers, packing::pieces);
   return layout.objective(penalty);
+}
+/// The objective that the targets' SciPy runs had.
+__attribute__((visibility("default"))) double packing_objective_of_targets(const double* numbers,
+                                                                           double penalty) {
+  packing::Layout layout;
+  layout.set(numbers, packing::pieces);
+  return radius_by_steps(layout.all()) + penalty * layout.overlap_total();
 }
 __attribute__((visibility("default"))) double packing_feasible_radius(const double* numbers) {
   return feasible_radius(numbers);
