@@ -96,7 +96,8 @@ struct SearchProgress {
   std::span<const double> candidate;
 };
 
-/// What a search calls, on the caller's thread. Each may be empty. None of them changes what it finds.
+/// What a search calls, on the caller's thread. Each may be empty, and what it throws passes. None of them
+/// changes what is found.
 struct SearchCalls {
   /// Asked at least every 32 evaluations of one chain, on a device some hundred times a second; true stops
   /// the search.
@@ -104,7 +105,8 @@ struct SearchCalls {
   /// Told every 8,192 evaluations or so, of several chains of all that they have made, and of the best of
   /// them.
   std::function<void(const SearchProgress& progress)> progress{};
-  /// Given what `search` goes on from, every `checkpoint_every` evaluations or so, and where it was stopped.
+  /// Given what `search` goes on from, every `checkpoint_every` evaluations of each chain or so, and where it
+  /// was stopped: 5 KB a chain, and what its population takes.
   std::function<void(std::string_view checkpoint)> checkpoint{};
   std::uint64_t checkpoint_every = std::uint64_t{1} << 18;
 };

@@ -62,7 +62,7 @@ struct Worked {
 
   Worked(Search& search, const Watch& watch)
       : trials(people_numbers(search.settings())),
-        steps(search.settings(), search.has_start(), search.state(), *work, search.people(), trials.data(),
+        steps(search.settings(), search.has_start(), search.state(), *work, {search.people(), trials.data()},
               LanesCrew(best_lanes(), nearby), AsksWatch{watch}) {}
 };
 
@@ -154,7 +154,8 @@ bool Search::restore(const unsigned char* bytes, std::size_t size) {
   };
   const SearchMarks& marks = state.marks;
   if (marks.phase > Phase::over || marks.ended > static_cast<std::uint64_t>(SearchEnd::converged) ||
-      marks.scale >= move_scales || marks.restart >= settings_.restarts)
+      marks.scale >= move_scales || marks.restart >= settings_.restarts ||
+      marks.iteration > iterations_of(settings_))
     return false;
   if (!finite(state.now, numbers_max + 1) || !finite(state.lowest, numbers_max + 1) ||
       !finite(state.settled, numbers_max) || !finite(state.found.numbers, numbers_max) ||

@@ -146,7 +146,7 @@ struct Flag {
 Status wait_for(const Stream& stream, const Event& done, const PinnedArray<std::uint32_t>& flag,
                 const kernels::prop_amm::Stop& stop);
 
-/// The calls of the table, each in its own file, under the lock.
+/// The calls of the table, each in its own file, under the lock but for searches.
 Status packing_eval(const double* candidates, std::size_t count, packing::Verdict* out);
 Status packing_search(const PackingSearchCall& call);
 Status prop_amm(const PropAmmCall& call);

@@ -40,11 +40,10 @@ Status device(Device* out) noexcept {
   return Status::ok;
 }
 
-/// Runs one call of the table: alone, on the device, and letting nothing be thrown out of the module.
+/// Runs one call of the table on the device, and lets nothing be thrown out of the module.
 template <class F>
-Status alone(F call) noexcept {
+Status guarded(F call) noexcept {
   try {
-    const std::lock_guard<std::mutex> hold(module_lock());
     CALYX_CUDA(cudaSetDevice(0));
     const Status status = call();
     // An error that a launch left behind is not the next call's.
@@ -54,6 +53,15 @@ Status alone(F call) noexcept {
     remember("the host has no memory left");
     return Status::no_memory;
   }
+}
+
+/// The same for a call whose buffers are the module's own.
+template <class F>
+Status alone(F call) noexcept {
+  return guarded([&] {
+    const std::lock_guard<std::mutex> hold(module_lock());
+    return call();
+  });
 }
 
 Status packing_eval_alone(const double* candidates, std::size_t count, packing::Verdict* out) noexcept {
@@ -69,8 +77,8 @@ Status probe_alone(const ProbeAsked* asked, ProbeFound* out) noexcept {
   return alone([=] { return probe(*asked, *out); });
 }
 
-Status packing_search_alone(const PackingSearchCall* call) noexcept {
-  return alone([=] { return packing_search(*call); });
+Status packing_search_guarded(const PackingSearchCall* call) noexcept {
+  return guarded([=] { return packing_search(*call); });
 }
 
 void* take_pinned(std::size_t bytes) noexcept {
@@ -94,8 +102,8 @@ const char* last_error() noexcept {
 }
 
 constexpr Module module{
-    module_version, sizeof(Module), device,     packing_eval_alone,     prop_amm_alone,      probe_alone,
-    take_pinned,    give_pinned,    last_error, prop_amm_objects_alone, packing_search_alone};
+    module_version, sizeof(Module), device,     packing_eval_alone,     prop_amm_alone,        probe_alone,
+    take_pinned,    give_pinned,    last_error, prop_amm_objects_alone, packing_search_guarded};
 
 }  // namespace
 

@@ -47,10 +47,14 @@ Status put_program(Taken& taken, const PropAmmObjectCall& call, sbpf::Program& p
   const std::size_t slots = std::size_t{program.slots} + 1;
   CALYX_CUDA_DO(taken.code.need(slots));
   CALYX_CUDA_DO(taken.image.need(std::max<std::size_t>(1, program.image_bytes)));
-  CALYX_CUDA(
-      cudaMemcpy(taken.code.data(), program.code, slots * sizeof(sbpf::Instruction), cudaMemcpyHostToDevice));
+  // In the stream that reads them: who copies without one may come back before the copy has arrived.
+  const cudaStream_t stream = tapes().stream();
+  CALYX_CUDA(cudaMemcpyAsync(taken.code.data(), program.code, slots * sizeof(sbpf::Instruction),
+                             cudaMemcpyHostToDevice, stream));
   if (program.image_bytes != 0)
-    CALYX_CUDA(cudaMemcpy(taken.image.data(), program.image, program.image_bytes, cudaMemcpyHostToDevice));
+    CALYX_CUDA(cudaMemcpyAsync(taken.image.data(), program.image, program.image_bytes, cudaMemcpyHostToDevice,
+                               stream));
+  CALYX_CUDA(cudaStreamSynchronize(stream));
   program.code = taken.code.data();
   program.image = taken.image.data();
   return Status::ok;

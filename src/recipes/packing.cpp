@@ -181,6 +181,21 @@ Result<Done> check_members(const Members& members, Operation operation) {
                    "differential_evolution");
 }
 
+/// What the size of a chain hangs on.
+packing::SearchSettings sizes_of(const calyx::packing::SearchOptions& options) {
+  packing::SearchSettings out;
+  if (options.method == calyx::packing::Method::differential_evolution)
+    out.method = packing::Method::differential_evolution;
+  out.count = options.pieces;
+  out.population = options.population_size;
+  return out;
+}
+
+/// What the checkpoints of all chains take, at most.
+std::size_t checkpoints_bytes(const calyx::packing::SearchOptions& options) {
+  return options.chains * (sizeof(std::uint64_t) + packing::checkpoint_bytes(sizes_of(options)));
+}
+
 Result<calyx::packing::SearchOptions> read_search(const Members& members, Operation operation,
                                                   std::uint32_t pieces) {
   calyx::packing::SearchOptions out;
@@ -201,12 +216,7 @@ Result<calyx::packing::SearchOptions> read_search(const Members& members, Operat
   CALYX_TRY(const std::uint64_t chains,
             members.count_or("chains", {1, calyx::packing::chains_max}, out.chains));
   out.chains = static_cast<std::uint32_t>(chains);
-  const packing::SearchSettings people{.method = operation == Operation::differential_evolution
-                                                     ? packing::Method::differential_evolution
-                                                     : packing::Method::feasible_optimize,
-                                       .count = pieces,
-                                       .population = out.population_size};
-  if (!packing::populations_fit(people, chains))
+  if (!packing::populations_fit(sizes_of(out), chains))
     return field_fault(
         Reason::field_value, members.at("chains"),
         "is more than 1 GiB has room for, with populations of " + std::to_string(out.population_size));
@@ -399,7 +409,7 @@ Result<calyx::packing::SearchResult> found_by(const Payload& payload, const Task
   if (call.progress)
     calls.progress = [&](const calyx::packing::SearchProgress& progress) { call.progress(shown(progress)); };
   // Without a place for checkpoints, or room there, a search is as good, until it is broken off.
-  if (call.keep_checkpoint)
+  if (call.keep_checkpoint && checkpoints_bytes(payload.search) <= checkpoint_bytes_max)
     calls.checkpoint = [&](std::string_view bytes) { static_cast<void>(call.keep_checkpoint(bytes)); };
   std::span<const double> start;
   if (!payload.candidates.empty()) start = payload.candidates[0];
@@ -408,7 +418,9 @@ Result<calyx::packing::SearchResult> found_by(const Payload& payload, const Task
     if (kept.ok() && !kept->empty()) {
       Result<calyx::packing::SearchResult> found =
           calyx::packing::search(payload.search, start, calls, *kept);
-      if (found.ok()) return found;  // else it is damaged, or another version's
+      const json::Value* const field = found.ok() ? nullptr : found.error().details.find("field");
+      // One that is damaged, or another version's, is not gone on from.
+      if (field == nullptr || field->string() == nullptr || *field->string() != "/checkpoint") return found;
     }
   }
   return calyx::packing::search(payload.search, start, calls);

@@ -4,8 +4,9 @@
 #include <calyx/packing.hpp>
 #include <chrono>
 #include <cmath>
+#include <exception>
+#include <limits>
 #include <new>
-#include <optional>
 #include <system_error>
 #include <thread>
 
@@ -124,7 +125,7 @@ class Chains {
     if (chains_.size() == 1) return alone();
     while (!over()) {
       if (!round()) return false;
-      if (!rests(true) && !over()) return false;
+      if (!rests() && !over()) return false;
     }
     return true;
   }
@@ -144,11 +145,16 @@ class Chains {
     call.count = chains_.size();
     call.states = states.data();
     call.people = people.data();
-    call.people_every = calls_.checkpoint_every;
-    call.stop = {[](void* self) { return static_cast<Chains*>(self)->asked(); }, this};
-    call.rests = [](void* self, bool whole) { return static_cast<Chains*>(self)->rests(whole); };
+    const std::uint64_t never = std::numeric_limits<std::uint64_t>::max();
+    const bool keeps = calls_.checkpoint && calls_.checkpoint_every <= never / chains_.size();
+    call.people_every = keeps ? calls_.checkpoint_every * chains_.size() : never;
+    call.stop = {[](void* self) { return static_cast<Chains*>(self)->stops_device(); }, this};
+    call.rests = [](void* self, cuda::Brought what) {
+      return static_cast<Chains*>(self)->rests_on_device(what == cuda::Brought::all);
+    };
     call.rests_context = this;
     const cuda::Status status = module->packing_search(&call);
+    if (thrown_) std::rethrow_exception(thrown_);
     if (status == cuda::Status::stopped) return false;
     if (status != cuda::Status::ok) return recipes::device_failed(*module, status);
     return true;
@@ -191,6 +197,7 @@ class Chains {
 
   std::string saved() const {
     std::string out;
+    out.reserve(chains_.size() * (frame_bytes + kernel::checkpoint_bytes(chains_[0].settings())));
     for (const kernel::Search& chain : chains_) {
       const std::vector<unsigned char> bytes = chain.save();
       for (std::size_t i = 0; chains_.size() != 1 && i < frame_bytes; ++i)
@@ -243,18 +250,45 @@ class Chains {
     calls_.progress({evaluations(), iterations(), chain.found().objective, chain.found().radius, candidate});
   }
 
-  /// All chains lie between two steps; `whole` where their populations are known, too. False: to stop.
-  bool rests(bool whole) {
+  /// All chains lie between two steps. False: to stop.
+  bool rests() {
+    tell_now_and_then();
     const std::uint64_t now = evaluations();
-    if (calls_.progress && now - reported_ >= progress_every) {
-      reported_ = now;
-      tell();
-    }
-    if (calls_.checkpoint && whole && now - kept_ >= calls_.checkpoint_every) {
+    // As often for each chain as for one alone: several take as many times the room.
+    if (calls_.checkpoint && (now - kept_) / chains_.size() >= calls_.checkpoint_every) {
       kept_ = now;
       calls_.checkpoint(saved());
     }
     return !asked();
+  }
+
+  void tell_now_and_then() {
+    const std::uint64_t now = evaluations();
+    if (!calls_.progress || now - reported_ < progress_every) return;
+    reported_ = now;
+    tell();
+  }
+
+  // No exception passes through a device's module: it stops the searches, and is thrown again behind them.
+
+  bool stops_device() noexcept {
+    return held([this] { return asked(); });
+  }
+  bool rests_on_device(bool whole) noexcept {
+    return !held([this, whole] {
+      if (whole) return !rests();
+      tell_now_and_then();
+      return asked();
+    });
+  }
+  template <class F>
+  bool held(F stops) noexcept {
+    try {
+      return thrown_ || stops();
+    } catch (...) {
+      thrown_ = std::current_exception();
+      return true;
+    }
   }
 
   /// One chain on the caller's thread, which is told of its progress within steps, too.
@@ -286,18 +320,19 @@ class Chains {
         {progress.evaluations, progress.iterations, progress.objective, progress.radius, candidate});
   }
 
-  /// Each chain to its next rest, by as many threads as there may be. False when it was stopped.
+  /// As many chains as there may be threads, the first that are not over, each to its next rest. False when
+  /// it was stopped.
   bool round() {
+    std::vector<kernel::Search*> turn;
+    for (kernel::Search& chain : chains_)
+      if (!chain.over() && turn.size() < options_.threads) turn.push_back(&chain);
     std::atomic<std::size_t> next{0};
     std::atomic<std::uint32_t> busy{0};
     std::atomic<bool> stopping{false};
     const auto work = [&](const kernel::Watch& watch) {
-      for (;;) {
-        const std::size_t i = next.fetch_add(1);
-        if (i >= chains_.size() || stopping) return;
-        if (chains_[i].over()) continue;
-        if (chains_[i].go(chains_[i].progress().evaluations + slice, watch) == kernel::Pause::told)
-          stopping = true;
+      for (std::size_t i = 0; (i = next.fetch_add(1)) < turn.size() && !stopping;) {
+        kernel::Search& chain = *turn[i];
+        if (chain.go(chain.progress().evaluations + slice, watch) == kernel::Pause::told) stopping = true;
       }
     };
     const kernel::Watch hears{.stops =
@@ -306,8 +341,15 @@ class Chains {
                                   },
                               .context = &stopping};
     std::vector<std::jthread> threads;  // which are joined at the end of this scope, however it ends
-    const std::size_t useful = std::min<std::size_t>(options_.threads, chains_.size());
-    for (std::size_t i = 1; i < useful; ++i) {
+    // Where the caller's functions throw, nobody goes on without it.
+    struct Stops {
+      std::atomic<bool>& flag;
+      bool unless = false;
+      ~Stops() {
+        if (!unless) flag = true;
+      }
+    } ends{stopping};
+    for (std::size_t i = 1; i < turn.size(); ++i) {
       try {
         threads.emplace_back([&] {
           try {
@@ -331,6 +373,7 @@ class Chains {
       if (asked()) stopping = true;
       std::this_thread::sleep_for(std::chrono::microseconds(200));
     }
+    ends.unless = true;
     return !stopping;
   }
 
@@ -339,6 +382,7 @@ class Chains {
   std::vector<kernel::Search> chains_;
   std::uint64_t reported_ = 0;  // evaluations when progress was last told
   std::uint64_t kept_ = 0;      // and when a checkpoint was
+  std::exception_ptr thrown_;   // by what a device called
 };
 
 }  // namespace

@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <atomic>
 #include <cstdint>
+#include <cstring>
 #include <iostream>
 #include <limits>
 #include <memory>
@@ -89,7 +90,11 @@ class Bench {
       : search_(search),
         work_(std::make_unique<Workspace>()),
         scratch_(std::make_unique<CrewScratch>()),
-        trials_(people_numbers(search.settings())) {}
+        trials_(people_numbers(search.settings()), -1.0) {
+    // What a device's memory may hold.
+    std::memset(static_cast<void*>(work_.get()), 0xa5, sizeof *work_);
+    std::memset(static_cast<void*>(scratch_.get()), 0x5a, sizeof *scratch_);
+  }
 
   /// Asks `left` times, then stops; rests at `rest_at` evaluations.
   Pause loop(std::uint32_t first_lane, std::uint64_t left = never, std::uint64_t rest_at = never) {
@@ -112,7 +117,7 @@ class Bench {
   Pause go(const Warp& warp, std::uint64_t* left, std::uint64_t rest_at) {
     const SearchSettings& settings = search_.settings();
     return Steps<WarpCrew<Warp>, Asks>(settings, search_.has_start(), search_.state(), *work_,
-                                       search_.people(), trials_.data(),
+                                       {search_.people(), trials_.data()},
                                        WarpCrew<Warp>(warp, *scratch_, settings.count), Asks{left})
         .go(rest_at);
   }

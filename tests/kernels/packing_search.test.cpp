@@ -260,6 +260,16 @@ TEST_CASE("a checkpoint of another search, or a damaged one, is not gone on from
     CHECK(refused(shorter));
     shorter.resize(good.size() + 8);
     CHECK(refused(shorter));
+    // Whoever wrote its sum: a step beyond the last would have no end.
+    std::vector<unsigned char> beyond = good;
+    std::vector<std::uint64_t> words(beyond.size() / 8);
+    std::memcpy(words.data(), beyond.data(), beyond.size());
+    words[13 + 5] = each.settings.iterations + 1;
+    std::uint64_t sum = 0xcbf29ce484222325ULL;
+    for (std::size_t i = 0; i + 1 < words.size(); ++i) sum = (sum ^ words[i]) * 0x100000001b3ULL;
+    words.back() = sum;
+    std::memcpy(beyond.data(), words.data(), beyond.size());
+    CHECK(refused(beyond));
 
     SearchSettings other = each.settings;
     other.seed = 12;

@@ -229,7 +229,7 @@ def test_chains_are_searches_with_seeds_in_a_row_and_the_best_one_counts() -> No
     assert together.chain == funs.index(together.fun)
     assert together.x == alone[together.chain].x
     assert together.nfev == sum(one.nfev for one in alone)
-    for wrong in ({"chains": 0}, {"threads": 0}, {"device": "tpu"}):
+    for wrong in ({"chains": 0}, {"threads": 0}, {"device": "tpu"}, {"device": None}):
         with pytest.raises(calyx.Invalid) as refused:
             packing.basin_hopping(**wrong)  # type: ignore[arg-type]
         assert refused.value.details["field"] == "/" + next(iter(wrong))

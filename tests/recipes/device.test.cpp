@@ -329,7 +329,7 @@ TEST_CASE("device: a search that is stopped there goes on on either, and the oth
                                      CHECK(progress.candidate.size() == packing::candidate_numbers);
                                    },
                                .checkpoint = [&](std::string_view bytes) { kept.emplace_back(bytes); },
-                               .checkpoint_every = 4'000};
+                               .checkpoint_every = 1'000};
     CHECK(same(packing::search(options, {}, calls).value()));
     // A device does a short search in one launch.
     if (emulated()) {
@@ -349,6 +349,57 @@ TEST_CASE("device: a search that is stopped there goes on on either, and the oth
       CHECK(same(packing::search(options, {}, {}, checkpoint).value()));
       options.device = Device::cuda;
     }
+  }
+}
+
+TEST_CASE("device: a search that fails there is told, and its checkpoint is not begun anew") {
+  if (!emulated()) return;
+  const RecipeDefinition recipe = recipes::packing_recipe();
+  packing::SearchOptions options{
+      .method = packing::Method::basin_hopping, .seed = 8, .max_evaluations = 9'000, .chains = 4};
+  std::string kept;
+  const packing::SearchCalls keeps{.checkpoint =
+                                       [&](std::string_view bytes) {
+                                         if (kept.empty()) kept = bytes;
+                                       },
+                                   .checkpoint_every = 1'000};
+  static_cast<void>(packing::search(options, {}, keeps).value());
+  REQUIRE_FALSE(kept.empty());
+  json::Object payload = search_payload("basin_hopping", 8, 9'000);
+  payload.set("chains", 4).set("device", "cuda");
+  const json::Value whole(std::move(payload));
+  std::uint64_t written = 0;
+  TaskCall call{.payload = whole};
+  call.checkpoint = [&]() -> Result<std::string> { return kept; };
+  call.keep_checkpoint = [&](std::string_view) -> Result<Done> {
+    ++written;
+    return Done{};
+  };
+  for (const char* when : {"1", "later"}) {
+    CAPTURE(when);
+    ::setenv("CALYX_TEST_DEVICE_FAILS", when, 1);
+    CHECK(recipe.run(call).reason() == Reason::io_error);
+    ::unsetenv("CALYX_TEST_DEVICE_FAILS");
+  }
+  CHECK(written == 0);
+  // One of another search is as good as none.
+  const std::string gone_on = said(recipe.run(call));
+  kept = "x";
+  CHECK(said(recipe.run(call)) == gone_on);
+}
+
+TEST_CASE("device: what a search's callbacks throw passes through it, on either") {
+  for (const Device device : {Device::cpu, Device::cuda}) {
+    if (device == Device::cuda && !has_device("recipes.device packing search throws")) continue;
+    packing::SearchOptions options{.max_evaluations = 1'000'000'000, .chains = 3};
+    options.device = device;
+    options.threads = 2;
+    std::uint64_t asked = 0;
+    packing::SearchCalls calls{.stopped = [&] { return ++asked > 20 ? throw asked : false; }};
+    CHECK_THROWS_AS(static_cast<void>(packing::search(options, {}, calls)), std::uint64_t);
+    calls.stopped = {};
+    calls.progress = [](const packing::SearchProgress& progress) { throw progress.evaluations; };
+    CHECK_THROWS_AS(static_cast<void>(packing::search(options, {}, calls)), std::uint64_t);
   }
 }
 

@@ -180,7 +180,8 @@ packing::SearchOptions options_of(Text method, const py::dict& given) {
     if (name == "population_size") read(out.population_size);
     if (name == "chains") read(out.chains);
     if (name == "threads") read(out.threads);
-    if (name == "device") out.device = device_of(value.cast<std::string>());
+    if (name == "device")
+      out.device = device_of(py::isinstance<py::str>(value) ? value.cast<std::string>() : "");
   }
   return out;
 }

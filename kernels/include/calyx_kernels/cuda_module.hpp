@@ -7,7 +7,8 @@
 ///
 /// What a call of the table computes is the CPU's result to the bit; `probe` alone measures.
 ///
-/// Threads: any, at any time; the module does one call after the other. The driver starts threads of its own.
+/// Threads: any, at any time; the module does one call after the other, and searches beside them. The driver
+/// starts threads of its own.
 
 #pragma once
 
@@ -85,13 +86,19 @@ struct PropAmmObjectCall : SeedsAsked {
   prop_amm::SbpfFaults* faults;
 };
 
+/// What is back from a device where searches rest.
+enum class Brought : std::uint32_t {
+  states,  ///< But not the populations, where there are any: those that the caller has are older.
+  all,
+};
+
 /// Searches for packings that differ in their seeds alone, a warp each.
 struct PackingSearchCall {
   packing::SearchSettings settings;  ///< Of the first; the seeds of the others follow, modulo 2^64.
   bool has_start;
   std::uint64_t count;
   /// Of each search its state and, where the method has one, its population: taken from there, and brought
-  /// back before each call of `rests` and at the end.
+  /// back.
   packing::SearchState* const* states;
   double* const* people;
   /// Evaluations of all searches between two times that populations are brought back: states are, more often.
@@ -99,9 +106,9 @@ struct PackingSearchCall {
   /// Asked on the calling thread, some hundred times a second; the searches give up the step that they are
   /// in.
   prop_amm::Stop stop;
-  /// Told on the calling thread, every tenth of a second or so, that each search is between two steps;
-  /// `whole` where populations are back, too. False ends the call, with `stopped`.
-  bool (*rests)(void* context, bool whole);
+  /// Told on the calling thread, now and then, that each search is between two steps. False ends the call,
+  /// with `stopped`.
+  bool (*rests)(void* context, Brought what);
   void* rests_context;
 };
 

@@ -60,6 +60,10 @@ constexpr std::uint64_t iterations_default(Method method) {
   return method == Method::feasible_optimize ? 10'000 : method == Method::basin_hopping ? 100 : 1'000;
 }
 
+constexpr std::uint64_t iterations_of(const SearchSettings& settings) {
+  return settings.iterations == 0 ? iterations_default(settings.method) : settings.iterations;
+}
+
 /// How far from 0 a coordinate may be: 2.5 for the challenge's pieces, and for more of them in proportion to
 /// the circle that they fill.
 CALYX_HD inline double coordinate_bound(std::uint32_t count) {
@@ -150,6 +154,11 @@ constexpr std::size_t people_numbers(const SearchSettings& settings) {
   return settings.method == Method::differential_evolution
              ? std::size_t{settings.population} * (3 * std::size_t{settings.count} + 1)
              : 0;
+}
+
+/// Bytes of a checkpoint, at most.
+constexpr std::size_t checkpoint_bytes(const SearchSettings& settings) {
+  return sizeof(std::uint64_t) * (14 + people_numbers(settings)) + sizeof(SearchState);
 }
 
 /// Whether the populations of `chains` searches, at least one, take a GiB at most.

@@ -61,28 +61,33 @@ struct Workspace {
   double allowed[pairs_max];
 };
 
+/// Where a population lies: the individuals one after the other, and behind them their objectives.
+struct People {
+  double* now;     ///< The population.
+  double* trials;  ///< What a generation would put in its place; what is in it at first does not matter.
+};
+
 /// A search at work. `Crew` is as packing_crew.hpp has it, with a descent's sums (`LanesCrew`); `Asks` has
 /// `stops(progress)`, and `every`, the evaluations between two such questions.
 template <class Crew, class Asks>
 class Steps {
  public:
-  /// All that is handed in outlives it. `people` and `trials` have `people_numbers` each; null where that is
-  /// 0.
+  /// All that is handed in outlives it. Both of `people` have `people_numbers`; nobody looks at them where
+  /// that is 0.
   CALYX_HD Steps(const SearchSettings& settings, bool has_start, SearchState& state, Workspace& work,
-                 double* people, double* trials, const Crew& crew, const Asks& asks)
+                 const People& people, const Crew& crew, const Asks& asks)
       : settings_(settings),
         has_start_(has_start),
         state_(state),
         work_(work),
         people_(people),
-        trials_(trials),
         crew_(crew),
         asks_(asks),
         count_(settings.count),
         numbers_(3 * settings.count),
         bound_(coordinate_bound(settings.count)),
         outer_(outer_part * bound_),
-        iterations_(settings.iterations == 0 ? iterations_default(settings.method) : settings.iterations),
+        iterations_(iterations_of(settings)),
         stiffness_(softness * settings.penalty),
         at_(state.marks) {
     const std::uint32_t numbers = numbers_;
@@ -300,7 +305,7 @@ class Steps {
   }
 
   CALYX_HD void forget(Memory& memory) const {
-    crew_.once([&] { memory.held = 0; });
+    crew_.once([&] { memory.held = memory.head = 0; });
   }
 
   /// Puts the middle of the circle at the origin, where the energy has it, and writes the radius behind.
@@ -490,14 +495,14 @@ class Steps {
 
   // Chains of descents.
 
-  CALYX_HD_APART void random_numbers(Draws& draws, double* x) const {
+  CALYX_HD_APART void draw_numbers(double* x) const {
+    Draws draws = draws_for(0, beginning);
     for (std::uint32_t i = 0; i < numbers_; ++i)
       x[i] = i % 3 == 2 ? draws.uniform(-math::pi, math::pi) : draws.uniform(-0.8 * bound_, 0.8 * bound_);
   }
 
   /// The first point of a chain: what was given, or one by chance, and down from there.
   CALYX_HD_APART void begin_chain() {
-    Draws draws = draws_for(0, beginning);
     double* const rounded = work_.rounded;
     at_.overlap_settled = infinity;
     at_.radius_settled = infinity;
@@ -511,7 +516,7 @@ class Steps {
       round_to(state_.start, rounded);
       offer(rounded, judge(rounded));
     } else {
-      crew_.once([&] { random_numbers(draws, state_.now); });
+      crew_.once([&] { draw_numbers(state_.now); });
       objective_of(state_.now);
     }
     centre(state_.now);
@@ -637,9 +642,9 @@ class Steps {
   // Differential evolution.
 
   CALYX_HD std::uint32_t population() const { return settings_.population; }
-  CALYX_HD double* individual(std::uint32_t i) const { return people_ + std::size_t{i} * numbers_; }
+  CALYX_HD double* individual(std::uint32_t i) const { return people_.now + std::size_t{i} * numbers_; }
   CALYX_HD double* objectives() const { return individual(population()); }
-  CALYX_HD double* trial(std::uint32_t i) const { return trials_ + std::size_t{i} * numbers_; }
+  CALYX_HD double* trial(std::uint32_t i) const { return people_.trials + std::size_t{i} * numbers_; }
   CALYX_HD double* trial_objectives() const { return trial(population()); }
 
   CALYX_HD std::uint32_t best_individual() const {
@@ -669,7 +674,7 @@ class Steps {
   /// The j-th number of everybody: one of each of as many slices as there are individuals.
   CALYX_HD_APART void draw_column(std::uint32_t j) const {
     Draws draws = draws_for(j, beginning);
-    double* const column = people_ + j;
+    double* const column = people_.now + j;
     const auto at = [&](std::uint32_t i) -> double& { return column[std::size_t{i} * numbers_]; };
     for (std::uint32_t i = 0; i < population(); ++i) at(i) = static_cast<double>(i);
     for (std::uint32_t i = population(); i > 1; --i) {
@@ -887,8 +892,7 @@ class Steps {
   const bool has_start_;
   SearchState& state_;
   Workspace& work_;
-  double* const people_;  // the population, and behind it its objectives
-  double* const trials_;  // what a generation would put in its place
+  const People people_;
   const Crew crew_;
   const Asks asks_;
   const std::uint32_t count_;

@@ -79,7 +79,8 @@ struct CallRules {
   bool failures_pay_nothing = false;
 };
 
-/// Somebody who may want a range to end early. Asked after each 2^20 instructions and between seeds.
+/// Somebody who may want a range to end early. Asked after each 2^20 instructions, words that
+/// a system call moves among them, and between seeds.
 struct Stop {
   bool (*wanted)(void* context) = nullptr;  ///< Null: nobody does.
   void* context = nullptr;

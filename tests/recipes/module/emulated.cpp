@@ -1,11 +1,13 @@
 // The module's table with the host in the device's place: the bodies of its kernels, lane by lane, in the
 // form that they have on a device. The environment's CALYX_TEST_DEVICE_FAILS makes every call but the first
-// question fail, as a device does that was lost, or, if it is `no_memory`, one that is full.
+// question fail, as a device does that was lost, or, if it is `no_memory`, one that is full; if it is
+// `later`, a search's third launch alone.
 #define CALYX_FOR_DEVICE
 
 #include <algorithm>
 #include <cstdio>
 #include <cstdlib>
+#include <cstring>
 #include <memory>
 #include <new>
 #include <string_view>
@@ -13,6 +15,7 @@
 
 #include "calyx_kernels/cuda_module.hpp"
 #include "calyx_kernels/freivalds.hpp"
+#include "calyx_kernels/packing_groups.hpp"
 #include "calyx_kernels/packing_steps.hpp"
 #include "calyx_kernels/packing_warp.hpp"
 #include "calyx_kernels/packing_warp_crew.hpp"
@@ -26,14 +29,15 @@ namespace cuda = calyx::kernels::cuda;
 namespace packing = calyx::kernels::packing;
 using cuda::Status;
 
-constexpr std::uint64_t slice = 512;           // evaluations of a search, from one rest to the next
+constexpr std::uint64_t searches_max = 3;      // that there is room for, so that a call has several groups
+constexpr std::uint64_t search_slice = 512;    // evaluations of a search, from one rest to the next
 constexpr std::uint64_t lanes_max = 8;         // of a tape, so that a test has several
 constexpr std::uint64_t object_lanes_max = 3;  // of a launch, so that a tape has several
 
-/// What the environment wants of a call: `ok`, if nothing.
+/// What the environment wants of a call: `ok`, if nothing, or not yet.
 Status wanted() {
   const char* const fails = std::getenv("CALYX_TEST_DEVICE_FAILS");
-  if (fails == nullptr) return Status::ok;
+  if (fails == nullptr || std::string_view(fails) == "later") return Status::ok;
   return std::string_view(fails) == "no_memory" ? Status::no_memory : Status::failed;
 }
 
@@ -144,37 +148,70 @@ struct AsksStop {
   bool stops(const packing::SearchProgress& /*progress*/) const { return stop.asked(); }
 };
 
-/// Each search of the call until it rests. False when one was told to stop.
-bool search_once(const cuda::PackingSearchCall& call, packing::Workspace& work, packing::CrewScratch& scratch,
-                 std::vector<double>& trials) {
-  using Crew = packing::WarpCrew<packing::LoopWarp>;
-  for (std::uint64_t i = 0; i < call.count; ++i) {
-    packing::SearchSettings settings = call.settings;
-    settings.seed += i;
-    packing::SearchState& state = *call.states[i];
-    const std::uint64_t rest_at = state.marks.evaluations + slice;
-    const packing::LoopWarp warp{static_cast<std::uint32_t>(i % packing::warp_lanes)};
-    packing::Steps<Crew, AsksStop> steps(settings, call.has_start, state, work, call.people[i], trials.data(),
-                                         Crew(warp, scratch, settings.count), AsksStop{call.stop});
-    if (steps.go(rest_at) == packing::Pause::told) return false;
+/// The device of a call of searches, with memory of its own, in which lies what a device's memory may hold.
+class Searching {
+ public:
+  explicit Searching(const cuda::PackingSearchCall& call) : call_(call) {}
+
+  Status put(const cuda::SearchGroup& group) {
+    people_.assign(group.count * group.people_numbers, 0.0);
+    trials_.assign(group.people_numbers, -1.0);
+    states_.clear();
+    for (std::uint64_t i = 0; i < group.count; ++i) {
+      states_.push_back(group.state(i));
+      if (group.people_numbers != 0)
+        std::copy_n(group.people(i), group.people_numbers, people_.data() + i * group.people_numbers);
+    }
+    group_ = std::make_unique<cuda::SearchGroup>(group);
+    return Status::ok;
   }
-  return true;
-}
+
+  Status launch(std::uint64_t /*slice*/) {
+    if (++launches_ == 3 && wanted_later()) return Status::failed;
+    using Crew = packing::WarpCrew<packing::LoopWarp>;
+    for (std::uint64_t i = 0; i < states_.size(); ++i) {
+      const packing::SearchSettings settings = group_->settings(i);
+      const std::uint64_t rest_at = states_[i].marks.evaluations + search_slice;
+      std::memset(static_cast<void*>(work_.get()), 0xa5, sizeof *work_);
+      std::memset(static_cast<void*>(scratch_.get()), 0x5a, sizeof *scratch_);
+      const packing::LoopWarp warp{static_cast<std::uint32_t>(i % packing::warp_lanes)};
+      packing::Steps<Crew, AsksStop> steps(settings, call_.has_start, states_[i], *work_,
+                                           {people_.data() + i * group_->people_numbers, trials_.data()},
+                                           Crew(warp, *scratch_, settings.count), AsksStop{call_.stop});
+      if (steps.go(rest_at) == packing::Pause::told) return Status::stopped;
+    }
+    return Status::ok;
+  }
+
+  Status bring(const cuda::SearchGroup& group, cuda::Brought what) {
+    for (std::uint64_t i = 0; i < group.count; ++i) {
+      group.state(i) = states_[i];
+      if (what == cuda::Brought::all && group.people_numbers != 0)
+        std::copy_n(people_.data() + i * group.people_numbers, group.people_numbers, group.people(i));
+    }
+    return Status::ok;
+  }
+
+ private:
+  static bool wanted_later() {
+    const char* const fails = std::getenv("CALYX_TEST_DEVICE_FAILS");
+    return fails != nullptr && std::string_view(fails) == "later";
+  }
+
+  const cuda::PackingSearchCall& call_;
+  std::unique_ptr<cuda::SearchGroup> group_;
+  std::vector<packing::SearchState> states_;
+  std::vector<double> people_, trials_;
+  std::unique_ptr<packing::Workspace> work_ = std::make_unique<packing::Workspace>();
+  std::unique_ptr<packing::CrewScratch> scratch_ = std::make_unique<packing::CrewScratch>();
+  std::uint64_t launches_ = 0;
+};
 
 Status packing_search(const cuda::PackingSearchCall* call) noexcept {
   if (wanted() != Status::ok) return wanted();
   try {
-    const auto work = std::make_unique<packing::Workspace>();
-    const auto scratch = std::make_unique<packing::CrewScratch>();
-    std::vector<double> trials(packing::people_numbers(call->settings));
-    for (bool over = false; !over;) {
-      if (!search_once(*call, *work, *scratch, trials)) return Status::stopped;
-      over = true;
-      for (std::uint64_t i = 0; i < call->count; ++i)
-        over = over && call->states[i]->marks.phase == packing::Phase::over;
-      if (!call->rests(call->rests_context, true) && !over) return Status::stopped;
-    }
-    return Status::ok;
+    Searching device(*call);
+    return cuda::search_in_groups(*call, searches_max, device);
   } catch (const std::bad_alloc&) {
     return Status::no_memory;
   }

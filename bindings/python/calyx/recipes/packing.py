@@ -84,9 +84,9 @@ def eval_batch(candidates: Any, *, device: str = "auto", areas: str = "exact") -
     """Judges candidates that lie in a buffer of doubles in C's order, such as a numpy array of shape (n, 45).
 
     ``device`` is ``auto``, ``cpu`` or ``cuda``; the results are the same bytes. ``areas`` is ``exact``, or
-    ``polygon`` for those that the challenge's scorer computes, of polygons with 4,096 points on each arc. Raises :class:`calyx.Invalid` for a
-    buffer of another kind or length, or a number that is not finite; :class:`calyx.Unsupported` where no such device
-    answers.
+    ``polygon`` for those that the challenge's scorer computes, of polygons with 4,096 points on each arc. Raises
+    :class:`calyx.Invalid` for a buffer of another kind or length, or a number that is not finite;
+    :class:`calyx.Unsupported` where no such device answers.
     """
     found = _native.judge_packings(candidates, device, areas)
     kinds = {"valid": "B", "overlapping_pairs": "I"}
@@ -183,10 +183,11 @@ def feasible_optimize(
 
     What it finds depends on its arguments alone, on every machine. ``max_evaluations`` is a budget (0: none);
     ``penalty`` is what a unit of shared area costs. ``callback`` is told how far it is some ten times a second, and
-    ends the search when it gives a true value; its exceptions pass. ``chains`` are independent searches with the seeds
-    ``seed``, ``seed + 1`` and so on, each with all of the limits, of which the best one is the result; ``device="cuda"``
-    runs each on a warp, and a CPU may use ``threads`` for them. Raises :class:`calyx.Invalid` for an argument
-    beyond its limits, or a ``checkpoint`` of another search; :class:`calyx.Unsupported` where no such device answers.
+    ends the search when it gives a true value; its exceptions pass. ``chains`` are independent searches with the
+    seeds ``seed``, ``seed + 1`` and so on, each with all of the limits, of which the best one is the result;
+    ``device="cuda"`` runs each on a warp, and a CPU may use ``threads`` for them. Raises :class:`calyx.Invalid` for an argument
+    beyond its limits, or a ``checkpoint`` of another search; :class:`calyx.Unsupported` where no such device
+    answers.
     """
     options = {
         "seed": seed,

@@ -90,7 +90,10 @@ def _evaluation(found: dict[str, Any]) -> Evaluation:
 
 
 class Strategy:
-    """A compiled strategy, or a loaded one, which has no name and no bytecode. Threads: it never changes, so any number of them may use it; calls let go of the GIL."""
+    """A compiled strategy, or a loaded one, which has no name and no bytecode.
+
+    Threads: it never changes, so any number of them may use it; calls let go of the GIL.
+    """
 
     def __init__(self, native: _native.Strategy) -> None:
         self._native = native
