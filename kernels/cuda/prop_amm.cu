@@ -2,42 +2,24 @@
 #include <algorithm>
 #include <vector>
 
-#include "tapes.cuh"
+#include "launch.cuh"
+#include "linked.cuh"
 
 namespace calyx::kernels::cuda {
 namespace {
 
 namespace amm = kernels::prop_amm;
 
-/// Slots of a program's stack that lie in a thread's own memory, where neighbours' accesses are one.
-constexpr std::uint32_t own_slots = 256;
 /// What the stacks of programs with more may take at once.
 constexpr std::size_t stack_bytes_max = std::size_t{1} << 30;
 
-/// What a launch simulates: some lanes of a tape, for some programs.
-struct Launch {
-  const bytecode::Program* programs;
-  Lanes lanes;
-  amm::Settings settings;
-  amm::CallRules rules;
-  std::uint64_t* stacks;      ///< Null where no program needs more than `own_slots`.
-  std::uint32_t stack_slots;  ///< Of each thread in `stacks`.
-  amm::Result* results;       ///< As many as lanes a program.
-  amm::Fault* faults;
-  Flag flag;
-};
-
 __global__ void __launch_bounds__(threads) simulate(Launch it) {
-  const std::uint64_t lane = std::uint64_t{blockIdx.x} * blockDim.x + threadIdx.x;
-  if (lane >= it.lanes.count) return;
-  const bytecode::Program program = it.programs[blockIdx.y];
-  const std::uint64_t at = blockIdx.y * it.lanes.count + lane;
   std::uint64_t own[own_slots];
-  std::uint64_t* const stack =
-      program.stack_slots <= own_slots ? static_cast<std::uint64_t*>(own) : it.stacks + at * it.stack_slots;
-  static_cast<void>(amm::play(program, stack, it.lanes.tape, it.lanes.first + lane,
-                              it.lanes.seed_first + lane, it.settings, it.rules, it.flag, it.results[at],
-                              it.faults[at]));
+  Mine mine;
+  if (!find_mine(it, own, mine)) return;
+  static_cast<void>(amm::play(mine.program, mine.stack, it.lanes.tape, it.lanes.first + mine.lane,
+                              it.lanes.seed_first + mine.lane, it.settings, it.rules, it.flag,
+                              it.results[mine.at], it.faults[mine.at]));
 }
 
 /// What stays on the device from one call to the next.
@@ -91,9 +73,61 @@ Status put_programs(Kept& kept, cudaStream_t stream, const PropAmmCall& call, st
   return Status::ok;
 }
 
+/// What simulates in a call: a linked program, or the interpreter.
+struct Chosen {
+  Linked* linked = nullptr;  ///< Null: the interpreter.
+  bool ran = false;          ///< A linked program did.
+};
+
+void simulate_interpreted(const Launch& launch, std::uint64_t programs) {
+  simulate<<<dim3(blocks_for(launch.lanes.count), static_cast<unsigned>(programs)), threads, 0,
+             tapes().stream()>>>(launch);
+}
+
+/// Compares a linked program's results with the interpreter's over the first steps of some lanes, once: what
+/// a driver makes of a text is not ours. Without agreement it is not chosen.
+Status try_out(const PropAmmCall& call, const Launch& launch, Chosen& chosen) {
+  constexpr std::uint64_t lanes_tried = threads;
+  constexpr std::uint32_t steps_tried = 32;
+  Launch some = launch;
+  some.lanes.count = std::min(lanes_tried, launch.lanes.count);
+  some.settings.steps = std::min(steps_tried, launch.settings.steps);
+  amm::Result results[2][lanes_tried];
+  amm::Fault faults[2][lanes_tried];
+  for (int i = 0; i < 2; ++i) {
+    if (i == 0) {
+      simulate_interpreted(some, 1);
+      CALYX_CUDA(cudaGetLastError());
+    } else if (!cuda::launch(*chosen.linked, some, tapes().stream())) {
+      refuse(*chosen.linked);
+      chosen.linked = nullptr;
+      return Status::ok;
+    }
+    CALYX_CUDA_DO(tapes().wait(call.stop));
+    CALYX_CUDA(cudaMemcpy(results[i], launch.results, some.lanes.count * sizeof results[0][0],
+                          cudaMemcpyDeviceToHost));
+    CALYX_CUDA(
+        cudaMemcpy(faults[i], launch.faults, some.lanes.count * sizeof faults[0][0], cudaMemcpyDeviceToHost));
+  }
+  for (std::uint64_t i = 0; i < some.lanes.count; ++i) {
+    const amm::Result& one = results[0][i];
+    const amm::Result& other = results[1][i];
+    if (math::bits_of(one.edge) == math::bits_of(other.edge) && one.end == other.end &&
+        one.search == other.search && one.step == other.step && faults[0][i].ending == faults[1][i].ending &&
+        faults[0][i].at == faults[1][i].at)
+      continue;
+    refuse(*chosen.linked);
+    chosen.linked = nullptr;
+    remember("a linked program has other results than the interpreter");
+    return Status::ok;
+  }
+  prove(*chosen.linked);
+  return Status::ok;
+}
+
 /// Simulates some lanes for all programs; the results are those of the call's seeds from `at` on.
 Status simulate_lanes(Kept& kept, const PropAmmCall& call, const Lanes& lanes, std::uint64_t at,
-                      std::uint32_t stack_slots) {
+                      std::uint32_t stack_slots, Chosen& chosen) {
   const std::uint64_t programs = call.program_count;
   const std::uint64_t count = lanes.count;
   CALYX_CUDA_DO(kept.results.need(programs * count));
@@ -109,9 +143,14 @@ Status simulate_lanes(Kept& kept, const PropAmmCall& call, const Lanes& lanes, s
   launch.results = kept.results.data();
   launch.faults = kept.faults.data();
   launch.flag = tapes().flag();
-  simulate<<<dim3(blocks_for(count), static_cast<unsigned>(programs)), threads, 0, tapes().stream()>>>(
-      launch);
-  CALYX_CUDA(cudaGetLastError());
+  if (chosen.linked != nullptr && !is_proven(*chosen.linked)) CALYX_CUDA_DO(try_out(call, launch, chosen));
+  if (chosen.linked != nullptr && cuda::launch(*chosen.linked, launch, tapes().stream())) {
+    chosen.ran = true;
+  } else {
+    chosen.linked = nullptr;
+    simulate_interpreted(launch, programs);
+    CALYX_CUDA(cudaGetLastError());
+  }
   CALYX_CUDA_DO(tapes().wait(call.stop));
   for (std::uint64_t p = 0; p < programs; ++p) {
     CALYX_CUDA(cudaMemcpy(call.results + p * call.count + at, kept.results.data() + p * count,
@@ -138,9 +177,15 @@ Status run(Kept& kept, const PropAmmCall& call) {
     launch_lanes = std::min<std::uint64_t>(
         launch_lanes,
         std::max<std::uint64_t>(1, stack_bytes_max / (std::size_t{stack_slots} * 8 * call.program_count)));
-  return for_launches(call, launch_lanes, [&](const Lanes& lanes, std::uint64_t at) {
-    return simulate_lanes(kept, call, lanes, at, stack_slots);
+  Chosen chosen;
+  const SizedProgram& first = call.programs[0];
+  if (call.program_count == 1 && first.ptx_bytes != 0)
+    chosen.linked = linked_with({first.ptx, first.ptx_bytes});
+  const Status status = for_launches(call, launch_lanes, [&](const Lanes& lanes, std::uint64_t at) {
+    return simulate_lanes(kept, call, lanes, at, stack_slots, chosen);
   });
+  if (call.linked != nullptr) *call.linked = chosen.ran;
+  return status;
 }
 
 }  // namespace

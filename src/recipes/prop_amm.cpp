@@ -4,6 +4,7 @@
 #include <calyx/core/field.hpp>
 #include <calyx/prop_amm.hpp>
 #include <charconv>
+#include <cstdlib>
 #include <mutex>
 #include <new>
 #include <system_error>
@@ -18,6 +19,7 @@
 #include "strategy/curve.hpp"
 #include "strategy/elf.hpp"
 #include "strategy/native.hpp"
+#include "strategy/ptx.hpp"
 #include "strategy/sbpf_native.hpp"
 #include "strategy/strategy.hpp"
 
@@ -36,6 +38,19 @@ constexpr std::uint64_t bpf_fuel = 100'000;
 /// Seeds from which a device is worth it unasked. A lane there is hundreds of times slower than native code
 /// here.
 constexpr std::uint64_t device_seeds_min = 16'384;
+
+/// Steps from which a program is linked for a device. A driver makes machine code of it first, whatever comes
+/// then; lanes run side by side, so it is the steps of one that the interpreter's time goes by. From how many
+/// on that pays nobody has measured: this is a fifth of the challenge's own number.
+constexpr std::uint32_t linked_steps_min = 2'000;
+
+/// Whether a program is given to a device as PTX too. CALYX_CUDA_PTX decides for the tests: 0 never, 1
+/// always.
+bool is_linked(std::uint32_t steps) {
+  const char* const wanted = std::getenv("CALYX_CUDA_PTX");
+  if (wanted == nullptr || *wanted == '\0') return steps >= linked_steps_min;
+  return *wanted != '0';
+}
 
 /// The challenge's parity runs: where `validate_full` looks.
 constexpr std::uint64_t parity_seed = 9'001;
@@ -213,7 +228,9 @@ class Seeds {
 
   cuda::Status ask_for_program(const cuda::Module& module) {
     const strategy::Compiled& compiled = runnable_.compiled;
-    const cuda::SizedProgram program{compiled.view(), compiled.code.size(), compiled.pool.size()};
+    const std::string ptx = is_linked(asked_.steps) ? strategy::ptx_of(compiled) : std::string();
+    const cuda::SizedProgram program{compiled.view(), compiled.code.size(), compiled.pool.size(), ptx.data(),
+                                     ptx.size()};
     cuda::PropAmmCall call{seeds_asked()};
     call.programs = &program;
     call.program_count = 1;

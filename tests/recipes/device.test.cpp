@@ -25,6 +25,7 @@
 #include "recipes/recipes.hpp"
 #include "strategy/bpf.hpp"
 #include "strategy/bpf_random.hpp"
+#include "strategy/ptx.hpp"
 #include "testing.hpp"
 
 using namespace calyx;
@@ -480,6 +481,88 @@ TEST_CASE("device: the golden edges of the challenge come out of it") {
   for (std::size_t i = 0; i < cpu.edges.size(); ++i)
     CHECK(kernels::math::bits_of(device.edges[i].edge) == kernels::math::bits_of(cpu.edges[i].edge));
   CHECK(device.total_edge == cpu.total_edge);
+}
+
+TEST_CASE("device: a program that is linked has the interpreter's results, and ends where it does") {
+  if (!has_device("recipes.device linked programs")) return;
+  const std::uint64_t seed = fresh_seed("linked programs");
+  struct Row {
+    std::string says;
+    std::string source;
+    std::uint64_t fuel = kernels::bytecode::fuel_default;
+    bool failures_pay_nothing = false;
+  };
+  std::vector<Row> rows;
+  for (const char* name : {"cp30", "ewma_fee", "wobble", "bad_concave_hidden"})
+    rows.push_back({name, prop_amm_text("strategies/" + std::string(name) + ".rs")});
+  rows.push_back({"too little fuel", prop_amm_text("strategies/ewma_fee.rs"), 150, true});
+  rows.push_back(
+      {"a panic now and then", source_of_body("let v = u64::from_le_bytes(data[1..9].try_into().unwrap());\n"
+                                              "if v % 7 == 3 { panic!(\"no\"); } v / 70")});
+  rows.push_back({"the same, which pays nothing", rows.back().source, 100'000, true});
+  rows.push_back(
+      {"an endless loop", source_of_body("let mut i = 0u64; loop { i = i.wrapping_add(1); }"), 500});
+  for (const Row& row : rows) {
+    CAPTURE(row.says);
+    const auto made = strategy::compile(row.source);
+    REQUIRE(std::holds_alternative<strategy::Compiled>(made));
+    const auto& compiled = std::get<strategy::Compiled>(made);
+    const std::string ptx = strategy::ptx_of(compiled);
+    REQUIRE(!ptx.empty());
+    const cuda::SizedProgram program{compiled.view(), compiled.code.size(), compiled.pool.size(), ptx.data(),
+                                     ptx.size()};
+    constexpr std::uint64_t count = 12;
+    std::vector<kernel::Result> results(count), expected(count);
+    std::vector<kernel::Fault> faults(count), expected_faults(count);
+    bool linked = false;
+    cuda::PropAmmCall call{};
+    call.programs = &program;
+    call.program_count = 1;
+    call.seed_first = seed;
+    call.count = count;
+    call.settings = {40, true};
+    call.rules = {row.fuel, row.failures_pay_nothing};
+    call.results = results.data();
+    call.faults = faults.data();
+    call.linked = &linked;
+    REQUIRE(cuda::load().module->prop_amm(&call) == cuda::Status::ok);
+    CAPTURE(std::string(cuda::load().module->last_error()));
+    CHECK(linked);
+    std::vector<std::uint64_t> stack(compiled.stack_slots);
+    kernel::prop_amm_range(program.view, stack.data(), seed, 0, count, call.settings, call.rules,
+                           expected.data(), expected_faults.data());
+    for (std::size_t i = 0; i < count; ++i) {
+      CHECK(kernels::math::bits_of(results[i].edge) == kernels::math::bits_of(expected[i].edge));
+      CHECK(results[i].end == expected[i].end);
+      CHECK(results[i].search == expected[i].search);
+      CHECK(results[i].step == expected[i].step);
+      CHECK(faults[i].ending == expected_faults[i].ending);
+      CHECK(faults[i].at == expected_faults[i].at);
+    }
+  }
+}
+
+TEST_CASE("device: programs of 2,000 steps and more are linked, shorter ones are not") {
+  // A device that is one does not tell in this way.
+  if (!emulated()) return;
+  const auto made = prop_amm::Strategy::compile(prop_amm_text("strategies/cp30.rs"));
+  REQUIRE(made);
+  const char* const forced = std::getenv("CALYX_CUDA_PTX");
+  for (const std::uint32_t steps : {1'999U, 2'000U}) {
+    CAPTURE(steps);
+    prop_amm::Asked asked;
+    asked.count = 1;
+    asked.steps = steps;
+    asked.device = Device::cpu;
+    const auto here = made->evaluate(asked);
+    asked.device = Device::cuda;
+    const auto there = made->evaluate(asked);
+    REQUIRE(here);
+    REQUIRE(there);
+    CHECK(there->edges.front().edge == here->edges.front().edge);
+    const bool linked = std::string_view(cuda::load().module->last_error()) == "it ran PTX";
+    CHECK(linked == (forced != nullptr || steps >= 2'000));
+  }
 }
 
 TEST_CASE("device: several strategies in one call, and a seed that wraps") {

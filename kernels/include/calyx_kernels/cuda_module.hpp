@@ -26,7 +26,7 @@
 namespace calyx::kernels::cuda {
 
 /// Grows with every change of what follows; another version is not used.
-inline constexpr std::uint32_t module_version = 2;
+inline constexpr std::uint32_t module_version = 3;
 
 /// How a call of the table ended. The numbers never change.
 enum class Status : std::int32_t {
@@ -53,6 +53,10 @@ struct SizedProgram {
   bytecode::Program view;
   std::uint64_t instructions;
   std::uint64_t pool_words;
+  /// What `strategy::ptx_of` made of it, which a driver may link and run in the interpreter's place, with the
+  /// same results; none where `ptx_bytes` is 0.
+  const char* ptx;
+  std::uint64_t ptx_bytes;
 };
 
 /// What every call of simulations asks for.
@@ -75,6 +79,8 @@ struct PropAmmCall : SeedsAsked {
   /// Result and fault of program p and seed s, counted from 0, lie at p * count + s.
   prop_amm::Result* results;
   prop_amm::Fault* faults;
+  /// Whether linked PTX did it, where the call went well; `last_error` has why not. May be null.
+  bool* linked;
 };
 
 /// Simulations of an eBPF object.

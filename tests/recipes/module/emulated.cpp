@@ -1,24 +1,30 @@
 // The module's table with the host in the device's place: the bodies of its kernels, lane by lane, in the
 // form that they have on a device. The environment's CALYX_TEST_DEVICE_FAILS makes every call but the first
 // question fail, as a device does that was lost, or, if it is `no_memory`, one that is full; if it is
-// `later`, a search's third launch alone.
+// `later`, a search's third launch alone. Where a program comes with PTX, that is what runs, and `last_error`
+// then says so.
 #define CALYX_FOR_DEVICE
 
 #include <algorithm>
+#include <atomic>
 #include <cstdio>
 #include <cstdlib>
 #include <cstring>
 #include <memory>
 #include <new>
+#include <optional>
+#include <string>
 #include <string_view>
 #include <vector>
 
+#include "../../strategy/ptx_machine.hpp"
 #include "calyx_kernels/cuda_module.hpp"
 #include "calyx_kernels/freivalds.hpp"
 #include "calyx_kernels/packing_groups.hpp"
 #include "calyx_kernels/packing_steps.hpp"
 #include "calyx_kernels/packing_warp.hpp"
 #include "calyx_kernels/packing_warp_crew.hpp"
+#include "calyx_kernels/prop_amm_linked.hpp"
 #include "calyx_kernels/prop_amm_tape.hpp"
 
 namespace {
@@ -34,10 +40,14 @@ constexpr std::uint64_t search_slice = 512;    // evaluations of a search, from 
 constexpr std::uint64_t lanes_max = 8;         // of a tape, so that a test has several
 constexpr std::uint64_t object_lanes_max = 3;  // of a launch, so that a tape has several
 
+/// Whether the last simulations ran PTX.
+std::atomic<bool> ran_linked{false};
+
 /// What the environment wants of a call: `ok`, if nothing, or not yet.
 Status wanted() {
   const char* const fails = std::getenv("CALYX_TEST_DEVICE_FAILS");
   if (fails == nullptr || std::string_view(fails) == "later") return Status::ok;
+  ran_linked = false;
   return std::string_view(fails) == "no_memory" ? Status::no_memory : Status::failed;
 }
 
@@ -104,9 +114,21 @@ Status for_launches(const cuda::SeedsAsked& asked, std::uint64_t launch_lanes, S
   return Status::ok;
 }
 
+/// What a driver would have linked: of one program, as the module does.
+std::optional<calyx::testing::PtxText> linked_of(const cuda::PropAmmCall& call) {
+  if (call.program_count != 1 || call.programs->ptx_bytes == 0) return std::nullopt;
+  const cuda::SizedProgram& it = *call.programs;
+  return std::optional<calyx::testing::PtxText>(std::in_place, std::string(it.ptx, it.ptx_bytes),
+                                                it.view.stack_slots, it.view.constants,
+                                                it.view.constants_bytes);
+}
+
 Status prop_amm(const cuda::PropAmmCall* call) noexcept {
   if (wanted() != Status::ok) return wanted();
   try {
+    const auto linked = linked_of(*call);
+    ran_linked = linked.has_value();
+    if (call->linked != nullptr) *call->linked = ran_linked;
     return for_launches(*call, lanes_max,
                         [&](const amm::Tape& tape, std::uint64_t lane, std::uint64_t seed, std::uint64_t s) {
                           bool stopped = false;
@@ -114,14 +136,22 @@ Status prop_amm(const cuda::PropAmmCall* call) noexcept {
                             const bytecode::Program& program = call->programs[p].view;
                             std::vector<std::uint64_t> stack(program.stack_slots);
                             const std::uint64_t at = p * call->count + s;
-                            stopped =
-                                !amm::play(program, stack.data(), tape, lane, seed, call->settings,
-                                           call->rules, call->stop, call->results[at], call->faults[at]);
+                            amm::Result& result = call->results[at];
+                            amm::Fault& fault = call->faults[at];
+                            if (linked)
+                              stopped = !calyx::kernels::linked::play(
+                                  calyx::testing::PtxAsked{&*linked}, program, stack.data(), tape, lane, seed,
+                                  call->settings, call->rules, call->stop, result, fault);
+                            else
+                              stopped = !amm::play(program, stack.data(), tape, lane, seed, call->settings,
+                                                   call->rules, call->stop, result, fault);
                           }
                           return !stopped;
                         });
   } catch (const std::bad_alloc&) {
     return Status::no_memory;
+  } catch (const calyx::testing::PtxMachine::Fault&) {
+    return Status::failed;
   }
 }
 
@@ -226,7 +256,7 @@ Status probe(const cuda::ProbeAsked* asked, cuda::ProbeFound* out) noexcept {
 
 void* take_pinned(std::size_t bytes) noexcept { return std::malloc(bytes); }
 void give_pinned(void* memory) noexcept { std::free(memory); }
-const char* last_error() noexcept { return "it was told to"; }
+const char* last_error() noexcept { return ran_linked ? "it ran PTX" : "it was told to"; }
 
 }  // namespace
 
