@@ -297,12 +297,12 @@ bool Emitter::function(const char* name, std::uint32_t entry, std::string& text)
 namespace calyx::strategy {
 
 std::string ptx_of(const Compiled& made, std::string* why) {
-  const auto none = [&](std::string reason) {
+  const auto nothing = [&](std::string reason) {
     if (why != nullptr) *why = std::move(reason);
     return std::string();
   };
-  if (std::string fault = native_fault(made); !fault.empty()) return none(std::move(fault));
-  if (made.compute_swap == kernels::bytecode::Program::no_entry) return none("it quotes nothing");
+  if (std::string fault = native_fault(made); !fault.empty()) return nothing(std::move(fault));
+  if (made.compute_swap == kernels::bytecode::Program::no_entry) return nothing("it quotes nothing");
   // What drivers for CUDA 11 and devices from Turing on understand.
   std::string text = ".version 7.0\n.target sm_75\n.address_size 64\n\n";
 #define CALYX_DECLARED(name)                                              \
@@ -312,9 +312,9 @@ std::string ptx_of(const Compiled& made, std::string* why) {
 #undef CALYX_DECLARED
   constexpr const char* too_long = "its text would be too long";
   if (!ptx::Emitter(made, false).function(kernels::linked::swap_name, made.compute_swap, text))
-    return none(too_long);
+    return nothing(too_long);
   if (!ptx::Emitter(made, true).function(kernels::linked::after_name, made.after_swap, text))
-    return none(too_long);
+    return nothing(too_long);
   return text;
 }
 
