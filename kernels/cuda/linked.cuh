@@ -1,8 +1,9 @@
 /// \file
 /// Programs that the driver has linked with the simulation, in the interpreter's place.
 ///
-/// Start at `linked_with`. Whatever stands in the way (a driver that cannot link, a text that it refuses),
-/// the interpreter simulates, with the same results.
+/// Start at `linked_with`. Whatever stands in the way (a driver that cannot link, a text that it refuses,
+/// other results than the interpreter's), the interpreter simulates. A program that breaks the device while
+/// it runs fails its call, as any kernel would, and is not tried again.
 
 #pragma once
 

@@ -179,11 +179,15 @@ Status run(Kept& kept, const PropAmmCall& call) {
         std::max<std::uint64_t>(1, stack_bytes_max / (std::size_t{stack_slots} * 8 * call.program_count)));
   Chosen chosen;
   const SizedProgram& first = call.programs[0];
-  if (call.program_count == 1 && first.ptx_bytes != 0)
+  if (call.program_count == 1 && first.ptx_bytes != 0) {
+    // Nobody can stop the linker.
+    if (call.stop.asked()) return Status::stopped;
     chosen.linked = linked_with({first.ptx, first.ptx_bytes});
+  }
   const Status status = for_launches(call, launch_lanes, [&](const Lanes& lanes, std::uint64_t at) {
     return simulate_lanes(kept, call, lanes, at, stack_slots, chosen);
   });
+  if (status == Status::failed && chosen.linked != nullptr) refuse(*chosen.linked);
   if (call.linked != nullptr) *call.linked = chosen.ran;
   return status;
 }

@@ -14,8 +14,12 @@ bool Known::meet(const Known& other) {
   return numbers_.size() < before;
 }
 
-Emitter::Emitter(const Compiled& made, bool trade)
-    : made_(made), trade_(trade), leads_(made.code.size() + 1), exposed_(made.stack_slots) {
+Emitter::Emitter(const Compiled& made, bool trade, std::size_t bytes_max)
+    : made_(made),
+      trade_(trade),
+      bytes_max_(bytes_max),
+      leads_(made.code.size() + 1),
+      exposed_(made.stack_slots) {
   for (std::uint32_t i = 0; i < made.code.size(); ++i) {
     const Instruction& it = made.code[i];
     if (it.op != Op::jump && !is_conditional(it.op)) continue;
@@ -123,11 +127,23 @@ void Emitter::arrive(Place place, const Known& known) {
   if (first || met->second.meet(known)) to_walk_.insert(place);
 }
 
+namespace {
+
+/// Those that an instruction goes over one by one.
+std::uint32_t slots_of(const Instruction& it) {
+  const bool many =
+      it.op == Op::move_many || it.op == Op::clear || it.op == Op::load_many || it.op == Op::store_many;
+  return many ? it.c : 0;
+}
+
+}  // namespace
+
 bool Emitter::walk(Place place) {
   Known known = known_at_.at(place);
   for (;;) {
-    if (++walked_ > walked_most || calls_.size() > calls_most) return false;
     const Instruction& it = made_.code[place.second];
+    walked_ += 1 + slots_of(it);
+    if (walked_ > walked_most || calls_.size() > calls_most) return false;
     const std::uint32_t frame = frame_of(place);
     if (it.op == Op::panic || it.op == Op::fuel_end) return true;
     if (it.op == Op::jump) {
@@ -212,7 +228,7 @@ void Emitter::emit_from(Place place) {
     return true;
   };
   for (;;) {
-    if (body_.size() > ptx_bytes_max) return;
+    if (is_too_long(0)) return;
     const Instruction& it = made_.code[place.second];
     const std::uint32_t frame = frame_of(place);
     ++fuel_;
@@ -255,7 +271,7 @@ bool Emitter::function(const char* name, std::uint32_t entry, std::string& text)
     const Place next = to_emit_.back();
     to_emit_.pop_back();
     emit_from(next);
-    if (body_.size() + text.size() > ptx_bytes_max) return false;
+    if (is_too_long(text.size())) return false;
   }
   // The arguments' slots, where some text reads them as registers.
   known_ = {};
@@ -289,14 +305,14 @@ bool Emitter::function(const char* name, std::uint32_t entry, std::string& text)
   text +=
       "AGAIN:\n\tmov.b64 %last, -1;\n\tst.param.b64 [end+0], %last;\n\tst.param.b64 [end+8], %last;\n"
       "\tst.param.b64 [end+16], %last;\n\tret;\n}\n";
-  return text.size() <= ptx_bytes_max;
+  return text.size() <= bytes_max_;
 }
 
 }  // namespace calyx::strategy::ptx
 
 namespace calyx::strategy {
 
-std::string ptx_of(const Compiled& made, std::string* why) {
+std::string ptx_of(const Compiled& made, std::string* why, std::size_t bytes_max) {
   const auto nothing = [&](std::string reason) {
     if (why != nullptr) *why = std::move(reason);
     return std::string();
@@ -311,9 +327,9 @@ std::string ptx_of(const Compiled& made, std::string* why) {
   CALYX_LINKED_HELPERS(CALYX_DECLARED)
 #undef CALYX_DECLARED
   constexpr const char* too_long = "its text would be too long";
-  if (!ptx::Emitter(made, false).function(kernels::linked::swap_name, made.compute_swap, text))
+  if (!ptx::Emitter(made, false, bytes_max).function(kernels::linked::swap_name, made.compute_swap, text))
     return nothing(too_long);
-  if (!ptx::Emitter(made, true).function(kernels::linked::after_name, made.after_swap, text))
+  if (!ptx::Emitter(made, true, bytes_max).function(kernels::linked::after_name, made.after_swap, text))
     return nothing(too_long);
   return text;
 }

@@ -18,13 +18,14 @@
 
 namespace calyx::strategy {
 
-/// Of a text. Nobody can stop a driver that makes code of one: the toolkit's assembler, which does the same,
-/// took 1.0 to 1.5 seconds for texts of this length, and 18 for one of 886 kB.
-inline constexpr std::size_t ptx_bytes_max = std::size_t{192} * 1024;
+/// Of a text. Nobody can stop a driver that makes code of one, and that takes the longer the more branches
+/// there are: the toolkit's assembler, which does the same, took 1.0 to 1.5 seconds for texts of 190 kB with
+/// few of them, 5.0 for one of 156 kB with three hundred over forty live numbers, and 7.1 for one of 187 kB.
+inline constexpr std::size_t ptx_bytes_max = std::size_t{96} * 1024;
 
 /// PTX of `made`, or an empty text, and in `why`, if there is one, what stood in the way: the bytecode is at
-/// fault, as `native_fault` has it, or the text would be too long. The same program has the same text.
-/// Throws `std::bad_alloc` alone.
-std::string ptx_of(const Compiled& made, std::string* why = nullptr);
+/// fault, as `native_fault` has it, or the text would have more than `bytes_max`. The same program has the
+/// same text. Throws `std::bad_alloc` alone.
+std::string ptx_of(const Compiled& made, std::string* why = nullptr, std::size_t bytes_max = ptx_bytes_max);
 
 }  // namespace calyx::strategy

@@ -22,6 +22,7 @@
 #include <vector>
 
 #include "calyx_kernels/prop_amm_linked.hpp"
+#include "strategy/ptx.hpp"
 #include "strategy/strategy.hpp"
 
 namespace calyx::strategy::ptx {
@@ -86,7 +87,7 @@ constexpr bool is_conditional(Op op) {
 /// Emits one function of the text.
 class Emitter {
  public:
-  Emitter(const Compiled& made, bool trade);
+  Emitter(const Compiled& made, bool trade, std::size_t bytes_max);
 
   /// Appends the function to `text`. False where the text would be too long.
   bool function(const char* name, std::uint32_t entry, std::string& text);
@@ -98,9 +99,10 @@ class Emitter {
     Place back;
   };
   static constexpr std::uint32_t nowhere = 0xffffffffU;
-  // More than a text of the length that one may have comes from.
+  // More than a text of the length that one may have comes from: calls, and instructions with the slots that
+  // they go over.
   static constexpr std::uint32_t calls_most = 4'096;
-  static constexpr std::uint32_t walked_most = 100'000;
+  static constexpr std::uint32_t walked_most = 300'000;
 
   // ptx.cpp
   bool learn(std::uint32_t entry);
@@ -117,6 +119,7 @@ class Emitter {
   void emit_from(Place place);
   void charge();
   void needs(Place place);
+  bool is_too_long(std::size_t before) const { return before + body_.size() + piece_.size() > bytes_max_; }
 
   // ptx_one.cpp: emits the instruction. False where nothing can follow it.
   bool one(Place place);
@@ -194,6 +197,7 @@ class Emitter {
 
   const Compiled& made_;
   const bool trade_;
+  const std::size_t bytes_max_;
   std::vector<bool> leads_;  ///< What some jump leads to.
   std::vector<Call> calls_;
   std::map<Place, std::uint32_t> callees_;  ///< By the place of the call.

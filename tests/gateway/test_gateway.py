@@ -34,16 +34,16 @@ MEBIBYTE = 1 << 20
 # ThreadSanitizer sees nothing of the distribution's cpp-httplib but what that calls: two threads' first requests read
 # a static of a function, by memcmp, and not that the second of them had to wait until it was made.
 UNSEEN = pathlib.Path(__file__).with_name("tsan.supp")
-ENVIRONMENT = {**os.environ, "TSAN_OPTIONS": os.environ.get("TSAN_OPTIONS", "") + f":suppressions='{UNSEEN}'"}
 
 
 class Gateway:
     def __init__(self, *options):
+        unseen = os.environ.get("TSAN_OPTIONS", "") + f":suppressions='{UNSEEN}'"
         self.process = subprocess.Popen(
             [PROGRAM, "--port", "0", "--issue-operator-key", *options],
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
-            env=ENVIRONMENT,
+            env={**os.environ, "TSAN_OPTIONS": unseen},
             text=True,
         )
         first = self.process.stdout.readline().strip()

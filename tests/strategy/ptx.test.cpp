@@ -2,6 +2,7 @@
 // machine that reads the text; and the assembler's opinion of it, where there is one.
 #include "strategy/ptx.hpp"
 
+#include <sys/resource.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -53,7 +54,7 @@ struct Text : calyx::testing::PtxText {
         made(program) {}
   static std::string text_of(const Compiled& program) {
     std::string why;
-    std::string text = ptx_of(program, &why);
+    std::string text = ptx_of(program, &why, 2 * calyx::strategy::ptx_bytes_max);
     CAPTURE(why);
     REQUIRE(!text.empty());
     return text;
@@ -240,6 +241,20 @@ TEST_CASE("of bytecode that reaches out of itself, or needs too long a text, the
     chain.push_back(leave);
   }
   CHECK(why(chain, 100, 3 * 30 - 2) == "its text would be too long");
+  // A few instructions that each go over thousands of slots: given up long before gigabytes are written.
+  const auto peak_kib = [] {
+    struct rusage used {};
+    ::getrusage(RUSAGE_SELF, &used);
+    return used.ru_maxrss;
+  };
+  const long before = peak_kib();
+  for (const Instruction& wide :
+       {instruction(Op::move_many, 0, 4'000, 4'000), instruction(Op::clear, 0, 0, 4'000)}) {
+    std::vector<Instruction> code(3'000, wide);
+    code.push_back(leave);
+    CHECK(why(std::move(code), 8'000) == "its text would be too long");
+  }
+  CHECK(peak_kib() - before < 300'000);
   // A jump around the code, forever.
   CHECK(why({instruction(Op::jump, 0, 0, 0xffff), leave}).empty());
 }
