@@ -180,7 +180,7 @@ class Chains {
  private:
   /// Before each chain's checkpoint, where there are several: its bytes, little-endian.
   static constexpr std::size_t frame_bytes = 8;
-  /// Evaluations of a chain between two rests of all.
+  /// Evaluations of a chain while it has its turn.
   static constexpr std::uint64_t slice = 2 * progress_every;
 
   static std::uint64_t size_in(std::string_view frame) {
