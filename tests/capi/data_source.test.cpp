@@ -108,13 +108,28 @@ class Yard {
   std::string get(const std::string& target) const { return ask(engine, "GET", target, op).body; }
   /// How the job ended; what waits for another try has not to wait.
   std::string end_of(const std::string& job) {
+    std::string waited_after;  // how many attempts
     for (int i = 0; i < 6'000; ++i) {
       const std::string now = member(get("/api/v1/jobs/" + job), "status");
       if (now == "completed" || now == "failed" || now == "cancelled") return now;
+      // Once an attempt, and not while a worker has the task: the lease would be over, and that its error.
+      const std::string tasks = get("/api/v1/jobs/" + job + "/tasks");
+      const std::string attempts = attempts_in(tasks);
+      if (waits_again(tasks) && attempts != waited_after) {
+        ahead_us += 400'000'000;
+        waited_after = attempts;
+      }
       std::this_thread::sleep_for(std::chrono::milliseconds(10));
-      if (i % 20 == 19) ahead_us += 400'000'000;
     }
     return "never";
+  }
+  static bool waits_again(const std::string& tasks) {
+    return tasks.find(R"("status":"queued")") != std::string::npos &&
+           tasks.find(R"("error":{)") != std::string::npos;
+  }
+  static std::string attempts_in(const std::string& tasks) {
+    const std::size_t at = tasks.find(R"("attempts":)");
+    return at == std::string::npos ? std::string() : tasks.substr(at, tasks.find(',', at) - at);
   }
 
   std::atomic<std::int64_t> ahead_us{0};
