@@ -15,6 +15,7 @@
 #include "ptx_machine.hpp"
 #include "random_programs.hpp"
 #include "running.hpp"
+#include "store/scratch.hpp"
 #include "strategy/native_emit.hpp"
 
 namespace kb = calyx::kernels::bytecode;
@@ -574,25 +575,6 @@ int status_of(std::vector<std::string> words, std::string& said) {
   return WIFEXITED(status) ? WEXITSTATUS(status) : 128;
 }
 
-/// A folder for a test, which goes with it.
-struct Folder {
-  Folder() {
-    char name[] = "/tmp/calyx-ptx-XXXXXX";
-    REQUIRE(mkdtemp(name) != nullptr);
-    path = name;
-  }
-  ~Folder() {
-    for (const std::string& file : files) std::remove(file.c_str());
-    rmdir(path.c_str());
-  }
-  std::string file(const std::string& name) {
-    files.insert(path + "/" + name);
-    return path + "/" + name;
-  }
-  std::string path;
-  std::set<std::string> files;
-};
-
 }  // namespace
 
 TEST_CASE("the assembler takes every text") {
@@ -601,9 +583,9 @@ TEST_CASE("the assembler takes every text") {
     calyx::testing::skipped("the assembler takes every text", "ptxas is not installed");
     return;
   }
-  Folder folder;
-  const std::string source = folder.file("text.ptx");
-  const std::string object = folder.file("text.o");
+  const calyx::store::Scratch folder;
+  const std::string source = folder / "text.ptx";
+  const std::string object = folder / "text.o";
   std::uint64_t texts = 0;
   const auto assemble = [&](const Compiled& made) {
     const std::string text = Text::text_of(made);
@@ -635,10 +617,10 @@ TEST_CASE("a text and the simulation agree about the functions that they share")
     calyx::testing::skipped(test, "no nvcc made the module for sm_90, or ptxas and nvlink are not installed");
     return;
   }
-  Folder folder;
-  const std::string source = folder.file("text.ptx");
-  const std::string object = folder.file("text.o");
-  const std::string linked_file = folder.file("linked.cubin");
+  const calyx::store::Scratch folder;
+  const std::string source = folder / "text.ptx";
+  const std::string object = folder / "text.o";
+  const std::string linked_file = folder / "linked.cubin";
   const auto links = [&](const std::string& text) {
     std::ofstream(source) << text;
     said.clear();
