@@ -2,7 +2,7 @@
 cmake_minimum_required(VERSION 3.25)
 file(REMOVE_RECURSE ${PREFIX})
 execute_process(COMMAND ${CMAKE_COMMAND} --install ${BUILD} --prefix ${PREFIX} --config ${CONFIG}
-  COMMAND_ERROR_IS_FATAL ANY OUTPUT_QUIET)
+  COMMAND_ERROR_IS_FATAL ANY)
 # The prefix lies inside the build folder, so its own name is taken out of the text before the look.
 file(GLOB_RECURSE texts ${PREFIX}/*.cmake ${PREFIX}/*.pc)
 if(NOT texts)

@@ -6,7 +6,7 @@ execute_process(COMMAND ${CMAKE_COMMAND} -S ${CMAKE_CURRENT_LIST_DIR}/subdirecto
   -DCMAKE_C_COMPILER=${CC} -DCMAKE_CXX_COMPILER=${CXX} -DCMAKE_CXX_COMPILER_LAUNCHER=${LAUNCHER}
   -DCMAKE_BUILD_TYPE=RelWithDebInfo -DCMAKE_CXX_FLAGS_RELWITHDEBINFO=-O0 -DCALYX_WERROR=ON -DCALYX_UNITY=ON -DCALYX_TUNED=OFF -DCALYX_CUDA=OFF
   -DCALYX_CHECKOUT=${SOURCE} -DCALYX_CONSUMER=${CMAKE_CURRENT_LIST_DIR}/consumer
-  COMMAND_ERROR_IS_FATAL ANY OUTPUT_QUIET)
+  COMMAND_ERROR_IS_FATAL ANY)
 file(READ ${WORK}/compile_commands.json commands)
 string(JSON count LENGTH "${commands}")
 math(EXPR last "${count} - 1")
@@ -25,7 +25,7 @@ endforeach()
 if(NOT looked EQUAL 2)
   message(FATAL_ERROR "${looked} of the host's 2 files were found among the compile commands")
 endif()
-execute_process(COMMAND ${CMAKE_COMMAND} --build ${WORK} --target in_cpp in_core COMMAND_ERROR_IS_FATAL ANY OUTPUT_QUIET)
+execute_process(COMMAND ${CMAKE_COMMAND} --build ${WORK} --target in_cpp in_core COMMAND_ERROR_IS_FATAL ANY)
 execute_process(COMMAND ${WORK}/in_core COMMAND_ERROR_IS_FATAL ANY)
 execute_process(COMMAND ${WORK}/in_cpp OUTPUT_VARIABLE said COMMAND_ERROR_IS_FATAL ANY)
 if(NOT said STREQUAL "calyx ${VERSION}\n")
