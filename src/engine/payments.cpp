@@ -2,6 +2,7 @@
 
 #include <calyx/core/request_signature.hpp>
 #include <calyx/engine.hpp>
+#include <functional>
 #include <new>
 
 #include "crypto/sha256.hpp"
@@ -133,7 +134,51 @@ Result<engine::Asked> asked_for(Market& market, const Quote& quote, std::string_
                           resource, network);
 }
 
+/// What may forbid a payment in the transaction that takes it; null forbids none.
+using Forbids = std::function<Result<Done>(Transaction&)>;
+
+/// Takes a payment for quote `id`, and goes on with it as far as who settles says.
+Result<Payment> present(Market& market, const Principal& principal, QuoteId id,
+                        const VerifiedPayment& payment, const Forbids& forbids) {
+  const std::shared_ptr<SettlementBackend> backend = market.settlement();
+  CALYX_CHECK(someone(backend));
+  CALYX_TRY(const services::PaymentTaken taken,
+            market.write([&](Transaction& tx) -> Result<services::PaymentTaken> {
+              if (forbids) CALYX_CHECK(forbids(tx));
+              return services::take_payment(tx, principal, id, payment);
+            }));
+  return go_on(market, *backend, taken, core::first_call(taken.payment.status));
+}
+
+/// What came for credits of one wallet before.
+struct Before {
+  std::optional<store::QuoteRow> quote;  ///< Which had this very payment, by its words.
+  bool other = false;                    ///< A payment in other words has the name of this one.
+  std::int64_t newest = 0;               ///< The number of the market's last payment.
+};
+
 constexpr std::size_t quotes_looked_at = 64;
+
+/// Looks among the payments for `wallet` after `from`. `named` is the name of the one in `words`, or empty.
+Result<Before> payments_before(store::PaymentStore& payments, core::AccountNumber wallet, QuoteKind kind,
+                               const PaymentWords& words, std::string_view named, std::int64_t from = 0) {
+  Before out;
+  CALYX_TRY(out.newest, payments.last_payment());
+  if (out.newest <= from) return out;
+  CALYX_TRY(const auto quotes, payments.newest_quotes(wallet, quotes_looked_at, false));
+  for (const store::QuoteRow& quote : quotes) {
+    if (out.quote || quote.kind != static_cast<std::int64_t>(kind)) continue;
+    CALYX_CHECK(payments.payments_of(quote.number, [&](const store::PaymentRow& payment) -> Result<bool> {
+      if (payment.number <= from) return true;
+      if (payment.payload == words.text)
+        out.quote = quote;
+      else if (!named.empty() && payment.protocol == static_cast<std::int64_t>(PaymentProtocol::x402_v2))
+        out.other = out.other || engine::identifier_of({.text = payment.payload}) == named;
+      return !out.quote;
+    }));
+  }
+  return out;
+}
 
 }  // namespace
 
@@ -193,12 +238,7 @@ Result<Listed<Quote>> Session::quotes(WalletId wallet, const Page& page) {
 }
 
 Result<Payment> Session::present_payment(QuoteId id, const VerifiedPayment& payment) {
-  const std::shared_ptr<SettlementBackend> backend = market_->settlement();
-  CALYX_CHECK(someone(backend));
-  CALYX_TRY(const services::PaymentTaken taken, market_->write([&](Transaction& tx) {
-    return services::take_payment(tx, principal_, id, payment);
-  }));
-  return go_on(*market_, *backend, taken, core::first_call(taken.payment.status));
+  return present(*market_, principal_, id, payment, {});
 }
 
 Result<PaymentRound> Session::settle_payments() {
@@ -255,23 +295,27 @@ Result<PaymentChallenge> Session::payment_challenge(QuoteId id, const PaymentAsk
   return engine::challenge_of(asked, ask);
 }
 
-Result<PaymentAnswer> Session::pay_quote(QuoteId id, const PaymentWords& words) {
+namespace {
+
+/// Judges the payment in `words` and presents it for quote `id`.
+Result<PaymentAnswer> pay(Session& session, Market& market, const Principal& principal, QuoteId id,
+                          const PaymentWords& words, const Forbids& forbids) {
   const auto find = [&](std::optional<Payment>& before, Quote quote) {
     for (Payment& payment : quote.payments)
       if (!before && engine::same_words(payment, words)) before = std::move(payment);
   };
-  CALYX_TRY(const Quote quote, this->quote(id));
+  CALYX_TRY(const Quote quote, session.quote(id));
   std::optional<Payment> before;
   find(before, quote);
   VerifiedPayment facts;
   if (!before) {
-    CALYX_TRY(const engine::Asked asked, asked_for(*market_, quote, {}));
+    CALYX_TRY(const engine::Asked asked, asked_for(market, quote, {}));
     CALYX_TRY(facts, engine::judge(asked, words));
     // A contract's signature that is none must not cost the quote.
-    if (const auto backend = market_->settlement(); backend != nullptr && engine::signed_by_contract(facts)) {
+    if (const auto backend = market.settlement(); backend != nullptr && engine::signed_by_contract(facts)) {
       if (const Result<Done> good = check_would_settle(*backend, facts); !good.ok()) {
         // What somebody settled meanwhile in these words would not settle again.
-        CALYX_TRY(Quote now, this->quote(id));
+        CALYX_TRY(Quote now, session.quote(id));
         find(before, std::move(now));
         if (!before) return good.error();
       }
@@ -283,10 +327,17 @@ Result<PaymentAnswer> Session::pay_quote(QuoteId id, const PaymentWords& words) 
     out.payment = *std::move(before);
     out.payment.replayed = true;
   } else {
-    CALYX_TRY(out.payment, present_payment(id, before ? before->facts : facts));
+    CALYX_TRY(out.payment, before ? present(market, principal, id, before->facts, {})
+                                  : present(market, principal, id, facts, forbids));
   }
   out.response = engine::response_to(out.payment, words);
   return out;
+}
+
+}  // namespace
+
+Result<PaymentAnswer> Session::pay_quote(QuoteId id, const PaymentWords& words) {
+  return pay(*this, *market_, principal_, id, words, {});
 }
 
 Result<PaymentAnswer> Session::pay_credits(Money amount, const PaymentWords& words, QuoteKind kind) {
@@ -308,40 +359,33 @@ Result<PaymentAnswer> Session::pay_credits(Money amount, const PaymentWords& wor
       return engine::refused(
           {core::mpp::Problem::invalid_challenge, "the challenge is not of this call", false});
   }
-  // x402 names no quote: a payment that came before is found by its words. `other`: a payment in other words
-  // has the name of this one.
-  bool other = false;
-  const auto find = [&]() -> Result<Done> {
-    CALYX_TRY(const engine::Reading by, engine::reading(*market_, principal_));
-    const std::string named = engine::identifier_of(words);
-    return market_->history([&](store::MarketStore& store) -> Result<Done> {
-      CALYX_TRY(const auto quotes, store.payments().newest_quotes(by.caller.wallet, quotes_looked_at, false));
-      for (const store::QuoteRow& quote : quotes) {
-        if (id || quote.kind != static_cast<std::int64_t>(kind)) continue;
-        CALYX_CHECK(
-            store.payments().payments_of(quote.number, [&](const store::PaymentRow& payment) -> Result<bool> {
-              if (payment.payload == words.text)
-                id = services::quote_id_of(by.tag, quote);
-              else if (!named.empty() &&
-                       payment.protocol == static_cast<std::int64_t>(PaymentProtocol::x402_v2))
-                other = other || engine::identifier_of({.text = payment.payload}) == named;
-              return !id;
-            }));
-      }
-      return Done{};
+  if (id) return pay_quote(*id, words);
+  // x402 names no quote: a payment that came before is found by its words.
+  CALYX_TRY(const engine::Reading by, engine::reading(*market_, principal_));
+  const std::string named = engine::identifier_of(words);
+  const auto look = [&] {
+    return market_->history([&](MarketStore& store) {
+      return payments_before(store.payments(), by.caller.wallet, kind, words, named);
     });
   };
-  if (!id) CALYX_CHECK(find());
-  if (id) return pay_quote(*id, words);
-  if (other) return identifier_reused();
+  CALYX_TRY(const Before before, look());
+  if (before.quote) return pay_quote(services::quote_id_of(by.tag, *before.quote), words);
+  if (before.other) return identifier_reused();
   CALYX_TRY(const Quote quote, quote_topup({.wallet = *principal_.wallet, .amount = amount, .kind = kind}));
-  Result<PaymentAnswer> answer = pay_quote(quote.id, words);
+  // Another one of this name may be taken meanwhile.
+  const auto forbids = [&](Transaction& tx) -> Result<Done> {
+    if (named.empty()) return Done{};
+    CALYX_TRY(const Before since,
+              payments_before(tx.store().payments(), by.caller.wallet, kind, words, named, before.newest));
+    return since.other && !since.quote ? Result<Done>(identifier_reused()) : Done{};
+  };
+  Result<PaymentAnswer> answer = pay(*this, *market_, principal_, quote.id, words, forbids);
   if (answer.reason() != Reason::payment_reused && answer.reason() != Reason::payment_invalid) return answer;
   // Unless it was taken in these very words after they were looked for: then it is this one, and a contract's
   // would not settle again.
-  CALYX_CHECK(find());
-  if (!id) return answer;
-  return pay_quote(*id, words);
+  CALYX_TRY(const Before now, look());
+  if (!now.quote) return answer;
+  return pay_quote(services::quote_id_of(by.tag, *now.quote), words);
 }
 
 Result<Money> Session::paid_in(WalletId wallet) {

@@ -525,12 +525,12 @@ using paying::EvmWallet;
 
 constexpr const char* paid_to = "0x3C44CdDdB6a900fa2b585dd299e03d12FA4293BC";
 
-// 100 FLOPS, as `key` signs them, for `payer` if not for itself.
+// 100 FLOPS unless said, as `key` signs them, for `payer` if not for itself.
 Value payload_of(const Till& till, const EvmWallet& key, std::uint64_t nonce,
-                 const std::optional<core::EvmAddress>& payer = {}) {
+                 const std::optional<core::EvmAddress>& payer = {}, std::uint64_t value = 1'000'000) {
   return paying::signed_payload(
       key, {.pay_to = paid_to,
-            .value = 1'000'000,
+            .value = value,
             .valid_before = static_cast<std::uint64_t>(till.now_us / core::us_per_second) + 300,
             .nonce = nonce,
             .payer = payer});
@@ -781,6 +781,25 @@ TEST_CASE("XM-05, SG-02: words that are settled while the backend is asked of th
                   .status == 200);
       };
       CHECK(pay(spelt).at("code") == "payment_invalid");
+    }
+    // Nor is its name another payment's.
+    if (paid == Paid::credits) {
+      const std::string two = R"({"amount":2,"network":"base"})";
+      const Value dearer = offered_by(shop.ask("POST", at, shop.key, two));
+      const Value id = with_id("pay_7d5d747be160e280");
+      overtaken->meanwhile = [&] {
+        Value other = payload_of(shop, owner, 2, contract.address(), 2'000'000);
+        first = shop.ask("POST", at, shop.key, two,
+                         {{"PAYMENT-SIGNATURE", paying::v2_words(std::move(other), dearer, id)}});
+      };
+      const Answer late =
+          ask({{"PAYMENT-SIGNATURE",
+                paying::v2_words(payload_of(shop, owner, 3, contract.address()), accepted, id)}});
+      REQUIRE_MESSAGE(first.status == 200, first.body);
+      CHECK(late.status == 409);
+      CHECK(late.code() == "payment_reused");
+      CHECK(shop.tokens->settlements().value() == 2);
+      CHECK(shop.balance() == "300.0");
     }
     shop.sound();
   }
