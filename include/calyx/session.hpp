@@ -293,7 +293,7 @@ class CALYX_EXPORT Session {
   Result<Job> wait_job(JobId id, std::chrono::milliseconds most);
   /// The same, and does on this thread what this process can do of any job meanwhile: its functions and
   /// recipes; and commands as `Options::commands` says, where this job, or one that it waits for, runs one.
-  /// Fails: also as `Worker::start` where it then looks for what commands need.
+  /// Fails: also as `Worker::start` where it then looks for what commands need, and for `heartbeats`.
   Result<Job> run_job(JobId id, const RunOptions& options = {});
 
   /// For workers (operator): tasks to do, best first; a count of 0 when there is nothing. Fails:

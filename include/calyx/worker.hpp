@@ -173,8 +173,8 @@ struct RunOptions {
 class CALYX_EXPORT Worker {
  public:
   /// The engine must outlive it. Fails: `field_value`; `file_missing` (no `calyx-runner`, with `looked_at` in
-  /// the details), `options_invalid`; `bare_host_refused` (commands have no place to run); as any call of the
-  /// engine.
+  /// the details), `options_invalid`; `bare_host_refused` (commands have no place to run); `no_memory` where
+  /// the system gives too few threads; as any call of the engine.
   static Result<Worker> start(Engine& engine, WorkerOptions options = {});
   Worker(Worker&&) noexcept;
   Worker& operator=(Worker&&) noexcept;

@@ -7,6 +7,7 @@
 #include <condition_variable>
 #include <memory>
 #include <mutex>
+#include <system_error>
 #include <thread>
 #include <utility>
 
@@ -472,7 +473,11 @@ Result<Done> perform_until(Market& market, Commands* commands, bool heartbeats, 
                            const Stopped& enough, const std::function<bool()>& over,
                            const std::function<Result<Done>()>& idle) {
   std::optional<Heart> heart;
-  if (heartbeats) heart.emplace();
+  try {
+    if (heartbeats) heart.emplace();
+  } catch (const std::system_error&) {
+    return fail(Reason::no_memory, "the system gives no thread more that would keep leases alive");
+  }
   // A recipe may want a program of the host's where the job has no command.
   const RunEnclosed enclosed = callers_enclosed(market);
   while (!over()) {
@@ -491,9 +496,16 @@ class Crew {
       : market_(market), options_(std::move(options)), commands_(std::move(commands)) {}
   ~Crew() { stop(); }
   bool at_home() const noexcept { return pid_ == ::getpid(); }
-  void start() {
-    heart_.emplace();
-    for (unsigned i = 0; i < options_.threads; ++i) threads_.emplace_back([this] { work(); });
+  Result<Done> start() {
+    try {
+      heart_.emplace();
+      while (threads_.size() < options_.threads) threads_.emplace_back([this] { work(); });
+    } catch (const std::system_error&) {
+      return fail(Reason::no_memory, "the system gives no thread more than " +
+                                         std::to_string(threads_.size()) + " of the worker's " +
+                                         std::to_string(options_.threads));
+    }
+    return Done{};
   }
   void ask_to_stop() noexcept {
     stop_ = true;
@@ -573,7 +585,7 @@ Result<Worker> Worker::start(Engine& engine, WorkerOptions options) {
   }
   engine::sweep_checkpoints(market);  // of jobs that ended while nobody was there to see to it
   auto crew = std::make_unique<Crew>(market, std::move(options), std::move(commands));
-  crew->start();
+  CALYX_CHECK(crew->start());
   return Worker(std::move(crew));
 }
 

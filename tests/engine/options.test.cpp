@@ -1,5 +1,6 @@
 #include <doctest/doctest.h>
 #include <fcntl.h>
+#include <pthread.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -40,7 +41,54 @@ std::int64_t number(const Error& error, const char* name) {
   return *value->integer();
 }
 
+/// While it stands the system gives this process no thread: none has room for its stack.
+class NoThreads {
+ public:
+  NoThreads() {
+    ::pthread_getattr_default_np(&before_);
+    pthread_attr_t endless;
+    ::pthread_attr_init(&endless);
+    ::pthread_attr_setstacksize(&endless, std::size_t{1} << 50);
+    ::pthread_setattr_default_np(&endless);
+    ::pthread_attr_destroy(&endless);
+  }
+  ~NoThreads() {
+    ::pthread_setattr_default_np(&before_);
+    ::pthread_attr_destroy(&before_);
+  }
+  NoThreads(const NoThreads&) = delete;
+  NoThreads& operator=(const NoThreads&) = delete;
+
+ private:
+  pthread_attr_t before_;
+};
+
 }  // namespace
+
+TEST_CASE("where the system gives no thread, whoever asks for some is told, and nothing else is lost") {
+  const Scratch scratch;
+  Options options = at(scratch / "m.db");
+  Engine engine = Engine::open(options).value();
+  REQUIRE(engine.register_task("t", [](const TaskCall&) { return Result(core::json::Value(1)); }).ok());
+  Session all = engine.as_operator();
+  core::json::Object asked;
+  asked.set("task", "t");
+  const JobId job = all.submit_job({.job = asked}).value().id;
+  const auto refused = [](const auto& result, const std::string& words) {
+    CHECK(result.reason() == Reason::no_memory);
+    if (!result.ok()) CHECK(result.error().message.find(words) != std::string::npos);
+  };
+  {
+    const NoThreads none;
+    options.signing_threads = 2;
+    refused(Engine::open(options), "no thread more than 0 of signing_threads' 2");
+    refused(Worker::start(engine, {.threads = 3}), "no thread more than 0 of the worker's 3");
+    refused(all.run_job(job, {.heartbeats = true}), "no thread more that would keep leases alive");
+  }
+  CHECK(Engine::open(options).ok());
+  const Worker worker = Worker::start(engine, {.threads = 3}).value();
+  CHECK(all.run_job(job, {.heartbeats = true}).value().status == JobStatus::completed);
+}
 
 TEST_CASE("options that make no sense are refused before any file is touched") {
   const Scratch scratch;
