@@ -65,19 +65,16 @@ void StackDepotUnlockAll();
 }  // namespace __sanitizer
 
 namespace {
-[[maybe_unused]] const int heap_stands_still_at_forks = ::pthread_atfork(
-    [] {
-      __lsan::LockAllocator();
-      __sanitizer::StackDepotLockAll();
-    },
-    [] {
-      __sanitizer::StackDepotUnlockAll();
-      __lsan::UnlockAllocator();
-    },
-    [] {
-      __sanitizer::StackDepotUnlockAll();
-      __lsan::UnlockAllocator();
-    });
+void stop_heap() {
+  __lsan::LockAllocator();
+  __sanitizer::StackDepotLockAll();
+}
+void let_heap_go() {
+  __sanitizer::StackDepotUnlockAll();
+  __lsan::UnlockAllocator();
+}
+[[maybe_unused]] const int heap_stands_still_at_forks =
+    ::pthread_atfork(&stop_heap, &let_heap_go, &let_heap_go);
 }  // namespace
 #endif
 #endif

@@ -70,7 +70,7 @@ pid_t start_child(Work work) {
   ::_exit(code);
 }
 
-/// The child's exit code, or -1 when a signal ended it.
+/// The child's exit code, or -1 when a signal ended it, or it is none of ours.
 inline int wait_for(pid_t child) {
   int status = -1;
   while (::waitpid(child, &status, 0) < 0 && errno == EINTR) {
